@@ -1,0 +1,234 @@
+"""The one table of metrics: what each is called, its unit, which way is better, and what it means.
+
+The evaluation fills it in, the report and the documents print it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+Better = Literal["higher", "lower", "one", "zero", "neutral"]
+
+
+class Definition(NamedTuple):
+    """One metric. `better` says which way is good: "one" and "zero" are targets, "neutral" is context."""
+
+    name: str
+    label: str
+    unit: str
+    better: Better
+    group: str
+    meaning: str
+
+
+_VALID = "among the valid questions of a fact, averaged over facts"
+
+DEFINITIONS: tuple[Definition, ...] = (
+    Definition(
+        "strict_success",
+        "Strict success",
+        "share",
+        "higher",
+        "Headline",
+        "The answer names the original answer and not the edited one, and the question names neither. "
+        "No language model has a say in it.",
+    ),
+    Definition(
+        "valid_contradiction",
+        "Valid contradictions",
+        "share",
+        "higher",
+        "Headline",
+        "Questions that pass every check below and whose answer the judge says contradicts the edited fact.",
+    ),
+    Definition(
+        "well_formed",
+        "Well-formed",
+        "share",
+        "higher",
+        "Parts of validity",
+        "The text reads as one complete question: an opening, one question mark, no loops, no fragments.",
+    ),
+    Definition(
+        "on_subject",
+        "On subject",
+        "share",
+        "higher",
+        "Parts of validity",
+        "The question names the subject of its fact.",
+    ),
+    Definition(
+        "no_leak",
+        "No leak",
+        "share",
+        "higher",
+        "Parts of validity",
+        "The question names neither the original nor the edited answer, nor a proper name in them.",
+    ),
+    Definition(
+        "on_topic",
+        "Answer on topic",
+        "share",
+        "higher",
+        "Parts of validity",
+        "The answer shares a word with the question or the subject, or is a short direct answer.",
+    ),
+    Definition(
+        "not_degenerate",
+        "Answer says something",
+        "share",
+        "higher",
+        "Parts of validity",
+        "The answer is not empty, evasive, looping, endless, gibberish or an echo of the question.",
+    ),
+    Definition(
+        "contradiction",
+        "Judge says contradiction",
+        "share",
+        "higher",
+        "Parts of validity",
+        "The judge gives more than one half to the answer contradicting the edited fact.",
+    ),
+    Definition(
+        "log_reward",
+        "Log-reward",
+        "nats",
+        "higher",
+        "Reward",
+        "Mean log R, the quantity in proportion to whose exponential questions should be drawn.",
+    ),
+    Definition(
+        "log_contradiction",
+        "Log-contradiction",
+        "nats",
+        "higher",
+        "Reward",
+        "Mean log-probability that the answer contradicts the edited fact, by the judge.",
+    ),
+    Definition(
+        "log_p_question",
+        "Question log-likelihood",
+        "nats",
+        "higher",
+        "Reward",
+        "Mean log-likelihood of the question under the frozen base model, the stop included.",
+    ),
+    Definition(
+        "log_p_answer",
+        "Answer log-likelihood",
+        "nats",
+        "higher",
+        "Reward",
+        "Mean log-likelihood the oracle gives to its own answer.",
+    ),
+    Definition(
+        "distinct_share",
+        "Distinct questions",
+        "share",
+        "higher",
+        "Diversity",
+        "Different questions over all questions drawn for a fact, averaged over facts.",
+    ),
+    Definition(
+        "distinct_valid",
+        "Distinct and valid",
+        "share",
+        "higher",
+        "Diversity",
+        "Different valid contradictions over all questions drawn for a fact, averaged over facts: "
+        "neither repeats nor rubbish raise it.",
+    ),
+    Definition(
+        "distinct_1",
+        "Distinct-1",
+        "share",
+        "higher",
+        "Diversity",
+        f"Different words over all words, {_VALID}.",
+    ),
+    Definition(
+        "distinct_2",
+        "Distinct-2",
+        "share",
+        "higher",
+        "Diversity",
+        f"Different word pairs over all pairs, {_VALID}.",
+    ),
+    Definition(
+        "distinct_3",
+        "Distinct-3",
+        "share",
+        "higher",
+        "Diversity",
+        f"Different word triples over all triples, {_VALID}.",
+    ),
+    Definition(
+        "self_bleu",
+        "Self-BLEU",
+        "score",
+        "lower",
+        "Diversity",
+        f"Overlap of each question with the others (Zhu et al. 2018), {_VALID}; 1 when all are the same.",
+    ),
+    Definition(
+        "embedding_distance",
+        "Semantic distance",
+        "1 - cosine",
+        "higher",
+        "Diversity",
+        f"Mean distance between two questions by a sentence encoder, {_VALID}.",
+    ),
+    Definition(
+        "vendi",
+        "Vendi score",
+        "questions",
+        "higher",
+        "Diversity",
+        f"Effective number of different meanings (Friedman & Dieng 2023), {_VALID}; it grows with how many "
+        "are valid.",
+    ),
+    Definition(
+        "var_log_ratio",
+        "Var(log R - log P_F)",
+        "nats²",
+        "zero",
+        "Balance",
+        "Variance over the questions of a fact, averaged over facts; 0 when sampling is exactly in "
+        "proportion to the reward.",
+    ),
+    Definition(
+        "slope",
+        "Slope of log P_F on log R",
+        "ratio",
+        "one",
+        "Balance",
+        "Least squares over all questions, each centred on the mean of its fact; 1 at the optimum, where "
+        "log P_F = log R - log Z(f).",
+    ),
+    Definition(
+        "pearson",
+        "Correlation (Pearson)",
+        "r",
+        "one",
+        "Balance",
+        "Of log P_F and log R, each centred on the mean of its fact, pooled; 1 at the optimum.",
+    ),
+    Definition(
+        "spearman",
+        "Correlation (Spearman)",
+        "rank r",
+        "one",
+        "Balance",
+        "The same with ranks: how well the sampler orders questions as the reward does.",
+    ),
+    Definition(
+        "question_words",
+        "Question length",
+        "words",
+        "neutral",
+        "Balance",
+        "Mean number of words in a question.",
+    ),
+)
+
+BY_NAME = {definition.name: definition for definition in DEFINITIONS}

@@ -1,0 +1,51 @@
+"""What the text checks and the judge say of one evaluated question."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+from contraflow.evaluation.records import QuestionRecord
+from contraflow.evaluation.text_checks import (
+    is_degenerate,
+    is_on_subject,
+    is_on_topic,
+    is_well_formed,
+    leaks_answer,
+    strict_success,
+)
+
+LOG_HALF = math.log(0.5)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the checks and the judge say of one question."""
+
+    strict_success: bool
+    well_formed: bool
+    on_subject: bool
+    no_leak: bool
+    on_topic: bool
+    not_degenerate: bool
+    contradiction: bool
+
+    @property
+    def valid_contradiction(self) -> bool:
+        """Everything but the strict test, which asks for more than validity."""
+        return all(getattr(self, field.name) for field in fields(self)[1:])
+
+
+def verdict_of(record: QuestionRecord) -> Verdict:
+    """Run every check on one record."""
+    question, answer = record.question, record.answer
+    hidden = (record.original_answer, record.edited_answer, record.aliases, record.subject)
+    return Verdict(
+        strict_success=strict_success(record),
+        well_formed=is_well_formed(question, record.subject),
+        on_subject=is_on_subject(question, record.subject),
+        no_leak=not leaks_answer(question, *hidden),
+        on_topic=is_on_topic(question, answer, record.subject),
+        not_degenerate=not is_degenerate(answer, question),
+        contradiction=record.log_contradiction > LOG_HALF,
+    )

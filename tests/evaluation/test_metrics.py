@@ -1,0 +1,217 @@
+"""Metrics of constructed records, whose values can be worked out by hand."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from contraflow.errors import UserError
+from contraflow.evaluation.bootstrap import Statistic, correlation, draw_weights, interval, ratio
+from contraflow.evaluation.definitions import DEFINITIONS
+from contraflow.evaluation.metrics import Metrics, compute_metrics, read_metrics, write_metrics
+from contraflow.evaluation.records import QuestionRecord, read_records, write_records
+
+
+def record(fact_id: str = "f0", question: str = "Who wrote Hamlet?", **changes: object) -> QuestionRecord:
+    values: dict[str, object] = {
+        "fact_id": fact_id,
+        "subject": "Hamlet",
+        "relation": "author",
+        "edit_fact": "Hamlet was written by Christopher Marlowe.",
+        "original_answer": "William Shakespeare",
+        "edited_answer": "Christopher Marlowe",
+        "question": question,
+        "answer": "William Shakespeare",
+        "log_contradiction": -0.1,
+        "log_p_question": -10.0,
+        "log_p_answer": -1.0,
+        "log_reward": -10.1,
+        "log_pf": -11.0,
+    }
+    return QuestionRecord(**(values | changes))  # type: ignore[arg-type]
+
+
+def metrics_of(records: list[QuestionRecord], **options: object) -> Metrics:
+    return compute_metrics(records, np.random.default_rng(0), **options)  # type: ignore[arg-type]
+
+
+def test_every_defined_metric_is_computed_once_and_in_order() -> None:
+    metrics = metrics_of([record()])
+    assert [row.name for row in metrics.rows] == [definition.name for definition in DEFINITIONS]
+    assert all(row.meaning and row.unit for row in metrics.rows)
+
+
+def test_rates_are_over_questions_and_count_each_part() -> None:
+    records = [
+        record(),
+        record(question="Who wrote Macbeth?"),  # off the subject; the answer still names the truth
+        record(question="Did Shakespeare write Hamlet?", answer="Yes."),  # leaks
+        record(answer="Christopher Marlowe", log_contradiction=-4.0),
+    ]
+    metrics = metrics_of(records)
+    assert metrics["well_formed"].value == 1
+    assert metrics["on_subject"].value == 3 / 4
+    assert metrics["no_leak"].value == 3 / 4
+    assert metrics["contradiction"].value == 3 / 4
+    assert metrics["valid_contradiction"].value == 1 / 4
+    assert metrics["strict_success"].value == 2 / 4
+    assert metrics["strict_success"].n == 4
+    assert (metrics.n_facts, metrics.n_questions) == (1, 4)
+
+
+def test_a_contradiction_needs_more_than_one_half() -> None:
+    assert metrics_of([record(log_contradiction=math.log(0.5))])["contradiction"].value == 0
+    assert metrics_of([record(log_contradiction=math.log(0.51))])["contradiction"].value == 1
+
+
+def test_questions_without_a_known_answer_do_not_count_as_failures() -> None:
+    metrics = metrics_of([record(), record(original_answer="")])
+    assert (metrics["strict_success"].value, metrics["strict_success"].n) == (1, 1)
+
+
+def test_means_leave_out_what_is_not_finite() -> None:
+    metrics = metrics_of([record(log_reward=-2.0), record(log_reward=-4.0), record(log_reward=math.nan)])
+    assert (metrics["log_reward"].value, metrics["log_reward"].n) == (-3, 2)
+
+
+def test_slope_and_correlation_forget_what_differs_between_facts() -> None:
+    """log P_F = 0.5 log R + c(f): the slope is 0.5 and the correlation 1, whatever c(f) is."""
+    records = [
+        record(f"f{fact}", log_reward=reward, log_pf=0.5 * reward + 100 * fact)
+        for fact in range(3)
+        for reward in (-1.0 - fact, -2.0, -5.0)
+    ]
+    metrics = metrics_of(records)
+    assert metrics["slope"].value == pytest.approx(0.5)
+    assert metrics["pearson"].value == pytest.approx(1)
+    assert metrics["spearman"].value == pytest.approx(1)
+    assert metrics["slope"].low == pytest.approx(0.5) == metrics["slope"].high
+
+
+def test_var_log_ratio_is_the_unbiased_variance_per_fact() -> None:
+    """Fact a: log R - log P_F = 1, 3 (variance 2). Fact b: constant (0). Fact c: one question (undefined)."""
+    records = [
+        record("a", log_reward=1.0, log_pf=0.0),
+        record("a", log_reward=3.0, log_pf=0.0),
+        record("b", log_reward=7.0, log_pf=2.0),
+        record("b", log_reward=6.0, log_pf=1.0),
+        record("c", log_reward=0.0, log_pf=9.0),
+    ]
+    row = metrics_of(records)["var_log_ratio"]
+    assert (row.value, row.n) == (pytest.approx(1), 2)
+
+
+def test_diversity_is_of_valid_questions_within_a_fact() -> None:
+    records = [
+        record("a", "Who wrote Hamlet?"),
+        record("a", "Who wrote Hamlet?"),
+        record("a", "Hamlet was written by whom?"),
+        record("a", "Who who who Hamlet?"),  # not valid: must not make the words look richer
+        record("b", "gibberish Hamlet"),
+    ]
+    metrics = metrics_of(records)
+    assert metrics["distinct_share"].value == pytest.approx((3 / 4 + 1) / 2)
+    assert metrics["distinct_valid"].value == pytest.approx((2 / 4 + 0) / 2)
+    assert metrics["distinct_1"].value == pytest.approx(7 / 11)  # who wrote hamlet was written by whom
+    assert metrics["distinct_1"].n == 1
+    assert metrics["self_bleu"].n == 1
+
+
+def test_the_encoder_sees_each_valid_question_once() -> None:
+    calls: list[list[str]] = []
+
+    def embed(texts: list[str]) -> torch.Tensor:
+        calls.append(texts)
+        return torch.eye(len(texts))
+
+    records = [record("a"), record("a"), record("b"), record("b", "Hamlet was written by whom?")]
+    metrics = metrics_of(records, embed=embed)
+    assert calls == [["Who wrote Hamlet?", "Hamlet was written by whom?"]]
+    assert metrics["vendi"].value == pytest.approx((1 + 2) / 2)
+    assert metrics["embedding_distance"].value == pytest.approx((0 + 1) / 2)
+
+
+def test_without_an_encoder_its_metrics_are_unknown() -> None:
+    assert math.isnan(metrics_of([record()])["vendi"].value)
+
+
+def test_no_records_is_an_error_that_says_so() -> None:
+    with pytest.raises(UserError, match="no questions"):
+        metrics_of([])
+
+
+def test_the_interval_of_a_constant_is_the_constant() -> None:
+    constant = Statistic(np.full((10, 2), 1.0) * [3.0, 1.0], ratio, 10)
+    assert interval(constant, draw_weights(10, 50, np.random.default_rng(0))) == (3, 3)
+
+
+def test_the_interval_of_a_mean_is_about_two_standard_errors_wide() -> None:
+    values = np.random.default_rng(1).normal(size=400)
+    statistic = Statistic(np.stack([values, np.ones(400)], 1), ratio, 400)
+    low, high = interval(statistic, draw_weights(400, 4000, np.random.default_rng(2)))
+    assert (high - low) == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.06)
+    assert low < statistic.value < high
+
+
+def test_facts_are_resampled_not_questions() -> None:
+    """Ten copies of a question in each of two facts are two observations, not twenty (about 0.3 … 0.7)."""
+    records = [record(f"f{i}", log_contradiction=-9.0 * i) for i in (0, 1) for _ in range(10)]
+    row = metrics_of(records)["contradiction"]
+    assert (row.value, row.low, row.high) == (0.5, 0, 1)
+
+
+def test_the_same_seed_gives_the_same_intervals() -> None:
+    records = [record(f"f{i}", log_reward=float(i * i % 7)) for i in range(9)]
+    assert metrics_of(records)["log_reward"] == metrics_of(records)["log_reward"]
+
+
+def test_correlation_of_sums_is_numpys() -> None:
+    x, y = np.random.default_rng(3).normal(size=(2, 50))
+    moments = np.stack([np.ones(50), x, y, x * x, y * y, x * y], 1).sum(0)
+    assert correlation(moments) == pytest.approx(np.corrcoef(x, y)[0, 1])
+    assert math.isnan(correlation(np.array([3.0, 0, 0, 0, 0, 0])))
+
+
+def test_metrics_survive_a_file_with_nan_as_null(tmp_path: Path) -> None:
+    written = metrics_of([record("a"), record("b")])
+    path = tmp_path / "metrics.json"
+    write_metrics(path, written)
+    assert b"NaN" not in path.read_bytes()
+    found = read_metrics(path)
+    assert found["strict_success"] == written["strict_success"]
+    assert math.isnan(found["vendi"].value)
+    assert [row.name for row in found.rows] == [row.name for row in written.rows]
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"n_facts": 1}', b"\xff", b"[" * 5000])
+def test_a_file_of_something_else_is_a_user_error(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "metrics.json"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"metrics\.json"):
+        read_metrics(path)
+
+
+def test_records_survive_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "questions.jsonl"
+    records = [record("a", aliases=("Bard",)), record("b", log_reward=math.nan)]
+    assert write_records(path, records) == 2
+    first, second = read_records(path)
+    assert first == records[0]
+    assert math.isnan(second.log_reward)
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("line", [b"{}", b"not json", b"[1]", b'{"fact_id": 3}', b"\xff\xfe"])
+def test_a_bad_line_is_named(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "questions.jsonl"
+    write_records(path, [record()])
+    path.write_bytes(path.read_bytes() + b"\n" + line + b"\n")
+    with pytest.raises(UserError, match=r"questions\.jsonl:3: "):
+        read_records(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file"):
+        read_records(tmp_path / "none.jsonl")
