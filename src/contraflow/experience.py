@@ -1,0 +1,115 @@
+"""Where a training batch comes from: the policy writes it and the scorer weighs it, or replay remembers it.
+
+No gradient flows here. Fresh and replayed questions leave by the same door, as scored questions with token
+ids; the learner cannot tell them apart and evaluates both with the current policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from contraflow.facts import Fact
+from contraflow.policy.lora import LoraPolicy, stack_questions
+from contraflow.replay.base import ReplayStore
+from contraflow.reward import RewardParts, RewardSchedule
+from contraflow.scoring import Drawn, Scorer
+from contraflow.seeding import python_rng, torch_rng
+from contraflow.types import Questions, ScoredQuestion
+
+
+@dataclass(frozen=True)
+class ExplorationSettings:
+    """How the behaviour policy departs from the policy that is learnt."""
+
+    n_samples: int = 8
+    pf_temp_prob: float = 0.3
+    pf_temp_low: float = 0.7
+    pf_temp_high: float = 1.5
+    use_buffer_prob: float = 0.25
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Scored questions of several facts; question i is about facts[fact_index[i]]."""
+
+    facts: tuple[Fact, ...]
+    fact_index: Int[Tensor, " b"]
+    questions: Questions
+    scored: tuple[ScoredQuestion, ...]
+    pf_temp: float  # temperature they were drawn at (1 for replay)
+    n_replayed: int
+
+
+class Experience:
+    """Draws, scores and admits; or draws from replay, with probability ``use_buffer_prob``."""
+
+    def __init__(
+        self,
+        policy: LoraPolicy,
+        scorer: Scorer,
+        replay: ReplayStore,
+        reward: RewardSchedule,
+        settings: ExplorationSettings,
+        *,
+        seed: int,
+        rank: int = 0,
+    ) -> None:
+        self.policy, self.scorer, self.replay, self.reward = policy, scorer, replay, reward
+        self.settings, self.seed, self.rank = settings, seed, rank
+
+    def collect(self, facts: Sequence[Fact], step: int) -> Batch:
+        """The batch of a step. The same (seed, step, rank, weights, replay) gives the same batch."""
+        rng = python_rng(self.seed, step, self.rank, "exploration")
+        from_replay = rng.random() < self.settings.use_buffer_prob
+        tempered = rng.random() < self.settings.pf_temp_prob
+        pf_temp = rng.uniform(self.settings.pf_temp_low, self.settings.pf_temp_high) if tempered else 1.0
+        if from_replay:
+            batch = self._replayed(facts, step)
+            if batch is not None:
+                return batch
+        return self._fresh(facts, step, pf_temp)
+
+    def _fresh(self, facts: Sequence[Fact], step: int, pf_temp: float) -> Batch:
+        rng = torch_rng(self.seed, step, self.rank, "sample", device=self.policy.lm.device)
+        drawn = draw(self.policy, facts, self.settings.n_samples, rng, pf_temp)
+        scored = self.scorer.score(drawn, step)
+        unique = list({(s.fact_id, s.question_ids): s for s in scored}.values())
+        self.replay.add(unique, self.reward.priority(RewardParts.of(unique)).tolist())
+        return self._batch(facts, scored, pf_temp, 0)
+
+    def _replayed(self, facts: Sequence[Fact], step: int) -> Batch | None:
+        """Stored questions of these facts, or None where too little is stored to learn from."""
+        rng = python_rng(self.seed, step, self.rank, "replay")
+        rows = self.replay.sample([f.fact_id for f in facts], self.settings.n_samples, rng)
+        found = [s for row in rows for s in row if self.policy.constraints.admits(s.question_ids)]
+        if len(found) < self.settings.n_samples:
+            return None
+        return self._batch(facts, found, 1.0, len(found))
+
+    def _batch(
+        self, facts: Sequence[Fact], scored: Sequence[ScoredQuestion], pf_temp: float, n_replayed: int
+    ) -> Batch:
+        present = {s.fact_id for s in scored}
+        used = tuple(f for f in facts if f.fact_id in present)
+        place = {f.fact_id: i for i, f in enumerate(used)}
+        device = self.policy.lm.device
+        index = torch.tensor([place[s.fact_id] for s in scored], device=device)
+        questions = stack_questions([s.question_ids for s in scored], device)
+        return Batch(used, index, questions, tuple(scored), pf_temp, n_replayed)
+
+
+def draw(
+    policy: LoraPolicy, facts: Sequence[Fact], n_samples: int, rng: torch.Generator, temperature: float = 1.0
+) -> list[Drawn]:
+    """n questions per fact with their texts, in the order of the facts."""
+    questions = policy.sample(facts, n_samples, rng, temperature)
+    texts = policy.texts(questions)
+    lengths = questions.lengths.tolist()
+    rows = [tuple(ids[:n]) for ids, n in zip(questions.ids.tolist(), lengths, strict=True)]
+    owners = [fact for fact in facts for _ in range(n_samples)]
+    return [Drawn(f, ids, text) for f, ids, text in zip(owners, rows, texts, strict=True)]

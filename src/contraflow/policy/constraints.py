@@ -1,0 +1,120 @@
+"""The environment: which actions exist at which step.
+
+The same mask is applied when sampling and when computing log-probabilities; the design we come from masked
+only the first and so trained on another distribution than it drew from. Actions are columns: one per allowed
+token and one for the stop. Stop is one action although several token ids spell a question mark: the others are
+not actions at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from contraflow.errors import UserError
+
+Vocabulary = Literal["printable_ascii", "latin", "all"]
+
+
+@dataclass(frozen=True, eq=False)
+class Constraints:
+    """Allowed actions and lengths: a question has min_len … max_len tokens, then the stop."""
+
+    action_ids: Int[Tensor, " a"]  # vocabulary id of each action; the stop is the last
+    min_len: int
+    max_len: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.min_len <= self.max_len:
+            raise UserError(
+                f"min_question_len={self.min_len} and max_question_len={self.max_len}: "
+                "need 1 <= min_question_len <= max_question_len"
+            )
+
+    @property
+    def stop_id(self) -> int:
+        """Vocabulary id of the stop."""
+        return int(self.action_ids[-1])
+
+    def log_normaliser(self, logits: Float[Tensor, "n a"], t: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """log Σ exp over the actions that exist at step t (t tokens written so far).
+
+        Written with slices so that no masked copy of the logits is ever made.
+        """
+        tokens, stop = logits[:, :-1].logsumexp(-1), logits[:, -1]
+        both = torch.where(t < self.min_len, tokens, torch.logaddexp(tokens, stop))
+        return torch.where(t >= self.max_len, stop, both)
+
+    def log_pterm(
+        self, logits: Float[Tensor, "n a"], log_z: Float[Tensor, " n"], t: Int[Tensor, " n"]
+    ) -> Float[Tensor, " n"]:
+        """log P(stop) at step t: -inf where stop is no action, 0 where it is the only one."""
+        return (logits[:, -1] - log_z).masked_fill(t < self.min_len, -torch.inf)
+
+    def mask_(self, logits: Float[Tensor, "n a"], t: int) -> Float[Tensor, "n a"]:
+        """The same rule for drawing, in place: every row stands at step t."""
+        if t < self.min_len:
+            logits[:, -1] = -torch.inf
+        if t >= self.max_len:
+            logits[:, :-1] = -torch.inf
+        return logits
+
+    def columns(self, ids: Int[Tensor, "*s"]) -> Int[Tensor, "*s"]:
+        """Columns of vocabulary ids. Raises ValueError for an id that is no action."""
+        size = int(max(int(self.action_ids.max()), int(ids.max()) if ids.numel() else 0)) + 1
+        table = torch.full((size,), -1, device=ids.device)
+        table[self.action_ids] = torch.arange(len(self.action_ids), device=ids.device)
+        found = table[ids]
+        if bool((found < 0).any()):
+            raise ValueError(f"token ids {ids[found < 0].unique().tolist()[:5]} are no actions here")
+        return found
+
+    def admits(self, ids: tuple[int, ...]) -> bool:
+        """Whether the environment can produce this question."""
+        inside = bool(torch.isin(torch.tensor(ids), self.action_ids.cpu()).all())
+        return inside and self.stop_id not in ids and self.min_len <= len(ids) <= self.max_len
+
+
+def question_constraints(
+    tokenizer: Any, *, vocabulary: Vocabulary, min_len: int, max_len: int, device: torch.device | None = None
+) -> Constraints:
+    """Actions of a question-writing policy, read off the tokenizer.
+
+    ``printable_ascii`` and ``latin`` allow tokens that decode to one line of such characters; ``all`` allows
+    every token that is not special. Always excluded: special tokens, line breaks, and every token with a
+    question mark but the plain one.
+    """
+    pieces: list[str] = tokenizer.batch_decode([[i] for i in range(len(tokenizer))])
+    stop = _stop_id(tokenizer, pieces)
+    special = set(tokenizer.all_special_ids)
+    tokens = [i for i, piece in enumerate(pieces) if i not in special and _is_allowed(piece, vocabulary)]
+    return Constraints(torch.tensor([*tokens, stop], device=device), min_len, max_len)
+
+
+def _stop_id(tokenizer: Any, pieces: list[str]) -> int:
+    ids = tokenizer("?", add_special_tokens=False)["input_ids"]
+    if len(ids) == 1:
+        return int(ids[0])
+    plain = [i for i, piece in enumerate(pieces) if piece.strip() == "?"]
+    if not plain:
+        raise UserError("this tokenizer has no single token for a question mark; use another sampler model")
+    return plain[0]
+
+
+def _is_allowed(piece: str, vocabulary: Vocabulary) -> bool:
+    if not piece or "?" in piece or "\n" in piece or "\r" in piece:
+        return False
+    if vocabulary == "all":
+        return True
+    if vocabulary == "printable_ascii":
+        return all(32 <= ord(c) < 127 for c in piece)
+    return all(32 <= ord(c) < 127 or (0xC0 <= ord(c) <= 0x24F and c.isalpha()) for c in piece)
+
+
+def as_mask(lengths: Int[Tensor, " b"], width: int) -> Bool[Tensor, "b w"]:
+    """True on the first ``lengths`` positions of each row."""
+    return torch.arange(width, device=lengths.device)[None, :] < lengths[:, None]

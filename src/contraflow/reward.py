@@ -1,0 +1,118 @@
+"""From raw reward parts to log R, at one place and as late as possible.
+
+Raw parts are stored untempered and unpenalised; a schedule reads them together with the optimizer step. So a
+replayed question always gets the reward of the phase that the run is in, never the one it was found in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from contraflow.errors import UserError
+from contraflow.schedules import LinearSchedule
+from contraflow.types import ScoredQuestion, TerminalReward
+
+
+@dataclass(frozen=True)
+class RewardParts:
+    """Raw parts of b questions, natural logarithms."""
+
+    log_contradiction: Float[Tensor, " b"]
+    log_p_question: Float[Tensor, " b"]
+    log_p_answer: Float[Tensor, " b"]
+    question_ok: Bool[Tensor, " b"]
+
+    @classmethod
+    def of(cls, scored: Sequence[ScoredQuestion], device: torch.device | None = None) -> RewardParts:
+        """Stack the parts of scored questions.
+
+        Raises: UserError naming fact and question when a part is NaN or infinite.
+        """
+        for s in scored:
+            _refuse_non_finite(s)
+        columns = zip(*((s.log_contradiction, s.log_p_question, s.log_p_answer) for s in scored), strict=True)
+        tensors = [torch.tensor(c, device=device) for c in columns]
+        return cls(*tensors, question_ok=torch.tensor([s.question_ok for s in scored], device=device))
+
+
+def _refuse_non_finite(scored: ScoredQuestion) -> None:
+    parts = {name: getattr(scored, name) for name in ("log_contradiction", "log_p_question", "log_p_answer")}
+    bad = {name: value for name, value in parts.items() if not math.isfinite(value)}
+    if bad:
+        name, value = next(iter(bad.items()))
+        raise UserError(
+            f"{name} is {value} for fact {scored.fact_id}, question {scored.question!r} "
+            f"(answer {scored.answer!r}); training stops here. Check the judge and the oracle on this pair with "
+            "`contraflow judge` and resume from the last checkpoint"
+        )
+
+
+@dataclass(frozen=True)
+class RewardSchedule:
+    """log R of a step. ``kind``: static (composite only), penalized, or hybrid (penalized, then composite).
+
+    Penalised phase: log P_Q, plus ``failure_penalty`` where log C ≤ ``contradiction_threshold``.
+    Composite phase: log C + ``likelihood_weight`` · log P_Q + ``answer_quality_weight`` · log P_A.
+    In both: ``answer_failure_penalty`` where log P_A < ``answer_quality_threshold``, and
+    ``question_failure_penalty`` where the question fails the text checks (malformed, off the subject, names an
+    answer). Then divided by the reward temperature.
+    """
+
+    kind: Literal["static", "penalized", "hybrid"] = "hybrid"
+    penalized_reward_end_step: int = 150
+    failure_penalty: float = -50.0
+    contradiction_threshold: float = -6.0
+    likelihood_weight: float = 1.0
+    answer_quality_weight: float = 0.0
+    answer_failure_penalty: float = -10.0
+    answer_quality_threshold: float = -20.0
+    question_failure_penalty: float = 0.0
+    reward_temp_start: float = 1.0
+    reward_temp_end: float = 1.0
+    reward_temp_horizon: int = 0
+
+    def in_penalized_phase(self, step: int) -> bool:
+        """Whether the penalised formula holds at this optimizer step."""
+        if self.kind == "hybrid":
+            return step < self.penalized_reward_end_step
+        return self.kind == "penalized"
+
+    def temperature(self, step: int) -> float:
+        """Reward temperature at this step."""
+        return LinearSchedule(self.reward_temp_start, self.reward_temp_end, self.reward_temp_horizon)(step)
+
+    def prior_weight(self, step: int) -> float:
+        """d log R / d log P_Q: what a forward-looking flow takes of the prefix log-likelihood."""
+        weight = 1.0 if self.in_penalized_phase(step) else self.likelihood_weight
+        return weight / self.temperature(step)
+
+    def __call__(self, parts: RewardParts, step: int) -> TerminalReward:
+        """Tempered log R of each question at this step."""
+        base = self._penalized(parts) if self.in_penalized_phase(step) else self._composite(parts)
+        return TerminalReward((base + self._penalties(parts)) / self.temperature(step))
+
+    def priority(self, parts: RewardParts) -> Float[Tensor, " b"]:
+        """What replay ranks by: untempered composite log R, the same in every phase."""
+        return self._composite(parts) + self._penalties(parts)
+
+    def _penalized(self, parts: RewardParts) -> Float[Tensor, " b"]:
+        failed = parts.log_contradiction <= self.contradiction_threshold
+        return parts.log_p_question + failed * self.failure_penalty
+
+    def _composite(self, parts: RewardParts) -> Float[Tensor, " b"]:
+        return (
+            parts.log_contradiction
+            + self.likelihood_weight * parts.log_p_question
+            + self.answer_quality_weight * parts.log_p_answer
+        )
+
+    def _penalties(self, parts: RewardParts) -> Float[Tensor, " b"]:
+        poor_answer = parts.log_p_answer < self.answer_quality_threshold
+        return poor_answer * self.answer_failure_penalty + ~parts.question_ok * self.question_failure_penalty
