@@ -34,7 +34,20 @@ _NUMBER_WORDS = (
     "nineteen",
     "twenty",
 )
-_DIGITS_OF = {word: str(number) for number, word in enumerate(_NUMBER_WORDS)}
+_TENS = {
+    "twenty": 20,
+    "thirty": 30,
+    "forty": 40,
+    "fifty": 50,
+    "sixty": 60,
+    "seventy": 70,
+    "eighty": 80,
+    "ninety": 90,
+}
+_DIGITS_OF = {word: str(number) for number, word in enumerate(_NUMBER_WORDS)} | {
+    word: str(number) for word, number in _TENS.items()
+}
+_COMPOUND = re.compile(rf"\b({'|'.join(_TENS)})-({'|'.join(_NUMBER_WORDS[1:10])})\b", re.IGNORECASE)
 _ARTICLES = ("the", "a", "an")
 _UNDECOMPOSED = str.maketrans(
     {"ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "æ": "ae", "Æ": "Ae", "đ": "d", "&": " and "}
@@ -54,6 +67,7 @@ def words(text: str) -> list[str]:
     """The words of a text as `names` compares them, but with their case, which short symbols need."""
     text = unicodedata.normalize("NFKD", text.translate(_APOSTROPHES).translate(_UNDECOMPOSED))
     text = "".join(char for char in text if not unicodedata.combining(char))
+    text = _COMPOUND.sub(_compound_digits, text)  # or "twenty-four" would name "twenty"
     text = _POSSESSIVE.sub("", _INITIALS.sub(r"\1", text)).replace("'", "")
     return [_plain_number(token) for token in _TOKEN.findall(text)]
 
@@ -112,6 +126,11 @@ def _without_article(answer_words: list[str]) -> list[str]:
     """Drop one leading article, unless it is all there is ("A" is a blood group and a note)."""
     has_article = len(answer_words) > 1 and answer_words[0].casefold() in _ARTICLES
     return answer_words[1:] if has_article else answer_words
+
+
+def _compound_digits(match: re.Match[str]) -> str:
+    tens, units = match.group(1).casefold(), match.group(2).casefold()
+    return str(_TENS[tens] + _NUMBER_WORDS.index(units))
 
 
 def _as_digits(word: str) -> str:

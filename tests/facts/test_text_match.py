@@ -46,6 +46,8 @@ def test_normalise(text: str, expected: str) -> None:
         ("by J.R.R. Tolkien", "J. R. R. Tolkien"),
         ("in 1,000 years", "1000"),
         ("He wrote C++.", "C++"),
+        ("It has twenty-six letters.", "26"),
+        ("It has 50 stars", "fifty"),
     ],
 )
 def test_text_names_answer(text: str, answer: str) -> None:
@@ -65,6 +67,8 @@ def test_text_names_answer(text: str, answer: str) -> None:
         ("", "Paris"),
         ("fe fi fo fum", "Fe"),
         ("He wrote C.", "C++"),
+        ("It has twenty-four hours", "twenty"),
+        ("It has twenty-four hours", "four"),
         ("Niger is a country", "Nigeria"),
     ],
 )
