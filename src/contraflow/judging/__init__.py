@@ -1,0 +1,1 @@
+"""The parts of the judge: scores and protocol, Hugging Face checkpoints, the embedded MiniLM judge."""
