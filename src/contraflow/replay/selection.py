@@ -1,0 +1,132 @@
+"""Which questions stay and which are drawn: pure functions, shared by the stores.
+
+Every list here is one fact's entries, best first: ordered by (-priority, id). `lua.ADMIT` repeats `admit` on
+the server, where it must be atomic; the contract tests hold the two to the same outcome.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from bisect import insort
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from contraflow.replay.base import ReplaySettings, Sampling
+from contraflow.types import ScoredQuestion
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One entry with its place in the order."""
+
+    priority: float
+    entry_id: str
+    entry: ScoredQuestion
+
+    @property
+    def order(self) -> tuple[float, str]:
+        """Best first; ids break ties, so that every process and store sees one order."""
+        return (-self.priority, self.entry_id)
+
+
+def near(a: Sequence[int], b: Sequence[int], threshold: float) -> bool:
+    """Whether the token edit distance of a and b, over the longer length, lies below the threshold.
+
+    The first tests are lower bounds of the distance: most pairs never reach the quadratic part.
+    """
+    longest = max(len(a), len(b))
+    if longest == 0:
+        return threshold > 0
+    common = (Counter(a) & Counter(b)).total()
+    if (longest - common) / longest >= threshold:
+        return False
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        previous, row = row, [i]
+        for j, y in enumerate(b, 1):
+            row.append(min(previous[j] + 1, row[j - 1] + 1, previous[j - 1] + (x != y)))
+        if min(row) / longest >= threshold:
+            return False
+    return row[-1] / longest < threshold
+
+
+def admit(entries: list[Stored], new: Stored, settings: ReplaySettings) -> bool:
+    """Decide on one question and change the list accordingly; True if the question entered.
+
+    Twins (same id, or nearly the same tokens) are settled first: the better one stays, the stored one on a
+    tie. Only a question without a twin has to beat the fact's worst when the fact is full.
+    """
+    twins = [old for old in entries if _same(old, new, settings.near_duplicate)]
+    if any(old.priority >= new.priority for old in twins):
+        return False
+    if not twins and len(entries) >= settings.capacity_per_fact and entries[-1].priority >= new.priority:
+        return False
+    for old in twins:
+        entries.remove(old)
+    insort(entries, new, key=lambda stored: stored.order)
+    del entries[settings.capacity_per_fact :]
+    return True
+
+
+def _same(old: Stored, new: Stored, threshold: float) -> bool:
+    same_id = old.entry_id == new.entry_id
+    return same_id or near(old.entry.question_ids, new.entry.question_ids, threshold)
+
+
+def deal(
+    fact_ids: Sequence[str],
+    n: int,
+    rng: random.Random,
+    sampling: Sampling,
+    contents: Callable[[str], Sequence[Stored]],
+) -> list[list[ScoredQuestion]]:
+    """Draw for each fact in turn; a fact named k times gets k·n distinct entries dealt over its places.
+
+    Each distinct fact has its own generator, seeded by one draw of the caller's: what one fact holds does not
+    shift the draw of the next, nor the caller's later draws.
+    """
+    if n < 0:
+        raise ValueError(f"n={n}: cannot draw a negative number of questions")
+    places = Counter(fact_ids)
+    drawn = {
+        fact_id: iter(draw(contents(fact_id), n * k, random.Random(rng.getrandbits(64)), sampling))
+        for fact_id, k in places.items()
+    }
+    return [[stored.entry for stored in islice(drawn[fact_id], n)] for fact_id in fact_ids]
+
+
+def draw(entries: Sequence[Stored], n: int, rng: random.Random, sampling: Sampling) -> list[Stored]:
+    """Up to n distinct entries of a list that is ordered best first."""
+    n = min(n, len(entries))
+    return _DRAWS[sampling](entries, n, rng)
+
+
+def _uniform(entries: Sequence[Stored], n: int, rng: random.Random) -> list[Stored]:
+    return rng.sample(entries, n)
+
+
+def _rank(entries: Sequence[Stored], n: int, rng: random.Random) -> list[Stored]:
+    # Of m left, place floor(m·u²): P(place < k) = sqrt(k / m), so a quarter of the list gets half the draws.
+    left = list(entries)
+    return [left.pop(int(len(left) * rng.random() ** 2)) for _ in range(n)]
+
+
+def _reward(entries: Sequence[Stored], n: int, rng: random.Random) -> list[Stored]:
+    # Gumbel top-n: draws without replacement in proportion to exp(priority), with no overflow.
+    keys = [stored.priority - math.log(-math.log(rng.random() or 5e-324)) for stored in entries]
+    return [entries[i] for i in sorted(range(len(entries)), key=lambda i: -keys[i])[:n]]
+
+
+def _newest(entries: Sequence[Stored], n: int, _: random.Random) -> list[Stored]:
+    return sorted(entries, key=lambda stored: -stored.entry.step)[:n]
+
+
+_DRAWS: dict[Sampling, Callable[[Sequence[Stored], int, random.Random], list[Stored]]] = {
+    "uniform": _uniform,
+    "rank": _rank,
+    "reward": _reward,
+    "newest": _newest,
+}

