@@ -1,0 +1,175 @@
+"""Which numbers of a training history are drawn together, under which title, and what the reader should see.
+
+Numbers nobody foresaw are drawn too, each on its own: a new diagnostic shows up without a change here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+MAX_POINTS = 1200  # more than a chart has pixels across
+VALIDATION = "val_"
+
+
+class CurveGroup(NamedTuple):
+    """One chart: series of one unit that belong together."""
+
+    title: str
+    keys: tuple[str, ...]
+    unit: str
+    caption: str
+    section: str = "learned"
+    log_scale: bool = False  # when the values are positive and span more than two decades
+
+
+GROUPS = (
+    CurveGroup(
+        "Log-reward",
+        ("log_reward",),
+        "nats",
+        "What the sampler is taught to follow. It should rise, then level.",
+    ),
+    CurveGroup(
+        "Contradiction",
+        ("log_contradiction",),
+        "nats",
+        "How sure the judge is that the answer contradicts the edited fact; 0 is certain.",
+    ),
+    CurveGroup(
+        "Question likelihood",
+        ("log_p_question", "log_pf"),
+        "nats",
+        "The base model's view of the questions, and the sampler's own. A falling base likelihood is a first "
+        "sign of gibberish.",
+    ),
+    CurveGroup("Answer likelihood", ("log_p_answer",), "nats", "How sure the oracle is of its own answers."),
+    CurveGroup(
+        "Text checks",
+        ("strict_success", "question_ok", "distinct"),
+        "share",
+        "Shares of a batch: strict success, sound questions, distinct questions. No language model is asked.",
+    ),
+    CurveGroup(
+        "Loss",
+        ("loss",),
+        "",
+        "The objective's squared imbalance along each path, averaged.",
+        "trained",
+        log_scale=True,
+    ),
+    CurveGroup(
+        "Imbalance",
+        ("var_log_ratio",),
+        "nats²",
+        "Var(log R - log P_F) within a fact: 0 when sampling is in proportion to the reward.",
+        "trained",
+        log_scale=True,
+    ),
+    CurveGroup(
+        "Partition function",
+        ("log_z",),
+        "nats",
+        "The flow head's estimate of log Z(f), averaged over facts.",
+        "trained",
+    ),
+    CurveGroup(
+        "Temperatures",
+        ("reward_temp", "pf_temp"),
+        "",
+        "Reward temperature by schedule, sampling temperature as drawn for exploration.",
+        "trained",
+    ),
+    CurveGroup(
+        "Replay",
+        ("replay_share",),
+        "share",
+        "Share of the batch that came from the replay buffer.",
+        "trained",
+    ),
+    CurveGroup("Gradient norm", ("grad_norm",), "", "Before clipping.", "trained", log_scale=True),
+    CurveGroup("Learning rate", ("learning_rate",), "", "By schedule.", "trained"),
+    CurveGroup(
+        "Step time", ("step_seconds",), "s", "Wall time of one training step.", "trained", log_scale=True
+    ),
+)
+
+LABELS = {
+    "log_reward": "log R",
+    "log_contradiction": "log C",
+    "log_p_question": "base log P_Q",
+    "log_pf": "sampler log P_F",
+    "log_p_answer": "log P_A",
+    "strict_success": "strict success",
+    "question_ok": "sound question",
+    "reward_temp": "reward",
+    "pf_temp": "sampling",
+}
+
+Point = tuple[float, float]
+
+
+def curves_of(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Charts in reading order, known groups first; groups without a single number are left out."""
+    series = _series_of(history)
+    grouped = [(group, [key for key in _with_validation(group.keys) if key in series]) for group in GROUPS]
+    seen = {key for _, keys in grouped for key in keys}
+    others = [
+        (CurveGroup(_label(key), (key,), "", "", "trained"), [key]) for key in series if key not in seen
+    ]
+    return [_chart(group, keys, series) for group, keys in [*grouped, *others] if keys]
+
+
+def _chart(group: CurveGroup, keys: Iterable[str], series: Mapping[str, list[Point]]) -> dict[str, Any]:
+    lines = [
+        {
+            "key": key,
+            "label": _label(key),
+            "validation": key.startswith(VALIDATION),
+            "points": _thinned(series[key]),
+        }
+        for key in keys
+    ]
+    chart = group._asdict() | {"series": lines}
+    del chart["keys"]
+    return chart
+
+
+def _with_validation(keys: Iterable[str]) -> list[str]:
+    return [name for key in keys for name in (key, VALIDATION + key)]
+
+
+def _label(key: str) -> str:
+    if key.startswith(VALIDATION):
+        return f"{_label(key.removeprefix(VALIDATION))} (validation)"
+    return LABELS.get(key, key.replace("_", " "))
+
+
+def _series_of(history: Sequence[Mapping[str, Any]]) -> dict[str, list[Point]]:
+    """Every finite number of every row by key, as (step, value); a row without step gives its place."""
+    series: dict[str, list[Point]] = {}
+    for place, row in enumerate(history):
+        step = row.get("step", place)
+        at = float(step) if is_number(step) else float(place)
+        for key, value in row.items():
+            if key != "step" and is_number(value):
+                series.setdefault(key, []).append((at, float(value)))
+    return series
+
+
+def is_number(value: object) -> bool:
+    """A finite int or float; True and False are neither."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _thinned(points: list[Point]) -> list[Point]:
+    """Means of runs of neighbours, so that no more than `MAX_POINTS` are left."""
+    size = math.ceil(len(points) / MAX_POINTS)
+    runs = [points[start : start + size] for start in range(0, len(points), size)]
+    return [(_mean(at for at, _ in run), _mean(value for _, value in run)) for run in runs]
+
+
+def _mean(values: Iterable[float]) -> float:
+    listed = list(values)
+    return sum(listed) / len(listed)
