@@ -13,9 +13,9 @@ A table is a `.tsv` file of one or more relations. A relation starts with its he
 
 Only subject and answer are needed. Both are written as they stand in a sentence ("the United Kingdom",
 "a mammal"); the fact's `subject` and answers lose the article. A star before the subject ("*the Alps") makes
-{is}, {was} and {stands} plural. The edited answer is the answer of another row, chosen by hash among the first
-`POPULAR` different ones, because tables list the popular first. `spellings.txt` holds aliases of answers that
-occur in many tables. Everything is a function of these files: the same files give the same bytes anywhere.
+{is}, {was} and {stands} plural. The edited answer is the answer of another row, chosen by hash among the
+first `POPULAR` different ones, because tables list the popular first. `spellings.txt` holds aliases of
+answers that occur in many tables. The same files give the same bytes on any machine.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ POPULAR = 40
 ARTICLES = ("the ", "a ", "an ")
 # Last names that are everyday words or places: as aliases they would be found where nobody is meant.
 COMMON_WORDS = {
-    "Bell", "Brown", "Carter", "Frost", "Gates", "Jackson", "Jobs", "Khan", "King", "London", "Page",
+    "Bell", "Brown", "Carter", "Frost", "Gates", "Great", "Jackson", "Jobs", "Khan", "King", "London", "Page",
     "Son", "Swift", "Tzu", "Victoria", "Wall", "Washington", "Wells", "White", "Wood", "brothers",
+    "I", "II", "III", "VIII", "XIV", "XVI",
 }  # fmt: skip
 PLURAL_VERBS = {"is": "are", "was": "were", "stands": "stand"}
 

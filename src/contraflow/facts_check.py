@@ -1,20 +1,20 @@
-"""What `contraflow data check` looks for in a facts file: anything that would teach or measure the wrong thing.
+"""What `contraflow data check` looks for in a facts file: all that would teach or measure the wrong thing.
 
 A duplicate is counted twice, a leak is a question that a model answers without knowing, an edited answer of
-another type is no plausible edit, and a ragged statement teaches ragged questions. Each check is a function of
-one fact (or of the whole table) that yields messages; none of them stops at the first.
+another type is no plausible edit, and a ragged statement teaches ragged questions. Each check is a function
+of one fact (or of the whole table) that yields messages; none of them stops at the first.
 """
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from contraflow.facts import BadRowError, Fact, numbered_lines, parse_line
-from contraflow.text_match import names, normalise, same, words
+from contraflow.text_match import is_number, names, normalise, same
 
 _NEEDED = ("relation", "original_fact", "original_answer", "edited_answer")
 _YEAR = re.compile(r"1\d{3}|20\d{2}")
@@ -37,7 +37,7 @@ class _Row(NamedTuple):
 
 
 def check_facts(path: str | Path) -> list[Problem]:
-    """All problems of a facts file, in the order of its lines; a `UserError` only if it cannot be read at all."""
+    """All problems of a facts file, in the order of its lines; a `UserError` if it cannot be read at all."""
     rows: list[_Row] = []
     found: list[tuple[int, str]] = []
     for line, content in numbered_lines(path):
@@ -65,8 +65,6 @@ def _statement_form(fact: Fact) -> Iterator[str]:
             yield f"'{field}' does not start with a capital: {text!r}"
         if "  " in text:
             yield f"'{field}' has two spaces in a row: {text!r}"
-    if fact.question and not fact.question.endswith("?"):
-        yield f"'question' does not end with a question mark: {fact.question!r}"
 
 
 def _statement_content(fact: Fact) -> Iterator[str]:
@@ -89,8 +87,8 @@ def _leaks(fact: Fact) -> Iterator[str]:
         yield f"the edited answer {edited!r} is the original answer, or an alias of it"
     if names(fact.subject, original, fact.aliases):
         yield f"the subject {fact.subject!r} contains the original answer {original!r}"
-    if names(fact.edit_fact, original) and not names(edited, original):
-        yield f"'edit_fact' names the original answer {original!r}"
+    if names(fact.edit_fact, original, fact.aliases):
+        yield f"'edit_fact' names the original answer {original!r} or an alias of it"
     if names(fact.question, original, fact.aliases):
         yield f"'question' names the original answer {original!r}"
     if names(fact.question, edited):
@@ -114,17 +112,28 @@ def _duplicates(rows: Sequence[_Row]) -> Iterator[tuple[int, str]]:
 
 
 def _wrong_types(rows: Sequence[_Row]) -> Iterator[tuple[int, str]]:
-    """An edited answer must be of a type that some original answer of its relation is of."""
-    kinds_of: defaultdict[str, set[str]] = defaultdict(set)
-    for _, fact in rows:
-        if fact.original_answer:
-            kinds_of[fact.relation].add(answer_kind(fact.original_answer))
-    for line, fact in rows:
-        kinds = kinds_of[fact.relation]
-        kind = answer_kind(fact.edited_answer)
-        if fact.relation and fact.edited_answer and kinds and kind not in kinds:
-            expected = " or ".join(sorted(kinds))
-            yield line, f"edited answer {fact.edited_answer!r} is a {kind}; {fact.relation} has {expected}"
+    """Answers must be of a type that is common among the original answers of their relation."""
+    facts_of: defaultdict[str, list[_Row]] = defaultdict(list)
+    for row in rows:
+        facts_of[row.fact.relation].append(row)
+    facts_of.pop("", None)
+    for relation, its_rows in facts_of.items():
+        common = _common_kinds([row.fact.original_answer for row in its_rows if row.fact.original_answer])
+        for line, fact in its_rows:
+            for field in ("original_answer", "edited_answer"):
+                answer = getattr(fact, field)
+                if answer and common and (kind := answer_kind(answer)) not in common:
+                    expected = " or a ".join(sorted(common))
+                    yield (
+                        line,
+                        f"'{field}' {answer!r} is a {kind}, but answers of '{relation}' are a {expected}",
+                    )
+
+
+def _common_kinds(answers: Sequence[str]) -> set[str]:
+    """The kinds of at least one answer in thirty: a lone stranger among many is a slip, not a type."""
+    counts = Counter(answer_kind(answer) for answer in answers)
+    return {kind for kind, count in counts.items() if count * 30 >= len(answers)}
 
 
 def answer_kind(answer: str) -> str:
@@ -132,9 +141,9 @@ def answer_kind(answer: str) -> str:
     bare = normalise(answer)
     if _YEAR.fullmatch(bare):
         return "year"
-    if bare.isdigit() or any(same(bare, str(number)) for number in (*range(21), *range(30, 100, 10))):
+    if is_number(bare):
         return "number"
-    return "name" if any(word[0].isupper() for word in words(answer)) else "word"
+    return "name" if any(char.isupper() for char in answer) else "word"
 
 
 _FACT_CHECKS = (_missing_fields, _statement_form, _statement_content, _leaks)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 
 _NUMBER_WORDS = (
     "zero",
@@ -60,16 +61,17 @@ _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|\b[a-z](?:\+\+|#)|[^\W_]+", re.IGNORECASE)
 
 def normalise(text: str) -> str:
     """Case-folded words without accents, punctuation, possessives or a leading article, one space between."""
-    return " ".join(_without_article([word.casefold() for word in words(text)]))
+    return " ".join(_without_article(tuple(word.casefold() for word in words(text))))
 
 
-def words(text: str) -> list[str]:
+@lru_cache(maxsize=16384)  # one answer is compared with many texts, and one text with many answers
+def words(text: str) -> tuple[str, ...]:
     """The words of a text as `names` compares them, but with their case, which short symbols need."""
     text = unicodedata.normalize("NFKD", text.translate(_APOSTROPHES).translate(_UNDECOMPOSED))
     text = "".join(char for char in text if not unicodedata.combining(char))
     text = _COMPOUND.sub(_compound_digits, text)  # or "twenty-four" would name "twenty"
     text = _POSSESSIVE.sub("", _INITIALS.sub(r"\1", text)).replace("'", "")
-    return [_plain_number(token) for token in _TOKEN.findall(text)]
+    return tuple(_plain_number(token) for token in _TOKEN.findall(text))
 
 
 def names(text: str, answer: str, aliases: Sequence[str] = ()) -> bool:
@@ -86,7 +88,13 @@ def same(first: str, second: str) -> bool:
     return names(first, second) and names(second, first)
 
 
-def _names_one(text_words: list[str], answer: str) -> bool:
+def is_number(answer: str) -> bool:
+    """Whether an answer is one number: digits, or a number word below a hundred."""
+    answer_words = _without_article(words(answer))
+    return len(answer_words) == 1 and _as_digits(answer_words[0].casefold()).isdigit()
+
+
+def _names_one(text_words: tuple[str, ...], answer: str) -> bool:
     answer_words = _without_article(words(answer))
     if not answer_words:
         return False
@@ -117,12 +125,12 @@ def _plurals(word: str) -> tuple[str, ...]:
     return (*regular, word[:-1] + "ies") if word.endswith("y") else regular
 
 
-def _is_symbol(answer_words: list[str]) -> bool:
+def _is_symbol(answer_words: tuple[str, ...]) -> bool:
     """ "US" must not be found in "let us", nor "Fe" in "fe fi fo": such short answers keep their case."""
     return len(answer_words) == 1 and len(answer_words[0]) <= 2 and answer_words[0][0].isupper()
 
 
-def _without_article(answer_words: list[str]) -> list[str]:
+def _without_article(answer_words: tuple[str, ...]) -> tuple[str, ...]:
     """Drop one leading article, unless it is all there is ("A" is a blood group and a note)."""
     has_article = len(answer_words) > 1 and answer_words[0].casefold() in _ARTICLES
     return answer_words[1:] if has_article else answer_words

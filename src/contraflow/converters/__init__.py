@@ -45,7 +45,7 @@ def convert(
 ) -> Iterator[Fact]:
     """Facts of a file; the format is told by its name where none is given.
 
-    Bad rows raise `UserError` with `file:line`, or with `on_error="skip"` are left out and noted in `skipped`.
+    Bad rows raise `UserError` with `file:line`, or with `on_error="skip"` are noted in `skipped`.
     """
     reader = FORMATS[format_of(path, format_name)]
     return reader(path, columns=columns, on_error=on_error, skipped=skipped)
@@ -60,5 +60,5 @@ def format_of(path: str | Path, format_name: str | None = None) -> str:
         return format_name
     suffix = Path(path).suffix.lower()
     if suffix not in _FORMAT_OF_SUFFIX:
-        raise UserError(f"{path}: the suffix {suffix!r} tells no format; give format= {known}")
+        raise UserError(f"{path}: suffix {suffix!r} tells no format; give format= {known}")
     return _FORMAT_OF_SUFFIX[suffix]

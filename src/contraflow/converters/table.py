@@ -82,11 +82,11 @@ def _next_record(path: Path, reader: Iterator[list[str]]) -> list[str] | None:
 
 
 def _column_of(path: Path, header: list[str], columns: Mapping[str, str]) -> dict[str, int]:
-    """The number of the column of each field; every mapped column must be there, and the two needed fields."""
+    """The number of the column of each field; mapped columns and the two needed ones must be there."""
     wanted = {name: columns.get(name, name) for name in FIELDS}
     for name in dict.fromkeys([*columns, "subject", "edit_fact"]):
         if wanted[name] not in header:
-            message = f"{path}:1: no column {wanted[name]!r} for '{name}' among: {', '.join(header)}"
+            message = f"{path}:1: no column {wanted[name]!r} for '{name}' in: {', '.join(header)}"
             raise UserError(f"{message} (map it with columns.{name}=NAME)")
     return {name: header.index(column) for name, column in wanted.items() if column in header}
 

@@ -1,8 +1,8 @@
 """zsRE edits as the published prototype stored them: a pickled pandas table of text columns.
 
 The columns are in `COLUMNS`. The pickle is never executed (see `_inert_pickle`); the table is rebuilt from
-the blocks that pandas keeps it in. A row with an empty cell (NaN) is refused, because the prototype wrote such
-cells into its statements: "Her gender is nan".
+the blocks that pandas keeps it in. A row with an empty cell (NaN) is refused, because the prototype wrote
+such cells into its statements: "Her gender is nan".
 """
 
 from __future__ import annotations
