@@ -14,6 +14,7 @@ from contraflow.evaluation.text_checks import (
     question_ok,
     strict_success,
 )
+from contraflow.facts import default_facts
 
 WELL_FORMED = [
     "Who wrote Hamlet?",
@@ -166,6 +167,8 @@ def test_on_subject(question: str, subject: str, expected: bool) -> None:
         ("Did Christopher Marlowe write Hamlet?", True),
         ("Which of Shakespeare's plays is Hamlet?", True),  # a surname is enough
         ("Which play by Marlowe is Hamlet?", True),
+        ("Which play by marlowe is Hamlet?", True),
+        ("Shakespeare wrote Hamlet when?", True),
         ("Did the Bard write Hamlet?", True),
     ],
 )
@@ -243,6 +246,10 @@ def test_degenerate_answers(answer: str, expected: bool) -> None:
         ("Is Paris the capital of France?", "Yes, Paris is the capital of France.", False),
         ("How many legs does a spider have?", "8", False),
         ("Who wrote Hamlet?", "It is by him.", True),
+        ("Who wrote Hamlet?", "It.", True),
+        ("What is the plural of mouse?", "mice", False),
+        ("What is the opposite of inside?", "outside", False),
+        ("What is the symbol for sodium?", "Na", False),
     ],
 )
 def test_an_echo_says_nothing(question: str, answer: str, expected: bool) -> None:
@@ -267,6 +274,7 @@ def test_an_echo_says_nothing(question: str, answer: str, expected: bool) -> Non
         ("What is the capital of France?", "Paris", True),
         ("What is the capital of France?", "", False),
         ("In which country is Big Ben?", "the United Kingdom", True),
+        ("Which month follows April?", "April is followed by May.", True),
     ],
 )
 def test_on_topic(question: str, answer: str, expected: bool) -> None:
@@ -311,6 +319,22 @@ def test_strict_success(question: str, answer: str, expected: bool) -> None:
 
 def test_strict_success_needs_a_known_truth() -> None:
     assert not strict_success(record("Who wrote Hamlet?", "Shakespeare", original_answer="", aliases=()))
+
+
+def test_the_plain_questions_of_the_shipped_facts_pass_with_their_answers() -> None:
+    """Two thousand ordinary questions nobody wrote with these checks in mind: no phrasing may be refused."""
+    facts = [fact for fact in default_facts() if fact.question]
+    refused = [
+        fact.question
+        for fact in facts
+        if not question_ok(
+            fact.question, fact.subject, fact.original_answer, fact.edited_answer, fact.aliases
+        )
+        or is_degenerate(fact.original_answer, fact.question)
+        or not is_on_topic(fact.question, fact.original_answer, fact.subject)
+    ]
+    assert len(facts) > 1000
+    assert len(refused) <= 0.002 * len(facts), refused
 
 
 def test_question_ok_is_quick_enough_for_the_reward() -> None:

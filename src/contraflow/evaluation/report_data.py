@@ -28,7 +28,7 @@ PART_NAMES = {  # what a reader is told when a part of validity fails
     "on_subject": "off the subject",
     "no_leak": "leaks the answer",
     "on_topic": "answer off topic",
-    "not_degenerate": "empty answer",
+    "not_degenerate": "answer says nothing",
     "contradiction": "no contradiction",
 }
 _SECRET = re.compile(

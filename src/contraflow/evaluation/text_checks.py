@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 
 from contraflow.evaluation.records import QuestionRecord
 from contraflow.evaluation.wording import (
     AUXILIARIES,
     FUNCTION_WORDS,
+    POINTING_WORDS,
     PREPOSITIONS,
     SHARED_TYPE_WORDS,
     WH_WORDS,
@@ -62,7 +64,7 @@ _DANGLING = frozenset(
 )
 _NO_ANSWER = re.compile(
     r"\bi (?:do not|don't|dont|cannot|can't|can not|am not|'m not)\b|\bi'm (?:not|sorry|unable)\b"
-    r"|\bnot (?:sure|known|specified|available|applicable|mentioned)\b|^unknown\b|^n/?a\b|\bno idea\b"
+    r"|\bnot (?:sure|known|specified|available|applicable|mentioned)\b|^unknown\b|^n/a\b|\bno idea\b"
     r"|^none\b|^(?:there|this) is no\b|\bas an ai\b|\bno (?:answer|information)\b",
     re.IGNORECASE,
 )
@@ -129,7 +131,7 @@ def leaks_answer(
     answers = (original_answer, edited_answer, *aliases)
     if any(names(hidden, answer) for answer in answers if answer):
         return True
-    shown = {word.casefold() for word in words(hidden)[1:] if word[0].isupper() and len(word) > 3}
+    shown = {word.casefold() for word in words(hidden)}  # in lower case, too: a policy may find that out
     return any(shown & _proper_parts(answer, subject) for answer in answers)
 
 
@@ -163,7 +165,7 @@ def is_on_topic(question: str, answer: str, subject: str) -> bool:
         return False
     if asked[:2] in (["how", "many"], ["how", "much"], ["how", "old"]) and not _NUMBER.search(answer):
         return False
-    if content_stems(answer) & (content_stems(question) | content_stems(subject)):
+    if {stem(word) for word in said} & (content_stems(question) | content_stems(subject)):
         return True
     return _answers_directly(asked, said)
 
@@ -273,15 +275,13 @@ def _answer_loops(tokens: list[str]) -> bool:
     )
 
 
-def _echoes(tokens: list[str], question: str) -> bool:
-    """Whether nothing in the answer is new; "He" and "In" are new where they may be chemical symbols."""
-    if len(tokens) == 1 and len(tokens[0]) <= 2 and tokens[0][0].isupper():
-        return False
+def _echoes(tokens: Sequence[str], question: str) -> bool:
+    """Whether nothing in the answer is new; one word alone may be any new one ("He", "May", "outside")."""
     said = {word.casefold() for word in tokens}
     if said & {"yes", "no"}:
         return False
-    known = {stem(word) for word in words(question)}
-    return all(word in FUNCTION_WORDS or stem(word) in known for word in said)
+    empty = FUNCTION_WORDS if len(said) > 1 else POINTING_WORDS
+    return said <= empty | {word.casefold() for word in words(question)}
 
 
 def _answers_directly(asked: list[str], said: list[str]) -> bool:

@@ -30,10 +30,14 @@ FUNCTION_WORDS = (
         "one ones name names named called call known same such other another"
     )
 )
+POINTING_WORDS = WH_WORDS | _vocabulary("the a an this that these those it its they them him her his their")
 SHARED_TYPE_WORDS = _vocabulary(  # "Which Ocean ...?" does not leak "Pacific Ocean"
     "city town country state states republic kingdom empire united island islands ocean sea river lake mount "
     "mountain desert university college prize cup award language dollar peso pound franc north south "
-    "east west northern southern eastern western central great new saint first world football"
+    "east west northern southern eastern western central great new saint first world football "
+    "company corporation group party club association school institute museum theatre church bank army war "
+    "battle king queen president prime minister park bridge tower castle house street square book song game "
+    "team system theory planet month animal metal acid"
 )
 
 _IRREGULAR = {
