@@ -101,7 +101,8 @@ def _aliases(row: dict[str, Any]) -> tuple[str, ...]:
 
 def _kind(value: object) -> str:
     names = {dict: "an object", list: "a list", str: "a string", bool: "true/false", type(None): "null"}
-    return names.get(type(value), "a number")
+    names |= {int: "a number", float: "a number"}
+    return names.get(type(value), "something else")
 
 
 def numbered_lines(path: str | Path) -> list[tuple[int, bytes]]:

@@ -32,7 +32,8 @@ class Call:
     """Pickles as a call: a `Global`, its arguments, and a state for the result."""
 
     def __init__(self, function: Global, *arguments: object, state: object = None) -> None:
-        self.function, self.arguments, self.state = function, arguments, state
+        self.function, self.state = function, state
+        self.arguments: Any = arguments
 
 
 def pickled(value: object, protocol: int = 4) -> bytes:
@@ -142,6 +143,38 @@ def test_prompts_become_questions_and_blocks_become_columns(tmp_path: Path, prot
         "S wrote Hamlet",
     )
     assert (second.question, second.edited_answer) == ("The capital of France is", "Rome")
+
+
+def test_scattered_columns_beside_columns_of_numbers(tmp_path: Path) -> None:
+    """pandas keeps numbers in another block, and lists the columns of the text block by 64-bit numbers."""
+    whole = frame(ROWS)
+    frombuffer, i8 = (
+        Global("numpy._core.numeric", "_frombuffer"),
+        Call(Global("numpy", "dtype"), "i8", False, True),
+    )
+    unpickle = Global("pandas._libs.internals", "_unpickle_block")
+    cells = [cell for column in zip(*ROWS, strict=True) for cell in column]
+    scattered = bytearray(struct.pack("<6q", 0, 1, 3, 4, 5, 6))
+    text = Call(unpickle, array(cells, 6, 2), Call(frombuffer, scattered, i8, (6,), "C"), 2)
+    slice_of_one = Call(Global("builtins", "slice"), 2, 3, 1)
+    numbers = Call(unpickle, Call(frombuffer, bytearray(16), i8, (1, 2), "C"), slice_of_one, 2)
+    manager = whole.state["_mgr"]  # type: ignore[index]
+    labels = [*NAMES[:2], "count", *NAMES[2:]]
+    manager.arguments[1][0].arguments[1]["data"] = array(labels, 7)
+    manager.arguments = ((text, numbers), manager.arguments[1])
+    facts = list(convert(save(tmp_path, pickled(whole, protocol=5))))
+    assert [(fact.subject, fact.edited_answer) for fact in facts] == [
+        ("Hamlet", "Marlowe"),
+        ("France", "Rome"),
+    ]
+
+
+@pytest.mark.parametrize("bounds", [(0, 10**30, 1), (0, 5, 1), (-4, 0, 1), (0, 4, 0), ("a", 4, 1)])
+def test_impossible_column_positions_are_no_table(tmp_path: Path, bounds: tuple[object, ...]) -> None:
+    whole = frame(ROWS)
+    whole.state["_mgr"].arguments[0][0].arguments[1].arguments = bounds  # type: ignore[index]
+    with pytest.raises(UserError, match="export the table as CSV or JSONL"):
+        convert(save(tmp_path, pickled(whole)))
 
 
 def test_other_column_names_can_be_mapped(tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ _OPCODES = frozenset(
         "SHORT_BINBYTES",
         "BINBYTES",
         "BINBYTES8",
+        "BYTEARRAY8",
         "EMPTY_TUPLE",
         "TUPLE",
         "TUPLE1",
@@ -120,6 +121,10 @@ class Array(Inert):
     """numpy.ndarray: state = (version, shape, dtype, is_fortran, data)"""
 
 
+class Buffer(Inert):
+    """an array of numbers since protocol 5: args = (bytes, dtype, shape, order)"""
+
+
 class Dtype(Inert):
     """numpy.dtype: args = (code, align, copy)"""
 
@@ -141,6 +146,8 @@ _STAND_INS: dict[str, type[Inert]] = {
     "pandas.core.indexes.range.RangeIndex": Other,
     "numpy._core.multiarray._reconstruct": Array,
     "numpy.core.multiarray._reconstruct": Array,
+    "numpy._core.numeric._frombuffer": Buffer,
+    "numpy.core.numeric._frombuffer": Buffer,
     "numpy.ndarray": Other,
     "numpy.dtype": Dtype,
     "builtins.slice": Slice,

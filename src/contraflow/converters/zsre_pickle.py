@@ -7,11 +7,22 @@ such cells into its statements: "Her gender is nan".
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from contraflow.converters._inert_pickle import Array, Block, Frame, Index, Manager, Slice, load_inert
+from contraflow.converters._inert_pickle import (
+    Array,
+    Block,
+    Buffer,
+    Dtype,
+    Frame,
+    Index,
+    Manager,
+    Slice,
+    load_inert,
+)
 from contraflow.converters._rows import OnError, Skipped, facts_from_rows, without_question_prefix
 from contraflow.errors import UserError
 from contraflow.facts import BadRowError, Fact
@@ -68,7 +79,7 @@ def _table(path: Path) -> dict[str, list[object]]:
     frame = load_inert(path)
     try:
         return _columns_of(frame)
-    except _NotATableError as error:
+    except (_NotATableError, OverflowError) as error:
         raise UserError(f"{path}: {error}; export the table as CSV or JSONL instead") from None
 
 
@@ -103,25 +114,36 @@ def _labels(index: object) -> list[str]:
 
 
 def _block_columns(block: object) -> Iterator[tuple[int, list[object]]]:
-    """Columns of one block with their positions in the table; a block stores each column as one row."""
-    if not isinstance(block, Block) or len(block.args) != 3 or not isinstance(block.args[0], Array):
-        raise _NotATableError("has a column that is not plain text")
+    """Columns of one block with their positions in the table; a block stores each column as one row.
+
+    Blocks of numbers are left out: no field of a fact is one.
+    """
+    if not isinstance(block, Block) or len(block.args) != 3:
+        raise _NotATableError("has a block of columns of an unknown layout")
     array, placement, _ = block.args
+    if not isinstance(array, Array):
+        return
     shape, cells = _objects(array)
-    if len(shape) != 2 or not isinstance(placement, Slice):
-        raise _NotATableError("has columns in an order this reader does not know")
+    if len(shape) != 2:
+        raise _NotATableError("has a block of columns of an unknown layout")
     n_columns, n_rows = shape
     for number, position in zip(range(n_columns), _positions(placement, n_columns), strict=True):
         yield position, cells[number * n_rows : (number + 1) * n_rows]
 
 
-def _positions(placement: Slice, count: int) -> list[int]:
-    if not all(isinstance(bound, int) for bound in placement.args) or len(placement.args) != 3:
-        raise _NotATableError("has columns in an order this reader does not know")
-    start, stop, step = placement.args
-    if step < 1 or start < 0 or len(range(start, stop, step)) != count:
-        raise _NotATableError("has columns in an order this reader does not know")
-    return list(range(start, stop, step))
+def _positions(placement: object, count: int) -> Sequence[int]:
+    """Where the columns of a block stand in the table: a slice, or numbers where they are scattered."""
+    positions: Sequence[int] = ()
+    match placement:
+        case Slice(args=(int(start), int(stop), int(step))) if step > 0:
+            positions = range(start, stop, step)
+        case Buffer(args=(bytes() | bytearray() as data, Dtype(args=("i8", *_)), *_)) if (
+            len(data) == 8 * count
+        ):
+            positions = struct.unpack(f"<{count}q", data)
+    if len(positions) != count or min(positions, default=0) < 0:
+        raise _NotATableError("has its columns in an order this reader does not know")
+    return positions
 
 
 def _objects(array: Array) -> tuple[tuple[int, ...], list[object]]:
