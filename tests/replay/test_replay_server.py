@@ -224,6 +224,22 @@ def test_a_url_that_is_none_is_told_without_the_password(url: str) -> None:
     assert "pw" not in str(told.value)
 
 
+def test_a_server_that_goes_away_for_good_is_waited_for_and_then_told(
+    short_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("redis.retry.sleep", waits.append)
+    server = ValkeyServer(data_dir=short_dir, port=0, unix_socket_path=short_dir / "s.sock")
+    server.start()
+    with RedisReplay(SETTINGS, f"unix://{short_dir}/s.sock") as store:
+        store.add(distinct("f", 1), [0.0])
+        server.terminate()
+        with pytest.raises(UserError, match=r"s\.sock does not answer: start it"):
+            store.sample(["f"], 1, random.Random(0))
+    assert len(waits) >= 7
+    assert max(waits) <= 2.0, "each wait is bounded: a server that comes back is found soon"
+
+
 def test_an_entry_written_before_a_restart_of_the_client_is_found(valkey_url: str) -> None:
     batch = (distinct("f", 3), [0.0, 1.0, 2.0])
     settings = ReplaySettings(namespace="again")

@@ -85,9 +85,10 @@ class EmbeddedServer:
         return "unix://" + quote(str(self._socket))
 
     def stop(self) -> None:
-        """End the server and wait for it. Does nothing the second time, or in a forked child."""
-        if os.getpid() != self._owner:
-            return
+        """End the server and wait for it. Does nothing the second time.
+
+        In a forked child only the child's copy of the pipe closes, and the server stays.
+        """
         atexit.unregister(self.stop)
         if self._keeper.stdin is not None:
             self._keeper.stdin.close()

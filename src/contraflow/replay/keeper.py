@@ -21,7 +21,7 @@ import sys
 import time
 
 EXIT_LOCKED = 75  # another process keeps a server on this folder
-LOCK_PATIENCE_S = 4.0  # a killed run's server needs a moment to write and leave
+LOCK_PATIENCE_S = 3.0  # a killed run's server needs a moment to write and leave
 _POLL_S = 0.25
 _HEALTHY_S = 1.0  # a server that lived shorter than this has a reason not to be started again
 

@@ -140,7 +140,7 @@ class RedisReplay(ReplayStore):
                 url,
                 socket_timeout=10.0,
                 socket_connect_timeout=5.0,
-                retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=2.0), 5),
+                retry=Retry(ExponentialWithJitterBackoff(base=0.1, cap=2.0), 7),
                 health_check_interval=30,
             )
         except ValueError:  # its text may quote a part of the password
@@ -170,6 +170,7 @@ class RedisReplay(ReplayStore):
 
     def _send_admissions(self, arguments: dict[str, list[str | bytes]]) -> list[Any]:
         head = [self._settings.capacity_per_fact, repr(float(self._settings.near_duplicate)), PAYLOAD_PREFIX]
+        # One transaction: a `clear` between SADD and script would leave entries that nothing lists.
         with self._client.pipeline(transaction=True) as pipe:
             pipe.sadd(self._index_key, *arguments)
             for fact_id, rows in arguments.items():
