@@ -54,6 +54,8 @@ WELL_FORMED = [
     "And who invented the telephone?",
     "What language do people in Brazil speak?",
     "Who was king in the 1960s?",
+    "Do you know who Hamlet is?",
+    "Did J. R. R. Tolkien write poems?",
 ]
 
 ILL_FORMED = [
@@ -86,6 +88,12 @@ ILL_FORMED = [
     "What is the capital of France and?",
     "Who wrote France's?",
     "Hamlet was a prince of Denmark. Who was he?",
+    "Was Hamlet was?",
+    "Who wrote Hamlet who?",
+    "Why Hamlet why?",
+    "Who wrote Hamlet A B C D?",
+    "Which city is P a r i s?",
+    "Who wrote Hamlet 1 2 3 4?",
     "Who wrote {subject} in Denmark?",
     "What is <img src=x> in Hamlet?",
     "What is http://example.org about?",

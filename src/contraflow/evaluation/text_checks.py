@@ -23,6 +23,7 @@ from contraflow.evaluation.wording import (
     WH_WORDS,
     content_stems,
     has_loop,
+    has_spelling,
     is_word,
     stem,
     without_phrase,
@@ -139,7 +140,7 @@ def is_degenerate(answer: str, question: str = "") -> bool:
     """Whether an answer says nothing: it is empty, evasive, looping, endless, gibberish or an echo."""
     answer = answer.strip()
     tokens = words(answer)
-    if not tokens or _NO_ANSWER.search(answer) or _LABEL.search(answer) or not _printable(answer):
+    if not tokens or _NO_ANSWER.search(answer) or _LABEL.search(answer) or not answer.isprintable():
         return True
     odd = sum(not is_word(word) for word in tokens)
     endless = len(tokens) > MAX_ANSWER_WORDS or (len(tokens) > 30 and answer[-1] not in ".!?\"')")
@@ -184,13 +185,9 @@ def strict_success(record: QuestionRecord) -> bool:
     )
 
 
-def _printable(text: str) -> bool:
-    return text.isprintable()  # False for a line break and a tab, too
-
-
 def _has_sound_characters(question: str, plain: str) -> bool:
     return (
-        _printable(question)
+        question.isprintable()  # no line break and no tab either
         and plain.endswith("?")
         and not (_JUNK.search(plain) or _LABEL.search(plain) or _SENTENCE_BREAK.search(plain))
         and _quotes_balance(plain)
@@ -251,7 +248,14 @@ def _ends_like_a_question(plain: str) -> bool:
 def _repeats(tokens: list[str]) -> bool:
     counts = Counter(token for token in tokens if token not in FUNCTION_WORDS)
     crowded = len(tokens) >= 10 and len(set(tokens)) < 0.55 * len(tokens)
-    return has_loop(tokens) or crowded or any(count > 2 for count in counts.values())
+    tagged = tokens[-1] in tokens[:-1] and tokens[-1] in WH_WORDS | AUXILIARIES  # "Was Hamlet was"
+    return (
+        has_loop(tokens)
+        or has_spelling(tokens)
+        or tagged
+        or crowded
+        or any(count > 2 for count in counts.values())
+    )
 
 
 def _proper_parts(answer: str, subject: str) -> set[str]:

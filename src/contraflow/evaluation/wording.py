@@ -91,6 +91,11 @@ def has_loop(tokens: list[str], longest: int = 6) -> bool:
     )
 
 
+def has_spelling(tokens: list[str]) -> bool:
+    """Whether three letters or digits stand alone in a row: a list, or an answer spelled out."""
+    return any(all(len(token) == 1 for token in tokens[i : i + 3]) for i in range(len(tokens) - 2))
+
+
 def is_word(token: str) -> bool:
     """Whether a token could be a word or a number: no vowel-less run, no letter four times, not endless."""
     if token.isupper() and len(token) <= 6:  # HTML, XVIII
