@@ -16,6 +16,7 @@ from contraflow.judge_training.nli_data import load_nli
 from contraflow.judge_training.pairs import Pair, PairMaker, soft
 from contraflow.judge_training.relations import load_relations, load_trivia
 from contraflow.judge_training.rng import derived_rng
+from contraflow.judge_training.sentences import Sentences
 from contraflow.judge_training.train import TrainSettings, batches, train
 from contraflow.judging.minilm import JudgeSpec, load_network, load_spec, save_judge
 
@@ -58,7 +59,7 @@ def pair_maker(data: Path, split: str) -> PairMaker:
     nli = load_nli(data / "nli" / "nli.jsonl", split)
     chosen = [relation for relation in relations if relation.held_out == (split == "validation")]
     trivia = load_trivia(folder / "trivia.txt", split)
-    return PairMaker(chosen, names, trivia, [pair.hypothesis for pair in nli])
+    return PairMaker(Sentences(chosen, names, trivia), [pair.hypothesis for pair in nli])
 
 
 def _train(options: argparse.Namespace) -> None:

@@ -56,10 +56,10 @@ def _surname(name: str) -> str:
     return name if last.isupper() or len(last) < 4 else last
 
 
-def subject_name(name: str, kind: str, form: str, rng: random.Random) -> str:
-    """Now and then a pronoun or a surname for the subject, as answers do."""
+def subject_name(name: str, kind: str, form: str, rng: random.Random, *, pronoun: bool) -> str:
+    """Now and then a pronoun (only where the premise says whom it means) or a surname for the subject."""
     roll = rng.random()
-    if roll < 0.05 and form.startswith("S ") and kind not in {"object", "sport", "instrument"}:
+    if pronoun and roll < 0.06 and form.startswith("S ") and kind not in {"object", "sport", "instrument"}:
         return rng.choice(_PRONOUNS.get(kind, ("It",)))
     return _surname(name) if roll < 0.15 and kind in _PERSONS else name
 

@@ -25,7 +25,7 @@ POOL_BATCHES = 10  # batches drawn together, sorted by length and cut: little pa
 class TrainSettings:
     """One training run; the defaults made the shipped judge."""
 
-    steps: int = 3100
+    steps: int = 2200
     batch_size: int = 32
     lr: float = 7e-4
     warmup: int = 100
