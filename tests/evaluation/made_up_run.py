@@ -58,7 +58,7 @@ def _run(n_steps: int) -> dict[str, object]:
     return {
         "name": "quickstart",
         "created": "2026-11-22T09:14:03",
-        "command": "contraflow train experiment=quickstart objective.lam=0.9",
+        "command": "contraflow train experiment=quickstart objective.lam=0.9 logger.api_key=wandb-4711",
         "step_seconds_median": 2.31,
         "n_steps": n_steps,
         "peak_memory_bytes": 2_317_000_000,

@@ -112,7 +112,7 @@ def test_diversity_is_of_valid_questions_within_a_fact() -> None:
         record("b", "gibberish Hamlet"),
     ]
     metrics = metrics_of(records)
-    assert metrics["distinct_share"].value == pytest.approx((3 / 4 + 1) / 2)
+    assert metrics["distinct_questions"].value == pytest.approx((3 / 4 + 1) / 2)
     assert metrics["distinct_valid"].value == pytest.approx((2 / 4 + 0) / 2)
     assert metrics["distinct_1"].value == pytest.approx(7 / 11)  # who wrote hamlet was written by whom
     assert metrics["distinct_1"].n == 1

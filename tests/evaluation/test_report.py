@@ -138,6 +138,13 @@ def test_a_history_cut_short_keeps_its_whole_lines(tmp_path: Path) -> None:
     assert len(data["curves"][0]["series"][0]["points"]) == 19
 
 
+def test_a_diverged_history_is_read_without_its_nan(tmp_path: Path) -> None:
+    (tmp_path / "history.jsonl").write_text('{"step": 0, "loss": 1.0}\n{"step": 1, "loss": NaN}\n[1]\n')
+    data = gather(tmp_path)
+    assert data["curves"][0]["series"][0]["points"] == [(0, 1)]
+    assert "history.jsonl has 1 unreadable line, left out" in data["missing"]
+
+
 def test_a_run_killed_before_its_first_step_still_has_a_report(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{}")
     data = data_of(write_report(tmp_path))
@@ -166,6 +173,8 @@ def test_secrets_of_the_configuration_are_not_shown_around(tmp_path: Path) -> No
     text = write_report(build_run(tmp_path / "run", n_facts=3)).read_text()
     assert "sk-very-secret" not in text
     assert "hunter2" not in text
+    assert "wandb-4711" not in text
+    assert "objective.lam=0.9 logger.api_key=(hidden)" in text
     assert "redis://localhost:6379/0" in text
 
 

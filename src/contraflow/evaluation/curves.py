@@ -88,6 +88,7 @@ GROUPS = (
         "Share of the batch that came from the replay buffer.",
         "trained",
     ),
+    CurveGroup("Question length", ("question_tokens",), "tokens", "Mean, the stop not counted.", "trained"),
     CurveGroup("Gradient norm", ("grad_norm",), "", "Before clipping.", "trained", log_scale=True),
     CurveGroup("Learning rate", ("learning_rate",), "", "By schedule.", "trained"),
     CurveGroup(

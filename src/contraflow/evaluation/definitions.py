@@ -122,7 +122,7 @@ DEFINITIONS: tuple[Definition, ...] = (
         "Mean log-likelihood the oracle gives to its own answer.",
     ),
     Definition(
-        "distinct_share",
+        "distinct_questions",
         "Distinct questions",
         "share",
         "higher",

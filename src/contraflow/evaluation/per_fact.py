@@ -61,7 +61,7 @@ class QuestionTable:
             [q for q, ok in zip(*group, strict=True) if ok] for group in zip(drawn, valid_flags, strict=True)
         ]
         per_fact = {
-            "distinct_share": [diversity.distinct_share(group) for group in drawn],
+            "distinct_questions": [diversity.distinct_share(group) for group in drawn],
             "distinct_valid": [
                 len(good) * diversity.distinct_share(good) / len(group) if good else 0.0
                 for good, group in zip(valid, drawn, strict=True)

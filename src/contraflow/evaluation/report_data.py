@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +35,9 @@ PART_NAMES = {  # what a reader is told when a part of validity fails
 _SECRET = re.compile(
     r"(?:^|[._-])(?:token|secret|passw(?:or)?d|api_?key|credentials?)(?:$|[._-])", re.IGNORECASE
 )
+_SECRET_OVERRIDE = re.compile(
+    r"(?i)((?:token|secret|passw(?:or)?d|api_?key|credentials?)[\"']?\s*[=:]\s*)(?:\"[^\"]*\"|'[^']*'|[^\s,}]+)"
+)
 _URL_PASSWORD = re.compile(r"(?<=://)[^/@\s]*@")
 
 T = TypeVar("T")
@@ -61,7 +65,7 @@ def gather(run_dir: Path) -> dict[str, Any]:
     rows = [_question_row(stage, record) for stage, records in questions.items() for record in records]
     return {
         "name": str(run.get("name") or run_dir.resolve().name),
-        "run": _safe({key: value for key, value in run.items() if key not in ("config", "versions")}),
+        "run": _safe(_flat({key: value for key, value in run.items() if key not in ("config", "versions")})),
         "config": _safe(_flat(run.get("config"))),
         "versions": _safe(_flat(run.get("versions"))),
         "cost": _cost(run, history),
@@ -92,8 +96,8 @@ def _read(path: Path, read: Callable[[Path], T], missing: list[str], *, optional
 
 def _read_run(path: Path) -> dict[str, Any]:
     try:
-        content = msgspec.json.decode(path.read_bytes())
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"it is not readable JSON ({error})") from None
     if not isinstance(content, dict):
         raise UserError("it is not a JSON object")
@@ -108,8 +112,8 @@ def _read_history(path: Path, missing: list[str]) -> list[dict[str, Any]]:
         if not line.strip():
             continue
         try:
-            rows.append(msgspec.json.decode(line, type=dict[str, Any]))
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            rows.append(dict(json.loads(line)))  # accepts NaN, as a diverging run may have written it
+        except (ValueError, TypeError, RecursionError):
             bad += 1
     if bad:
         missing.append(f"history.jsonl has {bad} unreadable line{'s' * (bad > 1)}, left out")
@@ -199,7 +203,9 @@ def _safe(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _plain(value: object) -> object:
     if isinstance(value, str):
-        return _URL_PASSWORD.sub("", value)
+        return _SECRET_OVERRIDE.sub(r"\1(hidden)", _URL_PASSWORD.sub("", value))
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value

@@ -4,7 +4,7 @@ const STAGE_IDS = ['subject_only', 'before', 'after'].filter((id) => DATA.stages
 const metricOf = (stage, name) => DATA.stages[stage]?.metrics[name];
 const valueOf = (stage, name) => metricOf(stage, name)?.value;
 const definitionOf = (name) => DATA.definitions.find((definition) => definition.name === name);
-const HEADLINES = ['strict_success', 'valid_contradiction', 'well_formed', 'distinct_share'];
+const HEADLINES = ['strict_success', 'valid_contradiction', 'well_formed', 'distinct_questions'];
 const STRIP = ['log_reward', 'distinct_valid', 'vendi', 'self_bleu', 'var_log_ratio', 'slope'];
 
 function headlineSection() {
