@@ -27,6 +27,18 @@ def number_word(number: int) -> str:
     return _TENS[tens] if unit == 0 else f"{_TENS[tens]}-{_UNITS[unit]}"
 
 
+def big_number(rng: random.Random) -> str:
+    """Quantities of all sizes, written as people write them: 206, 8,848, 300,000, 2.5 million."""
+    digits = rng.choice([2, 3, 3, 4, 4, 5, 6])
+    number = rng.randint(10 ** (digits - 1), 10**digits - 1)
+    if rng.random() < 0.5:  # round to one or two leading digits
+        scale = 10 ** max(0, digits - rng.choice([1, 2]))
+        number = max(1, number // scale) * scale
+    if rng.random() < 0.12:
+        return f"{rng.randint(2, 90)} million"
+    return f"{rng.randint(1, 99)}.{rng.randint(1, 9)}" if rng.random() < 0.1 else f"{number:,}"
+
+
 def in_validation(name: str) -> bool:
     """Whether a name belongs to the validation half of the world."""
     return stable_int("name", name.casefold()) % VALIDATION_SHARE == 0
@@ -40,12 +52,14 @@ class Names:
     grammars: Mapping[str, tuple[str, ...]]
 
     def __contains__(self, kind: str) -> bool:
-        return kind == "year" or kind in self.leaves or kind in self.grammars
+        return kind in {"year", "bignum"} or kind in self.leaves or kind in self.grammars
 
     def draw(self, kind: str, rng: random.Random) -> str:
         """One name of a type; built names are assembled from the pools of their parts."""
         if kind == "year":
             return str(rng.randint(1400, 2023) if rng.random() < 0.85 else rng.randint(800, 1399))
+        if kind == "bignum":
+            return big_number(rng)
         if kind in self.leaves:
             return rng.choice(rng.choice(self.leaves[kind]).split("|"))
         return self.expand(rng.choice(self.grammars[kind]), rng)

@@ -71,7 +71,10 @@ class PairMaker:
     # contradictions
 
     def _other_object(self, fact: Fact, rng: random.Random) -> Pair:
-        said = self._texts.say(fact, rng, object_=fact.rival)
+        rival = fact.rival
+        if fact.relation.object == "person" and rng.random() < 0.08:
+            rival = f"{rival}, {self._texts.names.draw('someone', rng)}"
+        said = self._texts.say(fact, rng, object_=rival)
         return _pair(self._texts.premise(fact, rng), surface.answer_style(said, rng, details=True))
 
     def _contradiction_more_text(self, fact: Fact, rng: random.Random) -> Pair:

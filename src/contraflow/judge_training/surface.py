@@ -45,6 +45,8 @@ def object_name(name: str, kind: str, rng: random.Random, *, may_shorten: bool) 
     """Surname alone for people (where it cannot be mistaken), words or digits for numbers."""
     if kind == "num":
         return number_word(int(name)) if rng.random() < 0.5 else name
+    if kind == "bignum" and rng.random() < 0.2:
+        return name.replace(",", "")
     if kind in _PERSONS and may_shorten and rng.random() < 0.25:
         return _surname(name)
     return name

@@ -16,7 +16,7 @@ from transformers import AutoTokenizer
 from contraflow.judge_training.pairs import Pair, PairMaker
 from contraflow.judge_training.rng import derived_rng, stable_int
 from contraflow.judging.batching import encode_pairs
-from contraflow.judging.minilm import JudgeSpec, PairNetwork, build_network, save_judge
+from contraflow.judging.minilm import JudgeSpec, PairNetwork, build_network, load_network, save_judge
 
 POOL_BATCHES = 10  # batches drawn together, sorted by length and cut: little padding, still mixed
 
@@ -33,17 +33,18 @@ class TrainSettings:
     label_smoothing: float = 0.03
     weight_decay: float = 0.01
     seed: int = 0
-    save_every: int = 300
+    save_every: int = 200
+    start_from: str = ""  # a judge folder to go on from, instead of the plain backbone
 
 
 def train(
     backbone: Path, data: Iterator[list[Pair]], settings: TrainSettings, spec: JudgeSpec, out: Path
 ) -> PairNetwork:
-    """Train from the plain backbone; the asset folder is written now and then, so a run can be watched."""
-    torch.manual_seed(
-        stable_int("train", settings.seed) % 2**31
-    )  # the run owns its process (dropout, head init)
-    network = build_network(backbone, spec)
+    """Train the adapter and the head; the judge folder is written now and then, so a run can be watched."""
+    # the run owns its process: the new adapter and head and the dropout draw from the global generator
+    torch.manual_seed(stable_int("train", settings.seed) % 2**31)
+    start = settings.start_from
+    network = load_network(backbone, Path(start)) if start else build_network(backbone, spec)
     network.backbone.eval()  # dropout inside the encoder doubles the step time, and pairs hardly repeat
     network.head.train()
     tokenizer = AutoTokenizer.from_pretrained(backbone)
@@ -60,10 +61,8 @@ def train(
         schedule.step()
         mean_loss = 0.98 * mean_loss + 0.02 * loss.item()
         if step % 25 == 0:
-            print(
-                f"step {step} loss {mean_loss:.3f} {(time.monotonic() - started) / step:.2f} s/step",
-                flush=True,
-            )
+            seconds = (time.monotonic() - started) / step
+            print(f"step {step} loss {mean_loss:.3f} {seconds:.2f} s/step", flush=True)
         if step % settings.save_every == 0:
             save_judge(network, replace(spec, temperature=1.0), out)
     return network.eval()
