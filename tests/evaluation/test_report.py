@@ -12,7 +12,7 @@ from contraflow.errors import UserError
 from contraflow.evaluation.curves import MAX_POINTS, curves_of
 from contraflow.evaluation.definitions import DEFINITIONS, markdown_table
 from contraflow.evaluation.report import json_for_script, write_report
-from contraflow.evaluation.report_data import gather
+from contraflow.evaluation.report_data import HOLDS, gather
 
 
 class Elements(html.parser.HTMLParser):
@@ -105,7 +105,7 @@ def test_json_in_a_script_element_is_json_and_nothing_else(text: str) -> None:
 def test_a_missing_piece_is_named_and_the_rest_is_shown(tmp_path: Path, name: str) -> None:
     run = build_run(tmp_path / "run", n_facts=3)
     (run / name).unlink()
-    assert data_of(write_report(run))["missing"] == [f"{name} is not there"]
+    assert data_of(write_report(run))["missing"] == [f"{name} is not there: no {HOLDS[name]}"]
 
 
 @pytest.mark.parametrize(

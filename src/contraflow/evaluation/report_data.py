@@ -24,6 +24,14 @@ STAGES = {
     "after": "Trained",
     "subject_only": "Untrained, subject-only prompt",
 }
+HOLDS = {
+    "run.json": "cost, configuration and versions",
+    "history.jsonl": "learning curves",
+    "evaluation/before.json": "metrics of the untrained sampler",
+    "evaluation/after.json": "metrics of the trained sampler",
+    "evaluation/before_questions.jsonl": "questions of the untrained sampler",
+    "evaluation/after_questions.jsonl": "questions of the trained sampler",
+}
 PART_NAMES = {  # what a reader is told when a part of validity fails
     "well_formed": "not well-formed",
     "on_subject": "off the subject",
@@ -85,7 +93,7 @@ def _read(path: Path, read: Callable[[Path], T], missing: list[str], *, optional
     name = f"evaluation/{path.name}" if path.parent.name == "evaluation" else path.name
     if not path.is_file():
         if not optional:
-            missing.append(f"{name} is not there")
+            missing.append(f"{name} is not there: no {HOLDS[name]}")
         return None
     try:
         return read(path)

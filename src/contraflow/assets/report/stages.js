@@ -43,7 +43,7 @@ function changeText(name) {
 function stripCell(name) {
   const { label, unit, meaning } = definitionOf(name);
   const [before, after] = [valueOf('before', name), valueOf('after', name)];
-  return el('div', { title: meaning }, el('span', {}, rich(label)), el('b', {}, inUnit(before, unit), ' \u2192 ', inUnit(after, unit)));
+  return el('div', { title: meaning }, el('span', {}, rich(label)), el('b', {}, [before, after].filter(known).map((value) => inUnit(value, unit)).join(' \u2192 ') || '\u2013'));
 }
 
 function dumbbell(name, width, range) {
