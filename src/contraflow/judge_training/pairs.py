@@ -47,11 +47,11 @@ class PairMaker:
             (1.5, "entailment.denies_rival", self._denies_rival),
             (1.5, "soft.detail", self._detail),
             (5, "neutral.other_subject", self._other_subject),
-            (4, "neutral.same_object", self._other_subject_same_object),
+            (6, "neutral.same_object", self._other_subject_same_object),
             (5, "neutral.similar_subject", self._similar_subject),
             (7, "neutral.other_relation", self._other_relation),
-            (5, "neutral.trivia", self._trivial),
-            (3, "neutral.other_relation_same_object", self._other_relation_same_object),
+            (6, "neutral.trivia", self._trivial),
+            (4, "neutral.other_relation_same_object", self._other_relation_same_object),
             (4, "neutral.about_object", self._about_object),
             (2, "neutral.off_topic", self._unrelated),
             (6, "neutral.degenerate", self._degenerate),
@@ -149,7 +149,7 @@ class PairMaker:
         if fact.relation.one_to_one:
             return None
         return self._about_other(
-            fact, self._texts.stranger(fact, rng, similar=rng.random() < 0.4), fact.object, rng
+            fact, self._texts.stranger(fact, rng, similar=rng.random() < 0.6), fact.object, rng
         )
 
     def _similar_subject(self, fact: Fact, rng: random.Random) -> Pair | None:

@@ -82,7 +82,7 @@ class Sentences:
     ) -> str:
         """A sentence of the fact; unless `plain`, names may be shortened and numbers respelled."""
         relation, object_ = fact.relation, object_ if object_ is not None else fact.object
-        form = rng.choice(relation.forms)
+        form = surface.fronted(rng.choice(relation.forms), rng)
         if plain:
             return fill(form, fact.subject, object_)
         clash = content_words(fact.object) & content_words(fact.rival)

@@ -77,6 +77,15 @@ def answer_style(text: str, rng: random.Random, *, details: bool) -> str:
     return text.rstrip(".") if rng.random() < 0.08 else text
 
 
+def fronted(form: str, rng: random.Random) -> str:
+    """`S was built in O.` as `In O, S was built.`, now and then."""
+    bare = form.endswith((" is in O.", " are in O.", " was in O."))  # `In O, S is.` is no sentence
+    if not bare and form.endswith(" in O.") and form.startswith(("S ", "The ")) and rng.random() < 0.2:
+        rest = form.removesuffix(" in O.") + "."
+        return "In O, " + (rest if rest.startswith("S ") else rest.replace("The ", "the ", 1))
+    return form
+
+
 def with_detail(text: str, rng: random.Random) -> str:
     """The statement with something added that neither confirms nor denies it."""
     return text.rstrip(".") + rng.choice(_DETAILS) + "."
