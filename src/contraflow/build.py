@@ -1,0 +1,196 @@
+"""From a config to the objects of the path: the one place where settings meet parts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from contraflow.config import Config
+from contraflow.errors import UserError
+from contraflow.facts import Fact
+from contraflow.judge import EmbeddedJudge, Judge, NliJudge, shipped_judge_folder
+from contraflow.models.causal_lm import CausalLM
+from contraflow.models.packaged import packaged_folder
+from contraflow.models.resolve import resolve_model
+from contraflow.objectives import DetailedBalance, Objective, SubTB, TrajectoryBalance, VarGrad
+from contraflow.oracle import FrozenLMOracle, Oracle
+from contraflow.policy.constraints import question_constraints
+from contraflow.policy.lora import LoraPolicy, LoraSettings
+from contraflow.prompts import answer_prompt, task_prompt
+from contraflow.replay.base import ReplaySettings, ReplayStore, make_namespace
+from contraflow.replay.memory import MemoryReplay
+from contraflow.reward import RewardSchedule
+from contraflow.text_match import names
+
+
+def device_of(config: Config) -> torch.device:
+    """``auto`` is a GPU where there is one."""
+    if config.model.device != "auto":
+        return torch.device(config.model.device)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def load_lm(config: Config, name: str | None = None, kind: str = "sampler") -> CausalLM:
+    """The causal language model of a config, frozen and in eval mode."""
+    folder = resolve_model(name or config.model.name, kind)
+    transformers_logging.disable_progress_bar()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, config.model.dtype))
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0][:160]
+        raise UserError(f"{kind} {name or config.model.name}: cannot load a causal LM ({reason})") from error
+    model.to(device_of(config)).eval().requires_grad_(False)
+    return CausalLM(model, tokenizer, identity=_identity(folder))
+
+
+def _identity(folder: Path) -> str:
+    """A name for frozen weights that is the same on every machine: config plus size of the weights."""
+    digest = hashlib.sha256((folder / "config.json").read_bytes())
+    digest.update(str(sorted(p.stat().st_size for p in folder.glob("*.safetensors"))).encode())
+    return digest.hexdigest()[:16]
+
+
+def load_oracle(config: Config, lm: CausalLM) -> Oracle:
+    """The frozen answerer: the sampler's own backbone with its adapter off, or another checkpoint."""
+    own = config.oracle.name
+    model = lm if own is None or own == config.model.name else load_lm(config, own, "oracle")
+    return FrozenLMOracle(
+        model,
+        answer_prompt(config.prompt.answer),
+        max_answer_tokens=config.oracle.max_answer_tokens,
+        batch_size=config.oracle.batch_size,
+    )
+
+
+def load_judge(config: Config) -> Judge:
+    """The embedded judge, or any NLI checkpoint."""
+    device = str(device_of(config))
+    if config.judge.name == "packaged:minilm":
+        backbone = packaged_folder("all-minilm-l6-v2")
+        return EmbeddedJudge(
+            backbone, shipped_judge_folder(), batch_size=config.judge.batch_size, device=device
+        )
+    folder = resolve_model(config.judge.name, "judge")
+    order = None if config.judge.label_order is None else tuple(config.judge.label_order)
+    return NliJudge(str(folder), label_order=order, batch_size=config.judge.batch_size, device=device)
+
+
+def load_policy(config: Config, lm: CausalLM, *, with_adapter: bool = True) -> LoraPolicy:
+    """The sampler: constraints from the tokenizer, prompt, a fresh adapter and flow head.
+
+    The initial weights depend on the seed alone; the global generator is left as it was.
+    """
+    p = config.policy
+    vocabulary: Any = p.vocabulary
+    constraints = question_constraints(
+        lm.tokenizer,
+        vocabulary=vocabulary,
+        min_len=p.min_question_len,
+        max_len=p.max_question_len,
+        device=lm.device,
+    )
+    lora = config.model.lora
+    targets = None if lora.target_modules is None else tuple(lora.target_modules)
+    settings = LoraSettings(lora.r, lora.alpha, lora.dropout, targets) if with_adapter else None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return LoraPolicy(lm, task_prompt(config.prompt.task), constraints, settings)
+
+
+def build_reward(config: Config) -> RewardSchedule:
+    """The schedule with every number of the config."""
+    return RewardSchedule(**asdict(config.reward))
+
+
+def build_objective(config: Config) -> Objective:
+    """The loss by its name."""
+    makers: dict[str, Callable[[], Objective]] = {
+        "subtb": lambda: SubTB(config.objective.lam),
+        "tb": TrajectoryBalance,
+        "db": DetailedBalance,
+        "vargrad": VarGrad,
+    }
+    return makers[config.objective.name]()
+
+
+def open_replay(config: Config, policy: LoraPolicy, oracle: Oracle, judge: Judge, folder: Path) -> ReplayStore:
+    """The store of a config, under a namespace that no other experiment's rewards can enter."""
+    settings = ReplaySettings(
+        namespace=make_namespace(
+            prompt=policy.prompt.identity + json.dumps(asdict(config.policy), sort_keys=True),
+            tokenizer=policy.lm.identity,
+            oracle=oracle.identity,
+            judge=judge.identity,
+        ),
+        capacity_per_fact=config.replay.capacity_per_fact,
+        sampling=config.replay.sampling,  # type: ignore[arg-type]
+        near_duplicate=config.replay.near_duplicate,
+    )
+    if config.replay.store == "embedded":
+        from contraflow.replay.embedded import EmbeddedReplay  # noqa: PLC0415  (starts a server)
+
+        return EmbeddedReplay(settings, folder)
+    if config.replay.store == "redis":
+        from contraflow.replay.redis import RedisReplay  # noqa: PLC0415  (imports redis)
+
+        return RedisReplay(settings, config.replay.url or "")
+    return MemoryReplay(settings)
+
+
+def load_embedder() -> Callable[[list[str]], Tensor]:
+    """Sentence embeddings for diversity: the plain MiniLM encoder, mean pooled, unit length, [n 384]."""
+    folder = packaged_folder("all-minilm-l6-v2")
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+
+    @torch.no_grad()
+    def embed(texts: list[str]) -> Tensor:
+        rows = []
+        for start in range(0, len(texts), 64):
+            batch = tokenizer(texts[start : start + 64], padding=True, truncation=True, return_tensors="pt")
+            hidden = model(**batch).last_hidden_state
+            mask = batch["attention_mask"][..., None]
+            rows.append(torch.nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1), dim=-1))
+        return torch.cat(rows)
+
+    return embed
+
+
+def plain_question(fact: Fact) -> str:
+    """What to ask to see whether an oracle knows a fact: its own question, else its statement left open."""
+    if fact.question:
+        return fact.question
+    stem = fact.original_fact.rstrip(" .")
+    if fact.original_answer and stem.endswith(fact.original_answer):
+        return stem.removesuffix(fact.original_answer).strip() + " what?"
+    if fact.original_answer and stem.startswith(fact.original_answer):
+        return "What" + stem.removeprefix(fact.original_answer) + "?"
+    return ""
+
+
+def known_facts(
+    facts: Sequence[Fact], oracle: Oracle, on_fact: Callable[[int], None] | None = None
+) -> list[Fact]:
+    """The facts whose plain question the oracle answers with the original answer, in their order."""
+    kept: list[Fact] = []
+    for start in range(0, len(facts), 64):
+        some = [f for f in facts[start : start + 64] if f.original_answer and plain_question(f)]
+        answers = oracle.answer([plain_question(f) for f in some])
+        kept += [f for f, a in zip(some, answers, strict=True) if _knows(f, a.text)]
+        if on_fact is not None:
+            on_fact(len(facts[start : start + 64]))
+    return kept
+
+
+def _knows(fact: Fact, answer: str) -> bool:
+    told = names(answer, fact.original_answer, fact.aliases)
+    return told and not (bool(fact.edited_answer) and names(answer, fact.edited_answer))

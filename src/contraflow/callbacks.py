@@ -1,0 +1,187 @@
+"""What is written down during training: history, probe tables, validation, and the word to stop."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any, cast
+
+import lightning as L
+import msgspec
+import numpy as np
+from lightning.pytorch.callbacks import Callback
+
+from contraflow.data import StepFacts
+from contraflow.evaluation.records import QuestionRecord
+from contraflow.evaluation.rollout import record_of
+from contraflow.module import SamplerModule
+from contraflow.progress import Bar
+
+
+class History(Callback):
+    """``history.jsonl``: one line a step with every number; cut back to the checkpoint on resume."""
+
+    def __init__(self, path: Path, bar: Callable[[], Bar | None]) -> None:
+        self.path, self.bar = path, bar
+        self._step_started = 0.0
+
+    def on_train_start(self, trainer: L.Trainer, _module: L.LightningModule) -> None:
+        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        kept = [line for line in lines if json.loads(line)["step"] < trainer.global_step]
+        _write_atomically(self.path, "".join(line + "\n" for line in kept))
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        self._step_started = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, module: L.LightningModule, _outputs: Any, item: StepFacts, _index: int
+    ) -> None:
+        outcome = cast(SamplerModule, module).outcome
+        if outcome is None:
+            return
+        rates = {"learning_rate": trainer.optimizers[0].param_groups[0]["lr"]}
+        seconds = time.monotonic() - self._step_started
+        line = {"step": item.step, **outcome.metrics, **rates, "step_seconds": seconds}
+        _append(self.path, line)
+        if (bar := self.bar()) is not None:
+            m = outcome.metrics
+            note = f"log C {m['log_contradiction']:.2f}  log P_Q {m['log_p_question']:.1f}  "
+            bar.advance(1, note + f"ok {m['question_ok']:.0%}  success {m['strict_success']:.0%}")
+
+
+class Probes(Callback):
+    """``probes.jsonl``: sampled questions with answers and every reward part, every few steps; W&B table too."""
+
+    def __init__(self, path: Path, every: int, rows: int = 8) -> None:
+        self.path, self.every, self.rows = path, every, rows
+
+    def on_train_start(self, trainer: L.Trainer, _module: L.LightningModule) -> None:
+        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        kept = [line for line in lines if json.loads(line)["step"] < trainer.global_step]
+        _write_atomically(self.path, "".join(line + "\n" for line in kept))
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, module: L.LightningModule, _outputs: Any, item: StepFacts, _index: int
+    ) -> None:
+        outcome = cast(SamplerModule, module).outcome
+        if outcome is None or item.step % self.every:
+            return
+        batch = outcome.batch
+        rows = [
+            {"step": item.step, **msgspec.to_builtins(record_of(batch.facts[i], scored, log_r, log_pf))}
+            for i, scored, log_r, log_pf in zip(
+                batch.fact_index.tolist(),
+                batch.scored,
+                outcome.log_reward.tolist(),
+                outcome.log_pf.tolist(),
+                strict=True,
+            )
+        ][:: max(1, len(batch.scored) // self.rows)]
+        _append(self.path, *rows)
+        for logger in trainer.loggers:
+            if hasattr(logger, "log_table"):
+                columns = list(rows[0])
+                data = [[str(v) if isinstance(v, list) else v for v in row.values()] for row in rows]
+                logger.log_table(key="probes", columns=columns, data=data, step=item.step)
+
+
+class Validation(Callback):
+    """Mean untempered log-reward on held-out facts; what the best checkpoint is chosen by."""
+
+    def __init__(self, path: Path, every: int, measure: Callable[[int], list[QuestionRecord]]) -> None:
+        self.path, self.every, self.measure = path, every, measure
+        self.best: float | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best = state_dict["best"]
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, module: L.LightningModule, _outputs: Any, item: StepFacts, _index: int
+    ) -> None:
+        done = item.step + 1
+        if done % self.every and done != trainer.max_steps:
+            return
+        records = self.measure(done)
+        values = {
+            "val_log_reward": float(np.mean([r.log_reward for r in records])),
+            "val_log_contradiction": float(np.mean([r.log_contradiction for r in records])),
+            "val_log_p_question": float(np.mean([r.log_p_question for r in records])),
+        }
+        _extend_last_line(self.path, values)
+        module.log_dict(values)
+        if self.best is None or values["val_log_reward"] > self.best:
+            self.best = values["val_log_reward"]
+            save_whole(trainer, self.path.parent / "checkpoints" / "best.ckpt")
+
+
+class StopRequested(Exception):  # noqa: N818  (a request, not an error)
+    """Raised between two steps, after the checkpoint was written."""
+
+
+class GracefulStop(Callback):
+    """``last.ckpt`` every few steps, at the end, and when SIGINT or SIGTERM asks; a second signal is immediate."""
+
+    def __init__(self, path: Path, every: int) -> None:
+        self.path, self.every = path, every
+        self._asked = False
+        self._previous: dict[int, Any] = {}
+
+    def setup(self, *_: Any, **__: Any) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._previous[number] = signal.signal(number, self._ask)
+
+    def teardown(self, *_: Any, **__: Any) -> None:
+        self.restore()
+
+    def restore(self) -> None:
+        """Put back the handlers that were there."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous = {}
+
+    def _ask(self, number: int, _frame: FrameType | None) -> None:
+        if self._asked:
+            self.restore()
+            os.kill(os.getpid(), number)
+        self._asked = True
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, _module: L.LightningModule, _outputs: Any, item: StepFacts, _index: int
+    ) -> None:
+        done = item.step + 1
+        if self._asked or done % self.every == 0 or done == trainer.max_steps:
+            save_whole(trainer, self.path)
+        if self._asked:
+            raise StopRequested
+
+
+def save_whole(trainer: L.Trainer, path: Path) -> None:
+    """Write a checkpoint under a temporary name and rename it."""
+    scratch = path.with_suffix(".tmp")
+    trainer.save_checkpoint(scratch)
+    scratch.replace(path)
+
+
+def _append(path: Path, *rows: dict[str, Any]) -> None:
+    with path.open("a") as handle:
+        handle.write("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _extend_last_line(path: Path, values: dict[str, float]) -> None:
+    lines = path.read_text().splitlines()
+    lines[-1] = json.dumps({**json.loads(lines[-1]), **values})
+    _write_atomically(path, "".join(line + "\n" for line in lines))
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    scratch = path.with_suffix(path.suffix + ".tmp")
+    scratch.write_text(text)
+    scratch.replace(path)

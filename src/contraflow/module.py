@@ -1,0 +1,203 @@
+"""The optimizer step, for Lightning: collect experience, turn it into log R, one differentiable pass, a loss."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import lightning as L
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from contraflow.data import StepFacts
+from contraflow.errors import UserError
+from contraflow.evaluation.rollout import record_of
+from contraflow.evaluation.text_checks import strict_success
+from contraflow.experience import Batch, Experience
+from contraflow.objectives import Objective, Potentials, VarGrad, potentials
+from contraflow.policy.lora import LoraPolicy
+from contraflow.reward import RewardParts, RewardSchedule
+from contraflow.types import PathLogProbs, TerminalReward
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """AdamW with a rate of its own for the flow head; linear warm-up, then a cosine down to ``final_lr_share``."""
+
+    lr: float = 1e-3
+    flow_lr: float = 1e-2
+    warmup_steps: int = 5
+    final_lr_share: float = 0.1
+    grad_clip: float = 1.0
+    weight_decay: float = 0.0
+
+    def rate_share(self, step: int, n_steps: int) -> float:
+        """Share of the full learning rate at an optimizer step."""
+        warm = min(1.0, (step + 1) / max(1, self.warmup_steps))
+        done = min(1.0, step / max(1, n_steps))
+        return warm * (
+            self.final_lr_share + (1 - self.final_lr_share) * 0.5 * (1 + math.cos(math.pi * done))
+        )
+
+
+@dataclass(frozen=True)
+class StepOutcome:
+    """What a training step saw, for callbacks that log or show it."""
+
+    batch: Batch
+    log_reward: Float[Tensor, " b"]
+    log_pf: Float[Tensor, " b"]
+    metrics: dict[str, float]
+
+
+class SamplerModule(L.LightningModule):
+    """Holds the policy; everything frozen stays outside the module tree."""
+
+    strict_loading = False  # checkpoints hold what is trained; `on_load_checkpoint` is strict about that
+
+    def __init__(
+        self,
+        policy: LoraPolicy,
+        experience: Experience,
+        reward: RewardSchedule,
+        objective: Objective,
+        optimizer: OptimizerSettings,
+        *,
+        n_steps: int,
+        forward_looking: bool = True,
+    ) -> None:
+        super().__init__()
+        self.lora = self.trained_parts(policy)
+        self.reward, self.objective, self.settings = reward, objective, optimizer
+        self.n_steps, self.forward_looking = n_steps, forward_looking
+        # Lightning must not see these: they hold the frozen backbone a second time.
+        object.__setattr__(self, "policy", policy)
+        object.__setattr__(self, "experience", experience)
+        self.outcome: StepOutcome | None = None
+
+    policy: LoraPolicy
+    experience: Experience
+
+    @staticmethod
+    def trained_parts(policy: LoraPolicy) -> _TrainedParts:
+        """What a checkpoint holds of a policy."""
+        return _TrainedParts(policy)
+
+    def training_step(self, item: StepFacts, _index: int) -> Float[Tensor, ""]:
+        """One step: a table of contents of the whole method."""
+        step = self.global_step
+        batch = self.experience.collect(item.facts, step)
+        parts = RewardParts.of(batch.scored, self.policy.lm.device)
+        reward = self.reward(parts, step)
+        paths = self.policy.evaluate(batch.facts, batch.fact_index, batch.questions)
+        u = potentials(paths, reward, self._flow_prior(batch, paths, step))
+        loss = self.objective(u, batch.fact_index)
+        if not bool(torch.isfinite(loss)):
+            raise UserError(
+                f"the loss is {loss.item()} at step {step} (facts {', '.join(f.fact_id for f in batch.facts)}); "
+                "lower optimizer.lr or optimizer.flow_lr and resume from the last checkpoint"
+            )
+        self.outcome = self._outcome(batch, parts, reward, paths, u, loss, step)
+        self.log_dict({f"train/{k}": v for k, v in self.outcome.metrics.items()}, batch_size=len(batch.scored))
+        return loss
+
+    def _flow_prior(self, batch: Batch, paths: PathLogProbs, step: int) -> Float[Tensor, "b t+1"] | None:
+        """Prior log-likelihood of each prefix in units of log R: what a forward-looking flow corrects."""
+        if not (self.forward_looking and self.objective.uses_flow):
+            return None
+        prior = torch.zeros_like(paths.log_flow)
+        for row, scored in enumerate(batch.scored):
+            n = len(scored.question_ids)
+            prior[row, 1 : n + 1] = torch.tensor(scored.log_prior[:n], device=prior.device)
+        return self.reward.prior_weight(step) * prior.cumsum(1)
+
+    def _outcome(
+        self,
+        batch: Batch,
+        parts: RewardParts,
+        reward: TerminalReward,
+        paths: PathLogProbs,
+        u: Potentials,
+        loss: Tensor,
+        step: int,
+    ) -> StepOutcome:
+        log_pf = paths.log_p_question.detach()
+        owners = [batch.facts[i] for i in batch.fact_index.tolist()]
+        named = [strict_success(record_of(f, s, 0.0, 0.0)) for f, s in zip(owners, batch.scored, strict=True)]
+        distinct = len({(s.fact_id, s.question) for s in batch.scored}) / len(batch.scored)
+        metrics = {
+            "loss": loss.item(),
+            "log_reward": reward.log_reward.mean().item(),
+            "log_contradiction": parts.log_contradiction.mean().item(),
+            "log_p_question": parts.log_p_question.mean().item(),
+            "log_p_answer": parts.log_p_answer.mean().item(),
+            "log_pf": log_pf.mean().item(),
+            "question_ok": parts.question_ok.float().mean().item(),
+            "strict_success": sum(named) / len(named),
+            "distinct": distinct,
+            "log_z": paths.log_flow[:, 0].mean().item(),
+            "var_log_ratio": VarGrad()(u, batch.fact_index).item(),
+            "reward_temp": self.reward.temperature(step),
+            "pf_temp": batch.pf_temp,
+            "replay_share": batch.n_replayed / len(batch.scored),
+            "question_tokens": batch.questions.lengths.float().mean().item(),
+        }
+        return StepOutcome(batch, reward.log_reward, log_pf, metrics)
+
+    def transfer_batch_to_device(self, batch: StepFacts, *_: Any) -> StepFacts:
+        """Facts are text: nothing to move."""
+        return batch
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Two groups in a fixed order, since optimizer states are stored by index."""
+        groups = [
+            {"params": self.lora.adapter_parameters(), "lr": self.settings.lr},
+            {"params": list(self.lora.flow.parameters()), "lr": self.settings.flow_lr},
+        ]
+        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99), weight_decay=self.settings.weight_decay)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: self.settings.rate_share(step, self.n_steps)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """The norm before clipping tells a healthy run from one that explodes."""
+        grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        norm = torch.stack([g.norm() for g in grads]).norm().item()
+        if self.outcome is not None:
+            self.outcome.metrics["grad_norm"] = norm
+        self.log("train/grad_norm", norm)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """What is trained, and what replay holds; never the backbone."""
+        replay = self.experience.replay.snapshot()
+        checkpoint["replay"] = torch.frombuffer(bytearray(replay), dtype=torch.uint8)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Strict about what is trained: a missing or unexpected tensor is an error, not a silent zero."""
+        ours, theirs = set(self.state_dict()), set(checkpoint["state_dict"])
+        if ours != theirs:
+            odd = sorted(ours ^ theirs)[:3]
+            raise UserError(
+                f"the checkpoint was made with another adapter or flow head (differs in {', '.join(odd)}); "
+                "resume with the settings that it was trained with, or start anew under another name"
+            )
+        self.experience.replay.restore(checkpoint["replay"].numpy().tobytes())
+
+
+class _TrainedParts(torch.nn.Module):
+    """Adapter weights and flow head under stable names, without the backbone that they sit on."""
+
+    def __init__(self, policy: LoraPolicy) -> None:
+        super().__init__()
+        self.flow = policy.flow
+        self._names = []
+        for name, parameter in policy.lm.model.named_parameters():
+            if parameter.requires_grad:
+                self._names.append(name.replace(".", "/"))
+                self.register_parameter(self._names[-1], parameter)
+
+    def adapter_parameters(self) -> list[torch.nn.Parameter]:
+        return [self.get_parameter(name) for name in self._names]

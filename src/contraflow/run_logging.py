@@ -1,0 +1,42 @@
+"""Loggers of a run: CSV, TensorBoard, Weights & Biases. W&B is offline unless asked, and never asks to log in."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+
+from contraflow.config import Config
+
+
+def loggers_for(config: Config, folder: Path) -> list[Logger]:
+    """The loggers that the config asks for, all inside the run folder."""
+    loggers: list[Logger] = []
+    if config.logger.csv:
+        loggers.append(CSVLogger(folder, name="csv", version=""))
+    if config.logger.tensorboard:
+        loggers.append(TensorBoardLogger(folder, name="tensorboard", version=""))
+    if config.logger.wandb != "disabled":
+        loggers.append(_wandb(config, folder))
+    return loggers
+
+
+def _wandb(config: Config, folder: Path) -> Logger:
+    import wandb  # noqa: PLC0415  (slow import, only where used)
+
+    os.environ.setdefault("WANDB_SILENT", "true")
+    settings: dict[str, Any] = {"x_disable_stats": True, "console": "off", "silent": True}
+    shown = asdict(config)
+    shown["replay"]["url"] = None  # may hold a password
+    return WandbLogger(
+        project=config.logger.wandb_project,
+        name=config.name,
+        save_dir=folder,
+        offline=config.logger.wandb == "offline",
+        log_model=False,
+        config=shown,
+        settings=wandb.Settings(**settings),
+    )
