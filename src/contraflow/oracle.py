@@ -75,10 +75,7 @@ class FrozenLMOracle:
                 if not bool(going.all()):
                     context.keep(going.nonzero().squeeze(1))
                     rows, best = rows[going], best[going]
-                positions = context.next_positions(1)
-                context.mask = torch.cat([context.mask, torch.ones_like(positions)], 1)
-                hidden = self.lm.hidden(best[:, None], context.mask, positions, context.cache)
-                context.last_hidden = hidden[:, -1]
+                context.last_hidden = self.lm.hidden(best[:, None], context)[:, -1]
         return [Answer(self._text(ids), value) for ids, value in zip(tokens, log_p, strict=True)]
 
     def _text(self, ids: list[int]) -> str:

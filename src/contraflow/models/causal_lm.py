@@ -22,26 +22,22 @@ from torch.nn import functional
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-
-@dataclass(frozen=True)
-class Prefix:
-    """Keys and values of a constant text, one pair per layer, shapes [1 heads h head_dim]."""
-
-    layers: tuple[tuple[Tensor, Tensor], ...]
-    length: int
+from contraflow.models import attention
+from contraflow.models.attention import Prefix, attending_to
 
 
 @dataclass
 class Context:
     """A batch of prompts that the backbone has read: what the next token attends to."""
 
+    prefix: Prefix  # the constant text before every row; its keys are shared, not copied
     cache: DynamicCache
     mask: Int[Tensor, "b k"]  # 1 where a cached position is real
     last_hidden: Float[Tensor, "b d"]  # at the last prompt token
 
     def next_positions(self, n_tokens: int) -> Int[Tensor, "b n"]:
         """Position ids of the n tokens that follow."""
-        start = self.mask.sum(1, keepdim=True)
+        start = self.prefix.length + self.mask.sum(1, keepdim=True)
         return start + torch.arange(n_tokens, device=self.mask.device)
 
     def repeat(self, index: Int[Tensor, " n"]) -> Context:
@@ -49,13 +45,13 @@ class Context:
         cache = DynamicCache()
         for number, layer in enumerate(self.cache.layers):
             cache.update(layer.keys[index], layer.values[index], number)
-        return Context(cache, self.mask[index], self.last_hidden[index])
+        return Context(self.prefix, cache, self.mask[index], self.last_hidden[index])
 
     def for_decoding(self, index: Int[Tensor, " n"], n_tokens: int) -> Context:
         """Rows picked by index with room for n more tokens, so that decoding writes in place (no gradient)."""
         cache = DynamicCache()
         cache.layers = [_RoomyLayer(lay.keys[index], lay.values[index], n_tokens) for lay in self.cache.layers]
-        return Context(cache, self.mask[index], self.last_hidden[index])
+        return Context(self.prefix, cache, self.mask[index], self.last_hidden[index])
 
     def keep(self, rows: Int[Tensor, " n"]) -> None:
         """Drop the other rows from a decoding context: finished sequences leave the batch."""
@@ -103,6 +99,8 @@ class CausalLM:
         self.tokenizer = tokenizer
         self.identity = identity  # stable name of the frozen weights, part of replay keys
         self.adapter: Any = None  # the PeftModel around `model`, once a policy has added one
+        attention.install()
+        cast(Any, model).set_attn_implementation(attention.NAME)
         self._rows: dict[int, tuple[Tensor, Tensor | None]] = {}
 
     @property
@@ -136,15 +134,25 @@ class CausalLM:
     def hidden(
         self,
         ids: Int[Tensor, "b t"],
-        mask: Int[Tensor, "b k"],
-        positions: Int[Tensor, "b t"],
-        cache: DynamicCache,
+        context: Context,
     ) -> Float[Tensor, "b t d"]:
-        """Last hidden states of t new tokens after the cached ones; the cache grows by t."""
+        """Last hidden states of t new tokens; the context (mask and cache) grows by t real positions."""
+        positions = context.next_positions(ids.shape[1])
+        context.mask = torch.cat([context.mask, torch.ones_like(positions)], 1)
+        return self._forward(ids, context.mask, positions, context.cache, context.prefix)
+
+    def _forward(
+        self, ids: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache, prefix: Prefix | None
+    ) -> Float[Tensor, "b t d"]:
         backbone = getattr(self.model, cast(Any, self.model).base_model_prefix)
-        out = backbone(
-            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
-        )
+        with attending_to(prefix):
+            out = backbone(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+            )
         return cast(Tensor, out.last_hidden_state)
 
     def logits(
@@ -180,20 +188,17 @@ class CausalLM:
         tokens = torch.tensor([ids], device=self.device)
         cache = DynamicCache()
         with self.frozen():
-            self.hidden(tokens, torch.ones_like(tokens), torch.arange(len(ids))[None].to(self.device), cache)
+            positions = torch.arange(len(ids), device=self.device)[None]
+            self._forward(tokens, torch.ones_like(tokens), positions, cache, None)
         return Prefix(tuple((layer.keys, layer.values) for layer in cache.layers), len(ids))
 
     def read(self, prefix: Prefix, prompts: Sequence[Sequence[int]]) -> Context:
         """Read prompts after a shared prefix, with whatever adapter and gradient mode is active."""
-        ids, own = self._pad_left(prompts)
-        b = ids.shape[0]
-        mask = torch.cat([own.new_ones(b, prefix.length), own], 1)
+        ids, mask = self._pad_left(prompts)
         cache = DynamicCache()
-        for number, (keys, values) in enumerate(prefix.layers):
-            cache.update(keys.expand(b, -1, -1, -1), values.expand(b, -1, -1, -1), number)
-        positions = (prefix.length + own.cumsum(1) - 1).clamp(min=0)
-        hidden = self.hidden(ids, mask, positions, cache)
-        return Context(cache, mask, hidden[:, -1])
+        positions = (prefix.length + mask.cumsum(1) - 1).clamp(min=0)
+        hidden = self._forward(ids, mask, positions, cache, prefix)
+        return Context(prefix, cache, mask, hidden[:, -1])
 
     def _pad_left(self, prompts: Sequence[Sequence[int]]) -> tuple[Int[Tensor, "b p"], Int[Tensor, "b p"]]:
         width = max(len(p) for p in prompts)

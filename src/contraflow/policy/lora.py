@@ -120,15 +120,9 @@ class LoraPolicy(nn.Module):
             ids[alive, t] = token
             lengths[alive] = t + 1
             if t + 1 < c.max_len:
-                self._advance(context, token)
+                context.last_hidden = self.lm.hidden(token[:, None], context)[:, -1]
         width = max(1, int(lengths.max()))
         return Questions(ids[:, :width], lengths)
-
-    def _advance(self, context: Context, token: Int[Tensor, " b"]) -> None:
-        positions = context.next_positions(1)
-        context.mask = torch.cat([context.mask, torch.ones_like(positions)], 1)
-        hidden = self.lm.hidden(token[:, None], context.mask, positions, context.cache)
-        context.last_hidden = hidden[:, -1]
 
     def evaluate(
         self, facts: Sequence[Fact], fact_index: Int[Tensor, " b"], questions: Questions
@@ -163,9 +157,8 @@ class LoraPolicy(nn.Module):
         self, facts: Sequence[Fact], fact_index: Tensor, questions: Questions
     ) -> Float[Tensor, "b t+1 d"]:
         context = self.lm.read(self._prefix, self.encode(facts)).repeat(fact_index)
-        mask = torch.cat([context.mask, questions.mask.long()], 1)
-        positions = context.next_positions(questions.ids.shape[1])
-        hidden = self.lm.hidden(questions.ids, mask, positions, context.cache)
+        # Padding stands on the right of a causal model: what it attends to is never read.
+        hidden = self.lm.hidden(questions.ids, context)
         return torch.cat([context.last_hidden[:, None], hidden], 1)
 
     def _columns_taken(self, questions: Questions, states: Tensor) -> Int[Tensor, " n"]:

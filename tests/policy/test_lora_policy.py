@@ -1,0 +1,191 @@
+"""Sampling and scoring are one distribution, whatever is cached, shared, padded or masked."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from contraflow.facts import Fact
+from contraflow.models.causal_lm import CausalLM
+from contraflow.policy.constraints import Constraints, question_constraints
+from contraflow.policy.lora import LoraPolicy, LoraSettings, stack_questions
+from contraflow.prompts import task_prompt
+from contraflow.seeding import torch_rng
+from contraflow.types import Questions
+
+PROMPT = "fact : the capital of rome\nask : who is rome\nfact : {edit_fact}\nask :"
+
+
+def policy_with(lm: CausalLM, min_len: int = 2, max_len: int = 4, prompt: str = PROMPT) -> LoraPolicy:
+    constraints = question_constraints(lm.tokenizer, vocabulary="latin", min_len=min_len, max_len=max_len)
+    policy = LoraPolicy(lm, task_prompt(prompt), constraints, LoraSettings(r=4, alpha=8))
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():  # a trained-looking adapter: B is zero at the start
+        for name, parameter in lm.model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(0, 0.3, generator=generator)
+    return policy
+
+
+def naive_log_probs(policy: LoraPolicy, fact: Fact, ids: list[int], adapter: bool = True) -> list[float]:
+    """log P of each token and of the stop from one plain forward a prefix, masks applied by hand.
+
+    The header is read with the adapter off, as the environment defines it, so its keys are put in a cache.
+    """
+    from transformers import DynamicCache
+
+    lm, c = policy.lm, policy.constraints
+    header = lm.encode(policy.prompt.header, first=True)
+    body = lm.encode(policy.prompt.body(subject=fact.subject, edit_fact=fact.edit_fact), first=not header)
+    stop = int(c.action_ids[-1])
+    values = []
+    for t, token in enumerate([*ids, stop]):
+        cache = DynamicCache()
+        if header:
+            with lm.frozen():
+                lm.model(torch.tensor([header]), past_key_values=cache, use_cache=True)
+        sequence = torch.tensor([body + ids[:t]])
+        if adapter:
+            out = lm.model(sequence, past_key_values=cache, use_cache=True)
+        else:
+            with lm.frozen():
+                out = lm.model(sequence, past_key_values=cache, use_cache=True)
+        logits = out.logits[0, -1].double()
+        allowed = set(c.action_ids.tolist())
+        if t < c.min_len:
+            allowed.discard(stop)
+        if t >= c.max_len:
+            allowed = {stop}
+        keep = torch.tensor(sorted(allowed))
+        values.append(float(logits[token] - logits[keep].logsumexp(0)))
+    return values
+
+
+@pytest.fixture
+def some_questions(tiny_lm: CausalLM) -> list[list[int]]:
+    words = lambda *w: [tiny_lm.tokenizer.convert_tokens_to_ids(x) for x in w]  # noqa: E731
+    return [words("who", "is"), words("who", "wrote", "hamlet"), words("what", "is", "the", "city")]
+
+
+def test_evaluate_equals_plain_forwards_with_header_padding_and_masks(tiny_lm, two_facts, some_questions):
+    policy = policy_with(tiny_lm)
+    questions = stack_questions(some_questions * 2, torch.device("cpu"))
+    index = torch.tensor([0, 0, 0, 1, 1, 1])
+    paths = policy.evaluate(two_facts, index, questions)
+    for row, (fact, ids) in enumerate(itertools.product(two_facts, some_questions)):
+        expected = naive_log_probs(policy, fact, ids)
+        got = [*paths.log_pf[row, : len(ids)].tolist(), float(paths.log_p_stop[row])]
+        assert got == pytest.approx(expected, abs=1e-4)
+
+
+def test_prior_is_the_same_pass_with_the_adapter_off(tiny_lm, two_facts, some_questions):
+    policy = policy_with(tiny_lm)
+    paths = policy.prior(two_facts, torch.tensor([1, 1, 1]), stack_questions(some_questions, torch.device("cpu")))
+    for row, ids in enumerate(some_questions):
+        expected = naive_log_probs(policy, two_facts[1], ids, adapter=False)
+        assert float(paths.log_p_question[row]) == pytest.approx(sum(expected), abs=1e-4)
+
+
+def test_works_without_any_header(tiny_lm, two_facts, some_questions):
+    policy = policy_with(tiny_lm, prompt="ask : {edit_fact} :")
+    paths = policy.evaluate(two_facts, torch.tensor([0, 1, 1]), stack_questions(some_questions, torch.device("cpu")))
+    expected = naive_log_probs(policy, two_facts[0], some_questions[0])
+    assert float(paths.log_p_question[0]) == pytest.approx(sum(expected), abs=1e-4)
+
+
+def test_stop_is_free_where_forced_and_no_action_before_the_minimum(tiny_lm, two_facts, some_questions):
+    """Defect 2: masked when drawing, unmasked when scoring."""
+    paths = policy_with(tiny_lm).evaluate(two_facts, torch.tensor([0]), stack_questions(some_questions[2:], "cpu"))
+    assert paths.log_pterm[0, :2].tolist() == [-math.inf, -math.inf]
+    assert float(paths.log_pterm[0, 4]) == 0.0
+
+
+def all_questions(constraints: Constraints) -> Questions:
+    tokens = constraints.action_ids[:-1].tolist()
+    lengths = range(constraints.min_len, constraints.max_len + 1)
+    rows = [list(q) for n in lengths for q in itertools.product(tokens, repeat=n)]
+    return stack_questions(rows, torch.device("cpu"))
+
+
+def small_space(policy: LoraPolicy, n_tokens: int, min_len: int, max_len: int) -> LoraPolicy:
+    ids = torch.cat([policy.constraints.action_ids[:n_tokens], policy.constraints.action_ids[-1:]])
+    policy.constraints = Constraints(ids, min_len, max_len)
+    return policy
+
+
+def test_probabilities_of_all_questions_sum_to_one(tiny_lm, two_facts):
+    policy = small_space(policy_with(tiny_lm), 5, 1, 3)
+    questions = all_questions(policy.constraints)
+    assert len(questions.ids) == 5 + 25 + 125
+    for fact in (0, 1):
+        paths = policy.evaluate(two_facts, torch.full((155,), fact), questions)
+        assert float(paths.log_p_question.exp().sum()) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_draws_follow_the_evaluated_probabilities(tiny_lm, two_facts):
+    """20,000 draws against exact probabilities: every frequency within 5 standard errors."""
+    policy = small_space(policy_with(tiny_lm), 3, 1, 2)
+    questions = all_questions(policy.constraints)
+    exact = policy.evaluate(two_facts[:1], torch.zeros(len(questions.ids), dtype=torch.long), questions)
+    probabilities = exact.log_p_question.exp().tolist()
+    drawn = policy.sample(two_facts[:1], 20_000, torch_rng("draws"))
+    counts: dict[tuple[int, ...], int] = {}
+    for ids, n in zip(drawn.ids.tolist(), drawn.lengths.tolist(), strict=True):
+        counts[tuple(ids[:n])] = counts.get(tuple(ids[:n]), 0) + 1
+    for ids, n, p in zip(questions.ids.tolist(), questions.lengths.tolist(), probabilities, strict=True):
+        error = math.sqrt(p * (1 - p) / 20_000)
+        assert abs(counts.get(tuple(ids[:n]), 0) / 20_000 - p) < 5 * error + 1e-9
+
+
+def test_tempered_draws_sharpen_tokens_but_scores_stay_untempered(tiny_lm, two_facts):
+    policy = small_space(policy_with(tiny_lm), 3, 1, 1)
+    questions = all_questions(policy.constraints)
+    exact = policy.evaluate(two_facts[:1], torch.zeros(3, dtype=torch.long), questions).log_pf[:, 0].double()
+    expected = (exact / 0.5).softmax(0)
+    drawn = policy.sample(two_facts[:1], 20_000, torch_rng("tempered"), temperature=0.5)
+    for token, p in zip(questions.ids[:, 0].tolist(), expected.tolist(), strict=True):
+        assert float((drawn.ids[:, 0] == token).double().mean()) == pytest.approx(p, abs=0.02)
+
+
+def test_same_stream_same_questions_and_global_generator_untouched(tiny_lm, two_facts):
+    policy = policy_with(tiny_lm)
+    before = torch.random.get_rng_state()
+    first, second = (policy.sample(two_facts, 4, torch_rng("s", 1)) for _ in range(2))
+    assert torch.equal(first.ids, second.ids)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_questions_never_hold_another_question_mark(tiny_lm, two_facts):
+    """Defect 7: "????" was written, weighed and answered."""
+    policy = policy_with(tiny_lm, 1, 4)
+    marks = {1, 2}  # ? and ??
+    drawn = policy.sample(two_facts, 200, torch_rng("marks"))
+    for ids, n in zip(drawn.ids.tolist(), drawn.lengths.tolist(), strict=True):
+        assert not marks & set(ids[:n])
+    assert all(text.count("?") == 1 for text in policy.texts(drawn))
+
+
+def test_gradient_through_shared_prompt_equals_one_question_at_a_time(tiny_lm, two_facts, some_questions):
+    policy = policy_with(tiny_lm)
+    trained = [p for p in tiny_lm.model.parameters() if p.requires_grad]
+
+    def gradient(rows: list[int]) -> list[torch.Tensor]:
+        picked = stack_questions([some_questions[r] for r in rows], torch.device("cpu"))
+        paths = policy.evaluate(two_facts, torch.tensor([r % 2 for r in rows]), picked)
+        return list(torch.autograd.grad(paths.log_p_question.sum(), trained))
+
+    together = gradient([0, 1, 2])
+    apart = [sum(parts) for parts in zip(*(gradient([r]) for r in range(3)), strict=True)]
+    for a, b in zip(together, apart, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-3)
+
+
+def test_too_long_prompt_is_refused_with_the_fact_named(tiny_lm):
+    from contraflow.errors import UserError
+
+    long = Fact(fact_id="xyz", subject="rome " * 80, edit_fact="rome " * 80)
+    with pytest.raises(UserError, match="fact xyz"):
+        policy_with(tiny_lm).sample([long], 1, torch_rng("x"))
