@@ -1,0 +1,7 @@
+"""`python -m contraflow.cli`, for where the console script is not on the path (torchrun)."""
+
+import sys
+
+from contraflow.cli.entry import main
+
+sys.exit(main())

@@ -1,0 +1,15 @@
+"""One module a command; each does its imports when it runs."""
+
+from contraflow.cli.command import Command
+from contraflow.cli.commands import config, data, evaluate, generate, judge, models, report, train
+
+COMMANDS: tuple[Command, ...] = (
+    train.COMMAND,
+    generate.COMMAND,
+    evaluate.COMMAND,
+    report.COMMAND,
+    judge.COMMAND,
+    *data.COMMANDS,
+    *models.COMMANDS,
+    config.COMMAND,
+)

@@ -1,0 +1,106 @@
+"""`contraflow generate`: questions with answers and every number of them, one JSON object a line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from contraflow.cli.command import Argument, Command, Given
+from contraflow.cli.commands._asking import OVERRIDES, RUN, SAMPLING, open_given, settings_of
+from contraflow.cli.early import check_out_file
+from contraflow.errors import UserError
+from contraflow.facts import BadRowError, Fact, fact_from_row, read_facts
+
+
+def run(given: Given) -> int:
+    """Check all arguments, open the run, write lines as they come."""
+    facts = _facts(given)
+    n, temperature = given.integer("n", 1), given.positive("temperature")
+    seed = given.integer("seed", 0)
+    out = None if given.needed("out") == "-" else given.path("out")
+    if out is not None:
+        check_out_file("out", out)
+    config = settings_of(given)
+
+    import msgspec  # noqa: PLC0415
+
+    from contraflow.progress import bar  # noqa: PLC0415
+
+    opened = open_given(given, config)
+    count = 0
+    with _sink(out) as file, bar("questions", n * len(facts)) as progress:
+        for record in opened.generate(facts, n, temperature=temperature, seed=seed):
+            file.write(msgspec.json.encode(record) + b"\n")
+            progress.advance()
+            count += 1
+    if out is not None:
+        print(f"wrote {count} questions about {len(facts)} facts to {out}")
+    return 0
+
+
+def _facts(given: Given) -> Sequence[Fact]:
+    """The facts of a file, or the one that is spelt out. Raises: UserError."""
+    path, subject, edit_fact = given.path("facts"), given.text("subject"), given.text("edit_fact")
+    if path is not None:
+        if subject or edit_fact:
+            raise UserError("give facts=FILE, or subject=… and edit_fact=…, not both")
+        return read_facts(path)
+    if not (subject and edit_fact):
+        raise UserError(
+            "generate needs facts=FILE, or both subject=… and edit_fact=…; for example: "
+            'subject="the Eiffel Tower" edit_fact="The Eiffel Tower is in Rome."'
+        )
+    try:
+        return [fact_from_row({"subject": subject, "edit_fact": edit_fact})]
+    except BadRowError as error:
+        raise UserError(str(error)) from None
+
+
+@contextmanager
+def _sink(out: Path | None) -> Iterator[IO[bytes]]:
+    """Standard output, or a file that gets its name only when it is complete."""
+    if out is None:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+        temporary.replace(out)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+COMMAND = Command(
+    name="generate",
+    summary="draw questions about facts, with answers and rewards",
+    about="""
+    Draws n questions about each fact, lets the frozen model answer them and the judge compare answer and
+    fact. One JSON object a question: subject, edit_fact, question, answer, log_contradiction,
+    log_p_question, log_p_answer, log_reward, log_pf, and what the fact says besides (fact_id, relation,
+    original_answer, edited_answer).
+
+    A question that works has log_contradiction near 0: the model's answer contradicts the edit fact.
+    """,
+    examples=(
+        "contraflow generate run=runs/quickstart facts=my_facts.jsonl n=8 out=questions.jsonl",
+        "contraflow generate run=runs/quickstart subject='the Eiffel Tower' "
+        "edit_fact='The Eiffel Tower is in Rome.'",
+        "contraflow generate run=untrained facts=my_facts.jsonl prompt=subject_only",
+    ),
+    run=run,
+    arguments=(
+        RUN,
+        Argument("facts", "FILE", "JSONL of facts: one object a line with subject and edit_fact"),
+        Argument("subject", "TEXT", "instead of facts: the subject of one fact"),
+        Argument("edit_fact", "TEXT", "instead of facts: the statement to contradict"),
+        *SAMPLING,
+        Argument("out", "FILE", "where the JSON lines go; - is standard output", default="-"),
+    ),
+    overrides=OVERRIDES,
+)

@@ -1,0 +1,63 @@
+"""`contraflow train`: from settings to an adapter and a report."""
+
+from __future__ import annotations
+
+from contraflow.cli.command import Command, Given
+from contraflow.cli.early import check_training
+from contraflow.cli.help import groups_help
+from contraflow.cli.quiet import quiet_loggers
+
+_OVERRIDES = """useful overrides:
+  name=mine                         the run's name; its folder is run_dir=runs/mine
+  data.facts=my_facts.jsonl         your own facts (one JSON object a line: subject, edit_fact, …)
+  trainer.n_steps=200               how long to train
+  trainer.facts_per_step=4          facts a step; exploration.n_samples=8 questions are drawn of each
+  trainer.threads=2                 CPU threads
+  model=any model.name=FOLDER       another causal LM, as a folder or by its hub name
+  objective=subtb objective.lam=0.9 the loss
+  reward.likelihood_weight=1.0      1 keeps questions as fluent as the base model's; less is more daring
+  seed=1                            another random stream
+
+`contraflow config` prints every key with its value; overrides follow the grammar of Hydra, so a value with
+commas or braces wants quotes of its own: "prompt.task='Ask about {subject}:'"."""
+
+
+def run(given: Given) -> int:
+    """Compose, look at all that can be known early, train."""
+    from contraflow.cli.compose import compose_config  # noqa: PLC0415
+
+    config = compose_config(given.overrides, given.config_dir)
+    check_training(config)
+
+    from contraflow.training import train  # noqa: PLC0415
+
+    quiet_loggers()
+    train(config)
+    return 0
+
+
+def _details() -> str:
+    return f"{groups_help()}\n\n{_OVERRIDES}"
+
+
+COMMAND = Command(
+    name="train",
+    summary="train a sampler, measure it before and after, write a report",
+    about="""
+    Fine-tunes the sampler on facts with a GFlowNet objective and writes a run folder: settings,
+    checkpoints, adapter/ (an ordinary PEFT adapter), evaluation/ (metrics and questions, before and
+    after) and report.html.
+
+    The same command started again goes on from the last checkpoint. Ctrl-C writes one first.
+
+    Settings are an experiment (a preset), then one choice a group, then single keys; the last word wins.
+    """,
+    examples=(
+        "contraflow train experiment=quickstart",
+        "contraflow train experiment=quickstart objective=vargrad name=vargrad trainer.n_steps=100",
+        "contraflow train model=gpt2_large judge=deberta_v3_large_mnli replay=redis replay.url=redis://host:6379/0",
+    ),
+    run=run,
+    overrides="experiment=NAME, group=CHOICE or group.key=VALUE, as below",
+    details=_details,
+)

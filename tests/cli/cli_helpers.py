@@ -1,0 +1,61 @@
+"""What the tests of the command line share."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+FACTS = [
+    {
+        "subject": "France",
+        "edit_fact": "The capital of France is Lyon.",
+        "original_fact": "The capital of France is Paris.",
+        "original_answer": "Paris",
+        "edited_answer": "Lyon",
+        "relation": "capital",
+        "question": "What is the capital of France?",
+    },
+    {
+        "subject": "Japan",
+        "edit_fact": "The capital of Japan is Osaka.",
+        "original_fact": "The capital of Japan is Tokyo.",
+        "original_answer": "Tokyo",
+        "edited_answer": "Osaka",
+        "relation": "capital",
+        "question": "What is the capital of Japan?",
+    },
+]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a call left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+def assert_one_error(result: Result, *parts: str, code: int = 2) -> None:
+    """One line on standard error, nothing on standard output, and no traceback."""
+    assert result.code == code, result
+    assert result.out == ""
+    lines = result.err.splitlines()
+    assert len(lines) == 1, result.err
+    assert lines[0].startswith("contraflow: error: ")
+    assert "Traceback" not in result.err
+    for part in parts:
+        assert part in lines[0], lines[0]
+
+
+def put_module(monkeypatch: pytest.MonkeyPatch, name: str, **contents: Any) -> ModuleType:
+    """A module in the place of one that would load models: commands import those when they run."""
+    module = ModuleType(name)
+    for key, value in contents.items():
+        setattr(module, key, value)
+    monkeypatch.setitem(sys.modules, name, module)
+    return module
