@@ -90,3 +90,10 @@ def test_missing_folders_are_named(tmp_path: Path, judge_folder: Path, backbone_
         EmbeddedJudge(backbone_folder, tmp_path)
     with pytest.raises(UserError, match="no MiniLM backbone"):
         EmbeddedJudge(tmp_path, judge_folder)
+
+
+def test_an_adapter_on_other_weights_is_refused(judge_folder: Path, backbone_folder: Path) -> None:
+    file = judge_folder / minilm.META_FILE
+    file.write_text(json.dumps({**json.loads(file.read_text()), "backbone_sha256": "0" * 64}))
+    with pytest.raises(UserError, match="its weights differ"):
+        EmbeddedJudge(backbone_folder, judge_folder)

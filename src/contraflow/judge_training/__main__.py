@@ -1,4 +1,4 @@
-"""`python -m contraflow.judge_training train|evaluate`: make, measure and write the shipped judge."""
+"""`python -m contraflow.judge_training train|calibrate|evaluate`: make and measure the shipped judge."""
 
 import argparse
 import json
@@ -10,7 +10,7 @@ import torch
 from transformers import AutoTokenizer
 
 from contraflow.judge_training import pararel
-from contraflow.judge_training.evaluate import best_temperature, measure, pair_logits, worst
+from contraflow.judge_training.evaluate import Measured, best_temperature, measure, pair_logits, worst
 from contraflow.judge_training.names import load_names
 from contraflow.judge_training.nli_data import load_nli
 from contraflow.judge_training.pairs import Pair, PairMaker, soft
@@ -18,24 +18,26 @@ from contraflow.judge_training.relations import load_relations, load_trivia
 from contraflow.judge_training.rng import derived_rng
 from contraflow.judge_training.sentences import Sentences
 from contraflow.judge_training.train import TrainSettings, batches, train
-from contraflow.judging.minilm import JudgeSpec, load_network, load_spec, save_judge
+from contraflow.judging.minilm import JudgeSpec, load_network, load_spec, save_judge, weights_digest
 
 ASSETS = Path(str(files("contraflow"))) / "assets"
 N_VALIDATION = 3000
 
 
 def main() -> None:
-    """Parse, then train and measure, or only measure."""
+    """`train` goes on to calibrate, and both go on to measure."""
     options = _parser().parse_args()
     torch.set_num_threads(options.threads)
     if options.command == "train":
         _train(options)
+    if options.command != "evaluate":
+        _calibrate(options)
     _evaluate(options)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m contraflow.judge_training", description=__doc__)
-    parser.add_argument("command", choices=["train", "evaluate"])
+    parser.add_argument("command", choices=["train", "calibrate", "evaluate"])
     parser.add_argument("--backbone", type=Path, required=True, help="folder of all-MiniLM-L6-v2")
     parser.add_argument("--data", type=Path, required=True, help="folder that holds nli/ and pararel/")
     parser.add_argument(
@@ -70,19 +72,31 @@ def _train(options: argparse.Namespace) -> None:
     spec = JudgeSpec()
     data = batches(pair_maker(options.data, "train"), nli, settings)
     network = train(options.backbone, data, settings, spec, options.out)
+    save_judge(network, spec, options.out)
+
+
+def _calibrate(options: argparse.Namespace) -> None:
+    """Fit the temperature on validation pairs that `_evaluate` does not use, and write it to judge.json."""
+    spec = load_spec(options.out)
+    network = load_network(options.backbone, options.out).eval()
     tokenizer = AutoTokenizer.from_pretrained(options.backbone)
     pairs = [pair for held_out in _validation(options.data, "calibrate").values() for pair in held_out]
     logits = pair_logits(network, tokenizer, pairs, spec.max_length)
     temperature = best_temperature(logits, torch.tensor([pair.target for pair in pairs]))
-    save_judge(network, replace(spec, temperature=round(temperature, 4)), options.out)
+    digest = weights_digest(options.backbone)
+    spec = replace(spec, temperature=round(temperature, 4), backbone_sha256=digest)
+    save_judge(network, spec, options.out)
 
 
 def _validation(data: Path, purpose: str) -> dict[str, list[Pair]]:
+    """Pairs for one purpose: `calibrate` takes a third of the held-out NLI pairs, `measure` the rest."""
     maker, rng = pair_maker(data, "validation"), derived_rng("validation", purpose)
-    facts = [maker.draw(rng) for _ in range(N_VALIDATION)]
-    nli = load_nli(data / "nli" / "nli.jsonl", "validation")
-    half = nli[: len(nli) // 3] if purpose == "calibrate" else nli[len(nli) // 3 :]
-    return {"facts, held-out relations and names": facts, "SNLI-style, held-out premises": half}
+    sets = {"facts, held-out relations and names": [maker.draw(rng) for _ in range(N_VALIDATION)]}
+    for number, pair in enumerate(load_nli(data / "nli" / "nli.jsonl", "validation")):
+        if (number % 3 == 0) == (purpose == "calibrate"):
+            source = "SNLI" if pair.category.startswith("snli-dev") else "counterfactually revised SNLI"
+            sets.setdefault(f"{source}, held-out premises", []).append(pair)
+    return sets
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -90,19 +104,18 @@ def _evaluate(options: argparse.Namespace) -> None:
     network = load_network(options.backbone, options.out).eval()
     tokenizer = AutoTokenizer.from_pretrained(options.backbone)
     for name, pairs in {**_validation(options.data, "measure"), **_own_pairs(options.pairs)}.items():
-        log_probs = (pair_logits(network, tokenizer, pairs, spec.max_length) / spec.temperature).log_softmax(
-            -1
-        )
-        figures = measure(log_probs, pairs)
-        print(
-            f"{name}: n={len(pairs)} three-way {figures.three_way:.3f} contradiction-vs-rest "
-            f"{figures.contradiction_vs_rest:.3f} ECE {figures.ece:.3f}"
-        )
-        print(
-            "  "
-            + ", ".join(f"{category} {value:.2f}" for category, value in figures.recall_by_category.items())
-        )
+        logits = pair_logits(network, tokenizer, pairs, spec.max_length)
+        log_probs = (logits / spec.temperature).log_softmax(-1)
+        print(_summary(name, measure(log_probs, pairs), len(pairs)))
         print("\n".join(worst(log_probs, pairs, options.show)))
+
+
+def _summary(name: str, figures: Measured, n: int) -> str:
+    recalls = ", ".join(f"{category} {value:.2f}" for category, value in figures.recall_by_category.items())
+    return (
+        f"{name}: n={n} three-way {figures.three_way:.3f} contradiction-vs-rest "
+        f"{figures.contradiction_vs_rest:.3f} ECE {figures.ece:.3f}\n  {recalls}"
+    )
 
 
 def _own_pairs(paths: list[Path]) -> dict[str, list[Pair]]:

@@ -16,7 +16,7 @@ def load_nli(file: Path, split: str) -> list[Pair]:
         raise UserError(f"{file} is missing; pass the folder that holds nli/ and pararel/ with --data")
     rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
     return [
-        Pair(row["premise"], row["hypothesis"], soft(row["label"]), "nli." + row["label"])
+        Pair(row["premise"], row["hypothesis"], soft(row["label"]), f"{row['source']}.{row['label']}")
         for row in rows
         if (stable_int("premise", row["premise"]) % TEST_ONE_IN == 0) == (split == "validation")
     ]

@@ -153,12 +153,13 @@ class EmbeddedJudge:
         backbone_folder, folder = Path(backbone_folder), Path(folder)
         self._spec = load_spec(folder)
         network = load_network(backbone_folder, folder)
+        backbone_digest = _checked_digest(backbone_folder, self._spec)
         # the adapter never comes off here, and merged it costs nothing
         network.backbone = cast(Any, network.backbone).merge_and_unload()
         self._network = network.eval().requires_grad_(False).to(device)
         self._tokenizer = AutoTokenizer.from_pretrained(backbone_folder)
         self._device, self._batch_size = device, batch_size
-        self.identity = f"minilm-judge:{files_digest(folder, backbone_folder)}"
+        self.identity = _identity(folder, backbone_digest)
         self_test(self.score, str(folder))
 
     def score(self, premises: Sequence[str], hypotheses: Sequence[str]) -> NliScores:
@@ -172,19 +173,31 @@ class EmbeddedJudge:
         return logits.log_softmax(-1).cpu()
 
 
-def files_digest(folder: Path, backbone_folder: Path) -> str:
-    """Of the bytes that decide the scores: a moved folder keeps its identity, a retrained one does not."""
+def weights_digest(backbone_folder: Path) -> str:
+    """Of the backbone's weight files: the adapter means nothing on other weights."""
     digest = hashlib.sha256()
-    for file in (
-        folder / ADAPTER_FILE,
-        folder / HEAD_FILE,
-        folder / META_FILE,
-        backbone_folder / "config.json",
-    ):
-        digest.update(file.read_bytes())
     for weights in sorted(backbone_folder.glob("*.safetensors")):
-        digest.update(hashlib.sha256(weights.read_bytes()).digest())
-    return digest.hexdigest()[:16]
+        with weights.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _checked_digest(backbone_folder: Path, spec: JudgeSpec) -> str:
+    digest = weights_digest(backbone_folder)
+    if spec.backbone_sha256 not in {"", digest}:
+        raise UserError(
+            f"{backbone_folder} is not the {spec.backbone} that the judge was trained on (its weights differ); "
+            "run `contraflow models download`"
+        )
+    return digest
+
+
+def _identity(folder: Path, backbone_digest: str) -> str:
+    """Of the bytes that decide the scores: a moved folder keeps its identity, a retrained one does not."""
+    digest = hashlib.sha256(backbone_digest.encode())
+    for name in (ADAPTER_FILE, HEAD_FILE, META_FILE):
+        digest.update((folder / name).read_bytes())
+    return f"minilm-judge:{digest.hexdigest()[:16]}"
 
 
 def _halves(state: dict[str, Tensor]) -> dict[str, Tensor]:
