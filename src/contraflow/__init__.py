@@ -1,3 +1,45 @@
 """contraflow: a GFlowNet that teaches a language model to ask contradictory questions."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+__all__ = [
+    "Config",
+    "Fact",
+    "UserError",
+    "compose_config",
+    "default_facts",
+    "open_run",
+    "read_facts",
+    "train",
+]
+
+if TYPE_CHECKING:
+    from contraflow.cli.compose import compose_config
+    from contraflow.config import Config
+    from contraflow.errors import UserError
+    from contraflow.facts import Fact, default_facts, read_facts
+    from contraflow.runs import open_run
+    from contraflow.training import train
+
+_HOME = {
+    "Config": "contraflow.config",
+    "Fact": "contraflow.facts",
+    "UserError": "contraflow.errors",
+    "compose_config": "contraflow.cli.compose",
+    "default_facts": "contraflow.facts",
+    "open_run": "contraflow.runs",
+    "read_facts": "contraflow.facts",
+    "train": "contraflow.training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded when asked for: `contraflow --help` must not wait for torch.
+    if name not in _HOME:
+        raise AttributeError(f"module 'contraflow' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOME[name]), name)

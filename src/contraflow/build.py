@@ -123,7 +123,9 @@ def build_objective(config: Config) -> Objective:
     return makers[config.objective.name]()
 
 
-def open_replay(config: Config, policy: LoraPolicy, oracle: Oracle, judge: Judge, folder: Path) -> ReplayStore:
+def open_replay(
+    config: Config, policy: LoraPolicy, oracle: Oracle, judge: Judge, folder: Path
+) -> ReplayStore:
     """The store of a config, under a namespace that no other experiment's rewards can enter."""
     settings = ReplaySettings(
         namespace=make_namespace(
@@ -137,11 +139,11 @@ def open_replay(config: Config, policy: LoraPolicy, oracle: Oracle, judge: Judge
         near_duplicate=config.replay.near_duplicate,
     )
     if config.replay.store == "embedded":
-        from contraflow.replay.embedded import EmbeddedReplay  # noqa: PLC0415  (starts a server)
+        from contraflow.replay.embedded import EmbeddedReplay
 
         return EmbeddedReplay(settings, folder)
     if config.replay.store == "redis":
-        from contraflow.replay.redis import RedisReplay  # noqa: PLC0415  (imports redis)
+        from contraflow.replay.redis import RedisReplay
 
         return RedisReplay(settings, config.replay.url or "")
     return MemoryReplay(settings)

@@ -122,7 +122,7 @@ class Validation(Callback):
             save_whole(trainer, self.path.parent / "checkpoints" / "best.ckpt")
 
 
-class StopRequested(Exception):  # noqa: N818  (a request, not an error)
+class StopRequested(Exception):
     """Raised between two steps, after the checkpoint was written."""
 
 

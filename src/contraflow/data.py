@@ -12,10 +12,11 @@ from contraflow.seeding import python_rng
 
 @dataclass(frozen=True)
 class StepFacts:
-    """The facts of one optimizer step."""
+    """The facts of one optimizer step; ``seen`` are facts of earlier steps, for a step that replays."""
 
     step: int
     facts: tuple[Fact, ...]
+    seen: tuple[Fact, ...] = ()
 
 
 class FactStream:
@@ -27,13 +28,21 @@ class FactStream:
         self._next = 0
 
     def at(self, step: int) -> StepFacts:
-        """The facts of a step: consecutive ones of that epoch's order, none twice in one epoch."""
+        """The facts of a step, and some that earlier steps had; none twice."""
+        facts = self._of(step)
+        rng = python_rng(self.seed, "seen", step)
+        earlier = [self._of(rng.randrange(step)) for _ in range(3)] if step else []
+        pool = sorted({f.fact_id: f for part in earlier for f in part}.values(), key=lambda f: f.fact_id)
+        return StepFacts(step, facts, tuple(rng.sample(pool, len(pool))))
+
+    def _of(self, step: int) -> tuple[Fact, ...]:
+        """Consecutive facts of that epoch's order."""
         per_epoch = len(self.facts) // self.facts_per_step
         epoch, place = divmod(step, per_epoch)
         order = list(range(len(self.facts)))
         python_rng(self.seed, "epoch", epoch).shuffle(order)
         start = place * self.facts_per_step
-        return StepFacts(step, tuple(self.facts[i] for i in order[start : start + self.facts_per_step]))
+        return tuple(self.facts[i] for i in order[start : start + self.facts_per_step])
 
     def __len__(self) -> int:
         return self.n_steps

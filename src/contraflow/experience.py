@@ -62,14 +62,17 @@ class Experience:
         self.policy, self.scorer, self.replay, self.reward = policy, scorer, replay, reward
         self.settings, self.seed, self.rank = settings, seed, rank
 
-    def collect(self, facts: Sequence[Fact], step: int) -> Batch:
-        """The batch of a step. The same (seed, step, rank, weights, replay) gives the same batch."""
+    def collect(self, facts: Sequence[Fact], step: int, seen: Sequence[Fact] = ()) -> Batch:
+        """The batch of a step: new questions about ``facts``, or stored ones about facts already ``seen``.
+
+        The same (seed, step, rank, weights, replay) gives the same batch.
+        """
         rng = python_rng(self.seed, step, self.rank, "exploration")
         from_replay = rng.random() < self.settings.use_buffer_prob
         tempered = rng.random() < self.settings.pf_temp_prob
         pf_temp = rng.uniform(self.settings.pf_temp_low, self.settings.pf_temp_high) if tempered else 1.0
         if from_replay:
-            batch = self._replayed(facts, step)
+            batch = self._replayed(seen or facts, len(facts), step)
             if batch is not None:
                 return batch
         return self._fresh(facts, step, pf_temp)
@@ -82,14 +85,15 @@ class Experience:
         self.replay.add(unique, self.reward.priority(RewardParts.of(unique)).tolist())
         return self._batch(facts, scored, pf_temp, 0)
 
-    def _replayed(self, facts: Sequence[Fact], step: int) -> Batch | None:
-        """Stored questions of these facts, or None where too little is stored to learn from."""
+    def _replayed(self, seen: Sequence[Fact], n_facts: int, step: int) -> Batch | None:
+        """Stored questions of up to n_facts of these facts, or None where too little is stored to learn from."""
         rng = python_rng(self.seed, step, self.rank, "replay")
-        rows = self.replay.sample([f.fact_id for f in facts], self.settings.n_samples, rng)
-        found = [s for row in rows for s in row if self.policy.constraints.admits(s.question_ids)]
+        rows = self.replay.sample([f.fact_id for f in seen], self.settings.n_samples, rng)
+        usable = [[s for s in row if self.policy.constraints.admits(s.question_ids)] for row in rows]
+        found = [s for row in [row for row in usable if len(row) > 1][:n_facts] for s in row]
         if len(found) < self.settings.n_samples:
             return None
-        return self._batch(facts, found, 1.0, len(found))
+        return self._batch(seen, found, 1.0, len(found))
 
     def _batch(
         self, facts: Sequence[Fact], scored: Sequence[ScoredQuestion], pf_temp: float, n_replayed: int

@@ -37,9 +37,7 @@ class OptimizerSettings:
         """Share of the full learning rate at an optimizer step."""
         warm = min(1.0, (step + 1) / max(1, self.warmup_steps))
         done = min(1.0, step / max(1, n_steps))
-        return warm * (
-            self.final_lr_share + (1 - self.final_lr_share) * 0.5 * (1 + math.cos(math.pi * done))
-        )
+        return warm * (self.final_lr_share + (1 - self.final_lr_share) * 0.5 * (1 + math.cos(math.pi * done)))
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ class SamplerModule(L.LightningModule):
     def training_step(self, item: StepFacts, _index: int) -> Float[Tensor, ""]:
         """One step: a table of contents of the whole method."""
         step = self.global_step
-        batch = self.experience.collect(item.facts, step)
+        batch = self.experience.collect(item.facts, step, item.seen)
         parts = RewardParts.of(batch.scored, self.policy.lm.device)
         reward = self.reward(parts, step)
         paths = self.policy.evaluate(batch.facts, batch.fact_index, batch.questions)
@@ -100,7 +98,9 @@ class SamplerModule(L.LightningModule):
                 "lower optimizer.lr or optimizer.flow_lr and resume from the last checkpoint"
             )
         self.outcome = self._outcome(batch, parts, reward, paths, u, loss, step)
-        self.log_dict({f"train/{k}": v for k, v in self.outcome.metrics.items()}, batch_size=len(batch.scored))
+        self.log_dict(
+            {f"train/{k}": v for k, v in self.outcome.metrics.items()}, batch_size=len(batch.scored)
+        )
         return loss
 
     def _flow_prior(self, batch: Batch, paths: PathLogProbs, step: int) -> Float[Tensor, "b t+1"] | None:

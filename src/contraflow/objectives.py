@@ -129,6 +129,8 @@ class VarGrad:
 def group_mean(values: Float[Tensor, " b"], group: Int[Tensor, " b"]) -> Float[Tensor, " g"]:
     """Mean of the values of each group 0 … g−1 (0 for a group without members)."""
     n = int(group.max()) + 1
-    ones = torch.zeros(n, device=values.device, dtype=values.dtype).index_add(0, group, torch.ones_like(values))
+    ones = torch.zeros(n, device=values.device, dtype=values.dtype).index_add(
+        0, group, torch.ones_like(values)
+    )
     sums = torch.zeros(n, device=values.device, dtype=values.dtype).index_add(0, group, values)
     return sums / ones.clamp(min=1)

@@ -8,7 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 console = Console(stderr=True, highlight=False)
 _LINE_EVERY_SECONDS = 15.0
@@ -21,7 +28,9 @@ class Bar:
         self.title, self.total, self.done, self._progress = title, total, done, progress
         self._started_at, self._done_at_start = time.monotonic(), done
         self._last_line = self._started_at
-        self._task = None if progress is None else progress.add_task(title, total=total, completed=done, note="")
+        self._task = (
+            None if progress is None else progress.add_task(title, total=total, completed=done, note="")
+        )
 
     def advance(self, n: int = 1, note: str = "") -> None:
         """n more are done; the note replaces the last one."""

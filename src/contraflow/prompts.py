@@ -29,12 +29,16 @@ class PromptTemplate:
         try:
             found = {field for _, field, _, _ in string.Formatter().parse(text) if field is not None}
         except ValueError as error:
-            raise UserError(f"{name}: malformed template ({error}); write a literal brace as {{{{ or }}}}") from None
+            raise UserError(
+                f"{name}: malformed template ({error}); write a literal brace as {{{{ or }}}}"
+            ) from None
         if found - allowed:
             odd, good = ", ".join(sorted(found - allowed)), ", ".join(sorted(allowed))
             raise UserError(f"{name}: unknown placeholder {{{odd}}}; use only {good}")
         if needed and not found & needed:
-            raise UserError(f"{name}: the template shows none of {', '.join(sorted(needed))}; add one in braces")
+            raise UserError(
+                f"{name}: the template shows none of {', '.join(sorted(needed))}; add one in braces"
+            )
         cut = text.rfind("\n", 0, text.index("{")) + 1 if "{" in text else len(text)
         return cls(text[:cut].format(), text[cut:])
 

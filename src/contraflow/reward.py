@@ -37,9 +37,12 @@ class RewardParts:
         """
         for s in scored:
             _refuse_non_finite(s)
-        columns = zip(*((s.log_contradiction, s.log_p_question, s.log_p_answer) for s in scored), strict=True)
-        tensors = [torch.tensor(c, device=device) for c in columns]
-        return cls(*tensors, question_ok=torch.tensor([s.question_ok for s in scored], device=device))
+        return cls(
+            log_contradiction=torch.tensor([s.log_contradiction for s in scored], device=device),
+            log_p_question=torch.tensor([s.log_p_question for s in scored], device=device),
+            log_p_answer=torch.tensor([s.log_p_answer for s in scored], device=device),
+            question_ok=torch.tensor([s.question_ok for s in scored], device=device),
+        )
 
 
 def _refuse_non_finite(scored: ScoredQuestion) -> None:

@@ -25,7 +25,7 @@ def loggers_for(config: Config, folder: Path) -> list[Logger]:
 
 
 def _wandb(config: Config, folder: Path) -> Logger:
-    import wandb  # noqa: PLC0415  (slow import, only where used)
+    import wandb
 
     os.environ.setdefault("WANDB_SILENT", "true")
     settings: dict[str, Any] = {"x_disable_stats": True, "console": "off", "silent": True}

@@ -86,12 +86,14 @@ class Run:
 
 
 def open_run(run: str | Path, config: Config | None = None) -> Run:
-    """Open a run folder, or ``"untrained"``: the sampler without its adapter, by ``config`` (default settings).
+    """Open a run folder, or ``"untrained"``: the sampler of ``config`` without its adapter.
 
-    Raises: UserError when the folder is not a run or has no adapter yet.
+    Raises: UserError when the folder is not a run or has no adapter yet, or "untrained" comes without a config.
     """
     if str(run) == "untrained":
-        return _assemble("untrained", config or default_config(), None)
+        if config is None:
+            raise UserError('open_run("untrained") needs a config: pass contraflow.compose_config()')
+        return _assemble("untrained", config, None)
     folder = Path(run).expanduser()
     return _assemble(folder.name, read_run_config(folder), folder / "adapter")
 
@@ -110,16 +112,11 @@ def read_run_config(folder: Path) -> Config:
     return config
 
 
-def default_config() -> Config:
-    """The packaged default: embedded models, few-shot prompt."""
-    from contraflow.cli.compose import compose_config  # noqa: PLC0415  (the only path that needs hydra)
-
-    return compose_config([])
-
-
 def _assemble(name: str, config: Config, adapter: Path | None) -> Run:
     if adapter is not None and not (adapter / "adapter_model.safetensors").is_file():
-        raise UserError(f"{adapter}: no trained adapter yet; finish the run with `contraflow train name={name}`")
+        raise UserError(
+            f"{adapter}: no trained adapter yet; finish the run with `contraflow train name={name}`"
+        )
     if config.trainer.threads is not None:
         torch.set_num_threads(config.trainer.threads)
     lm = build.load_lm(config)

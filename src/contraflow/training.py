@@ -6,29 +6,22 @@ run says so and is left alone.
 
 from __future__ import annotations
 
-import json
 import os
-import platform
-import resource
-import statistics
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from omegaconf import OmegaConf
 
 from contraflow import build
 from contraflow.callbacks import GracefulStop, History, Probes, StopRequested, Validation
 from contraflow.config import Config
 from contraflow.data import FactStream
 from contraflow.errors import UserError
-from contraflow.evaluation.metrics import Metrics, read_metrics, write_metrics
+from contraflow.evaluation.metrics import write_metrics
 from contraflow.evaluation.records import QuestionRecord, write_atomically, write_records
 from contraflow.evaluation.report import write_report
 from contraflow.evaluation.rollout import rollout
@@ -41,10 +34,12 @@ from contraflow.progress import Bar, bar, say
 from contraflow.prompts import answer_prompt, task_prompt
 from contraflow.replay.base import ReplayStore
 from contraflow.reward import RewardSchedule
+from contraflow.run_folder import flat, note_cost, open_folder, print_summary, results_table
 from contraflow.run_logging import loggers_for
 from contraflow.runs import Run
 from contraflow.scoring import Scorer
 from contraflow.seeding import python_rng
+from contraflow.text_match import names
 
 SUBJECT_ONLY_PROMPT = "Generate a question about {subject}:\nQuestion:"
 
@@ -61,7 +56,7 @@ def train(config: Config) -> Path:
     started = time.monotonic()
     task_prompt(config.prompt.task), answer_prompt(config.prompt.answer)  # refuse bad templates early
     facts = default_facts() if config.data.facts is None else read_facts(config.data.facts)
-    folder = _open_folder(config)
+    folder = open_folder(config)
     if (folder / "finished").is_file():
         say(f"{folder} is a finished run; its report is {folder / 'report.html'}")
         say("To train anew choose another name=…, or delete the folder")
@@ -74,44 +69,11 @@ def train(config: Config) -> Path:
         job.after()
     finally:
         job.replay.close()
-        _note_cost(folder, time.monotonic() - started)
+        note_cost(folder, time.monotonic() - started)
     report = write_report(folder)
     (folder / "finished").touch()
-    _print_summary(folder, report)
+    print_summary(folder, report)
     return folder
-
-
-def _open_folder(config: Config) -> Path:
-    """The run folder, made or found again; a folder of other settings is refused, naming what differs."""
-    folder = Path(config.run_dir)
-    text = OmegaConf.to_yaml(OmegaConf.create(asdict(config)))
-    try:
-        for name in ("checkpoints", "evaluation"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-        saved = folder / "config.yaml"
-        if saved.is_file():
-            _refuse_other_settings(folder, OmegaConf.load(saved), asdict(config))
-        write_atomically(saved, text.encode())
-    except OSError as error:
-        raise UserError(f"run_dir={folder}: {error.strerror}; choose a writable run_dir=…") from error
-    return folder
-
-
-def _refuse_other_settings(folder: Path, saved: Any, now: dict[str, Any]) -> None:
-    old, new = _flat(OmegaConf.to_container(saved)), _flat(now)
-    changed = [k for k in new if k in old and old[k] != new[k] and not k.startswith(("logger.", "trainer.threads"))]
-    if changed and (folder / "checkpoints" / "last.ckpt").exists():
-        k = changed[0]
-        raise UserError(
-            f"{folder} was trained with {k}={old[k]}, now {k}={new[k]} ({len(changed)} settings differ); resume with "
-            "the same settings, or choose another name=…"
-        )
-
-
-def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(tree, dict):
-        return {prefix: tree}
-    return {k: v for key, sub in tree.items() for k, v in _flat(sub, f"{prefix}.{key}" if prefix else key).items()}
 
 
 class _Job:
@@ -150,14 +112,20 @@ class _Job:
         saved = self.folder / f"{name}_facts.jsonl"
         if saved.is_file():  # a resumed run goes on with the facts that it started with
             return read_facts(saved)
+        facts = [f for f in facts if not self._is_shown(f)]
         python_rng(self.config.seed, "facts", name).shuffle(facts)
-        if not self.config.data.filter_known:
-            chosen = facts[:cap]
-        else:
-            chosen = self._known(name, facts, cap)
+        chosen = self._known(name, facts, cap) if self.config.data.filter_known else facts[:cap]
         if chosen:
             write_facts(saved, chosen)
         return chosen
+
+    def _is_shown(self, fact: Fact) -> bool:
+        """Whether a few-shot header gives the fact's subject away: no measure of anything learnt."""
+        headers = (
+            task_prompt(self.config.prompt.task).header,
+            answer_prompt(self.config.prompt.answer).header,
+        )
+        return any(names(header, fact.subject) for header in headers)
 
     def _known(self, name: str, facts: list[Fact], cap: int | None) -> list[Fact]:
         """The first ``cap`` known facts; asks no further than needed."""
@@ -196,7 +164,9 @@ class _Job:
         if path.is_file():
             return
         run = Run(stage, self.config, policy, self.oracle, self.judge, self.reward)
-        title = {"before": "untrained sampler", "subject_only": "subject-only prompt"}.get(stage, "trained sampler")
+        title = {"before": "untrained sampler", "subject_only": "subject-only prompt"}.get(
+            stage, "trained sampler"
+        )
         with bar(f"evaluating the {title}", len(self.test_facts)) as progress:
             metrics, records = run.evaluate(
                 self.test_facts,
@@ -213,7 +183,9 @@ class _Job:
         config = self.config
         last = self.folder / "checkpoints" / "last.ckpt"
         module = self._module()
-        stream = FactStream(self.train_facts, config.trainer.facts_per_step, config.trainer.n_steps, config.seed)
+        stream = FactStream(
+            self.train_facts, config.trainer.facts_per_step, config.trainer.n_steps, config.seed
+        )
         done = _step_of(last)
         if done:
             say(f"resuming from step {done} of {config.trainer.n_steps} ({last})")
@@ -226,7 +198,8 @@ class _Job:
                 trainer.fit(module, stream, ckpt_path=str(last) if done else None, weights_only=True)
         except StopRequested:
             raise Interrupted(
-                f"stopped at step {trainer.global_step}; a checkpoint is in {last}. Start the same command again to go on"
+                f"stopped at step {trainer.global_step}; a checkpoint is in {last}. "
+                "Start the same command again to go on"
             ) from None
         finally:
             stop.restore()
@@ -276,7 +249,9 @@ class _Job:
 
     def _validate(self, _step: int) -> list[QuestionRecord]:
         """Questions on the validation facts under the final, untempered composite reward."""
-        final = RewardSchedule(**{**asdict(self.reward), "kind": "static", "reward_temp_end": 1.0, "reward_temp_horizon": 0})
+        final = RewardSchedule(
+            **{**asdict(self.reward), "kind": "static", "reward_temp_end": 1.0, "reward_temp_horizon": 0}
+        )
         return list(
             rollout(
                 self.policy,
@@ -292,16 +267,20 @@ class _Job:
     def after(self) -> None:
         """Keep the best adapter, and measure it on the same test facts with the same draws."""
         checkpoints = self.folder / "checkpoints"
-        card = model_card(self.config.model.name, _flat(asdict(self.config)), "See `../report.html`.")
+        card = model_card(self.config.model.name, flat(asdict(self.config)), "See `../report.html`.")
         for name in ("last", "best"):
             path = checkpoints / f"{name}.ckpt"
             if path.is_file():
                 _load_trained(self.policy, path)
-            save_adapter(self.policy, self.folder / ("adapter" if name == "best" else "adapter_last"),
-                         self.config.model.name, card)
+            save_adapter(
+                self.policy,
+                self.folder / ("adapter" if name == "best" else "adapter_last"),
+                self.config.model.name,
+                card,
+            )
         if self.config.evaluation.enabled:
             self._measure("after", self.policy)
-            card = model_card(self.config.model.name, _flat(asdict(self.config)), _results_table(self.folder))
+            card = model_card(self.config.model.name, flat(asdict(self.config)), results_table(self.folder))
             write_atomically(self.folder / "adapter" / "README.md", card.encode())
 
 
@@ -314,59 +293,6 @@ def _load_trained(policy: LoraPolicy, path: Path) -> None:
 
 
 def _step_of(path: Path) -> int:
-    return int(torch.load(path, map_location="cpu", weights_only=True)["global_step"]) if path.is_file() else 0
-
-
-def _note_cost(folder: Path, seconds: float) -> None:
-    """``run.json``: what a reader of the report wants to know of the run itself; adds up over resumes."""
-    path = folder / "run.json"
-    old = json.loads(path.read_text()) if path.is_file() else {}
-    history = folder / "history.jsonl"
-    lines = [json.loads(x) for x in history.read_text().splitlines()] if history.is_file() else []
-    run = {
-        "name": folder.name,
-        "created": old.get("created") or time.strftime("%Y-%m-%d %H:%M"),
-        "command": " ".join(["contraflow", *sys.argv[1:]]),
-        "n_steps": len(lines),
-        "step_seconds_median": statistics.median(x["step_seconds"] for x in lines) if lines else None,
-        "peak_memory_bytes": max(old.get("peak_memory_bytes") or 0, _peak_memory()),
-        "wall_seconds": (old.get("wall_seconds") or 0.0) + seconds,
-        "versions": {p: version(p) for p in ("contraflow", "torch", "transformers", "peft", "lightning")}
-        | {"python": platform.python_version()},
-        "config": _flat(OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))),
-    }
-    write_atomically(path, json.dumps(run, indent=2).encode())
-
-
-def _peak_memory() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-SHOWN = ("strict_success", "valid_contradiction", "well_formed", "distinct_questions", "log_reward", "log_contradiction")
-
-
-def _stages(folder: Path) -> dict[str, Metrics]:
-    paths = {s: folder / "evaluation" / f"{s}.json" for s in ("subject_only", "before", "after")}
-    return {stage: read_metrics(path) for stage, path in paths.items() if path.is_file()}
-
-
-def _results_table(folder: Path) -> str:
-    """Before and after side by side, as Markdown."""
-    stages = _stages(folder)
-    names = {"subject_only": "untrained, subject-only prompt", "before": "untrained", "after": "trained"}
-    head = "| on held-out facts | " + " | ".join(names[s] for s in stages) + " |"
-    rows = [head, "|---" * (len(stages) + 1) + "|"]
-    for key in SHOWN:
-        cells = [f"{m[key].value:.3f} [{m[key].low:.3f}, {m[key].high:.3f}]" for m in stages.values()]
-        rows.append(f"| {key} | " + " | ".join(cells) + " |")
-    return "\n".join(rows)
-
-
-def _print_summary(folder: Path, report: Path) -> None:
-    run = json.loads((folder / "run.json").read_text())
-    if (folder / "evaluation" / "after.json").is_file():
-        print(_results_table(folder))
-    median, peak = run["step_seconds_median"], run["peak_memory_bytes"] / 2**30
-    print(f"median step {median:.1f} s, peak memory {peak:.2f} GiB, {run['wall_seconds'] / 60:.1f} minutes in all")
-    print(f"adapter: {folder / 'adapter'}\nreport:  {report}")
+    return (
+        int(torch.load(path, map_location="cpu", weights_only=True)["global_step"]) if path.is_file() else 0
+    )

@@ -71,7 +71,9 @@ def shared_prefix_attention(
     weights = nn.functional.dropout(_softmax(torch.cat([shared, own], -1)), dropout, module.training)
     on_shared, on_own = weights.split([prefix.length, s], -1)
     from_own = on_own.reshape(b, g, -1, s) @ value
-    from_shared = on_shared.reshape(b, g, -1, prefix.length).transpose(0, 1).reshape(g, -1, prefix.length) @ values
+    from_shared = (
+        on_shared.reshape(b, g, -1, prefix.length).transpose(0, 1).reshape(g, -1, prefix.length) @ values
+    )
     from_shared = from_shared.view(g, b, -1, d).transpose(0, 1)
     return (from_own + from_shared).view(b, h, t, d).transpose(1, 2).contiguous(), None
 

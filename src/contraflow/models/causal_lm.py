@@ -50,7 +50,9 @@ class Context:
     def for_decoding(self, index: Int[Tensor, " n"], n_tokens: int) -> Context:
         """Rows picked by index with room for n more tokens, so that decoding writes in place (no gradient)."""
         cache = DynamicCache()
-        cache.layers = [_RoomyLayer(lay.keys[index], lay.values[index], n_tokens) for lay in self.cache.layers]
+        cache.layers = [
+            _RoomyLayer(lay.keys[index], lay.values[index], n_tokens) for lay in self.cache.layers
+        ]
         return Context(self.prefix, cache, self.mask[index], self.last_hidden[index])
 
     def keep(self, rows: Int[Tensor, " n"]) -> None:
@@ -119,7 +121,8 @@ class CausalLM:
     def max_positions(self) -> int:
         """Longest sequence that the model was made for, in tokens."""
         config = cast(Any, self.model).config
-        return int(getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", 1 << 30))
+        limits = [getattr(config, key, None) for key in ("max_position_embeddings", "n_positions")]
+        return int(next((limit for limit in limits if limit), 1 << 30))
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -169,7 +172,9 @@ class CausalLM:
         key = id(rows)
         if key not in self._rows:
             bias = self.head.bias
-            self._rows = {key: (self.head.weight[rows].detach(), None if bias is None else bias[rows].detach())}
+            self._rows = {
+                key: (self.head.weight[rows].detach(), None if bias is None else bias[rows].detach())
+            }
         return self._rows[key]
 
     def encode(self, text: str, first: bool = False) -> list[int]:

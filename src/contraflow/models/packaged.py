@@ -45,8 +45,8 @@ def cache_dir() -> Path:
 
 def _dequantise(gguf: Path, target: Path) -> None:
     # GgufConfig(dequantize=True) yields a plain float model that can be saved and trained again.
-    import torch  # noqa: PLC0415  (slow import, needed only the first time)
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig  # noqa: PLC0415
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     model = AutoModelForCausalLM.from_pretrained(
         str(gguf.parent),

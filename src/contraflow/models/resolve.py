@@ -23,7 +23,9 @@ def resolve_model(name: str, kind: str) -> Path:
     if (folder / "config.json").is_file():
         return folder
     if folder.is_dir():
-        raise UserError(f"{kind} {name}: the folder has no config.json; give a folder made by save_pretrained")
+        raise UserError(
+            f"{kind} {name}: the folder has no config.json; give a folder made by save_pretrained"
+        )
     return _from_hub(name, kind)
 
 
@@ -35,12 +37,12 @@ def _packaged(name: str, kind: str) -> Path:
 
 
 def _from_hub(name: str, kind: str) -> Path:
-    from huggingface_hub import snapshot_download  # noqa: PLC0415  (slow import, hub models only)
+    from huggingface_hub import snapshot_download
 
     wanted = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
     try:
         return Path(snapshot_download(name, local_files_only=True, allow_patterns=wanted))
-    except Exception:  # noqa: BLE001  (not in the hub cache: any reason leads to the download)
+    except Exception:
         pass
     try:
         return Path(snapshot_download(name, allow_patterns=wanted, etag_timeout=5))

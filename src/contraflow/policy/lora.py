@@ -68,7 +68,7 @@ class LoraPolicy(nn.Module):
             task_type="CAUSAL_LM",
         )
         try:
-            self.lm.adapter = get_peft_model(self.lm.model, config)  # type: ignore[arg-type]
+            self.lm.adapter = get_peft_model(self.lm.model, config)
         except ValueError as error:
             raise UserError(f"model.lora.target_modules={targets}: {str(error).splitlines()[0]}") from error
         self.lm.adapter.eval()
@@ -190,6 +190,6 @@ def _unpack(values: Float[Tensor, " n"], states: Tensor) -> Tensor:
 
 def stack_questions(rows: Sequence[Sequence[int]], device: torch.device) -> Questions:
     """Right-pad token id lists into Questions."""
-    width = max(1, max(len(r) for r in rows))
+    width = max(1, *map(len, rows))
     ids = torch.tensor([list(r) + [0] * (width - len(r)) for r in rows], device=device)
     return Questions(ids, torch.tensor([len(r) for r in rows], device=device))

@@ -38,11 +38,11 @@ def open_replay(
     if kind == "memory":
         return MemoryReplay(settings)
     if kind == "embedded" and run_dir is not None:
-        from contraflow.replay.embedded import EmbeddedReplay  # noqa: PLC0415
+        from contraflow.replay.embedded import EmbeddedReplay
 
         return EmbeddedReplay(settings, run_dir)
     if kind == "redis" and url is not None:
-        from contraflow.replay.redis import RedisReplay  # noqa: PLC0415
+        from contraflow.replay.redis import RedisReplay
 
         return RedisReplay(settings, url)
     needs = {"embedded": "a run folder", "redis": "replay.url=redis://…"}

