@@ -49,10 +49,10 @@ def test_help_of_a_command_tells_every_argument_and_default(contraflow: Call, co
 @pytest.mark.parametrize("command", COMMANDS, ids=NAMES)
 def test_examples_in_help_are_read_without_complaint(command: Command, tmp_path, monkeypatch) -> None:
     """The words of each example are sorted as a real call would; only `--config-dir` needs its folder."""
-    import shlex  # noqa: PLC0415
+    import shlex
 
-    from contraflow.cli.command import read_arguments  # noqa: PLC0415
-    from contraflow.cli.compose import compose_config  # noqa: PLC0415
+    from contraflow.cli.command import read_arguments
+    from contraflow.cli.compose import compose_config
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_configs" / "experiment").mkdir(parents=True)
@@ -74,7 +74,7 @@ def test_train_help_lists_every_group_and_choice(contraflow: Call) -> None:
 
 
 def test_keys_named_in_the_overrides_of_train_exist() -> None:
-    from contraflow.cli.commands.train import _OVERRIDES  # noqa: PLC0415
+    from contraflow.cli.commands.train import _OVERRIDES
 
     keys = {*config_keys(), *group_defaults()}
     named = [w.partition("=")[0] for line in _OVERRIDES.splitlines()[1:10] for w in line.split() if "=" in w]

@@ -66,7 +66,7 @@ def check_run(run: str) -> None:
 
 def check_training(config: Config) -> None:
     """All that a training run needs and that can be looked at first. Raises: UserError."""
-    from contraflow.facts import read_facts  # noqa: PLC0415
+    from contraflow.facts import read_facts
 
     check_prompts(config)
     if config.data.facts is not None:
@@ -78,7 +78,7 @@ def check_training(config: Config) -> None:
 
 def check_prompts(config: Config) -> None:
     """Raises: UserError for a template with an unknown or missing placeholder."""
-    from contraflow.prompts import answer_prompt, task_prompt  # noqa: PLC0415
+    from contraflow.prompts import answer_prompt, task_prompt
 
     task_prompt(config.prompt.task)
     answer_prompt(config.prompt.answer)
@@ -90,7 +90,7 @@ def check_models(config: Config, kinds: Sequence[str] = ("sampler", "oracle", "j
     The packaged ones are left for later, because preparing one takes longer than a user should wait for an
     error about another. Raises: UserError.
     """
-    from contraflow.models.resolve import resolve_model  # noqa: PLC0415
+    from contraflow.models.resolve import resolve_model
 
     for kind, name in models_of(config).items():
         if kind in kinds and not is_packaged(name):
@@ -111,7 +111,7 @@ def is_packaged(name: str) -> bool:
 
 
 def _known_package(kind: str, name: str) -> str:
-    from contraflow.models.packaged import PACKAGES  # noqa: PLC0415
+    from contraflow.models.packaged import PACKAGES
 
     fit = ["minilm"] if kind == "judge" else [package for package in PACKAGES if "minilm" not in package]
     if is_packaged(name) and name.removeprefix("packaged:") not in fit:
@@ -124,6 +124,6 @@ def _check_replay(config: Config) -> None:
     """Knock at the user's own server. The embedded one starts with the run; the memory store cannot fail."""
     if config.replay.store != "redis":
         return
-    from contraflow.replay import ReplaySettings, open_replay  # noqa: PLC0415
+    from contraflow.replay import ReplaySettings, open_replay
 
     open_replay("redis", ReplaySettings(namespace="knock"), url=config.replay.url).close()

@@ -41,7 +41,7 @@ def settings_of(given: Given) -> Config | None:
                 f"only run={UNTRAINED} takes others"
             )
         return None
-    from contraflow.cli.compose import compose_config  # noqa: PLC0415
+    from contraflow.cli.compose import compose_config
 
     config = compose_config(given.overrides, given.config_dir)
     check_models(config)
@@ -50,6 +50,6 @@ def settings_of(given: Given) -> Config | None:
 
 def open_given(given: Given, config: Config | None) -> Run:
     """Load the models: from here on it takes seconds."""
-    from contraflow.runs import open_run  # noqa: PLC0415
+    from contraflow.runs import open_run
 
     return open_run(given.needed("run"), config)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def run(given: Given) -> int:
     """Compose and print."""
-    from contraflow.cli.compose import compose_config  # noqa: PLC0415
+    from contraflow.cli.compose import compose_config
 
     print(as_yaml(compose_config(given.overrides, given.config_dir)), end="")
     return 0
@@ -22,7 +22,7 @@ def run(given: Given) -> int:
 
 def as_yaml(config: Config) -> str:
     """The settings as YAML with prompts as readable blocks, and without the password of a replay server."""
-    import yaml  # type: ignore[import-untyped]  # noqa: PLC0415
+    import yaml  # type: ignore[import-untyped]
 
     class Dumper(yaml.SafeDumper):  # type: ignore[misc]
         pass

@@ -22,8 +22,8 @@ SKIPPED_SHOWN = 5
 
 def run_convert(given: Given) -> int:
     """Read one format, write ours, say what was left out."""
-    from contraflow.converters import FORMATS, Skipped, convert, format_of  # noqa: PLC0415
-    from contraflow.progress import bar  # noqa: PLC0415
+    from contraflow.converters import FORMATS, Skipped, convert, format_of
+    from contraflow.progress import bar
 
     source, out = Path(given.needed("in")).expanduser(), Path(given.needed("out")).expanduser()
     if not source.is_file():
@@ -68,7 +68,7 @@ def _rows_about(path: Path) -> int:
 
 def run_check(given: Given) -> int:
     """List the problems of a facts file, or what is in it."""
-    from contraflow.facts_check import check_facts  # noqa: PLC0415
+    from contraflow.facts_check import check_facts
 
     path = given.path("facts") or SHIPPED
     problems = check_facts(path)
@@ -95,7 +95,7 @@ def _summary(path: Path, facts: list[Fact]) -> str:
 
 def run_filter_known(given: Given) -> int:
     """Ask the oracle every fact's plain question; keep those that it answers right."""
-    from contraflow.cli.compose import compose_config  # noqa: PLC0415
+    from contraflow.cli.compose import compose_config
 
     source = given.path("facts")
     out = Path(given.needed("out")).expanduser()
@@ -109,8 +109,8 @@ def run_filter_known(given: Given) -> int:
             f"facts={source}: no fact has an original_answer, so nobody can tell what an oracle knows"
         )
 
-    from contraflow.build import known_facts, load_lm, load_oracle  # noqa: PLC0415
-    from contraflow.progress import bar  # noqa: PLC0415
+    from contraflow.build import known_facts, load_lm, load_oracle
+    from contraflow.progress import bar
 
     oracle = load_oracle(config, load_lm(config))
     with bar("asking the oracle", len(facts)) as progress:

@@ -24,8 +24,8 @@ def run(given: Given) -> int:
     check_out_file("out", out)
     config = settings_of(given)
 
-    from contraflow.evaluation.metrics import write_metrics  # noqa: PLC0415
-    from contraflow.progress import bar  # noqa: PLC0415
+    from contraflow.evaluation.metrics import write_metrics
+    from contraflow.progress import bar
 
     opened = open_given(given, config)
     with bar("facts", len(facts)) as progress:

@@ -26,9 +26,9 @@ def run(given: Given) -> int:
         check_out_file("out", out)
     config = settings_of(given)
 
-    import msgspec  # noqa: PLC0415
+    import msgspec
 
-    from contraflow.progress import bar  # noqa: PLC0415
+    from contraflow.progress import bar
 
     opened = open_given(given, config)
     count = 0

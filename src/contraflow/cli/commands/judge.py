@@ -32,12 +32,12 @@ def run(given: Given) -> int:
     out = None if given.needed("out") == "-" else given.path("out")
     if out is not None:
         check_out_file("out", out)
-    from contraflow.cli.compose import compose_config  # noqa: PLC0415
+    from contraflow.cli.compose import compose_config
 
     config = compose_config(given.overrides, given.config_dir)
     check_models(config, ("judge",))
 
-    from contraflow.build import load_judge  # noqa: PLC0415
+    from contraflow.build import load_judge
 
     judge = load_judge(config)
     premises, hypotheses, labels = zip(*pairs, strict=True)
@@ -94,7 +94,7 @@ def _line(pair: Pair, log_probs: Sequence[float], verdict: str) -> bytes:
 
 
 def _write(out: Path, lines: Sequence[bytes]) -> None:
-    from contraflow.evaluation.records import write_atomically  # noqa: PLC0415
+    from contraflow.evaluation.records import write_atomically
 
     write_atomically(out, b"".join(lines))
     print(f"wrote {len(lines)} scored pairs to {out}")

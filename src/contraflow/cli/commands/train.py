@@ -24,12 +24,12 @@ commas or braces wants quotes of its own: "prompt.task='Ask about {subject}:'"."
 
 def run(given: Given) -> int:
     """Compose, look at all that can be known early, train."""
-    from contraflow.cli.compose import compose_config  # noqa: PLC0415
+    from contraflow.cli.compose import compose_config
 
     config = compose_config(given.overrides, given.config_dir)
     check_training(config)
 
-    from contraflow.training import train  # noqa: PLC0415
+    from contraflow.training import train
 
     quiet_loggers()
     train(config)
