@@ -53,6 +53,10 @@ def potentials(
     b, t = paths.log_pf.shape
     if reward.log_reward.shape != (b,):
         raise ValueError(f"log_reward has shape {tuple(reward.log_reward.shape)}, expected ({b},)")
+    if log_flow_prior is not None and log_flow_prior.shape != paths.log_flow.shape:
+        raise ValueError(
+            f"log_flow_prior has shape {tuple(log_flow_prior.shape)}, expected {tuple(paths.log_flow.shape)}"
+        )
     cumulative = torch.cat([paths.log_pf.new_zeros(b, 1), paths.log_pf], 1).float().cumsum(1)
     flow = paths.log_flow.float() if log_flow_prior is None else paths.log_flow.float() + log_flow_prior
     last = paths.lengths + 1
