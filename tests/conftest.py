@@ -8,58 +8,28 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import pytest
-import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from contraflow.facts import Fact
 from contraflow.models.causal_lm import CausalLM
-
-WORDS = ["who", "wrote", "what", "is", "hamlet", "rome", "in", "city", "the", "capital", "of", "fact", "ask", ":"]
-
-
-def word_tokenizer() -> PreTrainedTokenizerFast:
-    """One id per word, in the order of WORDS after <pad>, ?, ??: ids that a person can write by hand."""
-    vocabulary = {w: i for i, w in enumerate(["<pad>", "?", "??", *WORDS, "\n", "<unk>"])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", unk_token="<unk>", eos_token="<pad>")
-
-
-def tiny_model(architecture: str) -> torch.nn.Module:
-    """A random 2-layer GPT-2 or (grouped-query) Llama."""
-    size = len(word_tokenizer())
-    torch.manual_seed(7)
-    if architecture == "gpt2":
-        config = GPT2Config(vocab_size=size, n_embd=32, n_layer=2, n_head=4, n_positions=64)
-        return GPT2LMHeadModel(config).eval()
-    llama = LlamaConfig(
-        vocab_size=size,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=64,
-        tie_word_embeddings=True,
-    )
-    model = LlamaForCausalLM(llama).eval()
-    with torch.no_grad():  # sharper than the default initialisation, so that mistakes show
-        for parameter in model.parameters():
-            parameter.mul_(3.0)
-    return model
+from tiny_models import fresh_lm
 
 
 @pytest.fixture(params=["gpt2", "llama"])
 def tiny_lm(request: pytest.FixtureRequest) -> CausalLM:
     """A tiny random causal LM of both attention families."""
-    return CausalLM(tiny_model(request.param), word_tokenizer(), identity=f"tiny-{request.param}")
+    return fresh_lm(request.param)
 
 
 @pytest.fixture
 def two_facts() -> list[Fact]:
     """Prompts of different length, so that left padding matters."""
     return [
-        Fact(fact_id="a", subject="hamlet", edit_fact="rome wrote hamlet", original_answer="who", edited_answer="rome"),
+        Fact(
+            fact_id="a",
+            subject="hamlet",
+            edit_fact="rome wrote hamlet",
+            original_answer="who",
+            edited_answer="rome",
+        ),
         Fact(fact_id="b", subject="rome", edit_fact="the capital of the city is rome in hamlet"),
     ]
