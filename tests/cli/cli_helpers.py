@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import dataclass
 from types import ModuleType
@@ -59,3 +60,8 @@ def put_module(monkeypatch: pytest.MonkeyPatch, name: str, **contents: Any) -> M
         setattr(module, key, value)
     monkeypatch.setitem(sys.modules, name, module)
     return module
+
+
+def json_lines(text: str) -> list[dict[str, Any]]:
+    """The objects of JSONL."""
+    return [json.loads(line) for line in text.splitlines()]

@@ -14,8 +14,6 @@ from typing import Any
 import pytest
 from cli_helpers import FACTS, Result, assert_one_error
 
-from contraflow.errors import UserError
-
 Call = Callable[..., Result]
 Write = Callable[[str, Any], Path]
 NOWHERE = "/proc/nowhere/x" if Path("/proc").is_dir() else "/dev/null/x"  # not even root can write there
@@ -292,12 +290,3 @@ def test_what_the_shell_sees(tmp_path: Path) -> None:
     )
     assert_one_error(Result(done.returncode, done.stdout, done.stderr), "objective.lam=-1")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_user_errors_of_several_lines_are_told_in_one() -> None:
-    from contraflow.cli.failures import one_line
-
-    listed = "\n".join([*(f"f.jsonl:{n}: bad" for n in range(1, 11)), "… and 5 more problems"])
-    assert one_line(str(UserError(listed))) == "f.jsonl:1: bad (14 more such lines)"
-    assert one_line("f.jsonl:1: bad\nf.jsonl:2: bad") == "f.jsonl:1: bad (1 more such line)"
-    assert one_line("first\nan explanation") == "first"

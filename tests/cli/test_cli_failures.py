@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cli_helpers import Result, assert_one_error, put_module
 
-from contraflow.cli.failures import describe
+from contraflow.cli.failures import describe, one_line
 from contraflow.errors import UserError
 
 Call = Callable[..., Result]
@@ -114,3 +114,10 @@ def test_libraries_are_quiet_but_what_the_user_set_stays(monkeypatch: pytest.Mon
     be_quiet()
     assert os.environ["WANDB_SILENT"] == "false"
     assert os.environ["TOKENIZERS_PARALLELISM"] == "false"
+
+
+def test_user_errors_of_several_lines_are_told_in_one() -> None:
+    listed = "\n".join([*(f"f.jsonl:{n}: bad" for n in range(1, 11)), "… and 5 more problems"])
+    assert one_line(str(UserError(listed))) == "f.jsonl:1: bad (14 more such lines)"
+    assert one_line("f.jsonl:1: bad\nf.jsonl:2: bad") == "f.jsonl:1: bad (1 more such line)"
+    assert one_line("first\nan explanation") == "first"

@@ -24,7 +24,7 @@ def as_yaml(config: Config) -> str:
     """The settings as YAML with prompts as readable blocks, and without the password of a replay server."""
     import yaml  # type: ignore[import-untyped]
 
-    class Dumper(yaml.SafeDumper):  # type: ignore[misc]
+    class Dumper(yaml.SafeDumper):
         pass
 
     def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
