@@ -17,10 +17,10 @@ import numpy as np
 from lightning.pytorch.callbacks import Callback
 
 from contraflow.data import StepFacts
-from contraflow.evaluation.records import QuestionRecord
 from contraflow.evaluation.rollout import record_of
 from contraflow.module import SamplerModule
 from contraflow.progress import Bar
+from contraflow.records import QuestionRecord
 
 
 class History(Callback):

@@ -14,11 +14,11 @@ from torch import Tensor
 from contraflow.data import StepFacts
 from contraflow.errors import UserError
 from contraflow.evaluation.rollout import record_of
-from contraflow.evaluation.text_checks import strict_success
 from contraflow.experience import Batch, Experience
 from contraflow.objectives import Objective, Potentials, VarGrad, potentials
 from contraflow.policy.lora import LoraPolicy
 from contraflow.reward import RewardParts, RewardSchedule
+from contraflow.text_checks import strict_success
 from contraflow.types import PathLogProbs, TerminalReward
 
 

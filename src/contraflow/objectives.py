@@ -21,8 +21,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from contraflow.policy.constraints import as_mask
-from contraflow.types import PathLogProbs, TerminalReward
+from contraflow.types import PathLogProbs, TerminalReward, as_mask
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from contraflow.config import Config
 from contraflow.errors import UserError
 from contraflow.evaluation.metrics import Metrics, read_metrics
-from contraflow.evaluation.records import write_atomically
+from contraflow.records import write_atomically
 
 
 def open_folder(config: Config) -> Path:

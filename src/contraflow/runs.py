@@ -14,13 +14,13 @@ from contraflow import build
 from contraflow.config import Config
 from contraflow.errors import UserError
 from contraflow.evaluation.metrics import Metrics, compute_metrics
-from contraflow.evaluation.records import QuestionRecord
 from contraflow.evaluation.rollout import rollout
 from contraflow.facts import Fact
 from contraflow.judging.scores import Judge
-from contraflow.models.adapter import load_adapter
 from contraflow.oracle import Answer, Oracle
+from contraflow.policy.adapter import load_adapter
 from contraflow.policy.lora import LoraPolicy
+from contraflow.records import QuestionRecord
 from contraflow.reward import RewardSchedule
 from contraflow.scoring import Scorer
 from contraflow.seeding import derived_seed

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import torch
 
-from contraflow.evaluation.text_checks import question_ok
 from contraflow.facts import Fact
 from contraflow.judging.scores import Judge
 from contraflow.oracle import Answer, Oracle
 from contraflow.policy.lora import LoraPolicy, stack_questions
+from contraflow.text_checks import question_ok
 from contraflow.types import ScoredQuestion
 
 _Key = tuple[str, tuple[int, ...]]  # fact id, token ids

@@ -22,16 +22,16 @@ from contraflow.config import Config
 from contraflow.data import FactStream
 from contraflow.errors import UserError
 from contraflow.evaluation.metrics import write_metrics
-from contraflow.evaluation.records import QuestionRecord, write_atomically, write_records
 from contraflow.evaluation.report import write_report
 from contraflow.evaluation.rollout import rollout
 from contraflow.experience import Experience, ExplorationSettings
 from contraflow.facts import Fact, default_facts, read_facts, split_facts, write_facts
-from contraflow.models.adapter import model_card, save_adapter
 from contraflow.module import OptimizerSettings, SamplerModule
+from contraflow.policy.adapter import model_card, save_adapter
 from contraflow.policy.lora import LoraPolicy
 from contraflow.progress import Bar, bar, say
 from contraflow.prompts import answer_prompt, task_prompt
+from contraflow.records import QuestionRecord, write_atomically, write_records
 from contraflow.replay.base import ReplayStore
 from contraflow.reward import RewardSchedule
 from contraflow.run_folder import flat, note_cost, open_folder, print_summary, results_table

@@ -11,8 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import msgspec
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+
+def as_mask(lengths: Int[Tensor, " b"], width: int) -> Bool[Tensor, "b w"]:
+    """True on the first ``lengths`` positions of each row."""
+    return torch.arange(width, device=lengths.device)[None, :] < lengths[:, None]
 
 
 @dataclass(frozen=True)
@@ -25,8 +31,7 @@ class Questions:
     @property
     def mask(self) -> Bool[Tensor, "b t"]:
         """True on real tokens."""
-        steps = self.ids.new_tensor(range(self.ids.shape[1]))
-        return steps[None, :] < self.lengths[:, None]
+        return as_mask(self.lengths, self.ids.shape[1])
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from contraflow.evaluation import diversity
 from contraflow.evaluation.bootstrap import Array, Statistic, correlation, ratio
-from contraflow.evaluation.records import QuestionRecord
 from contraflow.evaluation.verdicts import Verdict, verdict_of
+from contraflow.records import QuestionRecord
 from contraflow.text_match import words
 
 REWARD_PARTS = ("log_reward", "log_contradiction", "log_p_question", "log_p_answer")

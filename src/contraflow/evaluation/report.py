@@ -17,8 +17,8 @@ from typing import Any
 
 import msgspec
 
-from contraflow.evaluation.records import write_atomically
 from contraflow.evaluation.report_data import gather
+from contraflow.records import write_atomically
 
 SCRIPTS = ("core.js", "lines.js", "stages.js", "scatter.js", "questions.js", "page.js")
 

@@ -16,8 +16,8 @@ from contraflow.errors import UserError
 from contraflow.evaluation.curves import curves_of, is_number
 from contraflow.evaluation.definitions import DEFINITIONS
 from contraflow.evaluation.metrics import Metrics, read_metrics
-from contraflow.evaluation.records import QuestionRecord, read_records
 from contraflow.evaluation.verdicts import verdict_of
+from contraflow.records import QuestionRecord, read_records
 
 STAGES = {
     "before": "Untrained",

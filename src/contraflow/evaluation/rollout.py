@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
-from contraflow.evaluation.records import QuestionRecord
 from contraflow.experience import draw
 from contraflow.facts import Fact
 from contraflow.policy.lora import LoraPolicy, stack_questions
+from contraflow.records import QuestionRecord
 from contraflow.reward import RewardParts, RewardSchedule
 from contraflow.scoring import Drawn, Scorer
 from contraflow.seeding import torch_rng

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 
-from contraflow.evaluation.records import QuestionRecord
-from contraflow.evaluation.text_checks import (
+from contraflow.records import QuestionRecord
+from contraflow.text_checks import (
     is_degenerate,
     is_on_subject,
     is_on_topic,

@@ -121,7 +121,12 @@ def _summary(name: str, figures: Measured, n: int) -> str:
 def _own_pairs(paths: list[Path]) -> dict[str, list[Pair]]:
     return {
         path.name: [
-            Pair(row["premise"], row["hypothesis"], soft(row["label"]), row.get("category", row["label"]))
+            Pair(
+                row["premise"],
+                row["hypothesis"],
+                soft(row["label"]),
+                f"{row.get('set', 'pairs')}.{row['label']}",
+            )
             for row in map(json.loads, path.read_text(encoding="utf-8").splitlines())
         ]
         for path in paths

@@ -55,7 +55,7 @@ def train(
     for step, batch in zip(range(1, settings.steps + 1), data, strict=False):
         loss = _loss(network, tokenizer, batch, settings, spec.max_length)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         schedule.step()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from contraflow.errors import UserError
@@ -113,8 +113,3 @@ def _is_allowed(piece: str, vocabulary: Vocabulary) -> bool:
     if vocabulary == "printable_ascii":
         return all(32 <= ord(c) < 127 for c in piece)
     return all(32 <= ord(c) < 127 or (0xC0 <= ord(c) <= 0x24F and c.isalpha()) for c in piece)
-
-
-def as_mask(lengths: Int[Tensor, " b"], width: int) -> Bool[Tensor, "b w"]:
-    """True on the first ``lengths`` positions of each row."""
-    return torch.arange(width, device=lengths.device)[None, :] < lengths[:, None]
