@@ -63,7 +63,7 @@ class Context:
         self.last_hidden = self.last_hidden[rows]
 
 
-class _RoomyLayer(DynamicLayer):  # type: ignore[misc]
+class _RoomyLayer(DynamicLayer):
     """A cache layer with preallocated room: the stock one copies all keys for every new token."""
 
     def __init__(self, keys: Tensor, values: Tensor, room: int) -> None:
@@ -103,7 +103,7 @@ class CausalLM:
         self.adapter: Any = None  # the PeftModel around `model`, once a policy has added one
         attention.install()
         cast(Any, model).set_attn_implementation(attention.NAME)
-        self._rows: dict[int, tuple[Tensor, Tensor | None]] = {}
+        self._cut: tuple[Tensor, Tensor, Tensor | None] | None = None  # rows, their weight and bias
 
     @property
     def device(self) -> torch.device:
@@ -168,14 +168,12 @@ class CausalLM:
         return functional.linear(hidden, weight, bias).float()
 
     def _head_rows(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
-        # The head is frozen, so the cut matrix is gathered once per action set and kept.
-        key = id(rows)
-        if key not in self._rows:
+        # The head is frozen, so the cut matrix is gathered once per action set and kept together with the set:
+        # the id of a set that is gone may be that of the next one.
+        if self._cut is None or self._cut[0] is not rows:
             bias = self.head.bias
-            self._rows = {
-                key: (self.head.weight[rows].detach(), None if bias is None else bias[rows].detach())
-            }
-        return self._rows[key]
+            self._cut = (rows, self.head.weight[rows].detach(), None if bias is None else bias[rows].detach())
+        return self._cut[1:]
 
     def encode(self, text: str, first: bool = False) -> list[int]:
         """Token ids; special tokens (such as a leading BOS) only where the text is the first of a sequence."""
