@@ -97,7 +97,7 @@ def question_constraints(
 
 def _stop_id(tokenizer: Any, pieces: list[str]) -> int:
     ids = tokenizer("?", add_special_tokens=False)["input_ids"]
-    if len(ids) == 1:
+    if len(ids) == 1 and pieces[ids[0]].strip() == "?":  # not the one id of an unknown token
         return int(ids[0])
     plain = [i for i, piece in enumerate(pieces) if piece.strip() == "?"]
     if not plain:
