@@ -12,7 +12,9 @@ from contraflow.facts import Fact
 FACTS = [Fact(fact_id=f"f{i}", subject=f"s{i}", edit_fact=f"e{i}") for i in range(10)]
 
 
-def stream(n_steps: int = 20, facts_per_step: int = 3, seed: int = 0, facts: list[Fact] = FACTS) -> FactStream:
+def stream(
+    n_steps: int = 20, facts_per_step: int = 3, seed: int = 0, facts: list[Fact] = FACTS
+) -> FactStream:
     return FactStream(facts, facts_per_step, n_steps, seed)
 
 

@@ -13,7 +13,10 @@ FEW_SHOT = "Fact: Rome.\nQuestion: Who?\n\nFact: {edit_fact}\nQuestion:"
 def test_header_ends_where_the_line_of_the_first_placeholder_begins():
     prompt = task_prompt(FEW_SHOT)
     assert prompt.header == "Fact: Rome.\nQuestion: Who?\n\n"
-    assert prompt.body(edit_fact="Bacon wrote Hamlet.", subject="Hamlet") == "Fact: Bacon wrote Hamlet.\nQuestion:"
+    assert (
+        prompt.body(edit_fact="Bacon wrote Hamlet.", subject="Hamlet")
+        == "Fact: Bacon wrote Hamlet.\nQuestion:"
+    )
 
 
 def test_header_and_body_are_the_whole_prompt():
@@ -39,14 +42,19 @@ def test_doubled_braces_are_literal_wherever_they_stand():
 
 def test_answer_prompt_takes_a_question_only():
     assert answer_prompt("Q: {question}\nA:").body(question="Who?") == "Q: Who?\nA:"
-    with pytest.raises(UserError, match=r"prompt\.answer: unknown placeholder \{subject\}; use only question"):
+    with pytest.raises(
+        UserError, match=r"prompt\.answer: unknown placeholder \{subject\}; use only question"
+    ):
         answer_prompt("Q: {question} {subject}")
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("Ask about {topic} {subject}", r"prompt\.task: unknown placeholder \{topic\}; use only edit_fact, subject"),
+        (
+            "Ask about {topic} {subject}",
+            r"prompt\.task: unknown placeholder \{topic\}; use only edit_fact, subject",
+        ),
         ("Ask {}", r"unknown placeholder \{\}"),
         ("Ask {subject.__class__}", r"unknown placeholder \{subject\.__class__\}"),
         ("Ask a question", r"prompt\.task: the template shows none of edit_fact, subject"),

@@ -104,7 +104,9 @@ def test_a_question_that_fails_the_text_checks_pays_in_both_phases():
 
 def test_temperature_divides_all_of_it_along_its_schedule():
     """From 4 to 2 over 100 steps: 4 at 0, 3 at 50, 2 from 100 on. log R untempered = -2 - 10 = -12."""
-    schedule = RewardSchedule(kind="static", reward_temp_start=4.0, reward_temp_end=2.0, reward_temp_horizon=100)
+    schedule = RewardSchedule(
+        kind="static", reward_temp_start=4.0, reward_temp_end=2.0, reward_temp_horizon=100
+    )
     temperatures = {0: 4.0, 50: 3.0, 99: 2.02, 100: 2.0, 5000: 2.0}
     for step, temperature in temperatures.items():
         assert schedule.temperature(step) == pytest.approx(temperature)

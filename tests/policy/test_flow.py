@@ -1,0 +1,51 @@
+"""The flow head: zero at the start, one number a state, trained beside the adapter."""
+
+from __future__ import annotations
+
+import torch
+from tiny_models import fresh_lm
+from torch.nn import functional
+
+from contraflow.policy.constraints import question_constraints
+from contraflow.policy.flow import FlowHead
+from contraflow.policy.lora import LoraPolicy, LoraSettings, stack_questions
+from contraflow.prompts import task_prompt
+
+
+def test_starts_at_zero_everywhere_and_can_leave_it():
+    head = FlowHead(8, width=4)
+    hidden = torch.randn(3, 5, 8)
+    assert head(hidden).shape == (3, 5)
+    assert not head(hidden).any()
+    head(hidden).sum().backward()
+    assert head.outer.weight.grad is not None and bool(head.outer.weight.grad.any())
+
+
+def test_is_the_two_layers_it_says():
+    head = FlowHead(8, width=4)
+    torch.nn.init.normal_(head.outer.weight)
+    hidden = torch.randn(2, 8)
+    normed = (hidden - hidden.mean(-1, keepdim=True)) / (
+        hidden.var(-1, unbiased=False, keepdim=True) + 1e-5
+    ).sqrt()
+    expected = functional.gelu(normed @ head.inner.weight.T + head.inner.bias) @ head.outer.weight[0]
+    torch.testing.assert_close(head(hidden), expected)
+
+
+def test_half_precision_states_give_float32_flows():
+    assert FlowHead(8)(torch.randn(2, 8).bfloat16()).dtype == torch.float32
+
+
+def test_flow_of_a_policy_stays_on_when_the_adapter_is_off(two_facts):
+    """In `modules_to_save` the head would fall back to its untrained copy with the adapter."""
+    lm = fresh_lm()
+    constraints = question_constraints(lm.tokenizer, vocabulary="latin", min_len=1, max_len=3)
+    policy = LoraPolicy(lm, task_prompt("fact : {edit_fact}\nask :"), constraints, LoraSettings(r=2))
+    with torch.no_grad():
+        policy.flow.outer.bias.fill_(3.0)
+    question = stack_questions([[3, 4]], torch.device("cpu"))
+    for paths in (
+        policy.evaluate(two_facts, torch.tensor([0]), question),
+        policy.prior(two_facts, torch.tensor([0]), question),
+    ):
+        assert paths.log_flow.tolist() == [[3.0, 3.0, 3.0]]
