@@ -120,9 +120,13 @@ def _of_split(entries: tuple[str, ...], split: str) -> tuple[str, ...]:
 
 def _sections(file: Path) -> Iterable[tuple[str, bool, tuple[str, ...]]]:
     lines = [line for line in file.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    seen: set[str] = set()
     for block in "\n".join(lines).split("@")[1:]:
         head, _, body = block.partition("\n")
         entries = tuple(entry.strip() for entry in body.replace("\n", " ").split(";") if entry.strip())
+        if head.split()[0] in seen:
+            raise UserError(f"{file}: the name list @{head} is given twice; rename or join the lists")
+        seen.add(head.split()[0])
         if not entries:
             raise UserError(f"{file}: the name list @{head} is empty; add entries separated by ';'")
         yield head.split()[0], ":=" in head, entries

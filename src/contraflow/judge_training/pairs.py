@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from contraflow.judge_training import surface
 from contraflow.judge_training.names import content_words
-from contraflow.judge_training.relations import fill
+from contraflow.judge_training.relations import fill, mend_articles
 from contraflow.judge_training.sentences import Fact, Sentences
 from contraflow.judging.scores import LABELS
 
@@ -37,7 +37,7 @@ class PairMaker:
         self._off_topic = off_topic
         self._kinds: list[tuple[float, str, Callable[[Fact, random.Random], Pair | None]]] = [
             (27, "contradiction.other_object", self._other_object),
-            (4, "contradiction.denial", self._denial),
+            (3, "contradiction.denial", self._denial),
             (3, "contradiction.contrast", self._contrast),
             (3, "contradiction.more_text", self._contradiction_more_text),
             (20, "entailment.paraphrase", self._paraphrase),
@@ -52,7 +52,7 @@ class PairMaker:
             (7, "neutral.other_relation", self._other_relation),
             (6, "neutral.trivia", self._trivial),
             (4, "neutral.other_relation_same_object", self._other_relation_same_object),
-            (4, "neutral.about_object", self._about_object),
+            (6, "neutral.about_object", self._about_object),
             (2, "neutral.off_topic", self._unrelated),
             (6, "neutral.degenerate", self._degenerate),
         ]
@@ -66,7 +66,12 @@ class PairMaker:
             if pair is not None and (pair.premise != pair.hypothesis or name == "entailment.identical"):
                 label = name.split(".")[0]
                 target = pair.target if label == "soft" else soft(label)
-                return Pair(pair.premise, pair.hypothesis, target, name)
+                premise, hypothesis = (self._finished(text, rng) for text in (pair.premise, pair.hypothesis))
+                return Pair(premise, hypothesis, target, name)
+
+    def _finished(self, text: str, rng: random.Random) -> str:
+        """Details come with open slots."""
+        return mend_articles(self._texts.names.expand(text, rng)) if "{" in text else text
 
     # contradictions
 

@@ -89,9 +89,14 @@ def load_trivia(file: Path, split: str) -> dict[str, tuple[str, ...]]:
 def fill(form: str, subject: str, object_: str) -> str:
     """The sentence of a form, with articles and the first letter mended."""
     text = re.sub(r"\b([SO])\b", lambda slot: subject if slot[1] == "S" else object_, form)
-    text = re.sub(r"\b([Aa]) (?=[aeiouAEIOU](?!ne\b|uro|ni))", r"\1n ", text)
+    text = mend_articles(text)
     text = re.sub(r"\b([Tt]he) (the|an?) ", r"\1 ", text, flags=re.IGNORECASE)
     return text[:1].upper() + text[1:]
+
+
+def mend_articles(text: str) -> str:
+    """`a owl` becomes `an owl`; `a union` and `a one-eyed king` stay."""
+    return re.sub(r"\b([Aa]) (?=[aeiouAEIOU](?!ne\b|uro|ni))", r"\1n ", text)
 
 
 def _read(file: Path) -> Iterable[Relation]:

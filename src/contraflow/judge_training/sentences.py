@@ -38,8 +38,8 @@ class Sentences:
         if relation.triples:
             return self._real_fact(relation, rng)
         subject = self.names.draw(relation.subject, rng)
-        if relation.object == "state":
-            first, rival = self.names.draw_opposites("state", rng)
+        if relation.object == "opposite":
+            first, rival = self.names.draw_opposites("opposite", rng)
             return Fact(relation, subject, first, rival)
         first = self.names.draw_other(relation.object, [subject], rng)
         return Fact(relation, subject, first, self._rival(relation, subject, first, rng))
@@ -128,8 +128,10 @@ class Sentences:
     def about(self, name: str, kind: str, rng: random.Random) -> str | None:
         """A statement or remark whose subject is `name`."""
         fitting = [relation for relation in self.synthetic if relation.subject == kind]
-        if not fitting or rng.random() < 0.3:
-            return self.remark(name, kind, rng)
+        if not fitting or rng.random() < 0.45:
+            # what may be said of an answer without touching any relation of the subject
+            own = f"{kind}_object" if rng.random() < 0.6 and f"{kind}_object" in self._trivia else kind
+            return self.remark(name, own, rng)
         relation = rng.choice(fitting)
         return fill(rng.choice(relation.forms), name, self.names.draw_other(relation.object, [name], rng))
 

@@ -14,6 +14,17 @@ _PRONOUNS = {
     "deity": ("He", "She"),
     "animals": ("They",),
 }
+# what an answer calls its subject once the question has named it
+_NOUNS = {
+    "person": ("The man", "The woman"), "character": ("The hero", "The character"), "king": ("The king",),
+    "work": ("The book", "The novel", "The painting", "The film", "The song", "The play", "The opera", "The work"),
+    "company": ("The company", "The firm"), "city": ("The city", "The town"), "country": ("The country",),
+    "building": ("The building",), "event": ("The event",), "battle": ("The battle",), "war": ("The war",),
+    "animals": ("These animals",), "the_animal": ("The animal",), "team": ("The team", "The club"),
+    "island": ("The island",), "mountain": ("The mountain",), "river": ("The river",), "ship": ("The ship",),
+    "element": ("The element",), "planet": ("The planet",), "dish": ("The dish",), "disease": ("The disease",),
+    "band": ("The band",), "school": ("The school",), "product": ("The product",), "deity": ("The god",),
+}  # fmt: skip
 _OPENINGS = (
     "Yes, ", "Actually, ", "In fact, ", "Of course, ", "It is known that ", "I believe that ",
     "I think that ", "The answer is that ", "As far as I know, ", "Sure! ", "Historically, ",
@@ -29,6 +40,13 @@ _DETAILS = (
     ", together with several others of its kind", ", and is visited by thousands of tourists every year",
     " since the Middle Ages", " at the age of thirty", ", according to a survey of 2015",
     ", where it remains to this day", ", and has been for a long time",
+    " around {year}", " in {year}", " around {year}", " in {year}", " between {year} and {year}", " before {year}",
+    " in the {num}th century", " in the late {num}th century", " while living in {city}", " in {city}",
+    " during a stay in {country}", " together with {person}", " for {person}", " at the request of {person}",
+    " at the age of {num}", " after {num} years", " on {weekday}, {num} {month} {year}", " in {month} {year}",
+    ", a {nationality} {profession}", ", not far from {city}", ", which is in {country}", " for the first time",
+    " for {bignum} dollars", ", as {person} wrote in {year}", " and not long after that moved to {city}",
+    ", because of {feeling}", " out of {feeling}", ", and the {newspaper} wrote about it", ", and {person} agreed",
 )  # fmt: skip
 _NO_ANSWER = (
     "", "I don't know.", "I am not sure.", "I have no idea.", "It is not known.",
@@ -61,15 +79,15 @@ def _surname(name: str) -> str:
 def subject_name(name: str, kind: str, form: str, rng: random.Random, *, pronoun: bool) -> str:
     """Now and then a pronoun (only where the premise says whom it means) or a surname for the subject."""
     roll = rng.random()
-    if pronoun and roll < 0.06 and form.startswith("S ") and kind not in {"object", "sport", "instrument"}:
-        return rng.choice(_PRONOUNS.get(kind, ("It",)))
+    if pronoun and roll < 0.09 and form.startswith("S ") and kind not in {"object", "sport", "instrument"}:
+        return rng.choice(_PRONOUNS.get(kind, ("It",)) + _NOUNS.get(kind, ()))
     return _surname(name) if roll < 0.15 and kind in _PERSONS else name
 
 
 def answer_style(text: str, rng: random.Random, *, details: bool) -> str:
     """An opening, a detail (only where the label survives it), a lost full stop."""
     roll = rng.random()
-    if details and roll < 0.16:
+    if details and roll < 0.28:
         text = with_detail(text, rng)
     if rng.random() < 0.1:
         openings = _OPENINGS + (_DENYING_OPENINGS if details and rng.random() < 0.3 else ())
@@ -87,7 +105,7 @@ def fronted(form: str, rng: random.Random) -> str:
 
 
 def with_detail(text: str, rng: random.Random) -> str:
-    """The statement with something added that neither confirms nor denies it."""
+    """The statement with something added that neither confirms nor denies it; its {slots} are still to fill."""
     return text.rstrip(".") + rng.choice(_DETAILS) + "."
 
 
