@@ -7,8 +7,9 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
+from contraflow.judge_training.__main__ import ASSETS
 from contraflow.judge_training.evaluate import pair_logits
-from contraflow.judge_training.names import Names
+from contraflow.judge_training.names import Names, load_names
 from contraflow.judge_training.pairs import Pair, PairMaker, soft
 from contraflow.judge_training.relations import Relation
 from contraflow.judge_training.sentences import Sentences
@@ -44,7 +45,10 @@ def test_the_same_seed_trains_the_same_judge(tmp_path: Path, backbone_folder: Pa
 def test_batches_mix_both_sources_and_repeat() -> None:
     """Pools of ten batches of 32: 0.32 · 320 = 102 NLI pairs in each pool."""
     relation = Relation("c", "thing", "hue", "c", False, ("S is O.", "The colour of S is O."), ())
-    names = Names({"thing": ("cup", "bell", "hat"), "hue": ("red", "blue", "pink")}, {})
+    real = {kind: ["Ab Cd"] for kind in ("pr_person", "pr_city", "pr_work", "pr_company", "pr_product")}
+    shipped = load_names(ASSETS / "judge_training" / "names.txt", "train", real)  # for the details of answers
+    lists = {"thing": ("cup", "bell", "hat"), "hue": ("red", "blue", "pink")}
+    names = Names({**shipped.leaves, **lists}, shipped.grammars)
     maker = PairMaker(Sentences([relation], names, {}), ["A dog runs."])
     settings = TrainSettings(seed=3)
     pool = list(islice(batches(maker, PAIRS, settings), POOL_BATCHES))

@@ -27,7 +27,9 @@ def shipped(split: str) -> tuple[Names, list[Relation]]:
 
 
 def maker_of(relation: Relation) -> PairMaker:
-    names = Names({"thing": ("cup", "bell"), "hue": ("red", "blue")}, {})
+    shipped_names, _ = shipped("train")  # for the details that answers carry
+    lists = {"thing": ("cup", "bell"), "hue": ("teal", "beige")}
+    names = Names({**shipped_names.leaves, **lists}, shipped_names.grammars)
     return PairMaker(Sentences([relation], names, {}), ["A dog runs."])
 
 
@@ -48,7 +50,7 @@ def test_labels_follow_from_the_objects() -> None:
         pair = maker.draw(rng)
         if pair.category in {"contradiction.denial", "entailment.paraphrase", "entailment.denies_rival"}:
             seen.add(pair.category)
-            same = ("red" in pair.premise) == ("red" in pair.hypothesis)
+            same = ("teal" in pair.premise) == ("teal" in pair.hypothesis)
             denied = "not" in pair.hypothesis
             assert pair.target == soft("entailment" if same != denied else "contradiction")
     assert len(seen) == 3
@@ -125,3 +127,11 @@ def test_temperature_mends_overconfidence() -> None:
     logits = (torch.tensor([[1.0, 0.0, -1e4]]) * log3 * 4).repeat(4, 1)
     targets = torch.tensor([[1.0, 0, 0]] * 3 + [[0, 1.0, 0]])
     assert best_temperature(logits, targets) == pytest.approx(4, rel=0.02)
+
+
+def test_a_list_given_twice_is_refused(tmp_path: Path) -> None:
+    """The second would silently replace the first."""
+    file = tmp_path / "names.txt"
+    file.write_text("@state\nTexas; Ohio\n@state\nopen|closed\n")
+    with pytest.raises(UserError, match="@state is given twice"):
+        load_names(file, "train", {})
