@@ -25,7 +25,9 @@ def contraflow(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """The console command in a process of its own."""
     command = [sys.executable, "-m", "contraflow.cli", *arguments]
     environment = {**os.environ, "COLUMNS": "200"}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=800, check=False)
+    return subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=800, check=False
+    )
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +42,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_run_folder_holds_what_the_docs_promise(finished: Path) -> None:
-    expected = ["config.yaml", "history.jsonl", "probes.jsonl", "run.json", "report.html", "checkpoints/last.ckpt"]
+    expected = [
+        "config.yaml",
+        "history.jsonl",
+        "probes.jsonl",
+        "run.json",
+        "report.html",
+        "checkpoints/last.ckpt",
+    ]
     expected += ["adapter/adapter_model.safetensors", "adapter/flow_head.safetensors", "adapter/README.md"]
     expected += [f"evaluation/{stage}.json" for stage in ("subject_only", "before", "after")]
     assert [name for name in expected if not (finished / name).exists()] == []
@@ -75,7 +84,12 @@ def test_adapter_is_an_ordinary_peft_folder(finished: Path) -> None:
 
 def test_generate_writes_the_promised_keys_and_untrained_prior_equals_policy(finished: Path) -> None:
     cwd = finished.parents[1]
-    arguments = ["subject=Hamlet", "edit_fact=Hamlet was written by Christopher Marlowe.", "n=4", "out=q.jsonl"]
+    arguments = [
+        "subject=Hamlet",
+        "edit_fact=Hamlet was written by Christopher Marlowe.",
+        "n=4",
+        "out=q.jsonl",
+    ]
     for run in ("runs/e2e", "untrained"):
         done = contraflow("generate", f"run={run}", *arguments, cwd=cwd)
         assert done.returncode == 0, done.stderr[-2000:]
@@ -93,7 +107,9 @@ def test_finished_run_is_left_alone_and_other_settings_are_refused(finished: Pat
     again = contraflow("train", "experiment=debug_fast", "replay=embedded", "name=e2e", cwd=cwd)
     assert again.returncode == 0
     assert "finished run" in again.stderr + again.stdout
-    other = contraflow("train", "experiment=debug_fast", "replay=embedded", "name=e2e", "objective.lam=0.5", cwd=cwd)
+    other = contraflow(
+        "train", "experiment=debug_fast", "replay=embedded", "name=e2e", "objective.lam=0.5", cwd=cwd
+    )
     assert other.returncode == 2
     assert "objective.lam" in other.stderr
     assert "Traceback" not in other.stderr

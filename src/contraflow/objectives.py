@@ -9,7 +9,8 @@ balance holds exactly when u is constant along every path (states form a tree, s
 sub-path (i, j) is u_i − u_j. Departures from the papers:
 1. forward-looking flows (Pan et al. 2023): v_t may be given as a correction to the prior's prefix log-likelihood,
    which every question carries for free; with an untrained adapter u_t is then just the correction;
-2. SubTB weights are normalised per path, so long questions do not outweigh short ones.
+2. SubTB weights are normalised per path, so long questions do not outweigh short ones;
+3. SubTB routes the level of a fact's flows (`SubTB.route_level`): its value is the paper's, its gradient is not.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class Potentials:
     """u_0 … u_{L+1} of each path; entries past L + 1 are 0 and masked."""
 
     u: Float[Tensor, "b n"]  # n = t + 2
+    u_flow: Float[Tensor, "b n"]  # the same numbers, with gradient into the flows alone
     mask: Bool[Tensor, "b n"]
     last: Int[Tensor, " b"]  # L + 1
 
@@ -60,10 +62,13 @@ def potentials(
     flow = paths.log_flow.float() if log_flow_prior is None else paths.log_flow.float() + log_flow_prior
     last = paths.lengths + 1
     columns = torch.arange(t + 2, device=last.device)
-    inner = torch.nn.functional.pad((flow - cumulative) * as_mask(last, t + 1), (0, 1))
-    terminal = reward.log_reward.float() - paths.log_p_question.float()
-    u = torch.where(columns[None, :] == last[:, None], terminal[:, None], inner)
-    return Potentials(u, as_mask(last + 1, t + 2), last)
+    at_end = columns[None, :] == last[:, None]
+    terminal = (reward.log_reward.float() - paths.log_p_question.float())[:, None]
+    inner, inner_flow = (
+        torch.nn.functional.pad((flow - c) * as_mask(last, t + 1), (0, 1)) for c in (cumulative, cumulative.detach())
+    )
+    u = torch.where(at_end, terminal, inner)
+    return Potentials(u, torch.where(at_end, terminal.detach(), inner_flow), as_mask(last + 1, t + 2), last)
 
 
 class Objective(Protocol):
@@ -76,21 +81,49 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class SubTB:
-    """Sub-trajectory balance (Madan et al. 2023): Σ_{i<j} λ^{j−i} (u_i − u_j)² / Σ_{i<j} λ^{j−i}, mean over paths."""
+    """Sub-trajectory balance (Madan et al. 2023): Σ_{i<j} λ^{j−i} (u_i − u_j)² / Σ_{i<j} λ^{j−i}, mean over paths.
+
+    With ``route_level`` the same number is split per fact, c being the shift of the fact's flows that makes the
+    loss least: L(u) = L(u with flows shifted by c) + w c². The first part trains policy and flows; the second, the
+    level of log Z(f), trains the flows alone. Otherwise a log Z that is still wrong pushes every drawn question up
+    or down together, which moves mass to or from questions nobody drew. (VarGrad is to TB what this is to SubTB,
+    but log F is still learnt.) Zero is reached at the same solutions.
+    """
 
     lam: float = 1.0
+    route_level: bool = True
     uses_flow = True
 
-    def __call__(self, potentials: Potentials, group: Int[Tensor, " b"]) -> Float[Tensor, ""]:  # noqa: ARG002
-        u, n = potentials.u, potentials.u.shape[1]
-        steps = torch.arange(n, device=u.device)
+    def __call__(self, potentials: Potentials, group: Int[Tensor, " b"]) -> Float[Tensor, ""]:
+        weight = self._weights(potentials)
+        if not self.route_level:
+            return _pair_loss(potentials.u, weight)
+        terminal = weight.gather(2, potentials.last[:, None, None].expand(-1, weight.shape[1], 1)).squeeze(2)
+        level = self._level(potentials, terminal, group)
+        flows = potentials.mask & (_columns(potentials.u) < potentials.last[:, None])
+        shifted = potentials.u + level.detach()[:, None] * flows
+        return _pair_loss(shifted, weight) + (terminal.sum(1) * level.square()).mean()
+
+    def _weights(self, potentials: Potentials) -> Float[Tensor, "b n n"]:
+        """λ^{j−i} on the pairs i < j of each path, summing to 1 per path."""
+        steps = _columns(potentials.u)
         gap = steps[None, :] - steps[:, None]
         weight = torch.where(gap > 0, self.lam ** gap.clamp(min=0).float(), 0.0)
-        pairs = potentials.mask[:, :, None] & potentials.mask[:, None, :]
-        weight = weight * pairs
-        residual = u[:, :, None] - u[:, None, :]
-        per_path = (weight * residual.square()).sum((1, 2)) / weight.sum((1, 2))
-        return per_path.mean()
+        weight = weight * (potentials.mask[:, :, None] & potentials.mask[:, None, :])
+        return weight / weight.sum((1, 2), keepdim=True)
+
+    def _level(self, potentials: Potentials, terminal: Tensor, group: Tensor) -> Float[Tensor, " b"]:
+        """For each question the least-squares shift of its fact's flows, differentiable in the flows alone."""
+        gap = (terminal * (potentials.u_flow.gather(1, potentials.last[:, None]) - potentials.u_flow)).sum(1)
+        return (group_mean(gap, group) / group_mean(terminal.sum(1), group))[group]
+
+
+def _columns(u: Tensor) -> Int[Tensor, " n"]:
+    return torch.arange(u.shape[1], device=u.device)
+
+
+def _pair_loss(u: Float[Tensor, "b n"], weight: Float[Tensor, "b n n"]) -> Float[Tensor, ""]:
+    return (weight * (u[:, :, None] - u[:, None, :]).square()).sum((1, 2)).mean()
 
 
 @dataclass(frozen=True)

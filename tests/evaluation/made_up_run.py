@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from contraflow.evaluation.metrics import compute_metrics, write_metrics
-from contraflow.evaluation.records import QuestionRecord, write_records
+from contraflow.records import QuestionRecord, write_records
 
 HOSTILE = "</script><img src=x onerror=\"document.title='owned'\"> who <b>is</b> {{data}} & <!-- it?"
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from contraflow.evaluation.records import QuestionRecord
-from contraflow.evaluation.text_checks import is_degenerate, is_on_topic, strict_success
+from contraflow.records import QuestionRecord
+from contraflow.text_checks import is_degenerate, is_on_topic, strict_success
 
 
 @pytest.mark.parametrize(

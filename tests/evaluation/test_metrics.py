@@ -11,7 +11,7 @@ from contraflow.errors import UserError
 from contraflow.evaluation.bootstrap import Statistic, correlation, draw_weights, interval, ratio
 from contraflow.evaluation.definitions import DEFINITIONS
 from contraflow.evaluation.metrics import Metrics, compute_metrics, read_metrics, write_metrics
-from contraflow.evaluation.records import QuestionRecord, read_records, write_records
+from contraflow.records import QuestionRecord, read_records, write_records
 
 
 def record(fact_id: str = "f0", question: str = "Who wrote Hamlet?", **changes: object) -> QuestionRecord:

@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from contraflow.evaluation.text_checks import (
+from contraflow.facts import default_facts
+from contraflow.text_checks import (
     is_degenerate,
     is_on_subject,
     is_on_topic,
@@ -12,7 +13,6 @@ from contraflow.evaluation.text_checks import (
     leaks_answer,
     question_ok,
 )
-from contraflow.facts import default_facts
 
 WELL_FORMED = [
     "Who wrote Hamlet?",

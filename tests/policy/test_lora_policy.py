@@ -83,7 +83,9 @@ def test_evaluate_equals_plain_forwards_with_header_padding_and_masks(tiny_lm, t
 
 def test_prior_is_the_same_pass_with_the_adapter_off(tiny_lm, two_facts, some_questions):
     policy = policy_with(tiny_lm)
-    paths = policy.prior(two_facts, torch.tensor([1, 1, 1]), stack_questions(some_questions, torch.device("cpu")))
+    paths = policy.prior(
+        two_facts, torch.tensor([1, 1, 1]), stack_questions(some_questions, torch.device("cpu"))
+    )
     for row, ids in enumerate(some_questions):
         expected = naive_log_probs(policy, two_facts[1], ids, adapter=False)
         assert float(paths.log_p_question[row]) == pytest.approx(sum(expected), abs=1e-4)
@@ -91,14 +93,18 @@ def test_prior_is_the_same_pass_with_the_adapter_off(tiny_lm, two_facts, some_qu
 
 def test_works_without_any_header(tiny_lm, two_facts, some_questions):
     policy = policy_with(tiny_lm, prompt="ask : {edit_fact} :")
-    paths = policy.evaluate(two_facts, torch.tensor([0, 1, 1]), stack_questions(some_questions, torch.device("cpu")))
+    paths = policy.evaluate(
+        two_facts, torch.tensor([0, 1, 1]), stack_questions(some_questions, torch.device("cpu"))
+    )
     expected = naive_log_probs(policy, two_facts[0], some_questions[0])
     assert float(paths.log_p_question[0]) == pytest.approx(sum(expected), abs=1e-4)
 
 
 def test_stop_is_free_where_forced_and_no_action_before_the_minimum(tiny_lm, two_facts, some_questions):
     """Defect 2: masked when drawing, unmasked when scoring."""
-    paths = policy_with(tiny_lm).evaluate(two_facts, torch.tensor([0]), stack_questions(some_questions[2:], "cpu"))
+    paths = policy_with(tiny_lm).evaluate(
+        two_facts, torch.tensor([0]), stack_questions(some_questions[2:], "cpu")
+    )
     assert paths.log_pterm[0, :2].tolist() == [-math.inf, -math.inf]
     assert float(paths.log_pterm[0, 4]) == 0.0
 

