@@ -69,3 +69,14 @@ def test_more_facts_a_step_than_there_are_is_all_of_them(facts_per_step: int):
 
 def test_length_is_the_number_of_steps():
     assert len(stream(7)) == 7 == len(list(stream(7)))
+
+
+def test_a_replay_step_is_shown_facts_that_earlier_steps_had():
+    """Up to three earlier steps' facts, none twice; at step 0 nothing has been seen."""
+    items = list(stream(30, 3))
+    assert items[0].seen == ()
+    for item in items[1:]:
+        earlier = {f.fact_id for before in items[: item.step] for f in before.facts}
+        ids = [f.fact_id for f in item.seen]
+        assert ids and len(ids) == len(set(ids)) <= 9
+        assert set(ids) <= earlier

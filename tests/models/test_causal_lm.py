@@ -7,11 +7,11 @@ import gc
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from tiny_models import fresh_lm, tiny_model
 from tokenizers.processors import TemplateProcessing
 from torch import Tensor
 
 from contraflow.models.causal_lm import CausalLM
+from tiny_models import fresh_lm, tiny_model
 
 HEADER = "fact : the capital of rome\n"
 PROMPTS = [[3, 6, 7], [5, 6, 11, 12, 10, 13], [4]]  # unequal, so that left padding matters

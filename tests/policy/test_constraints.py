@@ -6,13 +6,13 @@ import math
 
 import pytest
 import torch
-from tiny_models import word_tokenizer
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
 from contraflow.errors import UserError
 from contraflow.policy.constraints import Constraints, question_constraints
 from contraflow.types import as_mask
+from tiny_models import word_tokenizer
 
 
 def tokenizer_of(pieces: list[str]) -> PreTrainedTokenizerFast:

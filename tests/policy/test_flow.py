@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import torch
-from tiny_models import fresh_lm
 from torch.nn import functional
 
 from contraflow.policy.constraints import question_constraints
 from contraflow.policy.flow import FlowHead
 from contraflow.policy.lora import LoraPolicy, LoraSettings, stack_questions
 from contraflow.prompts import task_prompt
+from tiny_models import fresh_lm
 
 
 def test_starts_at_zero_everywhere_and_can_leave_it():

@@ -1,0 +1,154 @@
+"""The adapter folder: what PEFT loads, what we load, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
+
+from contraflow.errors import UserError
+from contraflow.facts import Fact
+from contraflow.policy.adapter import load_adapter, model_card, save_adapter
+from contraflow.policy.constraints import question_constraints
+from contraflow.policy.lora import LoraPolicy, LoraSettings, stack_questions
+from contraflow.prompts import task_prompt
+from tiny_models import fresh_lm, tiny_model
+
+FACT = Fact(fact_id="a", subject="rome", edit_fact="rome is the capital of hamlet")
+QUESTION = [3, 6, 8]
+
+
+def policy_of(architecture: str, r: int = 4, trained_by: int | None = None) -> LoraPolicy:
+    lm = fresh_lm(architecture)
+    constraints = question_constraints(lm.tokenizer, vocabulary="latin", min_len=1, max_len=4)
+    torch.manual_seed(0)
+    policy = LoraPolicy(lm, task_prompt("ask {edit_fact} :"), constraints, LoraSettings(r=r, alpha=2 * r))
+    if trained_by is not None:
+        generator = torch.Generator().manual_seed(trained_by)
+        with torch.no_grad():
+            for p in [*(p for p in lm.model.parameters() if p.requires_grad), *policy.flow.parameters()]:
+                p.normal_(0, 0.3, generator=generator)
+    return policy
+
+
+def looks(policy: LoraPolicy) -> list[torch.Tensor]:
+    with torch.no_grad():
+        paths = policy.evaluate([FACT], torch.tensor([0]), stack_questions([QUESTION], torch.device("cpu")))
+    return [paths.log_pf, paths.log_p_stop, paths.log_flow]
+
+
+@pytest.fixture(params=["gpt2", "llama"])
+def saved(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, LoraPolicy, Path]:
+    policy = policy_of(request.param, trained_by=5)
+    folder = tmp_path / "adapter"
+    save_adapter(policy, folder, "packaged:tiny", "the card")
+    return request.param, policy, folder
+
+
+def test_any_user_of_peft_gets_the_same_sampler(saved):
+    """PeftModel on the plain model, stock eager attention, no cache: logits on our actions give our log-probs."""
+    architecture, policy, folder = saved
+    base = tiny_model(architecture)
+    base.set_attn_implementation("eager")
+    theirs = PeftModel.from_pretrained(base, folder).eval()
+    prompt = policy.lm.encode(f"ask {FACT.edit_fact} :", first=True)
+    with torch.no_grad():
+        logits = theirs(torch.tensor([prompt + QUESTION])).logits[0, len(prompt) - 1 :]
+    actions = policy.constraints.action_ids
+    states = logits[:, actions]
+    log_p = states.log_softmax(-1)
+    log_p[0] = states[0, :-1].logsumexp(0).neg() + states[0]  # no stop before the minimum length
+    columns = [actions.tolist().index(token) for token in [*QUESTION, policy.constraints.stop_id]]
+    expected = torch.stack([log_p[t, column] for t, column in enumerate(columns)])
+    log_pf, stop, _ = looks(policy)
+    torch.testing.assert_close(torch.cat([log_pf[0], stop]), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_comes_back_whole_with_its_flow_head(saved):
+    architecture, policy, folder = saved
+    fresh = policy_of(architecture)
+    assert not torch.allclose(looks(fresh)[0], looks(policy)[0])
+    load_adapter(fresh, folder)
+    for a, b in zip(looks(fresh), looks(policy), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_folder_names_the_base_model_and_no_path_of_this_machine(saved):
+    _, policy, folder = saved
+    config = json.loads((folder / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == "packaged:tiny"
+    assert (folder / "README.md").read_text() == "the card"
+    shape = json.loads((folder / "flow_head.json").read_text())
+    assert shape == {"hidden_size": 32, "width": policy.flow.width}
+    assert not list(folder.parent.glob("*.tmp"))
+    held = load_file(folder / "adapter_model.safetensors")
+    assert held and all("lora_" in name for name in held)
+
+
+def test_saving_again_replaces_the_folder(saved):
+    architecture, _, folder = saved
+    (folder / "stale").write_text("")
+    other = policy_of(architecture, trained_by=9)
+    save_adapter(other, folder, "packaged:tiny", "second")
+    assert not (folder / "stale").exists()
+    fresh = policy_of(architecture)
+    load_adapter(fresh, folder)
+    assert torch.equal(looks(fresh)[0], looks(other)[0])
+
+
+def test_another_rank_is_refused(saved):
+    architecture, _, folder = saved
+    with pytest.raises(UserError, match=r"does not fit the configured model .*use the config.yaml"):
+        load_adapter(policy_of(architecture, r=2), folder)
+
+
+def test_another_architecture_is_refused(saved):
+    architecture, _, folder = saved
+    with pytest.raises(UserError, match="does not fit the configured model"):
+        load_adapter(policy_of("llama" if architecture == "gpt2" else "gpt2"), folder)
+
+
+@pytest.mark.parametrize("change", ["missing", "extra", "renamed", "cut"])
+def test_tensors_that_are_not_all_ours_are_refused(saved, change: str):
+    architecture, _, folder = saved
+    path = folder / "adapter_model.safetensors"
+    held = {name: tensor.clone() for name, tensor in load_file(path).items()}
+    first = sorted(held)[0]
+    tensor = held.pop(first) if change != "extra" else held[first]
+    if change == "extra":
+        held[first.replace(".0.", ".7.")] = tensor.clone()
+    elif change == "renamed":
+        held[first.replace("lora_A", "lora_C")] = tensor
+    elif change == "cut":
+        held[first] = tensor[:-1].contiguous()
+    save_file(held, path)
+    with pytest.raises(UserError, match="does not fit"):
+        load_adapter(policy_of(architecture), folder)
+
+
+def test_a_missing_or_other_flow_head_is_refused(saved):
+    architecture, policy, folder = saved
+    path = folder / "flow_head.safetensors"
+    held = load_file(path)
+    save_file({name: torch.zeros(3) if name == "outer.bias" else t for name, t in held.items()}, path)
+    with pytest.raises(UserError, match="does not fit"):
+        load_adapter(policy_of(architecture), folder)
+    path.unlink()
+    with pytest.raises(UserError, match="does not fit"):
+        load_adapter(policy_of(architecture), folder)
+
+
+def test_a_folder_without_adapter_says_to_train_first(tmp_path: Path):
+    with pytest.raises(UserError, match=r"no adapter_model\.safetensors; train first"):
+        load_adapter(policy_of("llama"), tmp_path)
+
+
+def test_model_card_names_base_settings_and_results():
+    card = model_card("packaged:tiny", {"seed": 0, "objective.lam": 0.9}, "| table |")
+    assert card.startswith("---\nbase_model: packaged:tiny\nlibrary_name: peft")
+    for part in ("- `seed`: 0\n- `objective.lam`: 0.9", "| table |", "PeftModel.from_pretrained"):
+        assert part in card
