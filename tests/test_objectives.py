@@ -25,7 +25,13 @@ from contraflow.objectives import (
 from contraflow.types import PathLogProbs, PrefixReward, TerminalReward
 
 LAMBDAS = (0.1, 0.5, 0.9, 1.0, 2.0)
-OBJECTIVES: list[Objective] = [*map(SubTB, LAMBDAS), TrajectoryBalance(), DetailedBalance(), VarGrad()]
+OBJECTIVES: list[Objective] = [
+    *map(SubTB, LAMBDAS),
+    SubTB(0.9, route_level=False),
+    TrajectoryBalance(),
+    DetailedBalance(),
+    VarGrad(),
+]
 
 
 def paths_of(
@@ -147,7 +153,7 @@ def test_every_loss_equals_its_naive_loop(seed: int, lengths: list[int], lam: fl
     for row, expected in enumerate(us):
         assert u.u[row, : len(expected)].tolist() == pytest.approx(expected, abs=1e-4)
         assert not u.u[row, len(expected) :].any()
-    for objective in (SubTB(lam), TrajectoryBalance(), DetailedBalance(), VarGrad()):
+    for objective in (SubTB(lam), SubTB(lam, False), TrajectoryBalance(), DetailedBalance(), VarGrad()):
         loss = float(objective(u, torch.tensor(group)))
         assert loss == pytest.approx(naive_loss(objective, us, group), rel=1e-4, abs=1e-3)
 
@@ -350,3 +356,29 @@ def test_priors_of_another_shape_are_refused_not_broadcast(shape: tuple[int, ...
     paths, reward = random_case(0, [2, 3])
     with pytest.raises(ValueError, match="log_flow_prior has shape"):
         potentials(paths, reward, torch.zeros(shape))
+
+
+def test_routing_the_level_changes_no_value_and_no_gradient_of_the_flows():
+    """SubTB splits off what a wrong log Z(f) costs; by the envelope theorem the flows feel the plain loss."""
+    paths, reward = random_case(11, [3, 1, 5, 2])
+    group = torch.tensor([0, 1, 0, 1])
+    for lam in LAMBDAS:
+        plain, plain_grads = gradients(SubTB(lam, route_level=False), paths, reward, group)
+        routed, routed_grads = gradients(SubTB(lam), paths, reward, group)
+        assert routed == pytest.approx(plain, rel=1e-5)
+        torch.testing.assert_close(routed_grads[2], plain_grads[2], atol=1e-4, rtol=1e-4)
+
+
+def test_a_log_z_that_is_still_wrong_does_not_push_the_policy():
+    """A fact's flows all off by a constant: the flows feel it, P_F and P(stop) do not."""
+    paths, reward = random_case(12, [3, 1, 5, 2])
+    group = torch.tensor([0, 1, 0, 1])
+    off = torch.tensor([30.0, -20.0])[group][:, None] * torch.ones_like(paths.log_flow)
+    loss, grads = gradients(SubTB(0.9), paths, reward, group)
+    loss_off, grads_off = gradients(
+        SubTB(0.9), dataclasses.replace(paths, log_flow=paths.log_flow + off), reward, group
+    )
+    assert loss_off > loss + 10
+    for grad, grad_off in zip(grads[:2], grads_off[:2], strict=True):
+        torch.testing.assert_close(grad, grad_off, atol=1e-3, rtol=1e-3)
+    assert (grads[2] - grads_off[2]).abs().max() > 1
