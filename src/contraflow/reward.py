@@ -87,6 +87,11 @@ class RewardSchedule:
             return step < self.penalized_reward_end_step
         return self.kind == "penalized"
 
+    @property
+    def final_step(self) -> int:
+        """First step from which the schedule no longer changes: what evaluation uses, however short the run was."""
+        return max(self.penalized_reward_end_step if self.kind == "hybrid" else 0, self.reward_temp_horizon)
+
     def temperature(self, step: int) -> float:
         """Reward temperature at this step."""
         return LinearSchedule(self.reward_temp_start, self.reward_temp_end, self.reward_temp_horizon)(step)

@@ -49,14 +49,14 @@ class Run:
         seed: int = 0,
         on_fact: Callable[[int], None] | None = None,
     ) -> Iterator[QuestionRecord]:
-        """n questions per fact, with answers, every reward part and log P_F; log R as at the end of training."""
+        """n questions per fact, with answers, every reward part and log P_F; log R as in the schedule's last phase."""
         return rollout(
             self.policy,
             self._scorer,
             self.reward,
             facts,
             n_samples=n,
-            step=self.config.trainer.n_steps,
+            step=self.reward.final_step,
             seed=seed,
             temperature=temperature,
             on_fact=on_fact,

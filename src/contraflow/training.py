@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,6 @@ from contraflow.progress import Bar, bar, say
 from contraflow.prompts import answer_prompt, task_prompt
 from contraflow.records import QuestionRecord, write_atomically, write_records
 from contraflow.replay.base import ReplayStore
-from contraflow.reward import RewardSchedule
 from contraflow.run_folder import flat, note_cost, open_folder, print_summary, results_table
 from contraflow.run_logging import loggers_for
 from contraflow.runs import Run
@@ -249,17 +248,15 @@ class _Job:
 
     def _validate(self, _step: int) -> list[QuestionRecord]:
         """Questions on the validation facts under the final, untempered composite reward."""
-        final = RewardSchedule(
-            **{**asdict(self.reward), "kind": "static", "reward_temp_end": 1.0, "reward_temp_horizon": 0}
-        )
+        untempered = replace(self.reward, reward_temp_end=1.0, reward_temp_start=1.0)
         return list(
             rollout(
                 self.policy,
                 Scorer(self.policy, self.oracle, self.judge),
-                final,
+                untempered,
                 self.validation_facts,
                 n_samples=self.config.exploration.n_samples,
-                step=0,
+                step=untempered.final_step,
                 seed=self.config.seed,
             )
         )

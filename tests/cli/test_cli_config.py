@@ -27,8 +27,8 @@ NEEDS = {  # what some choices leave for the user to say
 }
 CHOICES = [(group, choice) for group in group_names() for choice in choices_of(group)]
 GROUPS = (
-    "data, model, oracle, judge, prompt, policy, reward, objective, optimizer, exploration, replay, trainer, "
-    "logger, evaluation, experiment"
+    "data, oracle, judge, prompt, policy, reward, objective, optimizer, exploration, replay, trainer, "
+    "logger, evaluation, model, experiment"
 )
 
 

@@ -129,7 +129,7 @@ def _load(loader: Any, name: str | Path, **options: Any) -> Any:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
             f"judge {name} could not be loaded ({reason}); check the name, fetch it with "
-            "`contraflow models download`, or use judge=embedded"
+            "`contraflow models download`, or use judge=minilm"
         ) from error
 
 
