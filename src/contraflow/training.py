@@ -83,8 +83,9 @@ class _Job:
         say(f"[bold]{config.name}[/]: preparing models ({config.model.name})")
         lm = build.load_lm(config)
         self.oracle, self.judge = build.load_oracle(config, lm), build.load_judge(config)
-        self.train_facts, self.validation_facts, self.test_facts = self._split(facts)
         self.untrained = build.load_policy(config, lm, with_adapter=False)
+        self.untrained.encode(facts)  # a fact that does not fit the context is refused before anything slow
+        self.train_facts, self.validation_facts, self.test_facts = self._split(facts)
         self.reward = build.build_reward(config)
         self.lm = lm
         self._policy: LoraPolicy | None = None

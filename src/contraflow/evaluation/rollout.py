@@ -75,9 +75,14 @@ def _records(
 ) -> Iterator[QuestionRecord]:
     scored = scorer.score(drawn, step)
     log_rewards = reward(RewardParts.of(scored), step).log_reward.tolist()
+    log_pfs = _log_pf(policy, facts, drawn) if policy.is_trained else [s.log_p_question for s in scored]
+    for d, s, log_reward, log_pf in zip(drawn, scored, log_rewards, log_pfs, strict=True):
+        yield record_of(d.fact, s, log_reward, log_pf)
+
+
+def _log_pf(policy: LoraPolicy, facts: Sequence[Fact], drawn: Sequence[Drawn]) -> list[float]:
     place = {fact.fact_id: i for i, fact in enumerate(facts)}
     device = policy.lm.device
     index = torch.tensor([place[d.fact.fact_id] for d in drawn], device=device)
-    log_pfs = policy.evaluate(facts, index, stack_questions([d.ids for d in drawn], device)).log_p_question
-    for d, s, log_reward, log_pf in zip(drawn, scored, log_rewards, log_pfs.tolist(), strict=True):
-        yield record_of(d.fact, s, log_reward, log_pf)
+    paths = policy.evaluate(facts, index, stack_questions([d.ids for d in drawn], device))
+    return [float(value) for value in paths.log_p_question]

@@ -73,6 +73,11 @@ class LoraPolicy(nn.Module):
             raise UserError(f"model.lora.target_modules={targets}: {str(error).splitlines()[0]}") from error
         self.lm.adapter.eval()
 
+    @property
+    def is_trained(self) -> bool:
+        """Whether there is an adapter; without one the policy is its own prior."""
+        return self.lm.adapter is not None
+
     def encode(self, facts: Sequence[Fact]) -> list[list[int]]:
         """Token ids of each fact's prompt after the shared header.
 
