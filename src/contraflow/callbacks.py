@@ -20,7 +20,7 @@ from contraflow.data import StepFacts
 from contraflow.evaluation.rollout import record_of
 from contraflow.module import SamplerModule
 from contraflow.progress import Bar
-from contraflow.records import QuestionRecord
+from contraflow.records import QuestionRecord, whole_lines
 
 
 class History(Callback):
@@ -31,9 +31,7 @@ class History(Callback):
         self._step_started = 0.0
 
     def on_train_start(self, trainer: L.Trainer, _module: L.LightningModule) -> None:
-        lines = self.path.read_text().splitlines() if self.path.exists() else []
-        kept = [line for line in lines if json.loads(line)["step"] < trainer.global_step]
-        _write_atomically(self.path, "".join(line + "\n" for line in kept))
+        _cut_back(self.path, trainer.global_step)
 
     def on_train_batch_start(self, *_: Any) -> None:
         self._step_started = time.monotonic()
@@ -61,9 +59,7 @@ class Probes(Callback):
         self.path, self.every, self.rows = path, every, rows
 
     def on_train_start(self, trainer: L.Trainer, _module: L.LightningModule) -> None:
-        lines = self.path.read_text().splitlines() if self.path.exists() else []
-        kept = [line for line in lines if json.loads(line)["step"] < trainer.global_step]
-        _write_atomically(self.path, "".join(line + "\n" for line in kept))
+        _cut_back(self.path, trainer.global_step)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, module: L.LightningModule, _outputs: Any, item: StepFacts, _index: int
@@ -168,6 +164,11 @@ def save_whole(trainer: L.Trainer, path: Path) -> None:
     scratch = path.with_suffix(".tmp")
     trainer.save_checkpoint(scratch)
     scratch.replace(path)
+
+
+def _cut_back(path: Path, step: int) -> None:
+    rows = [row for row in whole_lines(path) if row["step"] < step]
+    _write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def _append(path: Path, *rows: dict[str, Any]) -> None:

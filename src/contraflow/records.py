@@ -6,10 +6,12 @@ value still opens and the report can show what is there.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -53,6 +55,17 @@ def write_records(path: str | Path, records: Iterable[QuestionRecord]) -> int:
 def read_records(path: str | Path) -> list[QuestionRecord]:
     """Read what `write_records` wrote; `UserError` with file:line for the first line that is not a record."""
     return [_parse(path, number, line) for number, line in enumerate(_lines(path), start=1) if line.strip()]
+
+
+def whole_lines(path: Path) -> list[dict[str, Any]]:
+    """The rows of a JSONL file that grew line by line, without a last one that a kill or a full disk tore."""
+    rows: list[dict[str, Any]] = []
+    for line in path.read_text().splitlines() if path.is_file() else []:
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:

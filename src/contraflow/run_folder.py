@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from contraflow.config import Config
 from contraflow.errors import UserError
 from contraflow.evaluation.metrics import Metrics, read_metrics
-from contraflow.records import write_atomically
+from contraflow.records import whole_lines, write_atomically
 
 
 def open_folder(config: Config) -> Path:
@@ -30,24 +30,29 @@ def open_folder(config: Config) -> Path:
             (folder / name).mkdir(parents=True, exist_ok=True)
         saved = folder / "config.yaml"
         if saved.is_file():
-            _refuse_other_settings(folder, OmegaConf.load(saved), asdict(config))
+            _compare_settings(folder, OmegaConf.load(saved), asdict(config))
         write_atomically(saved, text.encode())
     except OSError as error:
         raise UserError(f"run_dir={folder}: {error.strerror}; choose a writable run_dir=…") from error
     return folder
 
 
-def _refuse_other_settings(folder: Path, saved: Any, now: dict[str, Any]) -> None:
+def _compare_settings(folder: Path, saved: Any, now: dict[str, Any]) -> None:
+    """Refuse other settings once there is a checkpoint; before that, forget what the old ones chose and measured."""
     old, new = flat(OmegaConf.to_container(saved)), flat(now)
     changed = [
         k for k in new if k in old and old[k] != new[k] and not k.startswith(("logger.", "trainer.threads"))
     ]
-    if changed and (folder / "checkpoints" / "last.ckpt").exists():
+    if not changed:
+        return
+    if (folder / "checkpoints" / "last.ckpt").exists():
         k = changed[0]
         raise UserError(
             f"{folder} was trained with {k}={old[k]}, now {k}={new[k]} ({len(changed)} settings differ); resume with "
             "the same settings, or choose another name=…"
         )
+    for path in (*folder.glob("*_facts.jsonl"), *(folder / "evaluation").glob("*.json*")):
+        path.unlink()
 
 
 def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
@@ -62,8 +67,7 @@ def note_cost(folder: Path, seconds: float) -> None:
     """``run.json``: what a reader of the report wants to know of the run itself; adds up over resumes."""
     path = folder / "run.json"
     old = json.loads(path.read_text()) if path.is_file() else {}
-    history = folder / "history.jsonl"
-    lines = [json.loads(x) for x in history.read_text().splitlines()] if history.is_file() else []
+    lines = whole_lines(folder / "history.jsonl")
     run = {
         "name": folder.name,
         "created": old.get("created") or time.strftime("%Y-%m-%d %H:%M"),
