@@ -7,6 +7,8 @@ import os
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+from pathlib import Path
+
 import pytest
 
 from contraflow.facts import Fact
@@ -33,3 +35,16 @@ def two_facts() -> list[Fact]:
         ),
         Fact(fact_id="b", subject="rome", edit_fact="the capital of the city is rome in hamlet"),
     ]
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with facts, in which `training.train(tiny_config(…))` takes a second."""
+    from contraflow import training  # slow to import, and few tests train
+    from tiny_runs import use_tiny_parts, write_tiny_facts
+
+    write_tiny_facts(tmp_path / "facts.jsonl")
+    use_tiny_parts(monkeypatch.setattr)
+    monkeypatch.setattr(training, "write_report", lambda folder: folder / "report.html")
+    monkeypatch.setattr(training, "print_summary", lambda *_: None)
+    return tmp_path

@@ -78,7 +78,7 @@ def test_global_generators_are_left_alone(policy: LoraPolicy):
     assert torch.equal(before[0], torch.random.get_rng_state()) and before[1] == random.getstate()
 
 
-def test_repeated_questions_enter_replay_once(policy: LoraPolicy):
+def test_repeated_questions_enter_replay_once():
     """24 draws of 2 one-token questions per fact: at most 2 entries a fact, all offered only once a batch."""
     narrow = small_policy(fresh_lm(), n_tokens=2, max_len=1)
     settings = ExplorationSettings(n_samples=24, use_buffer_prob=0.0, pf_temp_prob=0.0)
@@ -195,7 +195,7 @@ def test_replay_keeps_the_best_by_composite_reward(policy: LoraPolicy):
 
 @pytest.mark.parametrize("bad", [float("nan"), float("-inf")])
 def test_a_broken_judge_stops_before_anything_is_admitted(policy: LoraPolicy, bad: float):
-    experience = small_experience(policy, log_c=lambda p, h: bad if p == FACTS[1].edit_fact else -1.0)
+    experience = small_experience(policy, log_c=lambda p, _: bad if p == FACTS[1].edit_fact else -1.0)
     with pytest.raises(UserError, match=r"log_contradiction is .* for fact b, question '.*\?'"):
         experience.collect(FACTS, 0)
     assert experience.replay.size() == 0

@@ -22,8 +22,8 @@ def naive(
     model: torch.nn.Module, lm: CausalLM, question: str, ends: set[int], n: int, prompt: str = PROMPT
 ) -> Answer:
     """Greedy, one question at a time, no cache, no padding; log P of every token written, the end included."""
-    header, body = prompt.split("ask : {question}")[0], "ask : " + question + prompt.split("{question}")[1]
-    ids = lm.encode(header, first=True) + lm.encode(body)
+    header, rest = prompt.split("ask : {question}")
+    ids = lm.encode(header, first=True) + lm.encode(f"ask : {question}{rest}")
     written, log_p = [], 0.0
     for _ in range(n):
         log_probs = model(torch.tensor([ids + written])).logits[0, -1].double().log_softmax(-1)
@@ -136,7 +136,7 @@ def test_a_leading_token_stands_first_also_without_a_header():
         for _ in range(3):
             log_probs = plain(torch.tensor([whole + written])).logits[0, -1].log_softmax(-1)
             written.append(int(log_probs.argmax()))
-            log_p += float(log_probs.max())
+            log_p += log_probs.max().item()
             if written[-1] in (NEWLINE, PAD):
                 break
         assert oracle.answer(QUESTIONS[:1])[0].log_p == pytest.approx(log_p, abs=1e-4)

@@ -36,6 +36,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def served(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Package]:
     """An index that serves a wheel made here; returns the package as registered."""
+    assert not cache.exists()
 
     def serve(files: dict[str, str] | None = None, **changes: object) -> Package:
         made = wheel(
@@ -105,7 +106,7 @@ def test_a_full_disk_is_said_with_the_remedy(served):
 
 
 def test_a_process_that_was_quicker_wins(served, cache: Path):
-    def slow(source: Path, target: Path) -> None:
+    def slow(_source: Path, target: Path) -> None:
         (cache / NAME).mkdir()
         (cache / NAME / "config.json").write_text("theirs")
         (target / "config.json").write_text("ours")

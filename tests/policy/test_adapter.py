@@ -131,7 +131,7 @@ def test_tensors_that_are_not_all_ours_are_refused(saved, change: str):
 
 
 def test_a_missing_or_other_flow_head_is_refused(saved):
-    architecture, policy, folder = saved
+    architecture, _, folder = saved
     path = folder / "flow_head.safetensors"
     held = load_file(path)
     save_file({name: torch.zeros(3) if name == "outer.bias" else t for name, t in held.items()}, path)

@@ -30,7 +30,7 @@ def allowed(vocabulary: str, pieces: list[str]) -> list[str]:
     return tokenizer.convert_ids_to_tokens(c.action_ids[:-1].tolist())
 
 
-PIECES = ["a", " b", "é", "ß", "×", "日", "\n", "c\n", "\r", "\t", "??", " ?", "a?", "\x7f", "ﬁ", "~"]  # noqa: RUF001
+PIECES = ["a", " b", "é", "ß", "×", "日", "\n", "c\n", "\r", "\t", "??", " ?", "a?", "\x7f", "ﬁ", "~"]
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ PIECES = ["a", " b", "é", "ß", "×", "日", "\n", "c\n", "\r", "\t", "??", " ?
     [
         ("printable_ascii", ["a", " b", "~"]),
         ("latin", ["a", " b", "é", "ß", "~"]),
-        ("all", ["a", " b", "é", "ß", "×", "日", "\t", "\x7f", "ﬁ", "~"]),  # noqa: RUF001
+        ("all", ["a", " b", "é", "ß", "×", "日", "\t", "\x7f", "ﬁ", "~"]),
     ],
 )
 def test_vocabularies(vocabulary: str, expected: list[str]):
