@@ -168,7 +168,7 @@ class ObjectiveConfig:
 @dataclass
 class OptimizerConfig:
     lr: float = 1e-3
-    flow_lr: float = 1e-2
+    flow_lr: float = 3e-3
     warmup_steps: int = 5
     final_lr_share: float = 0.1
     grad_clip: float = 1.0
@@ -220,7 +220,7 @@ class ReplayConfig:
 
 @dataclass
 class TrainerConfig:
-    n_steps: int = 60
+    n_steps: int = 300
     facts_per_step: int = 4
     threads: int | None = None  # CPU threads; null is all cores
     checkpoint_every: int = 10

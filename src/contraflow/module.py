@@ -27,7 +27,7 @@ class OptimizerSettings:
     """AdamW with a rate of its own for the flow head; linear warm-up, then a cosine down to ``final_lr_share``."""
 
     lr: float = 1e-3
-    flow_lr: float = 1e-2
+    flow_lr: float = 3e-3
     warmup_steps: int = 5
     final_lr_share: float = 0.1
     grad_clip: float = 1.0
