@@ -156,6 +156,13 @@ class CausalLM:
                 past_key_values=cache,
                 use_cache=True,
             )
+        if (
+            cache.get_seq_length() != mask.shape[1]
+        ):  # gradient checkpointing in training mode does this, silently
+            raise RuntimeError(
+                f"the backbone left {mask.shape[1] - cache.get_seq_length()} positions out of the cache, so prompts "
+                "would be forgotten; switch gradient checkpointing off, or keep the backbone in eval mode"
+            )
         return cast(Tensor, out.last_hidden_state)
 
     def logits(
