@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from contraflow.errors import UserError
 from contraflow.policy.constraints import Constraints, question_constraints
+from contraflow.policy.lora import _categorical
 from contraflow.types import as_mask
 from tiny_models import word_tokenizer
 
@@ -120,3 +121,12 @@ def test_admits_what_the_environment_can_produce(ids: tuple[int, ...], fits: boo
 
 def test_as_mask():
     assert as_mask(torch.tensor([0, 2, 3]), 3).tolist() == [[False] * 3, [True, True, False], [True] * 3]
+
+
+@pytest.mark.parametrize("u", [0.0, 1.0])
+def test_no_rounding_draws_an_action_of_mass_zero(u: float, monkeypatch: pytest.MonkeyPatch):
+    """The ends of the unit interval: u = 0 must skip a leading zero, u = 1 the forbidden stop at the end."""
+    monkeypatch.setattr(torch, "rand", lambda *shape, **_: torch.full(shape, u))
+    logits = torch.tensor([[-torch.inf, 1.0, 2.0, -torch.inf], [3.0, -torch.inf, -torch.inf, -torch.inf]])
+    column = _categorical(logits, torch.Generator())
+    assert bool(logits.gather(1, column[:, None]).isfinite().all())

@@ -181,11 +181,13 @@ class LoraPolicy(nn.Module):
 
 def _categorical(logits: Float[Tensor, "n a"], rng: torch.Generator) -> Int[Tensor, " n"]:
     # Inverse of the cumulative distribution, one uniform per row: at this width far quicker than one noise per
-    # column. Scaling u by the last entry keeps rounding from ever pointing past it; `right` skips actions of mass 0.
-    total = logits.softmax(-1).cumsum(-1)
+    # column. `right` skips actions of mass 0, but for the last one: a parallel sum may round it above its neighbour,
+    # and a stop that is no action would be drawn. Rounding then gets the likeliest action instead.
+    p = logits.softmax(-1)
+    total = p.cumsum(-1)
     u = torch.rand(len(logits), 1, generator=rng, device=logits.device) * total[:, -1:]
-    column = torch.searchsorted(total, u, right=True).squeeze(1)
-    return column.clamp(max=logits.shape[-1] - 1)
+    column = torch.searchsorted(total, u, right=True).clamp(max=logits.shape[-1] - 1)
+    return torch.where(p.gather(1, column) > 0, column, p.argmax(-1, keepdim=True)).squeeze(1)
 
 
 def _unpack(values: Float[Tensor, " n"], states: Tensor) -> Tensor:
