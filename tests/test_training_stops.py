@@ -17,6 +17,7 @@ import torch
 
 from contraflow import training
 from contraflow.callbacks import GracefulStop
+from contraflow.config import EvaluationConfig
 from contraflow.errors import UserError
 from tiny_runs import (
     asks_to_stop_at,
@@ -68,6 +69,21 @@ def test_best_is_chosen_by_validation_reward_and_becomes_the_adapter(tiny: Path,
         load_file(folder / "adapter" / "flow_head.safetensors")["outer.weight"],
         load_file(folder / "adapter_last" / "flow_head.safetensors")["outer.weight"],
     )
+
+
+def test_what_is_measured_at_the_end_is_the_best_adapter_with_its_flow_head(tiny: Path, monkeypatch):
+    validates_as({2: -1.0, 4: -3.0, 6: -2.0}, monkeypatch)
+    measured: dict[str, torch.Tensor] = {}
+
+    def measure(_job: Any, stage: str, policy: Any) -> None:
+        measured[stage] = policy.flow.outer.weight.detach().clone()
+
+    monkeypatch.setattr(training._Job, "_measure", measure)
+    folder = training.train(tiny_config(tiny, evaluation=EvaluationConfig(enabled=True)))
+    assert set(measured) == {"before", "subject_only", "after"}
+    assert not measured["before"].any()
+    best = checkpoint(folder, "best")["state_dict"]["lora.flow.outer.weight"]
+    assert torch.equal(measured["after"], best) and bool(best.any())
 
 
 def test_best_is_remembered_over_a_resume(tiny: Path, monkeypatch):

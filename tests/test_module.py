@@ -1,0 +1,107 @@
+"""The training step without a trainer: flow priors, learning rates, what it refuses."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from contraflow.data import StepFacts
+from contraflow.errors import UserError
+from contraflow.module import OptimizerSettings, SamplerModule
+from contraflow.objectives import Objective, SubTB, VarGrad, potentials
+from contraflow.policy.lora import LoraSettings
+from contraflow.reward import RewardParts, RewardSchedule
+from table_parts import FACTS, small_experience, small_policy
+from tiny_models import fresh_lm
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def module_of(
+    reward: RewardSchedule, objective: Objective | None = None, r: int = 4, **options: bool
+) -> SamplerModule:
+    policy = small_policy(fresh_lm(), lora=LoraSettings(r=r, alpha=8))
+    experience = small_experience(policy, reward=reward)
+    return SamplerModule(
+        policy,
+        experience,
+        reward,
+        objective or SubTB(),
+        OptimizerSettings(lr=0.5, flow_lr=0.25),
+        n_steps=10,
+        **options,
+    )
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+@pytest.mark.parametrize("weight", [1.0, 0.25])
+def test_at_the_start_a_forward_looking_u_is_known(weight: float, temperature: float):
+    """Adapter and flow head are zero, so log P_F = log prior and v_t = (w / T) · log prior of the prefix.
+
+    u_t = (w / T - 1) · log prior(y_1 … y_t): with w = T = 1 it is 0 at every inner node, and the terminal is
+    u_{L+1} = log R - log P_Q = log C, the only news. For other w, T the same by hand.
+    """
+    reward = RewardSchedule(
+        kind="static", likelihood_weight=weight, reward_temp_end=temperature, answer_quality_threshold=-1e9
+    )
+    module = module_of(reward)
+    batch = module.experience.collect(FACTS, 0)
+    parts = RewardParts.of(batch.scored)
+    paths = module.policy.evaluate(batch.facts, batch.fact_index, batch.questions)
+    u = potentials(paths, reward(parts, 0), module._flow_prior(batch, paths, 0))
+    for row, s in enumerate(batch.scored):
+        n = len(s.question_ids)
+        prefixes = [sum(s.log_prior[:t]) for t in range(n + 1)]
+        inner = [(weight / temperature - 1) * x for x in prefixes]
+        terminal = (s.log_contradiction + weight * s.log_p_question) / temperature - s.log_p_question
+        assert u.u[row, : n + 2].tolist() == pytest.approx([*inner, terminal], abs=1e-4)
+
+
+def test_no_flow_prior_where_it_is_off_or_where_there_is_no_flow():
+    reward = RewardSchedule(kind="static")
+    for module in (module_of(reward, forward_looking=False), module_of(reward, VarGrad())):
+        batch = module.experience.collect(FACTS, 0)
+        paths = module.policy.evaluate(batch.facts, batch.fact_index, batch.questions)
+        assert module._flow_prior(batch, paths, 0) is None
+
+
+def test_adapter_and_flow_head_learn_at_rates_of_their_own():
+    module = module_of(RewardSchedule(kind="static"))
+    optimizer = module.configure_optimizers()["optimizer"]
+    adapter, flow = optimizer.param_groups
+    assert (adapter["initial_lr"], flow["initial_lr"]) == (0.5, 0.25)
+    trained = {id(p) for p in module.policy.lm.model.parameters() if p.requires_grad}
+    assert {id(p) for p in adapter["params"]} == trained
+    assert {id(p) for p in flow["params"]} == {id(p) for p in module.policy.flow.parameters()}
+
+
+def test_rate_warms_up_and_falls_along_a_cosine():
+    """Five steps up: 1/5 … 5/5. At half way cos(π/2) = 0: 0.1 + 0.9 · 0.5 = 0.55. At the end 0.1."""
+    share = OptimizerSettings(warmup_steps=5, final_lr_share=0.1).rate_share
+    assert share(0, 1000) == pytest.approx(0.2)
+    assert share(4, 10**9) == pytest.approx(1.0)
+    assert share(500, 1000) == pytest.approx(0.55)
+    assert share(1000, 1000) == share(5000, 1000) == pytest.approx(0.1)
+    assert OptimizerSettings(warmup_steps=0).rate_share(0, 100) == pytest.approx(1.0)
+
+
+def test_a_loss_that_is_no_number_names_step_facts_and_remedy():
+    module = module_of(RewardSchedule(kind="static"))
+    with torch.no_grad():
+        module.policy.flow.outer.bias.fill_(math.nan)
+    with pytest.raises(UserError, match=r"the loss is nan at step 0 \(facts a, b\); lower optimizer\.lr"):
+        module.training_step(StepFacts(0, tuple(FACTS)), 0)
+
+
+def test_a_checkpoint_of_another_adapter_is_refused_by_the_tensor_that_differs():
+    reward = RewardSchedule(kind="static")
+    module = module_of(reward)
+    saved = {"state_dict": dict(module.state_dict())}
+    module.on_save_checkpoint(saved)
+    module.on_load_checkpoint(saved)
+    missing = sorted(saved["state_dict"])[0]
+    del saved["state_dict"][missing]
+    with pytest.raises(UserError, match=f"differs in {missing}"):
+        module.on_load_checkpoint(saved)
