@@ -65,9 +65,9 @@ def quiet(caplog: pytest.LogCaptureFixture) -> None:
 @pytest.mark.parametrize(
     ("objective", "n_steps", "flow_lr"),
     [
-        pytest.param(SubTB(), 200, 1e-2, id="SubTB"),
+        pytest.param(SubTB(), 250, 1e-2, id="SubTB"),
         pytest.param(TrajectoryBalance(), 180, 2e-2, id="TB"),
-        pytest.param(VarGrad(), 200, 1e-2, id="VarGrad"),
+        pytest.param(VarGrad(), 180, 1e-2, id="VarGrad"),
         # one token at a time: news of the reward needs a step per token to reach the root
         pytest.param(DetailedBalance(), 350, 1e-2, id="DB", marks=pytest.mark.slow),
     ],
