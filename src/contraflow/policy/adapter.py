@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from contraflow.errors import UserError
 from contraflow.policy.lora import LoraPolicy
 
+SAMPLER = "sampler.json"  # what else a stranger needs to draw the same questions
 FLOW_WEIGHTS, FLOW_SHAPE = "flow_head.safetensors", "flow_head.json"
 
 
@@ -29,9 +30,23 @@ def save_adapter(policy: LoraPolicy, folder: Path, base_model: str, card: str) -
     save_file({k: v.contiguous() for k, v in policy.flow.state_dict().items()}, scratch / FLOW_WEIGHTS)
     shape = {"hidden_size": policy.flow.hidden_size, "width": policy.flow.width}
     (scratch / FLOW_SHAPE).write_text(json.dumps(shape))
+    (scratch / SAMPLER).write_text(json.dumps(_about(policy, base_model), indent=2))
     (scratch / "README.md").write_text(card)
     shutil.rmtree(folder, ignore_errors=True)
     scratch.rename(folder)
+
+
+def _about(policy: LoraPolicy, base_model: str) -> dict[str, object]:
+    limits = policy.constraints
+    return {
+        "base_model": base_model,
+        "tokenizer": base_model,
+        "task_prompt": policy.prompt.header + policy.prompt.body_template,
+        "stop_token": policy.lm.decode([limits.stop_id]),
+        "min_question_len": limits.min_len,
+        "max_question_len": limits.max_len,
+        "n_actions": len(limits.action_ids),
+    }
 
 
 def load_adapter(policy: LoraPolicy, folder: Path) -> None:
