@@ -101,7 +101,7 @@ def load_policy(config: Config, lm: CausalLM, *, with_adapter: bool = True) -> L
     )
     lora = config.model.lora
     targets = None if lora.target_modules is None else tuple(lora.target_modules)
-    settings = LoraSettings(lora.r, lora.alpha, lora.dropout, targets) if with_adapter else None
+    settings = LoraSettings(lora.r, lora.alpha, targets) if with_adapter else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         return LoraPolicy(lm, task_prompt(config.prompt.task), constraints, settings)

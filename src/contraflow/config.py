@@ -53,13 +53,11 @@ class DataConfig:
 class LoraConfig:
     r: int = 16
     alpha: int = 32
-    dropout: float = 0.0
     target_modules: list[str] | None = None  # null: PEFT's default for the architecture
 
     def __post_init__(self) -> None:
         check(self.r >= 1, "model.lora.r", self.r, "at least 1")
         check(self.alpha > 0, "model.lora.alpha", self.alpha, "above 0")
-        check(0 <= self.dropout < 1, "model.lora.dropout", self.dropout, "from 0 up to (not including) 1")
 
 
 @dataclass

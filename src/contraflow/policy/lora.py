@@ -36,7 +36,6 @@ class LoraSettings:
 
     r: int = 16
     alpha: int = 32
-    dropout: float = 0.0
     target_modules: tuple[str, ...] | None = None
 
 
@@ -63,7 +62,7 @@ class LoraPolicy(nn.Module):
         config = LoraConfig(
             r=lora.r,
             lora_alpha=lora.alpha,
-            lora_dropout=lora.dropout,
+            lora_dropout=0.0,  # dropout would make evaluate() another distribution than sample()
             target_modules=targets,
             task_type="CAUSAL_LM",
         )
