@@ -65,7 +65,8 @@ def potentials(
     at_end = columns[None, :] == last[:, None]
     terminal = (reward.log_reward.float() - paths.log_p_question.float())[:, None]
     inner, inner_flow = (
-        torch.nn.functional.pad((flow - c) * as_mask(last, t + 1), (0, 1)) for c in (cumulative, cumulative.detach())
+        torch.nn.functional.pad((flow - c) * as_mask(last, t + 1), (0, 1))
+        for c in (cumulative, cumulative.detach())
     )
     u = torch.where(at_end, terminal, inner)
     return Potentials(u, torch.where(at_end, terminal.detach(), inner_flow), as_mask(last + 1, t + 2), last)
