@@ -137,13 +137,14 @@ class SamplerModule(L.LightningModule):
             "question_ok": parts.question_ok.float().mean().item(),
             "strict_success": sum(named) / len(named),
             "distinct": distinct,
-            "log_z": paths.log_flow[:, 0].mean().item(),
             "var_log_ratio": VarGrad()(u, batch.fact_index).item(),
             "reward_temp": self.reward.temperature(step),
             "pf_temp": batch.pf_temp,
             "replay_share": batch.n_replayed / len(batch.scored),
             "question_tokens": batch.questions.lengths.float().mean().item(),
         }
+        if self.objective.uses_flow:
+            metrics["log_z"] = paths.log_flow[:, 0].mean().item()
         return StepOutcome(batch, reward.log_reward, log_pf, metrics)
 
     def transfer_batch_to_device(self, batch: StepFacts, *_: Any) -> StepFacts:
