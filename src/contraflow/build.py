@@ -26,8 +26,8 @@ from contraflow.oracle import FrozenLMOracle, Oracle
 from contraflow.policy.constraints import question_constraints
 from contraflow.policy.lora import LoraPolicy, LoraSettings
 from contraflow.prompts import answer_prompt, task_prompt
+from contraflow.replay import open_replay as open_store
 from contraflow.replay.base import ReplaySettings, ReplayStore, make_namespace
-from contraflow.replay.memory import MemoryReplay
 from contraflow.reward import RewardSchedule
 from contraflow.text_match import names
 
@@ -138,15 +138,8 @@ def open_replay(
         sampling=config.replay.sampling,  # type: ignore[arg-type]
         near_duplicate=config.replay.near_duplicate,
     )
-    if config.replay.store == "embedded":
-        from contraflow.replay.embedded import EmbeddedReplay
-
-        return EmbeddedReplay(settings, folder)
-    if config.replay.store == "redis":
-        from contraflow.replay.redis import RedisReplay
-
-        return RedisReplay(settings, config.replay.url or "")
-    return MemoryReplay(settings)
+    kind: Any = config.replay.store  # one of the three, by ReplayConfig
+    return open_store(kind, settings, run_dir=folder, url=config.replay.url)
 
 
 def load_embedder() -> Callable[[list[str]], Tensor]:
