@@ -32,8 +32,7 @@ def test_every_command_line_in_the_readme_names_a_real_command() -> None:
     from contraflow.cli.commands import COMMANDS
 
     known = {command.name for command in COMMANDS}
-    used = re.findall(
-        r"^contraflow ([a-z-]+(?: (?:convert|check|filter-known|list|download))?)", README.read_text(), re.M
-    )
+    shell = "\n".join(re.findall(r"```bash\n(.*?)```", README.read_text(), re.DOTALL))
+    used = re.findall(r"^contraflow ([a-z-]+(?: (?:convert|check|filter-known|list|download))?)", shell, re.M)
     assert used
     assert [command for command in used if command not in known] == []
