@@ -220,7 +220,7 @@ class ReplayConfig:
 class TrainerConfig:
     n_steps: int = 300
     facts_per_step: int = 4
-    threads: int | None = None  # CPU threads; null is all cores
+    threads: int | None = None  # CPU threads; null is torch's own choice, which heeds OMP_NUM_THREADS
     checkpoint_every: int = 10
     validate_every: int = 20
     probe_every: int = 10

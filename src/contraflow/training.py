@@ -6,7 +6,6 @@ run says so and is left alone.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -60,7 +59,8 @@ def train(config: Config) -> Path:
         say(f"{folder} is a finished run; its report is {folder / 'report.html'}")
         say("To train anew choose another name=…, or delete the folder")
         return folder
-    torch.set_num_threads(config.trainer.threads or os.cpu_count() or 1)
+    if config.trainer.threads is not None:
+        torch.set_num_threads(config.trainer.threads)
     job = _Job(config, folder, facts)
     try:
         job.before()
