@@ -71,13 +71,18 @@ PROMPT = "ask : who is rome\nfact : {edit_fact}\nask :"
 
 
 def small_policy(
-    lm: CausalLM, n_tokens: int = 3, min_len: int = 1, max_len: int = 3, lora: LoraSettings | None = None
+    lm: CausalLM,
+    n_tokens: int = 3,
+    min_len: int = 1,
+    max_len: int = 3,
+    lora: LoraSettings | None = None,
+    prompt: str = PROMPT,
 ) -> LoraPolicy:
     """A policy over the first words after the special ids (3, 4, …); stop is 1. Equal weights at every call."""
     constraints = Constraints(torch.tensor([*range(3, 3 + n_tokens), 1]), min_len, max_len)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return LoraPolicy(lm, task_prompt(PROMPT), constraints, lora or LoraSettings(r=4, alpha=8))
+        return LoraPolicy(lm, task_prompt(prompt), constraints, lora or LoraSettings(r=4, alpha=8))
 
 
 def small_experience(

@@ -20,8 +20,9 @@ from contraflow.experience import ExplorationSettings
 from contraflow.module import OptimizerSettings, SamplerModule
 from contraflow.objectives import SubTB
 from contraflow.oracle import FrozenLMOracle
-from contraflow.policy.lora import stack_questions
+from contraflow.policy.lora import LoraPolicy, stack_questions
 from contraflow.reward import RewardSchedule
+from contraflow.seeding import torch_rng
 from contraflow.text_checks import is_on_topic
 from table_parts import FACTS, EchoOracle, small_experience, small_policy
 from tiny_models import fresh_lm
@@ -231,15 +232,30 @@ def test_12_whoever_could_write_to_the_buffer_could_run_code():
 
 @pytest.mark.filterwarnings("ignore")
 def test_13_gradient_checkpointing_silently_dropped_the_context():
-    """Switched on from outside, in training mode, transformers keeps no cache: refused, not learnt from."""
-    policy = small_policy(fresh_lm())
+    """Switched on from outside, in training mode, transformers keeps no cache, and recomputes without our header.
+
+    Both are refused, not learnt from. Without a header there is nothing to lose: then the gradients are the same.
+    """
+    policy, plain = small_policy(fresh_lm()), small_policy(fresh_lm(), prompt="{edit_fact} :")
     questions, index = stack_questions([[3, 4, 5], [5]], torch.device("cpu")), torch.tensor([0, 1])
-    expected = policy.evaluate(FACTS, index, questions).log_p_question
-    policy.lm.model.gradient_checkpointing_enable()
-    torch.testing.assert_close(policy.evaluate(FACTS, index, questions).log_p_question, expected)
-    policy.lm.model.train()
+
+    def gradients(policy: LoraPolicy) -> list[torch.Tensor]:
+        trained = [p for p in policy.lm.model.parameters() if p.requires_grad]
+        return list(
+            torch.autograd.grad(policy.evaluate(FACTS, index, questions).log_p_question.sum(), trained)
+        )
+
+    expected = gradients(plain)
+    for p in (policy, plain):
+        p.lm.model.gradient_checkpointing_enable()
+        p.evaluate(FACTS, index, questions)
+        p.lm.model.train()
     with pytest.raises(RuntimeError, match="switch gradient checkpointing off"):
         policy.evaluate(FACTS, index, questions)
+    with pytest.raises(RuntimeError, match="switch gradient checkpointing off"):
+        policy.sample(FACTS, 2, torch_rng(0))
+    for ours, theirs in zip(gradients(plain), expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
 
 
 def test_14_two_full_copies_of_one_base_model_were_loaded():

@@ -9,6 +9,7 @@ from tokenizers.processors import TemplateProcessing
 from torch import Tensor
 
 from contraflow.models.causal_lm import CausalLM
+from contraflow.models.token_tree import TokenTree
 from tiny_models import fresh_lm, tiny_model
 
 HEADER = "fact : the capital of rome\n"
@@ -128,13 +129,14 @@ def with_adapter(model: torch.nn.Module) -> list[torch.nn.Parameter]:
     return trained
 
 
-def test_gradients_through_padded_prompts_equal_plain_attention(pair):
+def test_gradients_through_a_tree_equal_plain_attention(pair):
     """No header here: a header is read with the adapter off, so plain attention would differ by design."""
     lm, plain = pair
     ours, theirs = with_adapter(lm.model), with_adapter(plain)
     new = torch.tensor([[3, 4], [6, 7], [9, 10]])
-    context = lm.read(lm.prefix(""), PROMPTS).repeat(torch.arange(3))
-    loss = lm.logits(lm.hidden(new, context)).log_softmax(-1)[..., 5].sum()
+    tree = TokenTree.of([p + new[row].tolist() for row, p in enumerate(PROMPTS)])
+    ends = torch.cat([tree.last, tree.paths.gather(1, tree.lengths[:, None] - 2).squeeze(1)])
+    loss = lm.logits(lm.tree_hidden(lm.prefix(""), tree)[ends]).log_softmax(-1)[..., 5].sum()
     expected = sum(
         plain(torch.tensor([p + new[row].tolist()])).logits[0, -2:].log_softmax(-1)[:, 5].sum()
         for row, p in enumerate(PROMPTS)

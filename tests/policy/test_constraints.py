@@ -128,5 +128,5 @@ def test_no_rounding_draws_an_action_of_mass_zero(u: float, monkeypatch: pytest.
     """The ends of the unit interval: u = 0 must skip a leading zero, u = 1 the forbidden stop at the end."""
     monkeypatch.setattr(torch, "rand", lambda *shape, **_: torch.full(shape, u))
     logits = torch.tensor([[-torch.inf, 1.0, 2.0, -torch.inf], [3.0, -torch.inf, -torch.inf, -torch.inf]])
-    column = _categorical(logits, torch.Generator())
+    column = _categorical(logits, torch.tensor([0, 1]), torch.Generator())
     assert bool(logits.gather(1, column[:, None]).isfinite().all())

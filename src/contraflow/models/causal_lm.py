@@ -4,8 +4,9 @@ Everything that runs the backbone passes through here, so that the sampler, the 
 can be one set of weights: with LoRA, the frozen model *is* the sampler with its adapter switched off.
 
 Where text is constant (few-shot headers), its keys and values are computed once with the adapter off and
-shared by every later pass; see `Prefix`. Prompts of unequal length are padded on the left, between the prefix
-and the first token that differs, with explicit positions.
+shared by every later pass; see `Prefix`. Where texts begin alike, the shared tokens are read once; see `TokenTree`.
+For decoding, prompts of unequal length are padded on the left, between the prefix and the first token that differs,
+with explicit positions.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from transformers.cache_utils import DynamicLayer
 
 from contraflow.models import attention
 from contraflow.models.attention import Prefix, attending_to
+from contraflow.models.token_tree import TokenTree
 
 
 @dataclass
@@ -40,13 +42,6 @@ class Context:
         start = self.prefix.length + self.mask.sum(1, keepdim=True)
         return start + torch.arange(n_tokens, device=self.mask.device)
 
-    def repeat(self, index: Int[Tensor, " n"]) -> Context:
-        """Rows picked by index, differentiable: one prompt shared by its several questions."""
-        cache = DynamicCache()
-        for number, layer in enumerate(self.cache.layers):
-            cache.update(layer.keys[index], layer.values[index], number)
-        return Context(self.prefix, cache, self.mask[index], self.last_hidden[index])
-
     def for_decoding(self, index: Int[Tensor, " n"], n_tokens: int) -> Context:
         """Rows picked by index with room for n more tokens, so that decoding writes in place (no gradient)."""
         cache = DynamicCache()
@@ -56,7 +51,7 @@ class Context:
         return Context(self.prefix, cache, self.mask[index], self.last_hidden[index])
 
     def keep(self, rows: Int[Tensor, " n"]) -> None:
-        """Drop the other rows from a decoding context: finished sequences leave the batch."""
+        """Go on with these rows of a decoding context: finished ones leave, and one that branches is named twice."""
         for layer in self.cache.layers:
             cast(_RoomyLayer, layer).keep(rows)
         self.mask = self.mask[rows]
@@ -144,9 +139,24 @@ class CausalLM:
         context.mask = torch.cat([context.mask, torch.ones_like(positions)], 1)
         return self._forward(ids, context.mask, positions, context.cache, context.prefix)
 
+    def tree_hidden(
+        self, prefix: Prefix, tree: TokenTree, cache: DynamicCache | None = None
+    ) -> Float[Tensor, "m d"]:
+        """Last hidden states of all nodes of a tree after a prefix, by flat node; differentiable without a cache."""
+        dtype = cast(Any, self.model).dtype
+        hidden_from = torch.zeros(tree.visible.shape, dtype=dtype, device=self.device)
+        hidden_from = hidden_from.masked_fill(~tree.visible, torch.finfo(dtype).min)[:, None]
+        out = self._forward(tree.ids, hidden_from, prefix.length + tree.depths, cache, prefix)
+        return out.flatten(0, 1)
+
     def _forward(
-        self, ids: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache, prefix: Prefix | None
+        self, ids: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache | None, prefix: Prefix | None
     ) -> Float[Tensor, "b t d"]:
+        if cache is None and prefix is not None and prefix.length and self._recomputes():
+            raise RuntimeError(
+                "gradient checkpointing would compute the pass again without the prompt's header, so gradients would "
+                "be those of another prompt; switch gradient checkpointing off, or keep the backbone in eval mode"
+            )
         backbone = getattr(self.model, cast(Any, self.model).base_model_prefix)
         with attending_to(prefix):
             out = backbone(
@@ -154,16 +164,22 @@ class CausalLM:
                 attention_mask=mask,
                 position_ids=positions,
                 past_key_values=cache,
-                use_cache=True,
+                use_cache=cache is not None,
             )
-        if (
-            cache.get_seq_length() != mask.shape[1]
-        ):  # gradient checkpointing in training mode does this, silently
+        if cache is not None and cache.get_seq_length() != mask.shape[-1]:
+            # gradient checkpointing in training mode does this, silently
             raise RuntimeError(
-                f"the backbone left {mask.shape[1] - cache.get_seq_length()} positions out of the cache, so prompts "
+                f"the backbone left {mask.shape[-1] - cache.get_seq_length()} positions out of the cache, so prompts "
                 "would be forgotten; switch gradient checkpointing off, or keep the backbone in eval mode"
             )
         return cast(Tensor, out.last_hidden_state)
+
+    def _recomputes(self) -> bool:
+        """Whether a backward pass would run some layers once more, outside the reach of `attending_to`."""
+        return torch.is_grad_enabled() and any(
+            module.training and getattr(module, "gradient_checkpointing", False)
+            for module in self.model.modules()
+        )
 
     def logits(
         self, hidden: Float[Tensor, "*s d"], rows: Int[Tensor, " a"] | None = None
@@ -203,15 +219,18 @@ class CausalLM:
         return Prefix(tuple((layer.keys, layer.values) for layer in cache.layers), len(ids))
 
     def read(self, prefix: Prefix, prompts: Sequence[Sequence[int]]) -> Context:
-        """Read prompts after a shared prefix, with whatever adapter and gradient mode is active."""
-        ids, mask = self._pad_left(prompts)
-        cache = DynamicCache()
-        positions = (prefix.length + mask.cumsum(1) - 1).clamp(min=0)
-        hidden = self._forward(ids, mask, positions, cache, prefix)
-        return Context(prefix, cache, mask, hidden[:, -1])
+        """Read prompts after a shared prefix, with whatever adapter is active; rows are padded on the left."""
+        tree = TokenTree.of(prompts, self.device)
+        packed, cache = DynamicCache(), DynamicCache()
+        last_hidden = self.tree_hidden(prefix, tree, packed)[tree.last]
+        width = tree.paths.shape[1]
+        column = torch.arange(width, device=self.device) - (width - tree.lengths[:, None])
+        nodes = tree.paths.gather(1, column.clamp(min=0))
+        for number, layer in enumerate(packed.layers):
+            cache.update(_along(layer.keys, nodes), _along(layer.values, nodes), number)
+        return Context(prefix, cache, (column >= 0).long(), last_hidden)
 
-    def _pad_left(self, prompts: Sequence[Sequence[int]]) -> tuple[Int[Tensor, "b p"], Int[Tensor, "b p"]]:
-        width = max(len(p) for p in prompts)
-        ids = torch.tensor([[0] * (width - len(p)) + list(p) for p in prompts], device=self.device)
-        mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=self.device)
-        return ids, mask
+
+def _along(states: Float[Tensor, "r h n d"], nodes: Int[Tensor, "b p"]) -> Float[Tensor, "b h p d"]:
+    """Keys or values of packed rows, as each sequence's own row."""
+    return states.transpose(1, 2).flatten(0, 1)[nodes].transpose(1, 2)

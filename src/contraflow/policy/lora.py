@@ -6,7 +6,8 @@ the same questions in the same environment, so at the start log P_F = log P_Q ex
 
 Departures from a plain ``generate()``:
 1. the prompt's constant header is read once per run, with the adapter off; it is part of the environment;
-2. the rest of a fact's prompt is read once per fact and shared by its n questions;
+2. states form a tree, and each state is computed once: a fact's prompt for its n questions, "Who wrote" for all
+   that begin so, and an equal question not again (`TokenTree` when scoring, rows that branch when drawing);
 3. only the LM-head rows of allowed actions are multiplied;
 4. finished questions leave the batch.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from jaxtyping import Float, Int
@@ -24,10 +26,11 @@ from torch import Tensor, nn
 from contraflow.errors import UserError
 from contraflow.facts import Fact
 from contraflow.models.causal_lm import CausalLM, Context
+from contraflow.models.token_tree import TokenTree
 from contraflow.policy.constraints import Constraints
 from contraflow.policy.flow import FlowHead
 from contraflow.prompts import PromptTemplate
-from contraflow.types import PathLogProbs, Questions
+from contraflow.types import PathLogProbs, Questions, as_mask
 
 
 @dataclass(frozen=True)
@@ -101,51 +104,60 @@ class LoraPolicy(nn.Module):
     ) -> Questions:
         """n questions per fact, rows of one fact adjacent; tokens drawn at the given temperature."""
         context = self.lm.read(self._prefix, self.encode(facts))
-        index = torch.arange(len(facts), device=self.lm.device).repeat_interleave(n_samples)
-        return self._draw(context.for_decoding(index, self.constraints.max_len), rng, temperature)
+        rows = torch.arange(len(facts), device=self.lm.device)
+        context = context.for_decoding(rows, self.constraints.max_len)
+        return self._draw(context, rows.repeat_interleave(n_samples), rng, temperature)
 
-    def _draw(self, context: Context, rng: torch.Generator, temperature: float) -> Questions:
+    def _draw(
+        self, context: Context, row: Int[Tensor, " b"], rng: torch.Generator, temperature: float
+    ) -> Questions:
+        """Draw from the context's states; ``row`` says where each question stands, several may stand together."""
         c = self.constraints
-        b = len(context.mask)
+        b = len(row)
         ids = torch.zeros(b, c.max_len, dtype=torch.long, device=self.lm.device)
         lengths = torch.zeros(b, dtype=torch.long, device=self.lm.device)
         alive = torch.arange(b, device=self.lm.device)
         stop_column = len(c.action_ids) - 1
         for t in range(c.max_len):
             logits = c.mask_(self.lm.logits(context.last_hidden, c.action_ids), t)
-            column = _categorical(logits / temperature, rng)
+            column = _categorical(logits / temperature, row, rng)
             going = column != stop_column
-            if not bool(going.all()):
-                context.keep(going.nonzero().squeeze(1))
-                alive, column = alive[going], column[going]
+            alive, row, column = alive[going], row[going], column[going]
             if len(alive) == 0:
                 break
-            token = c.action_ids[column]
-            ids[alive, t] = token
+            ids[alive, t] = c.action_ids[column]
             lengths[alive] = t + 1
             if t + 1 < c.max_len:
-                context.last_hidden = self.lm.hidden(token[:, None], context)[:, -1]
+                row = self._advance(context, row, column)
         width = max(1, int(lengths.max()))
         return Questions(ids[:, :width], lengths)
+
+    def _advance(
+        self, context: Context, row: Int[Tensor, " n"], column: Int[Tensor, " n"]
+    ) -> Int[Tensor, " n"]:
+        """Move the context to the states reached, each once however many questions reach it; their rows in it."""
+        n_actions = len(self.constraints.action_ids)
+        states, reached = torch.unique(row * n_actions + column, return_inverse=True)
+        context.keep(states // n_actions)
+        token = self.constraints.action_ids[states % n_actions]
+        context.last_hidden = self.lm.hidden(token[:, None], context)[:, -1]
+        return cast(Tensor, reached)
 
     def evaluate(
         self, facts: Sequence[Fact], fact_index: Int[Tensor, " b"], questions: Questions
     ) -> PathLogProbs:
         """Log-probabilities and flows along given questions, differentiable; question i is about fact_index[i]."""
-        hidden = self._hidden_along(facts, fact_index, questions)
-        c, t = self.constraints, questions.ids.shape[1]
-        steps = torch.arange(t + 1, device=hidden.device)
-        states = steps[None, :] <= questions.lengths[:, None]  # s_0 … s_L of each path
-        packed = hidden[states]  # padding never meets the vocabulary
-        logits, at = self.lm.logits(packed, c.action_ids), steps.expand_as(states)[states]
-        log_z = c.log_normaliser(logits, at)
-        taken = self._columns_taken(questions, states)
-        log_pf = logits.gather(1, taken[:, None]).squeeze(1) - log_z
-        at_end = (steps[None, :] == questions.lengths[:, None])[states]
+        states = self._states(facts, fact_index, questions)
+        c, mask = self.constraints, questions.mask
+        logits = self.lm.logits(states.hidden, c.action_ids)  # of each state once
+        log_z = c.log_normaliser(logits, states.step)
+        taken = c.columns(torch.where(mask, questions.ids, c.stop_id))
+        at = states.of[:, :-1]
+        on_path = as_mask(questions.lengths + 1, states.of.shape[1])
         return PathLogProbs(
-            log_pf=_unpack(log_pf.masked_fill(at_end, 0.0), states)[:, :-1],
-            log_pterm=_unpack(c.log_pterm(logits, log_z, at), states),
-            log_flow=_unpack(self.flow(packed), states),
+            log_pf=(logits[at, taken] - log_z[at]).masked_fill(~mask, 0.0),
+            log_pterm=c.log_pterm(logits, log_z, states.step)[states.of].masked_fill(~on_path, 0.0),
+            log_flow=self.flow(states.hidden)[states.of].masked_fill(~on_path, 0.0),
             lengths=questions.lengths,
         )
 
@@ -157,20 +169,18 @@ class LoraPolicy(nn.Module):
         with self.lm.frozen():
             return self.evaluate(facts, fact_index, questions)
 
-    def _hidden_along(
-        self, facts: Sequence[Fact], fact_index: Tensor, questions: Questions
-    ) -> Float[Tensor, "b t+1 d"]:
-        context = self.lm.read(self._prefix, self.encode(facts)).repeat(fact_index)
-        # Padding stands on the right of a causal model: what it attends to is never read.
-        hidden = self.lm.hidden(questions.ids, context)
-        return torch.cat([context.last_hidden[:, None], hidden], 1)
-
-    def _columns_taken(self, questions: Questions, states: Tensor) -> Int[Tensor, " n"]:
-        """The action column taken at each packed state; at s_L the stop."""
-        stop = self.constraints.action_ids[-1]
-        ids = torch.where(questions.mask, questions.ids, stop)
-        ids = torch.cat([ids, stop.expand(len(ids), 1)], 1)
-        return self.constraints.columns(ids[states])
+    def _states(self, facts: Sequence[Fact], fact_index: Tensor, questions: Questions) -> _States:
+        """Read the tree of these questions: every state of it once, whichever questions pass through."""
+        prompts = self.encode(facts)
+        rows = zip(fact_index.tolist(), questions.ids.tolist(), questions.lengths.tolist(), strict=True)
+        owners, tree = fact_index.tolist(), [prompts[f] + ids[:n] for f, ids, n in rows]
+        packed = TokenTree.of(tree, self.lm.device)
+        start = torch.tensor([len(prompts[f]) - 1 for f in owners], device=self.lm.device)  # s_0: prompt read
+        along = torch.arange(questions.ids.shape[1] + 1, device=self.lm.device)
+        along = torch.minimum(along[None, :], questions.lengths[:, None])  # past the end: s_L again
+        nodes, of = packed.paths.gather(1, start[:, None] + along).unique(return_inverse=True)
+        step = torch.zeros_like(nodes).index_put((of,), along)
+        return _States(self.lm.tree_hidden(self._prefix, packed)[nodes], step, of)
 
     def texts(self, questions: Questions) -> list[str]:
         """The questions as a reader sees them, the question mark restored."""
@@ -178,20 +188,27 @@ class LoraPolicy(nn.Module):
         return [self.lm.decode(row).strip() + "?" for row in rows]
 
 
-def _categorical(logits: Float[Tensor, "n a"], rng: torch.Generator) -> Int[Tensor, " n"]:
-    # Inverse of the cumulative distribution, one uniform per row: at this width far quicker than one noise per
+@dataclass(frozen=True)
+class _States:
+    """m different states, and which of them each question passes through."""
+
+    hidden: Float[Tensor, "m d"]
+    step: Int[Tensor, " m"]  # question tokens written so far
+    of: Int[Tensor, "b t+1"]
+
+
+def _categorical(
+    logits: Float[Tensor, "r a"], row: Int[Tensor, " n"], rng: torch.Generator
+) -> Int[Tensor, " n"]:
+    """One action for each question from the distribution of the row that it stands at."""
+    # Inverse of the cumulative distribution, one uniform per question: at this width far quicker than one noise per
     # column. `right` skips actions of mass 0, but for the last one: a parallel sum may round it above its neighbour,
     # and a stop that is no action would be drawn. Rounding then gets the likeliest action instead.
     p = logits.softmax(-1)
     total = p.cumsum(-1)
-    u = torch.rand(len(logits), 1, generator=rng, device=logits.device) * total[:, -1:]
-    column = torch.searchsorted(total, u, right=True).clamp(max=logits.shape[-1] - 1)
-    return torch.where(p.gather(1, column) > 0, column, p.argmax(-1, keepdim=True)).squeeze(1)
-
-
-def _unpack(values: Float[Tensor, " n"], states: Tensor) -> Tensor:
-    """Packed values back on their [b t+1] grid, 0 elsewhere; differentiable."""
-    return torch.zeros(states.shape, dtype=values.dtype, device=values.device).masked_scatter(states, values)
+    u = torch.rand(len(row), 1, generator=rng, device=logits.device) * total[row, -1:]
+    column = torch.searchsorted(total[row], u, right=True).squeeze(1).clamp(max=logits.shape[-1] - 1)
+    return torch.where(p[row, column] > 0, column, p.argmax(-1)[row])
 
 
 def stack_questions(rows: Sequence[Sequence[int]], device: torch.device) -> Questions:
