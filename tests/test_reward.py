@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, replace
 
+import msgspec
 import pytest
 
 from contraflow.config import RewardConfig
@@ -86,6 +87,17 @@ def test_composite_phase(log_c: float, log_p_a: float, expected: float):
         (RewardSchedule(kind="hybrid", **weights), 150),
     ):
         assert log_r(schedule, scored(log_c, log_p_a), step) == pytest.approx(expected)
+
+
+def test_entailment_of_the_original_fact_counts_in_the_composite_phase_alone():
+    """log C = -1, log P_Q = -10, log E = -3: -1 - 10 + 0.5·(-3) = -12.5; twice that at T = 1/2; penalised -10."""
+    entailed = msgspec.structs.replace(scored(-1.0), log_entailment=-3.0)
+    composite = RewardSchedule(kind="static", entailment_weight=0.5)
+    assert log_r(composite, entailed, 0) == pytest.approx(-12.5)
+    assert log_r(replace(composite, reward_temp_end=0.5), entailed, 0) == pytest.approx(-25.0)
+    assert composite.priority(RewardParts.of([entailed])).item() == pytest.approx(-12.5)
+    assert log_r(replace(composite, kind="penalized"), entailed, 0) == pytest.approx(-10.0)
+    assert log_r(RewardSchedule(kind="static"), entailed, 0) == pytest.approx(-11.0), "off unless asked for"
 
 
 def test_hybrid_changes_phase_between_step_149_and_150():

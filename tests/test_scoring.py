@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from typing import cast
+
+import msgspec
 import pytest
 import torch
 
@@ -38,6 +42,20 @@ def test_parts_belong_to_their_question_and_fact(policy: LoraPolicy):
         assert s.log_contradiction == pytest.approx(arbitrary_log_c(d.fact.edit_fact, d.text), abs=1e-6)
         assert s.log_p_answer == -float(len(d.text))
         assert s.step == 3
+
+
+def test_entailment_is_judged_against_the_original_fact_and_nothing_where_there_is_none(policy: LoraPolicy):
+    """Fact 0 gets an original fact, fact 1 has none; interleaved, so that a shifted row would show."""
+    told = msgspec.structs.replace(FACTS[0], original_fact="hamlet was written by who")
+    scorer = scorer_of(policy)
+    asked = [drawn(policy, 1, 3), Drawn(told, (4,), "who?"), drawn(policy, 1, 5), Drawn(told, (5,), "rome?")]
+    scored = scorer.score(asked, step=0)
+    rest = lambda text: math.log((1 - math.exp(arbitrary_log_c(told.original_fact, text))) / 2)  # noqa: E731
+    assert [s.log_entailment for s in scored] == pytest.approx(
+        [0.0, rest("who?"), 0.0, rest("rome?")], abs=1e-6
+    )
+    premises = [premise for premise, _ in cast(TableJudge, scorer.judge).pairs]
+    assert premises.count(told.original_fact) == 2 and "" not in premises
 
 
 def test_log_prior_is_the_frozen_model_on_each_token_and_the_stop(policy: LoraPolicy):

@@ -133,6 +133,7 @@ class RewardConfig:
     contradiction_threshold: float = -6.0
     likelihood_weight: float = 1.0
     answer_quality_weight: float = 0.0
+    entailment_weight: float = 0.0  # of log E: does the answer say the fact's original_fact?
     answer_failure_penalty: float = -10.0
     answer_quality_threshold: float = -20.0
     question_failure_penalty: float = -5.0
@@ -146,7 +147,7 @@ class RewardConfig:
             check(getattr(self, key) <= 0, f"reward.{key}", getattr(self, key), "0 or negative")
         for key in ("reward_temp_start", "reward_temp_end"):
             check(getattr(self, key) > 0, f"reward.{key}", getattr(self, key), "above 0")
-        for key in ("likelihood_weight", "answer_quality_weight"):
+        for key in ("likelihood_weight", "answer_quality_weight", "entailment_weight"):
             check(getattr(self, key) >= 0, f"reward.{key}", getattr(self, key), "0 or more")
         for key in ("penalized_reward_end_step", "reward_temp_horizon"):
             check(getattr(self, key) >= 0, f"reward.{key}", getattr(self, key), "0 or more")

@@ -133,6 +133,7 @@ class SamplerModule(L.LightningModule):
             "log_contradiction": parts.log_contradiction.mean().item(),
             "log_p_question": parts.log_p_question.mean().item(),
             "log_p_answer": parts.log_p_answer.mean().item(),
+            "log_entailment": parts.log_entailment.mean().item(),
             "log_pf": log_pf.mean().item(),
             "question_ok": parts.question_ok.float().mean().item(),
             "strict_success": sum(named) / len(named),

@@ -21,6 +21,7 @@ FLOAT_FIELDS = (
     "log_contradiction",
     "log_p_question",
     "log_p_answer",
+    "log_entailment",
     "log_reward",
     "log_pf",
 )
@@ -37,6 +38,7 @@ class QuestionRecord(msgspec.Struct, frozen=True, kw_only=True):
     log_contradiction: float
     log_p_question: float  # frozen base model, stop included
     log_p_answer: float
+    log_entailment: float = 0.0  # the answer says the original fact; 0 where the fact has none
     log_reward: float
     log_pf: float  # the sampler that drew it, stop included
     relation: str = ""

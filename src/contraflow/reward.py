@@ -27,6 +27,7 @@ class RewardParts:
     log_contradiction: Float[Tensor, " b"]
     log_p_question: Float[Tensor, " b"]
     log_p_answer: Float[Tensor, " b"]
+    log_entailment: Float[Tensor, " b"]
     question_ok: Bool[Tensor, " b"]
 
     @classmethod
@@ -41,12 +42,14 @@ class RewardParts:
             log_contradiction=torch.tensor([s.log_contradiction for s in scored], device=device),
             log_p_question=torch.tensor([s.log_p_question for s in scored], device=device),
             log_p_answer=torch.tensor([s.log_p_answer for s in scored], device=device),
+            log_entailment=torch.tensor([s.log_entailment for s in scored], device=device),
             question_ok=torch.tensor([s.question_ok for s in scored], device=device),
         )
 
 
 def _refuse_non_finite(scored: ScoredQuestion) -> None:
-    parts = {name: getattr(scored, name) for name in ("log_contradiction", "log_p_question", "log_p_answer")}
+    names = ("log_contradiction", "log_p_question", "log_p_answer", "log_entailment")
+    parts = {name: getattr(scored, name) for name in names}
     bad = {name: value for name, value in parts.items() if not math.isfinite(value)}
     if bad:
         name, value = next(iter(bad.items()))
@@ -62,7 +65,8 @@ class RewardSchedule:
     """log R of a step. ``kind``: static (composite only), penalized, or hybrid (penalized, then composite).
 
     Penalised phase: log P_Q, plus ``failure_penalty`` where log C ≤ ``contradiction_threshold``.
-    Composite phase: log C + ``likelihood_weight`` · log P_Q + ``answer_quality_weight`` · log P_A.
+    Composite phase: log C + ``likelihood_weight`` · log P_Q + ``answer_quality_weight`` · log P_A
+    + ``entailment_weight`` · log E, where E is the judge's word that the answer says the original fact.
     In both: ``answer_failure_penalty`` where log P_A < ``answer_quality_threshold``, and
     ``question_failure_penalty`` where the question fails the text checks (malformed, off the subject, names an
     answer). Then divided by the reward temperature.
@@ -74,6 +78,7 @@ class RewardSchedule:
     contradiction_threshold: float = -6.0
     likelihood_weight: float = 1.0
     answer_quality_weight: float = 0.0
+    entailment_weight: float = 0.0
     answer_failure_penalty: float = -10.0
     answer_quality_threshold: float = -20.0
     question_failure_penalty: float = 0.0
@@ -119,6 +124,7 @@ class RewardSchedule:
             parts.log_contradiction
             + self.likelihood_weight * parts.log_p_question
             + self.answer_quality_weight * parts.log_p_answer
+            + self.entailment_weight * parts.log_entailment
         )
 
     def _penalties(self, parts: RewardParts) -> Float[Tensor, " b"]:

@@ -54,9 +54,23 @@ class Scorer:
     def _remember(self, new: list[Drawn], step: int) -> None:
         answers = self.oracle.answer([d.text for d in new])
         nli = self.judge.score([d.fact.edit_fact for d in new], [a.text for a in answers])
-        priors = self._log_prior(new)
-        for d, answer, log_c, prior in zip(new, answers, nli.log_contradiction.tolist(), priors, strict=True):
-            self._known[d.key] = _scored(d, answer, log_c, prior, step)
+        log_cs, log_es, priors = (
+            nli.log_contradiction.tolist(),
+            self._log_entailment(new, answers),
+            self._log_prior(new),
+        )
+        for d, answer, log_c, log_e, prior in zip(new, answers, log_cs, log_es, priors, strict=True):
+            self._known[d.key] = _scored(d, answer, log_c, log_e, prior, step)
+
+    def _log_entailment(self, new: Sequence[Drawn], answers: Sequence[Answer]) -> list[float]:
+        """Whether each answer says the original fact; 0, a constant of the fact, where there is none to say."""
+        pairs = [
+            (d.fact.original_fact, a.text) for d, a in zip(new, answers, strict=True) if d.fact.original_fact
+        ]
+        if not pairs:
+            return [0.0] * len(new)
+        told = iter(self.judge.score(*map(list, zip(*pairs, strict=True))).log_entailment.tolist())
+        return [next(told) if d.fact.original_fact else 0.0 for d in new]
 
     def _log_prior(self, new: list[Drawn]) -> list[list[float]]:
         """Per question the base model's log-probability of each token and of the stop, L + 1 numbers."""
@@ -74,7 +88,9 @@ class Scorer:
             del self._known[key]
 
 
-def _scored(d: Drawn, answer: Answer, log_c: float, prior: list[float], step: int) -> ScoredQuestion:
+def _scored(
+    d: Drawn, answer: Answer, log_c: float, log_e: float, prior: list[float], step: int
+) -> ScoredQuestion:
     fact = d.fact
     return ScoredQuestion(
         fact_id=fact.fact_id,
@@ -83,6 +99,7 @@ def _scored(d: Drawn, answer: Answer, log_c: float, prior: list[float], step: in
         answer=answer.text,
         log_contradiction=log_c,
         log_p_answer=answer.log_p,
+        log_entailment=log_e,
         log_prior=tuple(prior),
         question_ok=question_ok(d.text, fact.subject, fact.original_answer, fact.edited_answer, fact.aliases),
         step=step,

@@ -81,6 +81,7 @@ class ScoredQuestion(msgspec.Struct, frozen=True, kw_only=True):
     answer: str
     log_contradiction: float
     log_p_answer: float
+    log_entailment: float = 0.0  # answer from the fact's original_fact; 0 where the fact has none
     log_prior: tuple[float, ...]
     question_ok: bool = True  # well-formed, on the subject, names neither answer (text checks, no NLI)
     step: int = 0  # optimizer step of the sampler that wrote it

@@ -16,6 +16,7 @@ from replay_helpers import distinct, held, ids_of, question, random_batches, ref
 from conftest import OpenStore
 from contraflow.errors import UserError
 from contraflow.replay import MemoryReplay, PayloadError, ReplaySettings, Sampling
+from contraflow.replay.codec import SCHEMA_VERSION
 
 
 def test_a_full_fact_keeps_its_best(open_store: OpenStore) -> None:
@@ -183,7 +184,9 @@ def test_a_bad_snapshot_is_refused_and_changes_nothing(open_store: OpenStore) ->
     store = open_store()
     store.add(distinct("f", 3), [0.0] * 3)
     saved = store.snapshot()
-    newer = msgspec.msgpack.encode(["contraflow.replay", 2, {"namespace": "x", "entries": []}])
+    newer = msgspec.msgpack.encode(
+        ["contraflow.replay", SCHEMA_VERSION + 1, {"namespace": "x", "entries": []}]
+    )
     for data in (b"", b"junk", saved[:-1], saved + b"\0", newer):
         with pytest.raises(PayloadError):
             store.restore(data)

@@ -38,6 +38,12 @@ GROUPS = (
         "How sure the judge is that the answer contradicts the edited fact; 0 is certain.",
     ),
     CurveGroup(
+        "Entailment",
+        ("log_entailment",),
+        "nats",
+        "How sure the judge is that the answer says the original fact; 0 is certain.",
+    ),
+    CurveGroup(
         "Question likelihood",
         ("log_p_question", "log_pf"),
         "nats",
@@ -102,6 +108,7 @@ LABELS = {
     "log_p_question": "base log P_Q",
     "log_pf": "sampler log P_F",
     "log_p_answer": "log P_A",
+    "log_entailment": "log E",
     "strict_success": "strict success",
     "question_ok": "sound question",
     "reward_temp": "reward",

@@ -122,6 +122,14 @@ DEFINITIONS: tuple[Definition, ...] = (
         "Mean log-likelihood the oracle gives to its own answer.",
     ),
     Definition(
+        "log_entailment",
+        "Log-entailment",
+        "nats",
+        "higher",
+        "Reward",
+        "Mean log-probability, by the judge, that the answer says the original fact (0 for facts without one).",
+    ),
+    Definition(
         "distinct_questions",
         "Distinct questions",
         "share",

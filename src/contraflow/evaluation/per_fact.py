@@ -17,7 +17,7 @@ from contraflow.evaluation.verdicts import Verdict, verdict_of
 from contraflow.records import QuestionRecord
 from contraflow.text_match import words
 
-REWARD_PARTS = ("log_reward", "log_contradiction", "log_p_question", "log_p_answer")
+REWARD_PARTS = ("log_reward", "log_contradiction", "log_p_question", "log_p_answer", "log_entailment")
 
 Embed = Callable[[list[str]], Tensor]  # n texts -> [n, d]
 T = TypeVar("T")

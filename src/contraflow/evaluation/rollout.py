@@ -33,6 +33,7 @@ def record_of(fact: Fact, scored: ScoredQuestion, log_reward: float, log_pf: flo
         log_contradiction=scored.log_contradiction,
         log_p_question=scored.log_p_question,
         log_p_answer=scored.log_p_answer,
+        log_entailment=scored.log_entailment,
         log_reward=log_reward,
         log_pf=log_pf,
     )

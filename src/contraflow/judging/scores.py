@@ -21,6 +21,11 @@ class NliScores:
         """The `log C` of the reward."""
         return self.log_probs[:, LABELS.index("contradiction")]
 
+    @property
+    def log_entailment(self) -> Float[Tensor, " n"]:
+        """The `log E` of the reward, where the premise is the original fact."""
+        return self.log_probs[:, LABELS.index("entailment")]
+
 
 class Judge(Protocol):
     """Scores answers (hypotheses) against edit facts (premises)."""

@@ -16,7 +16,7 @@ import msgspec
 from contraflow.errors import UserError
 from contraflow.types import ScoredQuestion
 
-SCHEMA_VERSION = 1  # also part of every Redis key, so that versions do not meet
+SCHEMA_VERSION = 2  # also part of every Redis key, so that versions do not meet
 _ENTRY = "contraflow.question"
 _SNAPSHOT = "contraflow.replay"
 T = TypeVar("T")
@@ -128,6 +128,7 @@ def _number_problem(entry: ScoredQuestion, priority: float) -> str | None:
         "priority": priority,
         "log_contradiction": entry.log_contradiction,
         "log_p_answer": entry.log_p_answer,
+        "log_entailment": entry.log_entailment,
         "log_p_question": sum(entry.log_prior),
     }
     return next((f"{name} is {value}" for name, value in named.items() if not math.isfinite(value)), None)

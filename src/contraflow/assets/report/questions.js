@@ -9,6 +9,7 @@ const COLUMNS = [
   { key: 'strict', label: 'Strict', hint: 'Names the original answer only; no language model asked' },
   { key: 'log_reward', label: 'log R', number: true, hint: 'Log-reward' },
   { key: 'log_contradiction', label: 'log C', number: true, hint: 'Log-probability of contradiction' },
+  { key: 'log_entailment', label: 'log E', number: true, hint: 'Log-probability that the answer says the original fact' },
   { key: 'log_p_question', label: 'log P_Q', number: true, hint: 'Base log-likelihood of the question' },
   { key: 'log_p_answer', label: 'log P_A', number: true, hint: 'Log-likelihood of the answer' },
   { key: 'log_pf', label: 'log P_F', number: true, hint: 'Log-probability under the sampler' },

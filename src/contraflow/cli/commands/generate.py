@@ -82,7 +82,7 @@ COMMAND = Command(
     about="""
     Draws n questions about each fact, lets the frozen model answer them and the judge compare answer and
     fact. One JSON object a question: subject, edit_fact, question, answer, log_contradiction,
-    log_p_question, log_p_answer, log_reward, log_pf, and what the fact says besides (fact_id, relation,
+    log_entailment, log_p_question, log_p_answer, log_reward, log_pf, and what the fact says besides (fact_id, relation,
     original_answer, edited_answer).
 
     A question that works has log_contradiction near 0: the model's answer contradicts the edit fact.
