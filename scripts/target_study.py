@@ -1,0 +1,93 @@
+"""What would an exact sampler reach? Reward targets compared before anything is trained.
+
+Draws many questions of the untrained sampler, weights each by target / P_Q (self-normalised importance sampling) and
+prints, for each target, the strict success that an exact sampler of it would have and how many of 8 questions would
+be distinct. Facts whose effective sample size is below 12 are too thinly covered to count for the second.
+
+    python scripts/target_study.py --facts 32 --samples 64
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contraflow import compose_config, default_facts, open_run
+from contraflow.facts import split_facts
+from contraflow.records import QuestionRecord, read_records, write_records
+from contraflow.seeding import python_rng
+from contraflow.text_checks import question_ok, strict_success
+
+FAILURE = -13.3  # what a question that fails the text checks pays, in nats of the tempered reward
+MIN_SAMPLE_SIZE = 12
+TARGETS = {  # exponents of C, E and P_A; the prior P_Q keeps 1
+    "P_Q C": (1.0, 0.0, 0.0),
+    "P_Q C^3.3": (3.3, 0.0, 0.0),
+    "P_Q C E": (1.0, 1.0, 0.0),
+    "P_Q C^2 E": (2.0, 1.0, 0.0),
+    "P_Q C^2 E^2": (2.0, 2.0, 0.0),
+    "P_Q C^3.3 E": (3.3, 1.0, 0.0),
+    "P_Q C^3.3 E^3.3 P_A^0.3": (3.3, 3.3, 0.3),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--facts", type=int, default=32, help="validation facts that the oracle knows")
+    parser.add_argument("--samples", type=int, default=64, help="questions per fact")
+    parser.add_argument("--questions", type=Path, help="keep them here, or read them from here if it exists")
+    args = parser.parse_args()
+    records = read_records(args.questions) if args.questions and args.questions.is_file() else draw(args)
+    if args.questions:
+        write_records(args.questions, records)
+    by_fact: dict[str, list[QuestionRecord]] = defaultdict(list)
+    for record in records:
+        by_fact[record.fact_id].append(record)
+    print("| target | strict success | distinct of 8 | effective sample size |\n|---|---|---|---|")
+    for name, exponents in TARGETS.items():
+        success, distinct, size = np.nanmean([study(rs, exponents) for rs in by_fact.values()], axis=0)
+        print(f"| {name} | {success:.2f} | {distinct:.2f} | {size:.1f} |")
+
+
+def draw(args: argparse.Namespace) -> list[QuestionRecord]:
+    """Questions of the untrained sampler on validation facts that the oracle knows."""
+    run = open_run("untrained", compose_config())
+    facts = list(split_facts(list(default_facts())).validation)
+    python_rng("target study").shuffle(facts)
+    return list(run.generate(run.known_facts(facts)[: args.facts], args.samples, seed=1))
+
+
+def study(records: list[QuestionRecord], exponents: tuple[float, float, float]) -> tuple[float, float, float]:
+    """Strict success, distinct share of 8 (NaN where thinly covered) and effective sample size of one fact."""
+    weight = weights(records, exponents)
+    size = 1 / float((weight**2).sum())
+    success = float(weight @ np.array([strict_success(r) for r in records], dtype=float))
+    return success, distinct_share(records, weight) if size > MIN_SAMPLE_SIZE else np.nan, size
+
+
+def weights(records: list[QuestionRecord], exponents: tuple[float, float, float]) -> NDArray[np.float64]:
+    """Normalised target / P_Q of each question."""
+    parts = np.array([[r.log_contradiction, r.log_entailment, r.log_p_answer] for r in records])
+    sound = [
+        question_ok(r.question, r.subject, r.original_answer, r.edited_answer, r.aliases) for r in records
+    ]
+    log_weight = parts @ np.array(exponents) + np.where(sound, 0.0, FAILURE)
+    weight = np.exp(log_weight - log_weight.max())
+    return np.asarray(weight / weight.sum())
+
+
+def distinct_share(records: list[QuestionRecord], weight: NDArray[np.float64], n_draws: int = 50) -> float:
+    """Mean share of different questions among 8 drawn without putting a row back."""
+    rng = np.random.default_rng(0)
+    rows = [rng.choice(len(records), 8, replace=False, p=weight) for _ in range(n_draws)]
+    return float(np.mean([len({records[i].question for i in row}) / 8 for row in rows]))
+
+
+if __name__ == "__main__":
+    main()
