@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from contraflow.objectives import (
+    ContrastiveTB,
     DetailedBalance,
+    ModifiedSubTB,
     Objective,
     SubTB,
     TrajectoryBalance,
@@ -26,6 +28,14 @@ OBJECTIVES: list[Objective] = [
     TrajectoryBalance(),
     DetailedBalance(),
     VarGrad(),
+    ContrastiveTB(),
+]
+BOUNDED: list[Objective] = [
+    SubTB(0.9, bound=2.0),
+    TrajectoryBalance(2.0),
+    DetailedBalance(2.0),
+    VarGrad(2.0),
+    ContrastiveTB(2.0),
 ]
 
 
@@ -61,27 +71,64 @@ def naive_u(paths: PathLogProbs, reward: TerminalReward, row: int) -> list[float
     return [*u, float(reward.log_reward[row]) - sum(log_pf[:length]) - stop]
 
 
-def naive_loss(objective: Objective, us: list[list[float]], group: Sequence[int]) -> float:
-    """Each loss as a loop over pairs, steps or facts."""
-    if isinstance(objective, SubTB):
-        losses = []
-        for u in us:
-            above = below = 0.0
-            for i in range(len(u)):
-                for j in range(i + 1, len(u)):
-                    above += objective.lam ** (j - i) * (u[i] - u[j]) ** 2
-                    below += objective.lam ** (j - i)
-            losses.append(above / below)
-        return sum(losses) / len(losses)
-    if isinstance(objective, TrajectoryBalance):
-        return sum((u[0] - u[-1]) ** 2 for u in us) / len(us)
-    if isinstance(objective, DetailedBalance):
-        return sum((a - b) ** 2 for u in us for a, b in itertools.pairwise(u)) / len(us)
+def naive_penalty(residual: float, bound: float | None) -> float:
+    if bound is None or abs(residual) <= bound:
+        return residual**2
+    return bound**2 + 2 * bound * (abs(residual) - bound)  # the tangent at the bound
+
+
+def naive_subtb(us: list[dict[int, float]], lam: float, bound: float | None) -> float:
+    """Over the nodes that each path has, by their place; a path of one node has no pair and costs nothing."""
+    losses = []
+    for u in us:
+        above = below = 0.0
+        for i, j in itertools.combinations(sorted(u), 2):
+            above += lam ** (j - i) * naive_penalty(u[i] - u[j], bound)
+            below += lam ** (j - i)
+        losses.append(above / below if below else 0.0)
+    return sum(losses) / len(losses)
+
+
+def naive_spread(ends: Sequence[float], group: Sequence[int], bound: float | None) -> float:
     total = 0.0
     for fact in set(group):
-        ends = [u[-1] for u, owner in zip(us, group, strict=True) if owner == fact]
-        total += sum((e - sum(ends) / len(ends)) ** 2 for e in ends)
-    return total / len(us)
+        own = [e for e, owner in zip(ends, group, strict=True) if owner == fact]
+        total += sum(naive_penalty(e - sum(own) / len(own), bound) for e in own)
+    return total / len(ends)
+
+
+def naive_loss(objective: Objective, us: list[list[float]], group: Sequence[int]) -> float:
+    """Each loss as a loop over pairs, steps or facts."""
+    bound = objective.bound
+    if isinstance(objective, SubTB):
+        return naive_subtb([dict(enumerate(u)) for u in us], objective.lam, bound)
+    if isinstance(objective, TrajectoryBalance):
+        return sum(naive_penalty(u[0] - u[-1], bound) for u in us) / len(us)
+    if isinstance(objective, DetailedBalance):
+        return sum(naive_penalty(a - b, bound) for u in us for a, b in itertools.pairwise(u)) / len(us)
+    ends = [u[-1] for u in us]
+    if isinstance(objective, ContrastiveTB):
+        pairs = [(i, j) for i, j in itertools.combinations(range(len(us)), 2) if group[i] == group[j]]
+        return sum(naive_penalty(ends[i] - ends[j], bound) for i, j in pairs) / max(1, len(pairs))
+    return naive_spread(ends, group, bound)
+
+
+def naive_modified(
+    objective: ModifiedSubTB, paths: PathLogProbs, log_reward: Tensor, group: Sequence[int]
+) -> float:
+    """u_t = log R_t − log P(stop | s_t) − Σ log P_F at every prefix that may stop; the naive loops over those."""
+    us = []
+    for row, length in enumerate(paths.lengths.tolist()):
+        stops, tokens = paths.log_pterm[row].tolist(), paths.log_pf[row].tolist()
+        us.append(
+            {
+                t: float(log_reward[row, t]) - stops[t] - sum(tokens[:t])
+                for t in range(length + 1)
+                if math.isfinite(stops[t])
+            }
+        )
+    firsts = [u[min(u)] for u in us]
+    return naive_subtb(us, objective.lam, objective.bound) + naive_spread(firsts, group, objective.bound)
 
 
 def leaves(paths: PathLogProbs) -> tuple[PathLogProbs, list[Tensor]]:

@@ -21,7 +21,17 @@ from contraflow.objectives import (
     potentials,
 )
 from contraflow.types import PathLogProbs, PrefixReward, TerminalReward
-from path_cases import LAMBDAS, OBJECTIVES, gradients, leaves, naive_loss, naive_u, paths_of, random_case
+from path_cases import (
+    BOUNDED,
+    LAMBDAS,
+    OBJECTIVES,
+    gradients,
+    leaves,
+    naive_loss,
+    naive_u,
+    paths_of,
+    random_case,
+)
 
 
 def test_potentials_by_hand():
@@ -88,12 +98,12 @@ def test_every_loss_equals_its_naive_loop(seed: int, lengths: list[int], lam: fl
     for row, expected in enumerate(us):
         assert u.u[row, : len(expected)].tolist() == pytest.approx(expected, abs=1e-4)
         assert not u.u[row, len(expected) :].any()
-    for objective in (SubTB(lam), SubTB(lam, False), TrajectoryBalance(), DetailedBalance(), VarGrad()):
+    for objective in (SubTB(lam), SubTB(lam, False), *OBJECTIVES[-4:], *BOUNDED):
         loss = float(objective(u, torch.tensor(group)))
         assert loss == pytest.approx(naive_loss(objective, us, group), rel=1e-4, abs=1e-3)
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
+@pytest.mark.parametrize("objective", OBJECTIVES + BOUNDED, ids=str)
 def test_nothing_moves_at_the_exact_solution(objective: Objective):
     """u constant along every path (another constant for each fact): loss 0 and gradient 0 everywhere.
 
@@ -110,7 +120,7 @@ def test_nothing_moves_at_the_exact_solution(objective: Objective):
         torch.testing.assert_close(grad, torch.zeros_like(grad), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
+@pytest.mark.parametrize("objective", OBJECTIVES + BOUNDED, ids=str)
 def test_padding_changes_nothing(objective: Objective):
     """Five more columns, whatever the flow head says there; log-probabilities beyond the end are 0 by contract."""
     paths, reward = random_case(1, [3, 1, 5])
@@ -129,7 +139,7 @@ def test_padding_changes_nothing(objective: Objective):
     assert not wide_grads[2][:, 6:].any()
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
+@pytest.mark.parametrize("objective", OBJECTIVES + BOUNDED, ids=str)
 def test_the_order_of_questions_changes_nothing(objective: Objective):
     paths, reward = random_case(2, [3, 1, 5, 2])
     group, order = torch.tensor([0, 1, 0, 1]), torch.tensor([2, 0, 3, 1])
@@ -171,6 +181,27 @@ def test_one_log_reward_reaches_loss_and_gradient(objective: Objective):
             for new, old in zip(grads_other, grads, strict=True)
         )
         assert felt > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("objective", "plain"), zip(BOUNDED, OBJECTIVES[3:4] + OBJECTIVES[-4:], strict=True), ids=str
+)
+def test_a_bound_is_the_plain_loss_near_balance_and_no_outlier_rules_beyond_it(
+    objective: Objective, plain: Objective
+):
+    """Residuals below 2: the same number. One log R off by 1000: the plain gradient grows, the bounded does not."""
+    near = paths_of([[-0.1, -0.2], [-0.3]], [-0.1, -0.2], [[0.1, 0.0, -0.1], [0.1, 0.2]])
+    reward, group = TerminalReward(torch.tensor([-0.5, 0.3])), torch.tensor([0, 0])
+    loss, grads = gradients(objective, near, reward, group)
+    if isinstance(plain, SubTB):
+        plain = dataclasses.replace(plain, route_level=False)  # a bounded SubTB does not route
+    same, same_grads = gradients(plain, near, reward, group)
+    assert loss == pytest.approx(same, rel=1e-5)
+    for a, b in zip(grads, same_grads, strict=True):
+        torch.testing.assert_close(a, b)
+    far = TerminalReward(torch.tensor([-1000.0, 0.3]))
+    size = lambda o: max(float(g.nan_to_num().abs().max()) for g in gradients(o, near, far, group)[1])  # noqa: E731
+    assert size(objective) <= 4.0 + 1e-4 < 100 < size(plain)
 
 
 def old_loss(paths: PathLogProbs, log_reward: Tensor) -> Tensor:
@@ -225,11 +256,11 @@ def test_long_questions_do_not_outweigh_short_ones():
     assert float(SubTB(1e-6)(u, torch.tensor([0, 0]))) == pytest.approx((1 / 2 + 1 / 10) / 2, rel=1e-4)
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
+@pytest.mark.parametrize("objective", OBJECTIVES + BOUNDED, ids=str)
 def test_gradients_stay_finite_with_forbidden_stops_and_failure_penalties(objective: Objective):
-    """log P(stop) = -inf before the minimum length, log R ≈ −80 after a −50 penalty."""
+    """log P(stop) = -inf before the minimum length, log R ≈ −80 after a −50 penalty, and a reward of zero."""
     paths, _ = random_case(6, [4, 6, 5])
-    reward = TerminalReward(torch.tensor([-80.0, -63.0, -12.0]))
+    reward = TerminalReward(torch.tensor([-80.0, -math.inf, -12.0]))
     loss, grads = gradients(objective, paths, reward, torch.tensor([0, 0, 0]))
     assert math.isfinite(loss)
     assert all(bool(g.isfinite().all()) for g in grads)

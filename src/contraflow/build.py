@@ -21,7 +21,15 @@ from contraflow.judge import EmbeddedJudge, Judge, NliJudge, shipped_judge_folde
 from contraflow.models.causal_lm import CausalLM
 from contraflow.models.packaged import packaged_folder
 from contraflow.models.resolve import resolve_model
-from contraflow.objectives import DetailedBalance, Objective, SubTB, TrajectoryBalance, VarGrad
+from contraflow.objectives import (
+    ContrastiveTB,
+    DetailedBalance,
+    ModifiedSubTB,
+    Objective,
+    SubTB,
+    TrajectoryBalance,
+    VarGrad,
+)
 from contraflow.oracle import FrozenLMOracle, Oracle
 from contraflow.policy.constraints import question_constraints
 from contraflow.policy.lora import LoraPolicy, LoraSettings
@@ -114,11 +122,14 @@ def build_reward(config: Config) -> RewardSchedule:
 
 def build_objective(config: Config) -> Objective:
     """The loss by its name."""
+    lam, bound = config.objective.lam, config.objective.bound
     makers: dict[str, Callable[[], Objective]] = {
-        "subtb": lambda: SubTB(config.objective.lam),
-        "tb": TrajectoryBalance,
-        "db": DetailedBalance,
-        "vargrad": VarGrad,
+        "subtb": lambda: SubTB(lam, bound=bound),
+        "tb": lambda: TrajectoryBalance(bound),
+        "db": lambda: DetailedBalance(bound),
+        "vargrad": lambda: VarGrad(bound),
+        "modified_subtb": lambda: ModifiedSubTB(lam, bound),
+        "ctb": lambda: ContrastiveTB(bound),
     }
     return makers[config.objective.name]()
 

@@ -158,10 +158,13 @@ class ObjectiveConfig:
     name: str = "subtb"
     lam: float = 1.0
     forward_looking: bool = True
+    bound: float | None = None  # residuals beyond it count linearly (Huber); null is the plain square
 
     def __post_init__(self) -> None:
-        check_choice("objective.name", self.name, ("subtb", "tb", "db", "vargrad"))
+        choices = ("subtb", "tb", "db", "vargrad", "modified_subtb", "ctb")
+        check_choice("objective.name", self.name, choices)
         check(self.lam > 0, "objective.lam", self.lam, "above 0")
+        check(self.bound is None or self.bound > 0, "objective.bound", self.bound, "above 0, or null")
 
 
 @dataclass

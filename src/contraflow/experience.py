@@ -95,6 +95,22 @@ class Experience:
             return None
         return self._batch(seen, found, 1.0, len(found))
 
+    def prefixes(self, batch: Batch, step: int) -> list[list[ScoredQuestion]]:
+        """Each question of a batch cut after min_len … L tokens, closed with the stop and scored; shortest first.
+
+        Equal prefixes of a fact are answered and judged once; nothing of this is admitted to replay.
+        """
+        least, texts = self.policy.constraints.min_len, self.policy.lm.decode
+        cut = [[s.question_ids[:n] for n in range(least, len(s.question_ids) + 1)] for s in batch.scored]
+        owners = [batch.facts[i] for i in batch.fact_index.tolist()]
+        drawn = [
+            Drawn(fact, ids, texts(ids).strip() + "?")
+            for fact, rows in zip(owners, cut, strict=True)
+            for ids in rows
+        ]
+        scored = iter(self.scorer.score(drawn, step))
+        return [[next(scored) for _ in rows] for rows in cut]
+
     def _batch(
         self, facts: Sequence[Fact], scored: Sequence[ScoredQuestion], pf_temp: float, n_replayed: int
     ) -> Batch:

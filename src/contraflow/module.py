@@ -15,11 +15,11 @@ from contraflow.data import StepFacts
 from contraflow.errors import UserError
 from contraflow.evaluation.rollout import record_of
 from contraflow.experience import Batch, Experience
-from contraflow.objectives import Objective, Potentials, VarGrad, potentials
+from contraflow.objectives import Objective, Potentials, VarGrad, potentials, prefix_potentials
 from contraflow.policy.lora import LoraPolicy
 from contraflow.reward import RewardParts, RewardSchedule
 from contraflow.text_checks import strict_success
-from contraflow.types import PathLogProbs, TerminalReward
+from contraflow.types import PathLogProbs, PrefixReward, TerminalReward
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class SamplerModule(L.LightningModule):
         parts = RewardParts.of(batch.scored, self.policy.lm.device)
         reward = self.reward(parts, step)
         paths = self.policy.evaluate(batch.facts, batch.fact_index, batch.questions)
-        u = potentials(paths, reward, self._flow_prior(batch, paths, step))
+        u = self._potentials(batch, reward, paths, step)
         loss = self.objective(u, batch.fact_index)
         if not bool(torch.isfinite(loss)):
             raise UserError(
@@ -102,6 +102,21 @@ class SamplerModule(L.LightningModule):
             {f"train/{k}": v for k, v in self.outcome.metrics.items()}, batch_size=len(batch.scored)
         )
         return loss
+
+    def _potentials(self, batch: Batch, reward: TerminalReward, paths: PathLogProbs, step: int) -> Potentials:
+        if self.objective.needs_prefix_rewards:
+            return prefix_potentials(paths, self._prefix_reward(batch, paths, step))
+        return potentials(paths, reward, self._flow_prior(batch, paths, step))
+
+    def _prefix_reward(self, batch: Batch, paths: PathLogProbs, step: int) -> PrefixReward:
+        """log R of every prefix that may stop, each judged as a question of its own; 0 where none may."""
+        rows = self.experience.prefixes(batch, step)
+        flat = self.reward(RewardParts.of([s for row in rows for s in row], self.policy.lm.device), step)
+        grid = torch.zeros_like(paths.log_pterm)
+        least = self.policy.constraints.min_len
+        for row, log_rewards in enumerate(flat.log_reward.split([len(r) for r in rows])):
+            grid[row, least : least + len(log_rewards)] = log_rewards
+        return PrefixReward(grid)
 
     def _flow_prior(self, batch: Batch, paths: PathLogProbs, step: int) -> Float[Tensor, "b t+1"] | None:
         """Prior log-likelihood of each prefix in units of log R: what a forward-looking flow corrects."""

@@ -10,7 +10,10 @@ sub-path (i, j) is u_i − u_j. Departures from the papers:
 1. forward-looking flows (Pan et al. 2023): v_t may be given as a correction to the prior's prefix log-likelihood,
    which every question carries for free; with an untrained adapter u_t is then just the correction;
 2. SubTB weights are normalised per path, so long questions do not outweigh short ones;
-3. SubTB routes the level of a fact's flows (`SubTB.route_level`): its value is the paper's, its gradient is not.
+3. SubTB routes the level of a fact's flows (`SubTB.route_level`): its value is the paper's, its gradient is not;
+4. modified SubTB also balances the questions of a fact with each other where their first closable prefixes differ,
+   since below the minimum length no prefix has a reward (`ModifiedSubTB`);
+5. every loss can be bounded (`bound`): residuals beyond it count linearly, as in Huber's loss.
 """
 
 from __future__ import annotations
@@ -22,7 +25,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from contraflow.types import PathLogProbs, TerminalReward, as_mask
+from contraflow.types import PathLogProbs, PrefixReward, TerminalReward, as_mask
+
+LOG_ZERO = (
+    -1e4
+)  # a reward of zero: far below any other, and its square and gradient are still finite in float32
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,7 @@ def potentials(
     last = paths.lengths + 1
     columns = torch.arange(t + 2, device=last.device)
     at_end = columns[None, :] == last[:, None]
-    terminal = (reward.log_reward.float() - paths.log_p_question.float())[:, None]
+    terminal = (_floored(reward.log_reward) - paths.log_p_question.float())[:, None]
     inner, inner_flow = (
         torch.nn.functional.pad((flow - c) * as_mask(last, t + 1), (0, 1))
         for c in (cumulative, cumulative.detach())
@@ -72,10 +79,42 @@ def potentials(
     return Potentials(u, torch.where(at_end, terminal.detach(), inner_flow), as_mask(last + 1, t + 2), last)
 
 
+def _floored(log_reward: Tensor) -> Tensor:
+    return log_reward.float().clamp(min=LOG_ZERO)
+
+
+def prefix_potentials(paths: PathLogProbs, reward: PrefixReward) -> Potentials:
+    """The vector u where every prefix that may stop is a question with a reward of its own, in float32.
+
+    There the flow is known, F(s_t) = R(s_t⊤) / P_F(stop | s_t) (Deleu et al. 2022; Hu et al. 2024), so
+
+        u_t = log R(s_t⊤) − log P_F(stop | s_t) − Σ_{k<t} log P_F(y_{k+1} | s_k)      where stop is an action, t ≤ L
+
+    and there is no terminal node. Prefixes below the minimum length are masked, whatever their reward says.
+
+    Raises: TypeError for a reward that is not per prefix; ValueError for a shape that does not fit, or a path none of
+        whose prefixes may stop.
+    """
+    if not isinstance(reward, PrefixReward):
+        raise TypeError(f"this objective needs a PrefixReward, got {type(reward).__name__}")
+    b, t = paths.log_pf.shape
+    if reward.log_reward.shape != (b, t + 1):
+        raise ValueError(f"log_reward has shape {tuple(reward.log_reward.shape)}, expected ({b}, {t + 1})")
+    closable = as_mask(paths.lengths + 1, t + 1) & paths.log_pterm.isfinite()
+    if not bool(closable.any(1).all()):
+        raise ValueError("a path has no prefix at which stop is an action")
+    cumulative = torch.cat([paths.log_pf.new_zeros(b, 1), paths.log_pf], 1).float().cumsum(1)
+    # The gradient of a masked −∞ would be NaN: it is replaced before it is subtracted.
+    log_stop = paths.log_pterm.float().masked_fill(~closable, 0.0)
+    u = (_floored(reward.log_reward) - log_stop - cumulative).masked_fill(~closable, 0.0)
+    return Potentials(u, u.detach(), closable, paths.lengths)
+
+
 class Objective(Protocol):
     """A scalar from potentials; ``group`` says which fact each question is about."""
 
     uses_flow: bool
+    needs_prefix_rewards: bool
 
     def __call__(self, potentials: Potentials, group: Int[Tensor, " b"]) -> Float[Tensor, ""]: ...
 
@@ -93,25 +132,19 @@ class SubTB:
 
     lam: float = 1.0
     route_level: bool = True
+    bound: float | None = None  # a bounded loss has no such split: with a bound the level is not routed
     uses_flow = True
+    needs_prefix_rewards = False
 
     def __call__(self, potentials: Potentials, group: Int[Tensor, " b"]) -> Float[Tensor, ""]:
-        weight = self._weights(potentials)
-        if not self.route_level:
-            return _pair_loss(potentials.u, weight)
+        weight = _pair_weights(potentials, self.lam)
+        if not self.route_level or self.bound is not None:
+            return _pair_loss(potentials.u, weight, self.bound)
         terminal = weight.gather(2, potentials.last[:, None, None].expand(-1, weight.shape[1], 1)).squeeze(2)
         level = self._level(potentials, terminal, group)
         flows = potentials.mask & (_columns(potentials.u) < potentials.last[:, None])
         shifted = potentials.u + level.detach()[:, None] * flows
-        return _pair_loss(shifted, weight) + (terminal.sum(1) * level.square()).mean()
-
-    def _weights(self, potentials: Potentials) -> Float[Tensor, "b n n"]:
-        """λ^{j−i} on the pairs i < j of each path, summing to 1 per path."""
-        steps = _columns(potentials.u)
-        gap = steps[None, :] - steps[:, None]
-        weight = torch.where(gap > 0, self.lam ** gap.clamp(min=0).float(), 0.0)
-        weight = weight * (potentials.mask[:, :, None] & potentials.mask[:, None, :])
-        return weight / weight.sum((1, 2), keepdim=True)
+        return _pair_loss(shifted, weight, None) + (terminal.sum(1) * level.square()).mean()
 
     def _level(self, potentials: Potentials, terminal: Tensor, group: Tensor) -> Float[Tensor, " b"]:
         """For each question the least-squares shift of its fact's flows, differentiable in the flows alone."""
@@ -123,29 +156,72 @@ def _columns(u: Tensor) -> Int[Tensor, " n"]:
     return torch.arange(u.shape[1], device=u.device)
 
 
-def _pair_loss(u: Float[Tensor, "b n"], weight: Float[Tensor, "b n n"]) -> Float[Tensor, ""]:
-    return (weight * (u[:, :, None] - u[:, None, :]).square()).sum((1, 2)).mean()
+def _pair_weights(potentials: Potentials, lam: float) -> Float[Tensor, "b n n"]:
+    """λ^{j−i} on the pairs i < j of each path, summing to 1 per path (to 0 where there is no pair)."""
+    steps = _columns(potentials.u)
+    gap = steps[None, :] - steps[:, None]
+    weight = torch.where(gap > 0, lam ** gap.clamp(min=0).float(), 0.0)
+    weight = weight * (potentials.mask[:, :, None] & potentials.mask[:, None, :])
+    return weight / weight.sum((1, 2), keepdim=True).clamp(min=torch.finfo(weight.dtype).tiny)
+
+
+def _pair_loss(
+    u: Float[Tensor, "b n"], weight: Float[Tensor, "b n n"], bound: float | None
+) -> Float[Tensor, ""]:
+    return (weight * penalty(u[:, :, None] - u[:, None, :], bound)).sum((1, 2)).mean()
+
+
+def penalty(residual: Float[Tensor, "*s"], bound: float | None) -> Float[Tensor, "*s"]:
+    """Square of a residual; beyond ``bound`` its tangent (Huber 1964, times two), so that one outlier cannot rule."""
+    if bound is None:
+        return residual.square()
+    size = residual.abs()
+    return torch.where(size <= bound, residual.square(), bound * (2 * size - bound))
+
+
+@dataclass(frozen=True)
+class ModifiedSubTB:
+    """SubTB where every prefix is terminable with a reward of its own (Hu et al. 2024): no flow is learnt.
+
+    All u_t of all paths of a fact are log Z(f) at the optimum. Within a path the pairs say so; between paths it takes
+    a common prefix that may stop. The root is one where the minimum length is 0, and then the second term is 0 by
+    itself; where it is not, the variance within a fact of each path's first closable u takes its place.
+    """
+
+    lam: float = 1.0
+    bound: float | None = None
+    uses_flow = False
+    needs_prefix_rewards = True
+
+    def __call__(self, potentials: Potentials, group: Int[Tensor, " b"]) -> Float[Tensor, ""]:
+        within = _pair_loss(potentials.u, _pair_weights(potentials, self.lam), self.bound)
+        first = potentials.u.gather(1, potentials.mask.int().argmax(1, keepdim=True)).squeeze(1)
+        return within + penalty(first - group_mean(first, group)[group], self.bound).mean()
 
 
 @dataclass(frozen=True)
 class TrajectoryBalance:
     """Trajectory balance (Malkin et al. 2022): (u_0 − u_{L+1})², with v_0 = log Z(f)."""
 
+    bound: float | None = None
     uses_flow = True
+    needs_prefix_rewards = False
 
     def __call__(self, potentials: Potentials, group: Int[Tensor, " b"]) -> Float[Tensor, ""]:  # noqa: ARG002
-        return (potentials.u[:, 0] - potentials.terminal).square().mean()
+        return penalty(potentials.u[:, 0] - potentials.terminal, self.bound).mean()
 
 
 @dataclass(frozen=True)
 class DetailedBalance:
     """Detailed balance (Bengio et al. 2021): Σ_t (u_t − u_{t+1})², mean over paths."""
 
+    bound: float | None = None
     uses_flow = True
+    needs_prefix_rewards = False
 
     def __call__(self, potentials: Potentials, group: Int[Tensor, " b"]) -> Float[Tensor, ""]:  # noqa: ARG002
         residual = potentials.u[:, :-1] - potentials.u[:, 1:]
-        return (residual.square() * potentials.mask[:, 1:]).sum(1).mean()
+        return (penalty(residual, self.bound) * potentials.mask[:, 1:]).sum(1).mean()
 
 
 @dataclass(frozen=True)
@@ -155,12 +231,33 @@ class VarGrad:
     Centred within a fact, never across facts: each has its own Z. No flow head.
     """
 
+    bound: float | None = None
     uses_flow = False
+    needs_prefix_rewards = False
 
     def __call__(self, potentials: Potentials, group: Int[Tensor, " b"]) -> Float[Tensor, ""]:
         u = potentials.terminal
-        centred = u - group_mean(u, group)[group]
-        return centred.square().mean()
+        return penalty(u - group_mean(u, group)[group], self.bound).mean()
+
+
+@dataclass(frozen=True)
+class ContrastiveTB:
+    """Contrastive balance (da Silva et al. 2024): (u_{L+1} − u'_{L+1})², mean over the pairs of questions of one fact.
+
+    Subtracting two trajectory balances of one fact cancels log Z(f), so there is none to learn. Unbounded it is
+    VarGrad with every pair of questions, instead of every question, counting the same across facts.
+    """
+
+    bound: float | None = None
+    uses_flow = False
+    needs_prefix_rewards = False
+
+    def __call__(self, potentials: Potentials, group: Int[Tensor, " b"]) -> Float[Tensor, ""]:
+        first, second = torch.triu_indices(len(group), len(group), offset=1, device=group.device)
+        together = group[first] == group[second]
+        u = potentials.terminal
+        residual = u[first[together]] - u[second[together]]
+        return penalty(residual, self.bound).sum() / max(1, len(residual))
 
 
 def group_mean(values: Float[Tensor, " b"], group: Int[Tensor, " b"]) -> Float[Tensor, " g"]:

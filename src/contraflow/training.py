@@ -183,6 +183,8 @@ class _Job:
         config = self.config
         last = self.folder / "checkpoints" / "last.ckpt"
         module = self._module()
+        if module.objective.needs_prefix_rewards:
+            self._tell_prefix_cost()
         stream = FactStream(
             self.train_facts, config.trainer.facts_per_step, config.trainer.n_steps, config.seed
         )
@@ -203,6 +205,15 @@ class _Job:
             ) from None
         finally:
             stop.restore()
+
+    def _tell_prefix_cost(self) -> None:
+        """Said before it starts: what this objective asks of oracle and judge, against one answer a question."""
+        n = self.config.trainer.facts_per_step * self.config.exploration.n_samples
+        least, most = self.config.policy.min_question_len, self.config.policy.max_question_len
+        say(
+            f"objective={self.config.objective.name}: every prefix of {least} to {most} tokens is a question too, so a "
+            f"step asks for up to {n * (most - least + 1)} answers and judgements instead of {n} (equal ones once)"
+        )
 
     def _module(self) -> SamplerModule:
         config, scorer = self.config, Scorer(self.policy, self.oracle, self.judge)
