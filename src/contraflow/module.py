@@ -12,12 +12,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from contraflow.data import StepFacts
+from contraflow.diagnostics import health
 from contraflow.errors import UserError
 from contraflow.evaluation.rollout import record_of
 from contraflow.experience import Batch, Experience
 from contraflow.objectives import Objective, Potentials, VarGrad, potentials, prefix_potentials
 from contraflow.policy.lora import LoraPolicy
 from contraflow.reward import RewardParts, RewardSchedule
+from contraflow.seeding import torch_rng
 from contraflow.text_checks import strict_success
 from contraflow.types import PathLogProbs, PrefixReward, TerminalReward
 
@@ -161,7 +163,23 @@ class SamplerModule(L.LightningModule):
         }
         if self.objective.uses_flow:
             metrics["log_z"] = paths.log_flow[:, 0].mean().item()
+        if batch.n_replayed:
+            metrics["staleness"] = sum(step - s.step for s in batch.scored) / len(batch.scored)
+        metrics |= self._health(batch, reward, log_pf, step)
         return StepOutcome(batch, reward.log_reward, log_pf, metrics)
+
+    def _health(
+        self, batch: Batch, reward: TerminalReward, log_pf: Float[Tensor, " b"], step: int
+    ) -> dict[str, float]:
+        """The diagnostics that this batch can tell; one that is undefined for it is left out."""
+        questions, rng = (
+            batch.questions,
+            torch_rng(self.experience.seed, step, self.experience.rank, "health"),
+        )
+        found = health(
+            reward.log_reward, log_pf, batch.fact_index, questions.ids, questions.lengths, rng
+        ).as_dict()
+        return {name: value for name, value in found.items() if math.isfinite(value)}
 
     def transfer_batch_to_device(self, batch: StepFacts, *_: Any) -> StepFacts:
         """Facts are text: nothing to move."""

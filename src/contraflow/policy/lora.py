@@ -22,6 +22,7 @@ import torch
 from jaxtyping import Float, Int
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from contraflow.errors import UserError
 from contraflow.facts import Fact
@@ -31,6 +32,8 @@ from contraflow.policy.constraints import Constraints
 from contraflow.policy.flow import FlowHead
 from contraflow.prompts import PromptTemplate
 from contraflow.types import PathLogProbs, Questions, as_mask
+
+STATES_PER_READ = 128
 
 
 @dataclass(frozen=True)
@@ -148,18 +151,50 @@ class LoraPolicy(nn.Module):
     ) -> PathLogProbs:
         """Log-probabilities and flows along given questions, differentiable; question i is about fact_index[i]."""
         states = self._states(facts, fact_index, questions)
-        c, mask = self.constraints, questions.mask
-        logits = self.lm.logits(states.hidden, c.action_ids)  # of each state once
-        log_z = c.log_normaliser(logits, states.step)
-        taken = c.columns(torch.where(mask, questions.ids, c.stop_id))
-        at = states.of[:, :-1]
+        taken = self.constraints.columns(questions.ids[questions.mask])
+        log_taken, log_pterm = self._read_out(states, states.of[:, :-1][questions.mask], taken)
         on_path = as_mask(questions.lengths + 1, states.of.shape[1])
+        log_pf = torch.zeros(questions.mask.shape, dtype=log_taken.dtype, device=log_taken.device)
         return PathLogProbs(
-            log_pf=(logits[at, taken] - log_z[at]).masked_fill(~mask, 0.0),
-            log_pterm=c.log_pterm(logits, log_z, states.step)[states.of].masked_fill(~on_path, 0.0),
+            log_pf=log_pf.masked_scatter(questions.mask, log_taken),
+            log_pterm=log_pterm[states.of].masked_fill(~on_path, 0.0),
             log_flow=self.flow(states.hidden)[states.of].masked_fill(~on_path, 0.0),
             lengths=questions.lengths,
         )
+
+    def _read_out(
+        self, states: _States, at: Int[Tensor, " n"], taken: Int[Tensor, " n"]
+    ) -> tuple[Float[Tensor, " n"], Float[Tensor, " m"]]:
+        """log P of the action columns taken at the given states, and log P(stop) at every state.
+
+        The vocabulary is met a few states at a time, and once more in the backward pass: whole, the logits of a
+        step and their gradients would be most of the memory that learning takes.
+        """
+        order = at.argsort()
+        cuts = torch.arange(0, len(states.step), STATES_PER_READ, device=at.device)
+        ends = torch.searchsorted(at[order], cuts[1:], right=False).tolist()
+        log_taken, log_pterm = [], []
+        for start, rows in zip(cuts.tolist(), order.tensor_split(ends), strict=True):
+            part = slice(start, start + STATES_PER_READ)
+            some_taken, some_pterm = checkpoint(
+                self._read_out_of,
+                states.hidden[part],
+                states.step[part],
+                at[rows] - start,
+                taken[rows],
+                use_reentrant=False,
+                preserve_rng_state=False,
+            )
+            log_taken.append(some_taken)
+            log_pterm.append(some_pterm)
+        return torch.cat(log_taken)[order.argsort()], torch.cat(log_pterm)
+
+    def _read_out_of(
+        self, hidden: Float[Tensor, "m d"], step: Tensor, at: Tensor, taken: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        logits = self.lm.logits(hidden, self.constraints.action_ids)
+        log_z = self.constraints.log_normaliser(logits, step)
+        return logits[at, taken] - log_z[at], self.constraints.log_pterm(logits, log_z, step)
 
     @torch.no_grad()
     def prior(

@@ -1,7 +1,7 @@
 """One module a command; each does its imports when it runs."""
 
 from contraflow.cli.command import Command
-from contraflow.cli.commands import config, data, evaluate, generate, judge, models, report, train
+from contraflow.cli.commands import config, data, evaluate, exact, generate, judge, models, report, train
 
 COMMANDS: tuple[Command, ...] = (
     train.COMMAND,
@@ -9,6 +9,7 @@ COMMANDS: tuple[Command, ...] = (
     evaluate.COMMAND,
     report.COMMAND,
     judge.COMMAND,
+    exact.COMMAND,
     *data.COMMANDS,
     *models.COMMANDS,
     config.COMMAND,

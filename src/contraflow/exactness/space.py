@@ -1,0 +1,180 @@
+"""A space small enough to write out: a tiny language model, two facts, every question, and a reward table.
+
+Policy, constraints, scorer, experience and replay are those of a real run. Only two parts are tables: the oracle
+echoes its question and the judge looks its verdict up, so that the exact target R / Z is known.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from tokenizers import Tokenizer, models, pre_tokenizers
+from torch import Tensor
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from contraflow.facts import Fact
+from contraflow.judging.scores import NliScores
+from contraflow.models.causal_lm import CausalLM
+from contraflow.oracle import Answer
+from contraflow.policy.constraints import Constraints
+from contraflow.policy.lora import LoraPolicy, LoraSettings, stack_questions
+from contraflow.prompts import task_prompt
+from contraflow.reward import RewardParts, RewardSchedule
+from contraflow.scoring import Drawn, Scorer
+from contraflow.seeding import derived_seed
+
+Architecture = Literal["gpt2", "llama"]
+RewardKind = Literal["table", "random", "sparse", "peaky"]
+ARCHITECTURES: tuple[Architecture, ...] = ("gpt2", "llama")
+REWARD_KINDS: tuple[RewardKind, ...] = ("table", "random", "sparse", "peaky")
+
+_PLACES: dict[Architecture, tuple[str, ...]] = {
+    "gpt2": ("c_attn", "c_proj", "c_fc"),
+    "llama": ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+}
+_WORDS = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"]
+_OTHERS = ["<pad>", "?", "ask", ":", "first", "second", "fact", "of", "the", "\n", "<unk>"]
+_PROMPT = "ask the fact : a b c ?\nask {edit_fact} :"
+FACTS = (
+    Fact(fact_id="first", subject="first", edit_fact="the first fact of a"),
+    Fact(fact_id="second", subject="second", edit_fact="second fact"),  # shorter, so that padding matters
+)
+
+
+@dataclass(frozen=True)
+class Space:
+    """What there is: a policy, its scorer, the reward, and every question that the environment can produce."""
+
+    policy: LoraPolicy
+    scorer: Scorer
+    reward: RewardSchedule
+    questions: tuple[tuple[int, ...], ...]
+
+    def log_reward(self, fact: Fact) -> Float[Tensor, " q"]:
+        """log R of every question, through the scorer and the schedule of a real run, in float64."""
+        drawn = [Drawn(fact, ids, self.policy.lm.decode(ids).strip() + "?") for ids in self.questions]
+        return self.reward(RewardParts.of(self.scorer.score(drawn, 0)), 0).log_reward.double()
+
+    @torch.no_grad()
+    def log_pf(self, fact: Fact) -> tuple[Float[Tensor, " q"], float]:
+        """Exact log P_F of every question in float64, and what the flow head says of log Z."""
+        index = torch.zeros(len(self.questions), dtype=torch.long, device=self.policy.lm.device)
+        paths = self.policy.evaluate([fact], index, stack_questions(self.questions, self.policy.lm.device))
+        return paths.log_p_question.double(), float(paths.log_flow[0, 0])
+
+
+def make_space(
+    *, architecture: Architecture, n_tokens: int, max_len: int, reward: RewardKind, seed: int
+) -> Space:
+    """Questions of 1 … max_len tokens over n_tokens words; model weights, adapter and table follow from the seed."""
+    lm = _tiny_lm(architecture, seed)
+    first = lm.encode(_WORDS[0])[0]
+    stop = lm.encode("?")[0]
+    tokens = range(first, first + n_tokens)
+    constraints = Constraints(torch.tensor([*tokens, stop]), 1, max_len)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed("exact", "adapter", seed) % 2**32)
+        policy = LoraPolicy(
+            lm, task_prompt(_PROMPT), constraints, LoraSettings(16, 32, _PLACES[architecture])
+        )
+    every = [q for n in range(1, max_len + 1) for q in itertools.product(tokens, repeat=n)]
+    scorer = Scorer(policy, EchoOracle(), TableJudge(_table(reward, seed)))
+    return Space(policy, scorer, RewardSchedule(kind="static", likelihood_weight=0.0), tuple(every))
+
+
+def n_questions(n_tokens: int, max_len: int) -> int:
+    """How many questions of 1 … max_len tokens there are."""
+    return sum(n_tokens**n for n in range(1, max_len + 1))
+
+
+class EchoOracle:
+    """Answers with the question, so that the judge can tell every question from every other."""
+
+    identity = "echo"
+
+    def answer(self, questions: Sequence[str]) -> list[Answer]:
+        """The questions themselves, for certain."""
+        return [Answer(question, 0.0) for question in questions]
+
+
+class TableJudge:
+    """log C is looked up for a (fact, answer); the rest is shared by the other two labels."""
+
+    identity = "table"
+
+    def __init__(self, log_c: Callable[[str, str], float]) -> None:
+        self._log_c = log_c
+
+    def score(self, premises: Sequence[str], hypotheses: Sequence[str]) -> NliScores:
+        """Rows in the order given."""
+        log_c = torch.tensor([self._log_c(p, h) for p, h in zip(premises, hypotheses, strict=True)])
+        rest = torch.log1p(-log_c.exp()) - math.log(2)
+        return NliScores(torch.stack([rest, rest, log_c], 1))
+
+
+def _table(kind: RewardKind, seed: int) -> Callable[[str, str], float]:
+    """An arbitrary number below 0 for each pair, the same everywhere; the kind decides how they are spread."""
+
+    def log_c(premise: str, hypothesis: str) -> float:
+        u = (derived_seed("exact", kind, seed, premise, hypothesis) + 0.5) / 2**63
+        if kind == "table":
+            return -4.0 * u
+        if kind == "random":
+            return min(-1e-3, -5.0 + 1.5 * NormalDist().inv_cdf(u))
+        if kind == "sparse":
+            return -20.0 * u if u < 0.05 else -7.0
+        return -10.0 * math.sqrt(math.sqrt(u))
+
+    return log_c
+
+
+def _tokenizer() -> PreTrainedTokenizerFast:
+    vocabulary = {word: i for i, word in enumerate([*_OTHERS[:2], *_WORDS, *_OTHERS[2:]])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", unk_token="<unk>", eos_token="<pad>"
+    )
+
+
+def _tiny_lm(architecture: Architecture, seed: int) -> CausalLM:
+    """Two random layers, sharper than the usual start, so that the prior is no uniform one."""
+    tokenizer = _tokenizer()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed("exact", "weights", seed) % 2**32)
+        model = _gpt2(len(tokenizer)) if architecture == "gpt2" else _llama(len(tokenizer))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(3.0)
+    return CausalLM(model.eval(), tokenizer, identity=f"tiny-{architecture}-{seed}")
+
+
+def _gpt2(vocabulary: int) -> torch.nn.Module:
+    model: torch.nn.Module = GPT2LMHeadModel(
+        GPT2Config(vocab_size=vocabulary, n_embd=64, n_layer=2, n_head=4, n_positions=64)
+    )
+    return model
+
+
+def _llama(vocabulary: int) -> torch.nn.Module:
+    model: torch.nn.Module = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=vocabulary,
+            hidden_size=64,
+            intermediate_size=128,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            max_position_embeddings=64,
+            tie_word_embeddings=True,
+        )
+    )
+    return model

@@ -1,0 +1,85 @@
+"""The reference itself: every question once, probabilities that sum to 1, and a table that is what it says."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from contraflow.exactness.check import ExactSettings, run_exact
+from contraflow.exactness.space import (
+    ARCHITECTURES,
+    FACTS,
+    REWARD_KINDS,
+    Architecture,
+    RewardKind,
+    make_space,
+)
+from contraflow.objectives import VarGrad
+from contraflow.seeding import torch_rng
+
+
+def space_of(architecture: Architecture = "llama", reward: RewardKind = "table", seed: int = 0):
+    return make_space(architecture=architecture, n_tokens=3, max_len=3, reward=reward, seed=seed)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_probabilities_of_all_questions_sum_to_one(architecture: Architecture):
+    """3 + 9 + 27 questions, none twice; in the environment nothing else can be drawn."""
+    space = space_of(architecture)
+    assert len(set(space.questions)) == len(space.questions) == 3 + 9 + 27
+    for fact in FACTS:
+        assert float(space.log_pf(fact)[0].exp().sum()) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_questions_are_drawn_as_often_as_evaluate_says(architecture: Architecture):
+    """4,000 draws of one fact: each of the 39 frequencies within 4.5 standard deviations of its probability."""
+    space, n = space_of(architecture), 4000
+    drawn = space.policy.sample([FACTS[1]], n, torch_rng("frequencies"))
+    rows = zip(drawn.ids.tolist(), drawn.lengths.tolist(), strict=True)
+    counts = dict.fromkeys(space.questions, 0)
+    for ids, length in rows:
+        counts[tuple(ids[:length])] += 1
+    for p, count in zip(space.log_pf(FACTS[1])[0].exp().tolist(), counts.values(), strict=True):
+        assert abs(count - n * p) <= 4.5 * math.sqrt(n * p * (1 - p)) + 1
+
+
+@pytest.mark.parametrize("reward", REWARD_KINDS)
+def test_a_table_is_arbitrary_below_zero_and_follows_from_its_seed(reward: RewardKind):
+    tables = [space_of(reward=reward, seed=seed).log_reward(fact) for seed in (0, 0, 1) for fact in FACTS]
+    assert all(bool((t < 0).all()) for t in tables)
+    assert torch.equal(tables[0], tables[2]) and torch.equal(tables[1], tables[3])
+    for a, b in itertools.combinations((tables[0], tables[1], tables[4], tables[5]), 2):
+        assert not torch.equal(a, b)
+
+
+def test_the_log_reward_is_the_tables_own_whatever_the_prior_says():
+    """The judge's row for each question, through scorer and schedule: nothing is added, nothing tempered."""
+    space = space_of()
+    texts = [space.policy.lm.decode(ids).strip() + "?" for ids in space.questions]
+    expected = space.scorer.judge.score([FACTS[0].edit_fact] * len(texts), texts).log_contradiction
+    torch.testing.assert_close(space.log_reward(FACTS[0]).float(), expected)
+
+
+def test_the_numbers_of_a_run_are_those_of_the_definitions():
+    """One step, so that nothing is learnt; every number again by plain loops."""
+    settings = ExactSettings(vocab=2, max_len=2, n_steps=1, lr=1e-12, flow_lr=1e-12)
+    result = run_exact(settings, VarGrad())
+    space = make_space(architecture="llama", n_tokens=2, max_len=2, reward="table", seed=0)
+    distances, gaps, xs, ys = [], [], [], []
+    for fact in FACTS:
+        p, r = space.log_pf(fact)[0].tolist(), space.log_reward(fact).tolist()
+        z = sum(map(math.exp, r))
+        distances.append(sum(abs(math.exp(a) - math.exp(b) / z) for a, b in zip(p, r, strict=True)) / 2)
+        gaps.append(math.log(z) - sum(math.exp(a) * (b - a) for a, b in zip(p, r, strict=True)))
+        xs += [b - sum(r) / 6 for b in r]
+        ys += [a - sum(p) / 6 for a in p]
+    assert result.n_questions == 6 and result.log_z_error is None
+    assert result.total_variation == pytest.approx(max(distances), abs=1e-4)
+    assert result.total_variation_untrained == pytest.approx(max(distances), abs=1e-6)
+    assert result.log_z_bound_gap == pytest.approx(max(gaps), abs=1e-4)
+    slope = sum(a * b for a, b in zip(xs, ys, strict=True)) / sum(a * a for a in xs)
+    assert result.slope == pytest.approx(slope, abs=1e-4)
