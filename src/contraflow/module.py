@@ -100,9 +100,9 @@ class SamplerModule(L.LightningModule):
                 "lower optimizer.lr or optimizer.flow_lr and resume from the last checkpoint"
             )
         self.outcome = self._outcome(batch, parts, reward, paths, u, loss, step)
-        self.log_dict(
-            {f"train/{k}": v for k, v in self.outcome.metrics.items()}, batch_size=len(batch.scored)
-        )
+        if self.trainer.loggers:
+            named = {f"train/{k}": v for k, v in self.outcome.metrics.items()}
+            self.log_dict(named, batch_size=len(batch.scored))
         return loss
 
     def _potentials(self, batch: Batch, reward: TerminalReward, paths: PathLogProbs, step: int) -> Potentials:

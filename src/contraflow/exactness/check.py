@@ -23,7 +23,7 @@ from contraflow.replay.base import ReplaySettings
 from contraflow.replay.memory import MemoryReplay
 
 EXPLORATION = ExplorationSettings(
-    n_samples=32, use_buffer_prob=0.5, pf_temp_prob=0.5, pf_temp_low=0.7, pf_temp_high=2.0
+    n_samples=64, use_buffer_prob=0.5, pf_temp_prob=0.5, pf_temp_low=0.7, pf_temp_high=2.0
 )
 
 
@@ -40,8 +40,8 @@ class ExactSettings:
     max_len: int = 4
     reward: RewardKind = "table"
     architecture: Architecture = "llama"
-    n_steps: int = 800
-    lr: float = 3e-3
+    n_steps: int = 1600
+    lr: float = 2e-3
     flow_lr: float = 1e-2
 
 

@@ -37,9 +37,11 @@ def near(a: Sequence[int], b: Sequence[int], threshold: float) -> bool:
 
     The first tests are lower bounds of the distance: most pairs never reach the quadratic part.
     """
+    if threshold <= 0:  # nothing is nearer than that
+        return False
     longest = max(len(a), len(b))
     if longest == 0:
-        return threshold > 0
+        return True
     common = (Counter(a) & Counter(b)).total()
     if (longest - common) / longest >= threshold:
         return False

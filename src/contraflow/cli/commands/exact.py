@@ -96,7 +96,7 @@ COMMAND = Command(
         Argument("reward", "KIND", ", ".join(REWARDS), default="table"),
         Argument("architecture", "NAME", ", ".join(ARCHITECTURES), default="llama"),
         Argument("lam", "X", "λ of subtb and modified_subtb", default="1.0"),
-        Argument("n_steps", "N", "optimizer steps", default="800"),
+        Argument("n_steps", "N", "optimizer steps", default="1600"),
         Argument("json", "true|false", "one JSON object instead of the table", default="false"),
     ),
 )
