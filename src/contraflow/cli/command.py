@@ -20,6 +20,7 @@ class Argument:
     help: str
     default: str | None = None  # as it is told, and as it is read; None where there is none
     required: bool = False
+    flag: bool = False  # `--name` may stand for `name=true`
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,8 @@ def _take_config_dir(command: Command, words: Sequence[str]) -> tuple[list[str],
 def _split(command: Command, word: str) -> tuple[str, str]:
     if word.startswith("-") and word != "-":
         bare = word.lstrip("-").partition("=")[0]
+        if word == f"--{bare}" and any(a.flag and a.name == bare for a in command.arguments):
+            return bare, "true"
         if any(bare == argument.name for argument in command.arguments):
             raise UserError(f"{word}: arguments are written without dashes: {bare}=…")
         raise UserError(f"unknown option {word}; see `contraflow {command.name} --help`")

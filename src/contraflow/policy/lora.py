@@ -192,9 +192,9 @@ class LoraPolicy(nn.Module):
     def _read_out_of(
         self, hidden: Float[Tensor, "m d"], step: Tensor, at: Tensor, taken: Tensor
     ) -> tuple[Tensor, Tensor]:
-        logits = self.lm.logits(hidden, self.constraints.action_ids)
-        log_z = self.constraints.log_normaliser(logits, step)
-        return logits[at, taken] - log_z[at], self.constraints.log_pterm(logits, log_z, step)
+        return read_out(
+            self.lm.logits(hidden, self.constraints.action_ids), self.constraints, step, at, taken
+        )
 
     @torch.no_grad()
     def prior(
@@ -221,6 +221,21 @@ class LoraPolicy(nn.Module):
         """The questions as a reader sees them, the question mark restored."""
         rows = [ids[:n] for ids, n in zip(questions.ids.tolist(), questions.lengths.tolist(), strict=True)]
         return [self.lm.decode(row).strip() + "?" for row in rows]
+
+
+def read_out(
+    logits: Float[Tensor, "m a"],
+    constraints: Constraints,
+    step: Int[Tensor, " m"],
+    at: Int[Tensor, " n"],
+    taken: Int[Tensor, " n"],
+) -> tuple[Float[Tensor, " n"], Float[Tensor, " m"]]:
+    """From logits of m states to log P of n actions taken at some of them, and log P(stop) at all.
+
+    The log-normaliser is the only work over all actions; no normalised copy of the logits is made.
+    """
+    log_z = constraints.log_normaliser(logits, step)
+    return logits[at, taken] - log_z[at], constraints.log_pterm(logits, log_z, step)
 
 
 @dataclass(frozen=True)

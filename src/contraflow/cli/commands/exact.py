@@ -19,9 +19,10 @@ def run(given: Given) -> int:
     reward = given.choice("reward", REWARDS)
     architecture = given.choice("architecture", ARCHITECTURES)
     vocab, max_len = given.integer("vocab", 2), given.integer("max_len", 1)
+    for key, value in (("vocab", vocab), ("max_len", max_len)):
+        if value > MOST_TOKENS:
+            raise UserError(f"{key}={value}: must be at most {MOST_TOKENS}")
     n_questions = sum(vocab**n for n in range(1, max_len + 1))
-    if vocab > MOST_TOKENS:
-        raise UserError(f"vocab={vocab}: must be at most {MOST_TOKENS}")
     if n_questions > MOST_QUESTIONS:
         raise UserError(
             f"vocab={vocab} max_len={max_len}: {n_questions} questions are too many to write out; "
@@ -97,6 +98,12 @@ COMMAND = Command(
         Argument("architecture", "NAME", ", ".join(ARCHITECTURES), default="llama"),
         Argument("lam", "X", "λ of subtb and modified_subtb", default="1.0"),
         Argument("n_steps", "N", "optimizer steps", default="1600"),
-        Argument("json", "true|false", "one JSON object instead of the table", default="false"),
+        Argument(
+            "json",
+            "true|false",
+            "one JSON object instead of the table; --json is the same",
+            default="false",
+            flag=True,
+        ),
     ),
 )
