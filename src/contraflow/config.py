@@ -53,7 +53,9 @@ class DataConfig:
 class LoraConfig:
     r: int = 16
     alpha: int = 32
-    target_modules: list[str] | None = None  # null: PEFT's default for the architecture
+    target_modules: list[str] | None = (
+        None  # null: PEFT's default for the architecture; [all-linear]: every linear layer
+    )
 
     def __post_init__(self) -> None:
         check(self.r >= 1, "model.lora.r", self.r, "at least 1")

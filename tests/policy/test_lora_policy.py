@@ -195,3 +195,13 @@ def test_too_long_prompt_is_refused_with_the_fact_named(tiny_lm):
     long = Fact(fact_id="xyz", subject="rome " * 80, edit_fact="rome " * 80)
     with pytest.raises(UserError, match="fact xyz"):
         policy_with(tiny_lm).sample([long], 1, torch_rng("x"))
+
+
+def test_all_linear_puts_the_adapter_on_every_linear_layer_but_the_head(tiny_lm: CausalLM):
+    """One word for GPT-2 (4 Conv1D a layer) and Llama (7 Linear a layer) alike, so that a preset fits both."""
+    constraints = question_constraints(tiny_lm.tokenizer, vocabulary="latin", min_len=2, max_len=4)
+    LoraPolicy(tiny_lm, task_prompt(PROMPT), constraints, LoraSettings(r=4, target_modules=("all-linear",)))
+    adapted = {n.rsplit(".lora_A", 1)[0] for n, _ in tiny_lm.model.named_parameters() if ".lora_A" in n}
+    per_layer = 4 if any("c_attn" in name for name in adapted) else 7
+    assert len(adapted) == 2 * per_layer
+    assert not any("lm_head" in name or "wte" in name or "embed" in name for name in adapted)

@@ -34,11 +34,12 @@ from contraflow.prompts import PromptTemplate
 from contraflow.types import PathLogProbs, Questions, as_mask
 
 STATES_PER_READ = 128
+ALL_LINEAR = "all-linear"
 
 
 @dataclass(frozen=True)
 class LoraSettings:
-    """Size and place of the adapter; ``target_modules`` None means PEFT's default for the architecture."""
+    """Size and place of the adapter; ``target_modules`` None means PEFT's default, ("all-linear",) all but the head."""
 
     r: int = 16
     alpha: int = 32
@@ -64,7 +65,9 @@ class LoraPolicy(nn.Module):
 
     def add_adapter(self, lora: LoraSettings) -> None:
         """Put a fresh adapter (a no-op until trained) on the backbone."""
-        targets = None if lora.target_modules is None else list(lora.target_modules)
+        targets: list[str] | str | None = None if lora.target_modules is None else list(lora.target_modules)
+        if targets == [ALL_LINEAR]:  # PEFT takes this word by itself, not as the name of a module
+            targets = ALL_LINEAR
         config = LoraConfig(
             r=lora.r,
             lora_alpha=lora.alpha,
