@@ -24,7 +24,7 @@ from contraflow.judging.scores import NliScores
 from contraflow.models.causal_lm import CausalLM
 from contraflow.oracle import Answer
 from contraflow.policy.constraints import Constraints
-from contraflow.policy.lora import LoraPolicy, LoraSettings, stack_questions
+from contraflow.policy.lora import ALL_LINEAR, LoraPolicy, LoraSettings, stack_questions
 from contraflow.prompts import task_prompt
 from contraflow.reward import RewardParts, RewardSchedule
 from contraflow.scoring import Drawn, Scorer
@@ -35,10 +35,6 @@ RewardKind = Literal["table", "random", "sparse", "peaky"]
 ARCHITECTURES: tuple[Architecture, ...] = ("gpt2", "llama")
 REWARD_KINDS: tuple[RewardKind, ...] = ("table", "random", "sparse", "peaky")
 
-_PLACES: dict[Architecture, tuple[str, ...]] = {
-    "gpt2": ("c_attn", "c_proj", "c_fc"),
-    "llama": ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
-}
 _WORDS = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"]
 _OTHERS = ["<pad>", "?", "ask", ":", "first", "second", "fact", "of", "the", "\n", "<unk>"]
 _PROMPT = "ask the fact : a b c ?\nask {edit_fact} :"
@@ -81,17 +77,10 @@ def make_space(
     constraints = Constraints(torch.tensor([*tokens, stop]), 1, max_len)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed("exact", "adapter", seed) % 2**32)
-        policy = LoraPolicy(
-            lm, task_prompt(_PROMPT), constraints, LoraSettings(16, 32, _PLACES[architecture])
-        )
+        policy = LoraPolicy(lm, task_prompt(_PROMPT), constraints, LoraSettings(16, 32, (ALL_LINEAR,)))
     every = [q for n in range(1, max_len + 1) for q in itertools.product(tokens, repeat=n)]
     scorer = Scorer(policy, EchoOracle(), TableJudge(_table(reward, seed)))
     return Space(policy, scorer, RewardSchedule(kind="static", likelihood_weight=0.0), tuple(every))
-
-
-def n_questions(n_tokens: int, max_len: int) -> int:
-    """How many questions of 1 … max_len tokens there are."""
-    return sum(n_tokens**n for n in range(1, max_len + 1))
 
 
 class EchoOracle:
