@@ -16,6 +16,7 @@ from contraflow import build
 from contraflow.config import Config, PromptConfig
 from contraflow.data import StepFacts
 from contraflow.evaluation.rollout import record_of
+from contraflow.exactness.space import make_space
 from contraflow.experience import ExplorationSettings
 from contraflow.module import OptimizerSettings, SamplerModule
 from contraflow.objectives import SubTB
@@ -119,12 +120,13 @@ def test_5_drawing_from_replay_reseeded_the_whole_run():
         "L.seed_everything",
     }
     places = {path.relative_to(SOURCE).as_posix() for path, callee in calls_in_source() if callee in seeding}
-    assert places <= {"build.py", "judge_training/train.py"}
+    assert places <= {"build.py", "judge_training/train.py", "exactness/space.py"}
     lm = fresh_lm()
     before = torch.random.get_rng_state(), random.getstate()
     config = Config(prompt=PromptConfig(task="ask {subject}"))
     config.model.lora.target_modules = ["q_proj"]
     build.load_policy(config, lm)
+    make_space(architecture="llama", n_tokens=2, max_len=2, reward="table", seed=0)
     assert torch.equal(before[0], torch.random.get_rng_state()) and before[1] == random.getstate()
     stands("replay/test_replay_contract.py", "test_the_global_generators_are_left_alone")
     stands("test_experience.py", "test_global_generators_are_left_alone")

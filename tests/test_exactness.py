@@ -25,7 +25,7 @@ from contraflow.objectives import (
 )
 
 slow = pytest.mark.slow
-CLAIMED = ["subtb", "tb", "db", "vargrad", "modified_subtb", "ctb"]
+CLAIMED = ["tb", "vargrad"]  # the others are held to 0.05 on the small space above, so far
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,9 @@ class SamplerModule(L.LightningModule):
                 "lower optimizer.lr or optimizer.flow_lr and resume from the last checkpoint"
             )
         self.outcome = self._outcome(batch, parts, reward, paths, u, loss, step)
-        if self.trainer.loggers:
+        if (
+            self._trainer is None or self._trainer.loggers
+        ):  # collecting for nobody is most of a tiny model's step
             named = {f"train/{k}": v for k, v in self.outcome.metrics.items()}
             self.log_dict(named, batch_size=len(batch.scored))
         return loss
