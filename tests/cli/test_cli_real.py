@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,13 @@ def call(folder: Path, *words: str) -> Result:
 def test_untrained_questions_about_a_fact(tmp_path: Path) -> None:
     fact = ("subject=France", "edit_fact=The capital of France is Lyon.")
     first = call(tmp_path, "generate", "run=untrained", *fact, "n=4", "seed=1")
-    assert (first.code, first.err) == (0, "")
+    beside_progress = [
+        line for line in first.err.splitlines() if not re.fullmatch(r"questions \d/4, .* left\s*", line)
+    ]
+    assert (first.code, beside_progress) == (
+        0,
+        [],
+    )  # a busy machine takes long enough for progress to be told
     rows = [json.loads(line) for line in first.out.splitlines()]
     assert len(rows) == 4
     assert all(row["question"].endswith("?") and row["log_pf"] < 0 for row in rows)
