@@ -11,6 +11,7 @@ from contraflow.diagnostics import (
     correlation,
     effective_share,
     health,
+    log_z_gap,
     prefix_entropy,
     rank_correlation,
     slope,
@@ -43,6 +44,14 @@ def test_bounds_of_log_z_by_hand():
     assert found.eubo == pytest.approx(0.75 * math.log(3))
     assert found.elbo < found.log_z_mc < found.eubo
     assert found.ess == pytest.approx(0.8)
+
+
+def test_the_gap_of_log_z_is_taken_fact_by_fact():
+    """Fact 0: w = 1 and 3, log Ẑ = log 2, the head says 0. Fact 1: log w = 5, the head says 5.5. Errors that
+    cancel in the mean of the facts (log 2 and −½) do not cancel here."""
+    log_w = torch.tensor([0.0, 5.0, math.log(3.0)])
+    log_z = torch.tensor([0.0, 5.5, 0.0])
+    assert log_z_gap(log_w, log_z, torch.tensor([0, 1, 0])) == pytest.approx((LOG2 + 0.5) / 2)
 
 
 def test_facts_count_the_same_whatever_their_number_of_questions():

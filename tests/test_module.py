@@ -29,7 +29,7 @@ def module_of(
         experience,
         reward,
         objective or SubTB(),
-        OptimizerSettings(lr=0.5, flow_lr=0.25),
+        OptimizerSettings(lr=0.5, flow_lr=0.25, log_z_lr=0.125),
         n_steps=10,
         **options,
     )
@@ -67,14 +67,15 @@ def test_no_flow_prior_where_it_is_off_or_where_there_is_no_flow():
         assert module._flow_prior(batch, paths, 0) is None
 
 
-def test_adapter_and_flow_head_learn_at_rates_of_their_own():
+def test_adapter_inner_flows_and_log_z_learn_at_rates_of_their_own():
     module = module_of(RewardSchedule(kind="static"))
     optimizer = module.configure_optimizers()["optimizer"]
-    adapter, flow = optimizer.param_groups
-    assert (adapter["initial_lr"], flow["initial_lr"]) == (0.5, 0.25)
+    adapter, flow, log_z = optimizer.param_groups
+    assert [g["initial_lr"] for g in (adapter, flow, log_z)] == [0.5, 0.25, 0.125]
     trained = {id(p) for p in module.policy.lm.model.parameters() if p.requires_grad}
     assert {id(p) for p in adapter["params"]} == trained
-    assert {id(p) for p in flow["params"]} == {id(p) for p in module.policy.flow.parameters()}
+    assert {id(p) for p in flow["params"]} == {id(p) for p in module.policy.flow.inner.parameters()}
+    assert {id(p) for p in log_z["params"]} == {id(p) for p in module.policy.flow.log_z.parameters()}
 
 
 def test_rate_warms_up_and_falls_along_a_cosine():
@@ -90,7 +91,7 @@ def test_rate_warms_up_and_falls_along_a_cosine():
 def test_a_loss_that_is_no_number_names_step_facts_and_remedy():
     module = module_of(RewardSchedule(kind="static"))
     with torch.no_grad():
-        module.policy.flow.outer.bias.fill_(math.nan)
+        module.policy.flow.log_z.outer.bias.fill_(math.nan)
     with pytest.raises(UserError, match=r"the loss is nan at step 0 \(facts a, b\); lower optimizer\.lr"):
         module.training_step(StepFacts(0, tuple(FACTS)), 0)
 

@@ -64,10 +64,10 @@ def test_best_is_chosen_by_validation_reward_and_becomes_the_adapter(tiny: Path,
     for name, stem in (("adapter", "best"), ("adapter_last", "last")):
         held = load_file(folder / name / "flow_head.safetensors")
         state = checkpoint(folder, stem)["state_dict"]
-        assert torch.equal(held["outer.weight"], state["lora.flow.outer.weight"])
+        assert torch.equal(held["inner.outer.weight"], state["lora.flow.inner.outer.weight"])
     assert not torch.equal(
-        load_file(folder / "adapter" / "flow_head.safetensors")["outer.weight"],
-        load_file(folder / "adapter_last" / "flow_head.safetensors")["outer.weight"],
+        load_file(folder / "adapter" / "flow_head.safetensors")["inner.outer.weight"],
+        load_file(folder / "adapter_last" / "flow_head.safetensors")["inner.outer.weight"],
     )
 
 
@@ -76,13 +76,13 @@ def test_what_is_measured_at_the_end_is_the_best_adapter_with_its_flow_head(tiny
     measured: dict[str, torch.Tensor] = {}
 
     def measure(_job: Any, stage: str, policy: Any) -> None:
-        measured[stage] = policy.flow.outer.weight.detach().clone()
+        measured[stage] = policy.flow.inner.outer.weight.detach().clone()
 
     monkeypatch.setattr(training._Job, "_measure", measure)
     folder = training.train(tiny_config(tiny, evaluation=EvaluationConfig(enabled=True)))
     assert set(measured) == {"before", "subject_only", "after"}
     assert not measured["before"].any()
-    best = checkpoint(folder, "best")["state_dict"]["lora.flow.outer.weight"]
+    best = checkpoint(folder, "best")["state_dict"]["lora.flow.inner.outer.weight"]
     assert torch.equal(measured["after"], best) and bool(best.any())
 
 

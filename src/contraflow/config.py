@@ -173,13 +173,14 @@ class ObjectiveConfig:
 class OptimizerConfig:
     lr: float = 1e-3
     flow_lr: float = 3e-3
+    log_z_lr: float = 3e-3
     warmup_steps: int = 5
     final_lr_share: float = 0.1
     grad_clip: float = 1.0
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        for key in ("lr", "flow_lr", "grad_clip"):
+        for key in ("lr", "flow_lr", "log_z_lr", "grad_clip"):
             check(getattr(self, key) > 0, f"optimizer.{key}", getattr(self, key), "above 0")
         check(self.warmup_steps >= 0, "optimizer.warmup_steps", self.warmup_steps, "0 or more")
         check(0 <= self.final_lr_share <= 1, "optimizer.final_lr_share", self.final_lr_share, "from 0 to 1")

@@ -58,15 +58,27 @@ def health(
     different = [_different(ids, lengths, rows) for rows in members]
     return Health(
         elbo=_mean(float(log_w[rows].mean()) for rows in members),
-        log_z_mc=_mean(float(log_w[rows].logsumexp(0)) - math.log(len(rows)) for rows in members),
+        log_z_mc=_mean(_log_z_mc(log_w[rows]) for rows in members),
         eubo=_mean(float((log_w[rows].softmax(0) * log_w[rows]).sum()) for rows in members),
         ess=_mean(effective_share(log_w[rows]) for rows in members),
         slope=slope(log_reward, log_pf, group),
         rank_correlation=_mean(rank_correlation(log_reward[rows], log_pf[rows]) for rows in different),
         fcs=_mean(subset_distance(log_reward[rows], log_pf[rows], rng) for rows in different),
         prefix_entropy=_mean(prefix_entropy(ids[rows], lengths[rows]) for rows in members),
-        length_reward_correlation=_mean(correlation(lengths[r].float(), log_reward[r]) for r in different),
+        length_reward_correlation=_mean(
+            correlation(lengths[r].to(log_reward.dtype), log_reward[r]) for r in different
+        ),
     )
+
+
+def log_z_gap(log_w: Float[Tensor, " b"], log_z: Float[Tensor, " b"], group: Int[Tensor, " b"]) -> float:
+    """Mean over facts of |log Ẑ(f) − log F(s_0)|: how far the modelled log Z is from what the fact's draws say."""
+    members = [torch.nonzero(group == g).squeeze(1) for g in group.unique()]
+    return _mean(abs(_log_z_mc(log_w[rows]) - float(log_z[rows[0]])) for rows in members)
+
+
+def _log_z_mc(log_w: Float[Tensor, " n"]) -> float:
+    return float(log_w.logsumexp(0)) - math.log(len(log_w))
 
 
 def _mean(values: Iterable[float]) -> float:
@@ -136,4 +148,4 @@ def _different(ids: Tensor, lengths: Tensor, rows: Tensor) -> Tensor:
 
 def _ranks(x: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
     below, equal = (x[None, :] < x[:, None]).sum(1), (x[None, :] == x[:, None]).sum(1)
-    return below.float() + (equal.float() + 1) / 2
+    return below.to(x.dtype) + (equal.to(x.dtype) + 1) / 2

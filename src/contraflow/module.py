@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from contraflow.data import StepFacts
-from contraflow.diagnostics import health
+from contraflow.diagnostics import health, log_z_gap
 from contraflow.errors import UserError
 from contraflow.evaluation.rollout import record_of
 from contraflow.experience import Batch, Experience
@@ -26,10 +26,11 @@ from contraflow.types import PathLogProbs, PrefixReward, TerminalReward
 
 @dataclass(frozen=True)
 class OptimizerSettings:
-    """AdamW with a rate of its own for the flow head; linear warm-up, then a cosine down to ``final_lr_share``."""
+    """AdamW, inner flows and log Z at rates of their own; linear warm-up, then a cosine to ``final_lr_share``."""
 
     lr: float = 1e-3
     flow_lr: float = 3e-3
+    log_z_lr: float = 3e-3
     warmup_steps: int = 5
     final_lr_share: float = 0.1
     grad_clip: float = 1.0
@@ -97,7 +98,7 @@ class SamplerModule(L.LightningModule):
         if not bool(torch.isfinite(loss)):
             raise UserError(
                 f"the loss is {loss.item()} at step {step} (facts {', '.join(f.fact_id for f in batch.facts)}); "
-                "lower optimizer.lr or optimizer.flow_lr and resume from the last checkpoint"
+                "lower optimizer.lr, optimizer.flow_lr or optimizer.log_z_lr and resume from the last checkpoint"
             )
         self.outcome = self._outcome(batch, parts, reward, paths, u, loss, step)
         if (
@@ -164,7 +165,9 @@ class SamplerModule(L.LightningModule):
             "question_tokens": batch.questions.lengths.float().mean().item(),
         }
         if self.objective.uses_flow:
-            metrics["log_z"] = paths.log_flow[:, 0].mean().item()
+            log_z = paths.log_flow[:, 0].detach()
+            metrics["log_z"] = log_z.mean().item()
+            metrics["log_z_gap"] = log_z_gap(reward.log_reward - log_pf, log_z, batch.fact_index)
         if batch.n_replayed:
             metrics["staleness"] = sum(step - s.step for s in batch.scored) / len(batch.scored)
         metrics |= self._health(batch, reward, log_pf, step)
@@ -188,10 +191,11 @@ class SamplerModule(L.LightningModule):
         return batch
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """Two groups in a fixed order, since optimizer states are stored by index."""
+        """Three groups in a fixed order, since optimizer states are stored by index."""
         groups = [
             {"params": self.lora.adapter_parameters(), "lr": self.settings.lr},
-            {"params": list(self.lora.flow.parameters()), "lr": self.settings.flow_lr},
+            {"params": list(self.lora.flow.inner.parameters()), "lr": self.settings.flow_lr},
+            {"params": list(self.lora.flow.log_z.parameters()), "lr": self.settings.log_z_lr},
         ]
         optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99), weight_decay=self.settings.weight_decay)
         schedule = torch.optim.lr_scheduler.LambdaLR(

@@ -52,6 +52,7 @@ def test_a_finished_run_has_everything(tmp_path: Path) -> None:
     assert list(data["stages"]) == ["before", "after", "subject_only"]  # type: ignore[call-overload]
     assert len(data["questions"]) == 2 * 10 * 8  # type: ignore[arg-type]
     assert len(data["relations"]) == 10  # type: ignore[arg-type]
+    assert [row["n"] for row in data["facts"]] == [8] * 10  # type: ignore[attr-defined]
     assert [row["name"] for row in data["definitions"]] == [d.name for d in DEFINITIONS]  # type: ignore[attr-defined]
 
 

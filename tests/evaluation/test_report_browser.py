@@ -117,6 +117,15 @@ def test_every_column_sorts_and_only_one_says_so(opened: Opened) -> None:
     assert subjects == sorted(subjects, key=str.casefold)
 
 
+def test_facts_are_found_by_a_click_on_a_diagnostic(opened: Opened) -> None:
+    opened.page.locator("table.facts th[data-key=var_log_ratio] button").click()
+    shown = opened.page.locator("table.facts td[data-label=Var]").all_inner_texts()
+    values = [float(text.replace("\u2212", "-")) for text in shown]
+    assert len(values) == 12
+    assert values == sorted(values)
+    assert opened.problems == []
+
+
 def test_the_keyboard_sorts(opened: Opened) -> None:
     opened.page.locator("th[data-key=question] button").focus()
     opened.page.keyboard.press("Enter")
@@ -140,7 +149,7 @@ def test_filters_narrow_the_table(opened: Opened) -> None:
 def test_more_rows_are_shown_on_demand(opened: Opened) -> None:
     opened.page.get_by_role("button", name="Show 46 more").click()
     assert len(opened.column("Subject")) == 96
-    assert opened.page.locator("button.more").is_hidden()
+    assert opened.page.locator("#questions button.more").is_hidden()
 
 
 def test_pointing_at_a_curve_tells_its_values(opened: Opened) -> None:

@@ -66,7 +66,7 @@ def test_the_log_reward_is_the_tables_own_whatever_the_prior_says():
 
 def test_the_numbers_of_a_run_are_those_of_the_definitions():
     """One step, so that nothing is learnt; every number again by plain loops."""
-    settings = ExactSettings(vocab=2, max_len=2, n_steps=1, lr=1e-12, flow_lr=1e-12)
+    settings = ExactSettings(vocab=2, max_len=2, n_steps=1, lr=1e-12, flow_lr=1e-12, log_z_lr=1e-12)
     result = run_exact(settings, VarGrad())
     space = make_space(architecture="llama", n_tokens=2, max_len=2, reward="table", seed=0)
     distances, gaps, xs, ys = [], [], [], []

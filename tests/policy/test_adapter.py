@@ -134,7 +134,7 @@ def test_a_missing_or_other_flow_head_is_refused(saved):
     architecture, _, folder = saved
     path = folder / "flow_head.safetensors"
     held = load_file(path)
-    save_file({name: torch.zeros(3) if name == "outer.bias" else t for name, t in held.items()}, path)
+    save_file({name: torch.zeros(3) if name == "inner.outer.bias" else t for name, t in held.items()}, path)
     with pytest.raises(UserError, match="does not fit"):
         load_adapter(policy_of(architecture), folder)
     path.unlink()

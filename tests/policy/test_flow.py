@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from contraflow.policy.constraints import question_constraints
-from contraflow.policy.flow import FlowHead
+from contraflow.policy.flow import FlowHead, StateFlow
 from contraflow.policy.lora import LoraPolicy, LoraSettings, stack_questions
 from contraflow.prompts import task_prompt
 from tiny_models import fresh_lm
@@ -36,16 +36,28 @@ def test_half_precision_states_give_float32_flows():
     assert FlowHead(8)(torch.randn(2, 8).bfloat16()).dtype == torch.float32
 
 
+def test_log_z_is_read_at_the_prompts_end_and_inner_flows_after_it():
+    flow, hidden = StateFlow(8, width=4), torch.randn(3, 8)
+    for head in (flow.log_z, flow.inner):
+        torch.nn.init.normal_(head.outer.weight)
+    found = flow(hidden, torch.tensor([0, 2, 0]))
+    torch.testing.assert_close(found[[0, 2]], flow.log_z(hidden)[[0, 2]])
+    torch.testing.assert_close(found[1], flow.inner(hidden)[1])
+    found[1].backward()
+    assert not any(p.grad is not None and bool(p.grad.any()) for p in flow.log_z.parameters())
+
+
 def test_flow_of_a_policy_stays_on_when_the_adapter_is_off(two_facts):
     """In `modules_to_save` the head would fall back to its untrained copy with the adapter."""
     lm = fresh_lm()
     constraints = question_constraints(lm.tokenizer, vocabulary="latin", min_len=1, max_len=3)
     policy = LoraPolicy(lm, task_prompt("fact : {edit_fact}\nask :"), constraints, LoraSettings(r=2))
     with torch.no_grad():
-        policy.flow.outer.bias.fill_(3.0)
+        policy.flow.log_z.outer.bias.fill_(3.0)
+        policy.flow.inner.outer.bias.fill_(2.0)
     question = stack_questions([[3, 4]], torch.device("cpu"))
     for paths in (
         policy.evaluate(two_facts, torch.tensor([0]), question),
         policy.prior(two_facts, torch.tensor([0]), question),
     ):
-        assert paths.log_flow.tolist() == [[3.0, 3.0, 3.0]]
+        assert paths.log_flow.tolist() == [[3.0, 2.0, 2.0]]

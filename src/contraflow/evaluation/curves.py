@@ -155,6 +155,7 @@ LABELS = {
     "log_z_mc": "log Z, Monte Carlo",
     "log_z": "log Z, flow head",
     "eubo": "EUBO",
+    "log_z_gap": "|log Z error| by fact",
     "ess": "effective sample size",
     "rank_correlation": "rank correlation",
     "fcs": "FCS",

@@ -20,7 +20,7 @@ import msgspec
 from contraflow.evaluation.report_data import gather
 from contraflow.records import write_atomically
 
-SCRIPTS = ("core.js", "lines.js", "stages.js", "scatter.js", "questions.js", "page.js")
+SCRIPTS = ("core.js", "lines.js", "stages.js", "scatter.js", "questions.js", "facts.js", "page.js")
 
 
 def write_report(run_dir: Path) -> Path:

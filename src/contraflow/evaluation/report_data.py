@@ -15,6 +15,7 @@ import msgspec
 from contraflow.errors import UserError
 from contraflow.evaluation.curves import curves_of, is_number
 from contraflow.evaluation.definitions import DEFINITIONS
+from contraflow.evaluation.fact_health import fact_health
 from contraflow.evaluation.metrics import Metrics, read_metrics
 from contraflow.evaluation.verdicts import verdict_of
 from contraflow.records import QuestionRecord, read_records
@@ -85,6 +86,7 @@ def gather(run_dir: Path) -> dict[str, Any]:
         "curves": curves_of(history),
         "questions": rows,
         "relations": _relations(rows),
+        "facts": fact_health(questions["after"] or questions["before"]),
     }
 
 

@@ -43,6 +43,7 @@ class ExactSettings:
     n_steps: int = 1600
     lr: float = 2e-3
     flow_lr: float = 1e-2
+    log_z_lr: float = 1e-2
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,9 @@ def _fit(space: Space, settings: ExactSettings, objective: Objective, on_step: S
         ReplaySettings(namespace="exact", capacity_per_fact=len(space.questions), near_duplicate=0.0)
     )
     experience = Experience(space.policy, space.scorer, replay, space.reward, EXPLORATION, seed=settings.seed)
-    optimizer = OptimizerSettings(lr=settings.lr, flow_lr=settings.flow_lr, final_lr_share=0.005)
+    optimizer = OptimizerSettings(
+        lr=settings.lr, flow_lr=settings.flow_lr, log_z_lr=settings.log_z_lr, final_lr_share=0.005
+    )
     module = SamplerModule(
         space.policy, experience, space.reward, objective, optimizer, n_steps=settings.n_steps
     )

@@ -38,6 +38,7 @@ REWARD_KINDS: tuple[RewardKind, ...] = ("table", "random", "sparse", "peaky")
 _WORDS = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"]
 _OTHERS = ["<pad>", "?", "ask", ":", "first", "second", "fact", "of", "the", "\n", "<unk>"]
 _PROMPT = "ask the fact : a b c ?\nask {edit_fact} :"
+_HEAD_SCALE = 2.0
 FACTS = (
     Fact(fact_id="first", subject="first", edit_fact="the first fact of a"),
     Fact(fact_id="second", subject="second", edit_fact="second fact"),  # shorter, so that padding matters
@@ -134,7 +135,12 @@ def _tokenizer() -> PreTrainedTokenizerFast:
 
 
 def _tiny_lm(architecture: Architecture, seed: int) -> CausalLM:
-    """Two random layers, sharper than the usual start, so that the prior is no uniform one."""
+    """Two random layers, sharper than the usual start, so that the prior is no uniform one.
+
+    What the head reads is normalised and the head is frozen, so the length of its rows bounds every logit: with short
+    ones no adapter could say what a peaky table asks for. It is apart from the embeddings, or the long rows would
+    make every word follow itself at the start.
+    """
     tokenizer = _tokenizer()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed("exact", "weights", seed) % 2**32)
@@ -143,12 +149,22 @@ def _tiny_lm(architecture: Architecture, seed: int) -> CausalLM:
         for parameter in model.parameters():
             if parameter.dim() > 1:
                 parameter.mul_(3.0)
+        model.get_output_embeddings().weight.mul_(_HEAD_SCALE)
     return CausalLM(model.eval(), tokenizer, identity=f"tiny-{architecture}-{seed}")
 
 
 def _gpt2(vocabulary: int) -> torch.nn.Module:
     model: torch.nn.Module = GPT2LMHeadModel(
-        GPT2Config(vocab_size=vocabulary, n_embd=64, n_layer=2, n_head=4, n_positions=64)
+        GPT2Config(
+            vocab_size=vocabulary,
+            n_embd=64,
+            n_layer=2,
+            n_head=4,
+            n_positions=64,
+            tie_word_embeddings=False,
+            bos_token_id=0,
+            eos_token_id=0,
+        )
     )
     return model
 
@@ -163,7 +179,7 @@ def _llama(vocabulary: int) -> torch.nn.Module:
             num_attention_heads=4,
             num_key_value_heads=2,
             max_position_embeddings=64,
-            tie_word_embeddings=True,
+            tie_word_embeddings=False,
         )
     )
     return model

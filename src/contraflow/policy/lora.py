@@ -29,7 +29,7 @@ from contraflow.facts import Fact
 from contraflow.models.causal_lm import CausalLM, Context
 from contraflow.models.token_tree import TokenTree
 from contraflow.policy.constraints import Constraints
-from contraflow.policy.flow import FlowHead
+from contraflow.policy.flow import StateFlow
 from contraflow.prompts import PromptTemplate
 from contraflow.types import PathLogProbs, Questions, as_mask
 
@@ -61,7 +61,7 @@ class LoraPolicy(nn.Module):
         self._prefix = lm.prefix(prompt.header)
         if lora is not None:
             self.add_adapter(lora)
-        self.flow = FlowHead(lm.hidden_size).to(lm.device)
+        self.flow = StateFlow(lm.hidden_size).to(lm.device)
 
     def add_adapter(self, lora: LoraSettings) -> None:
         """Put a fresh adapter (a no-op until trained) on the backbone."""
@@ -161,7 +161,7 @@ class LoraPolicy(nn.Module):
         return PathLogProbs(
             log_pf=log_pf.masked_scatter(questions.mask, log_taken),
             log_pterm=log_pterm[states.of].masked_fill(~on_path, 0.0),
-            log_flow=self.flow(states.hidden)[states.of].masked_fill(~on_path, 0.0),
+            log_flow=self.flow(states.hidden, states.step)[states.of].masked_fill(~on_path, 0.0),
             lengths=questions.lengths,
         )
 

@@ -32,7 +32,7 @@ function questionsSection() {
   const body = el('tbody');
   const count = el('span', { class: 'count', 'aria-live': 'polite' });
   const more = el('button', { type: 'button', class: 'more', onclick: () => { state.shown += 2 * PAGE; update(); } });
-  const table = el('table', { class: 'questions' });
+  const table = el('table', { class: 'sortable questions' });
   const heads = COLUMNS.map((column) => headCell(column, () => sortBy(column)));
 
   function sortBy(column) {
