@@ -88,6 +88,7 @@ def test_swapped_names_are_caught_by_the_self_test(tmp_path: Path) -> None:
 
 def without_tokenizer_json(folder: Path) -> Path:
     """As microsoft/deberta-v3 checkpoints come: a sentencepiece model and no tokenizer.json."""
+    pytest.importorskip("sentencepiece")
     from transformers.convert_slow_tokenizer import import_protobuf
 
     unigram = json.loads((folder / "tokenizer.json").read_text())["model"]
