@@ -99,7 +99,7 @@ RIPPLE: dict[str, Any] = {
         "subject_id": "Q10",
         "relation": "AUTHOR",
         "target_id": "Q12",
-        "previous_fact": {
+        "original_fact": {
             "prompt": "The name of the author of Of Mists is Ann Rowe.",
             "subject_id": "Q10",
             "relation": "AUTHOR",

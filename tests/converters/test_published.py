@@ -123,9 +123,12 @@ def test_mquake_gives_each_edit_of_a_chain_once(tmp_path: Path, extra: dict[str,
     assert (skipped.count, skipped.repeated) == (0, 2)
 
 
-def test_rippleedits_reads_subject_and_answers_out_of_its_sentences(tmp_path: Path) -> None:
-    """ "Of Mists" has an "of" of its own, and both answers begin with "Ann "."""
-    [fact] = convert(save(tmp_path / "popular.json", RIPPLE))
+@pytest.mark.parametrize("key", ["original_fact", "previous_fact"])
+def test_rippleedits_reads_subject_and_answers_out_of_its_sentences(tmp_path: Path, key: str) -> None:
+    """ "Of Mists" has an "of" of its own, and both answers begin with "Ann "; data and code name the old fact apart."""
+    edit = dict(RIPPLE["edit"])
+    before = edit.pop("original_fact")
+    [fact] = convert(save(tmp_path / "popular.json", RIPPLE | {"edit": edit | {key: before}}))
     assert stated(fact) == (
         "Of Mists",
         "author",
