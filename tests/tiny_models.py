@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPTNeoXConfig,
+    LlamaConfig,
+    OPTConfig,
+    PreTrainedConfig,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+)
 
 from contraflow.models.causal_lm import CausalLM
 
@@ -25,6 +36,8 @@ WORDS = [
     ":",
 ]
 
+PADDING_ROWS = 5  # Qwen2 and Pythia have more embeddings than their tokenizers have tokens
+
 
 def word_tokenizer() -> PreTrainedTokenizerFast:
     """One id per word, in the order of WORDS after <pad>, ?, ??: ids that a person can write by hand."""
@@ -36,30 +49,56 @@ def word_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
+ARCHITECTURES = ("gpt2", "llama", "qwen2", "opt", "gpt_neox")
+
+
 def tiny_model(architecture: str) -> torch.nn.Module:
-    """A random 2-layer GPT-2 or (grouped-query) Llama; equal weights at every call."""
-    size = len(word_tokenizer())
+    """A random 2-layer model of one of ARCHITECTURES; equal weights at every call."""
     torch.manual_seed(7)
+    model = AutoModelForCausalLM.from_config(_config(architecture)).eval()
+    if architecture != "gpt2":
+        with torch.no_grad():  # sharper than the default initialisation, so that mistakes show
+            for parameter in model.parameters():
+                parameter.mul_(3.0)
+    return model
+
+
+def _config(architecture: str) -> PreTrainedConfig:
+    size = len(word_tokenizer())
     if architecture == "gpt2":
-        config = GPT2Config(vocab_size=size, n_embd=32, n_layer=2, n_head=4, n_positions=64)
-        return GPT2LMHeadModel(config).eval()
-    llama = LlamaConfig(
-        vocab_size=size,
+        return GPT2Config(vocab_size=size, n_embd=32, n_layer=2, n_head=4, n_positions=64)
+    if architecture == "opt":  # as in opt-350m, whose embeddings are narrower than its layers
+        return OPTConfig(
+            vocab_size=size + PADDING_ROWS,
+            hidden_size=32,
+            word_embed_proj_dim=16,
+            ffn_dim=48,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=64,
+            do_layer_norm_before=False,
+        )
+    kind = {"llama": LlamaConfig, "qwen2": Qwen2Config, "gpt_neox": GPTNeoXConfig}[architecture]
+    grouped = {} if architecture == "gpt_neox" else {"num_key_value_heads": 2}
+    return kind(
+        vocab_size=size if architecture == "llama" else size + PADDING_ROWS,
         hidden_size=32,
         intermediate_size=48,
         num_hidden_layers=2,
         num_attention_heads=4,
-        num_key_value_heads=2,
         max_position_embeddings=64,
-        tie_word_embeddings=True,
+        tie_word_embeddings=architecture != "gpt_neox",
+        **grouped,
     )
-    model = LlamaForCausalLM(llama).eval()
-    with torch.no_grad():  # sharper than the default initialisation, so that mistakes show
-        for parameter in model.parameters():
-            parameter.mul_(3.0)
-    return model
 
 
 def fresh_lm(architecture: str = "llama") -> CausalLM:
     """A new copy, as a process of its own would load it."""
     return CausalLM(tiny_model(architecture), word_tokenizer(), identity=f"tiny-{architecture}")
+
+
+def save_tiny_model(architecture: str, folder: Path) -> Path:
+    """A folder as `save_pretrained` makes it, tokenizer included."""
+    tiny_model(architecture).save_pretrained(folder)
+    word_tokenizer().save_pretrained(folder)
+    return folder

@@ -24,6 +24,7 @@ NEEDS = {  # what some choices leave for the user to say
     "oracle=separate": "oracle.name=some/model",
     "judge=any": "judge.name=some/model",
     "replay=redis": "replay.url=redis://localhost:6379/0",
+    "experiment=gpt2_large_zsre": "data.facts=zsre.jsonl",
 }
 CHOICES = [(group, choice) for group in group_names() for choice in choices_of(group)]
 GROUPS = (

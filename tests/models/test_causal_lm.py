@@ -10,14 +10,14 @@ from torch import Tensor
 
 from contraflow.models.causal_lm import CausalLM
 from contraflow.models.token_tree import TokenTree
-from tiny_models import fresh_lm, tiny_model
+from tiny_models import ARCHITECTURES, fresh_lm, tiny_model
 
 HEADER = "fact : the capital of rome\n"
 PROMPTS = [[3, 6, 7], [5, 6, 11, 12, 10, 13], [4]]  # unequal, so that left padding matters
 DEVICE = torch.device("cpu")
 
 
-@pytest.fixture(params=["gpt2", "llama"])
+@pytest.fixture(params=ARCHITECTURES)
 def pair(request: pytest.FixtureRequest) -> tuple[CausalLM, torch.nn.Module]:
     """Our wrapper, and the same weights in transformers' own eager attention."""
     plain = tiny_model(request.param)
@@ -120,8 +120,8 @@ def test_decoding_writes_nothing_into_the_context_it_came_from(pair):
 def with_adapter(model: torch.nn.Module) -> list[torch.nn.Parameter]:
     """A trained-looking adapter on every attention projection; the parameters that learn, in order."""
     generator = torch.Generator().manual_seed(1)
-    targets = ["c_attn"] if model.config.model_type == "gpt2" else ["q_proj", "k_proj", "v_proj", "o_proj"]
-    get_peft_model(model, LoraConfig(r=3, target_modules=targets, task_type="CAUSAL_LM"))
+    targets = ("c_attn", "q_proj", "k_proj", "v_proj", "o_proj", "out_proj", "query_key_value")
+    get_peft_model(model, LoraConfig(r=3, target_modules=list(targets), task_type="CAUSAL_LM"))
     trained = [p for p in model.parameters() if p.requires_grad]
     with torch.no_grad():
         for p in trained:

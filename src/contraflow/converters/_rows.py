@@ -16,15 +16,22 @@ _QUESTION_PREFIX = re.compile(r"^\s*(?:nq question|question|q)\s*:\s*", re.IGNOR
 _QUESTION_WORD = re.compile(r"(?:who|whom|whose|what|which|when|where|why|how)\b", re.IGNORECASE)
 
 
+_MESSAGES_KEPT = 100  # of a million bad rows nobody reads more
+
+
 @dataclass
 class Skipped:
-    """The rows that `on_error="skip"` left out, as `file:line: reason`, to be reported afterwards."""
+    """The rows that were left out: how many, and of the first bad ones `file:line: reason`, to be reported."""
 
+    count: int = 0
     messages: list[str] = field(default_factory=list)
+    repeated: int = 0  # edits that the file has more than once, and that were written once
 
-    @property
-    def count(self) -> int:
-        return len(self.messages)
+    def note(self, message: str) -> None:
+        """One more bad row."""
+        self.count += 1
+        if len(self.messages) < _MESSAGES_KEPT:
+            self.messages.append(message)
 
 
 def facts_from_rows(
@@ -46,7 +53,7 @@ def facts_from_rows(
             if on_error == "raise":
                 raise UserError(f"{message} (or skip such rows with on_error=skip)") from None
             if skipped is not None:
-                skipped.messages.append(message)
+                skipped.note(message)
 
 
 def without_question_prefix(prompt: str) -> str:
@@ -56,3 +63,8 @@ def without_question_prefix(prompt: str) -> str:
     """
     bare = _QUESTION_PREFIX.sub("", prompt).strip()
     return f"{bare}?" if _QUESTION_WORD.match(bare) and not bare.endswith("?") else bare
+
+
+def is_question(prompt: str) -> bool:
+    """Whether a prompt is a whole question, not the start of a statement."""
+    return prompt.rstrip().endswith("?")

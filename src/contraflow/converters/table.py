@@ -1,14 +1,15 @@
-"""CSV, TSV and JSONL tables with a mapping of columns, read as a stream: one row is in memory at a time."""
+"""CSV, TSV, JSONL and JSON tables with a mapping of columns, read as a stream: one row is in memory at a time."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
 import msgspec
 
+from contraflow.converters._json_rows import json_rows
 from contraflow.converters._rows import OnError, Skipped, facts_from_rows, without_question_prefix
 from contraflow.errors import UserError
 from contraflow.facts import BadRowError, Fact
@@ -23,6 +24,7 @@ def read_csv(
     columns: Mapping[str, str] | None = None,
     on_error: OnError = "raise",
     skipped: Skipped | None = None,
+    ignore: Sequence[str] = (),  # noqa: ARG001 (columns that are not mapped are never read)
 ) -> Iterator[Fact]:
     """Facts of a CSV file with a header (TSV if it is called so); aliases share a cell, with `;` between.
 
@@ -40,11 +42,30 @@ def read_jsonl(
     columns: Mapping[str, str] | None = None,
     on_error: OnError = "raise",
     skipped: Skipped | None = None,
+    ignore: Sequence[str] = (),  # noqa: ARG001 (columns that are not mapped are never read)
 ) -> Iterator[Fact]:
     """Facts of a JSONL file whose objects have other keys than ours; `columns` as in `read_csv`."""
     path = Path(path)
     _check_mapping(path, columns)
     return facts_from_rows(_jsonl_rows(path, columns or {}), on_error, skipped)
+
+
+def read_json(
+    path: str | Path,
+    *,
+    columns: Mapping[str, str] | None = None,
+    on_error: OnError = "raise",
+    skipped: Skipped | None = None,
+    ignore: Sequence[str] = (),  # noqa: ARG001 (columns that are not mapped are never read)
+) -> Iterator[Fact]:
+    """Facts of a JSON array of objects; `columns` as in `read_csv`."""
+    path = Path(path)
+    _check_mapping(path, columns)
+    rows = (
+        (place, row if isinstance(row, BadRowError) else _mapped(row, columns or {}))
+        for place, row in json_rows(path)
+    )
+    return facts_from_rows(rows, on_error, skipped)
 
 
 def _check_mapping(path: Path, columns: Mapping[str, str] | None) -> None:
@@ -126,6 +147,10 @@ def _jsonl_row(content: bytes, columns: Mapping[str, str]) -> Mapping[str, objec
         return BadRowError(f"is not valid JSON ({error}); write one JSON object a line")
     if not isinstance(source, dict):
         return BadRowError("is not a JSON object; write one {...} object a line")
+    return _mapped(source, columns)
+
+
+def _mapped(source: Mapping[str, object], columns: Mapping[str, str]) -> Mapping[str, object] | BadRowError:
     missing = [column for column in columns.values() if column not in source]
     if missing:
         return BadRowError(f"has no column {missing[0]!r}; its columns are: {', '.join(source)}")

@@ -47,6 +47,7 @@ def read(
     columns: Mapping[str, str] | None = None,
     on_error: OnError = "raise",
     skipped: Skipped | None = None,
+    ignore: Sequence[str] = (),  # noqa: ARG001 (columns that are not mapped are never read)
 ) -> Iterator[Fact]:
     """Facts of a zsRE pickle; `columns` maps fields of a fact to columns (default `COLUMNS`)."""
     path = Path(path)

@@ -125,8 +125,13 @@ def columns_by_probes(raw: Float[Tensor, "n 3"], labels: Sequence[str], name: st
 def _load(loader: Any, name: str | Path, **options: Any) -> Any:
     try:
         return loader.from_pretrained(str(name), **options)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         reason = str(error).strip().splitlines()[0]
+        if Path(name).is_dir() and loader is AutoTokenizer and not (Path(name) / "tokenizer.json").is_file():
+            raise UserError(
+                f"judge {name}: its tokenizer could not be loaded ({reason}); the folder has no tokenizer.json, and "
+                "to convert an spm.model takes `pip install sentencepiece protobuf`"
+            ) from error
         raise UserError(
             f"judge {name} could not be loaded ({reason}); check the name, fetch it with "
             "`contraflow models download`, or use judge=minilm"

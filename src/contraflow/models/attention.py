@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface, eager_mask
 
+from contraflow.models.architecture import unsupported
+
 NAME = "contraflow_shared_prefix"
 
 
@@ -51,9 +53,17 @@ def shared_prefix_attention(
     value: Float[Tensor, "b g s d"],
     attention_mask: Float[Tensor, "b 1 t s"] | None,
     scaling: float | None = None,
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
     **_kwargs: Any,
 ) -> tuple[Float[Tensor, "b t h d"], None]:
-    """Attention over [prefix | own keys] in one softmax; g key heads serve h query heads."""
+    """Attention over [prefix | own keys] in one softmax; g key heads serve h query heads.
+
+    Raises: UserError for a model whose scores are capped or share their softmax with sinks: ignored, it would be
+    another model.
+    """
+    if softcap is not None or s_aux is not None:
+        raise unsupported(type(module).__name__, "its attention caps scores or has sinks")
     prefix = _active.get()
     layer = None if prefix is None else prefix.layers[int(module.layer_idx)]  # type: ignore[arg-type]
     if query.shape[2] > 1:

@@ -24,6 +24,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from contraflow.models import attention
+from contraflow.models.architecture import check_architecture, max_positions
 from contraflow.models.attention import Prefix, attending_to
 from contraflow.models.token_tree import TokenTree
 
@@ -96,6 +97,7 @@ class CausalLM:
         self.tokenizer = tokenizer
         self.identity = identity  # stable name of the frozen weights, part of replay keys
         self.adapter: Any = None  # the PeftModel around `model`, once a policy has added one
+        check_architecture(model)
         attention.install()
         cast(Any, model).set_attn_implementation(attention.NAME)
         self._cut: tuple[Tensor, Tensor, Tensor | None] | None = None  # rows, their weight and bias
@@ -114,10 +116,8 @@ class CausalLM:
 
     @property
     def max_positions(self) -> int:
-        """Longest sequence that the model was made for, in tokens."""
-        config = cast(Any, self.model).config
-        limits = [getattr(config, key, None) for key in ("max_position_embeddings", "n_positions")]
-        return int(next((limit for limit in limits if limit), 1 << 30))
+        """Longest sequence that the model was made for and all of which every layer sees, in tokens."""
+        return max_positions(cast(Any, self.model).config)
 
     @contextmanager
     def frozen(self) -> Iterator[None]:

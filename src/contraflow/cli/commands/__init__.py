@@ -1,13 +1,25 @@
 """One module a command; each does its imports when it runs."""
 
 from contraflow.cli.command import Command
-from contraflow.cli.commands import config, data, evaluate, exact, generate, judge, models, report, train
+from contraflow.cli.commands import (
+    config,
+    data,
+    evaluate,
+    exact,
+    export,
+    generate,
+    judge,
+    models,
+    report,
+    train,
+)
 
 COMMANDS: tuple[Command, ...] = (
     train.COMMAND,
     generate.COMMAND,
     evaluate.COMMAND,
     report.COMMAND,
+    export.COMMAND,
     judge.COMMAND,
     exact.COMMAND,
     *data.COMMANDS,

@@ -28,15 +28,17 @@ def run_convert(given: Given) -> int:
     source, out = Path(given.needed("in")).expanduser(), Path(given.needed("out")).expanduser()
     if not source.is_file():
         raise UserError(f"in={source}: no such file; check the path")
-    name = given.choice("format", list(FORMATS)) if given.text("format") else format_of(source)
+    columns = given.with_prefix("columns.")
+    named = given.choice("format", list(FORMATS)) if given.text("format") else None
+    name = format_of(source, named, columns)
     on_error: Any = given.choice("on_error", ("raise", "skip"))
     check_out_file("out", out)
     skipped = Skipped()
-    columns = given.with_prefix("columns.")
-    facts = convert(source, name, columns=columns, on_error=on_error, skipped=skipped)
+    ignore = [field for field in (given.text("ignore") or "").split(",") if field]
+    facts = convert(source, name, columns=columns, on_error=on_error, skipped=skipped, ignore=ignore)
 
     def counted() -> Iterator[Fact]:
-        with bar(f"reading {source.name}", _rows_about(source)) as progress:
+        with bar(f"reading {source.name} ({name})", _rows_about(source)) as progress:
             for fact in facts:
                 progress.advance()
                 yield fact
@@ -48,7 +50,8 @@ def run_convert(given: Given) -> int:
             f"in={source}: no row is a fact ({_first(skipped.messages)}); "
             "map its columns with columns.FIELD=NAME"
         )
-    print(f"wrote {count} facts to {out}; skipped {skipped.count} rows")
+    repeated = f", {skipped.repeated} repeated edits" if skipped.repeated else ""
+    print(f"wrote {count} facts to {out}; skipped {skipped.count} rows{repeated}")
     for message in skipped.messages[:SKIPPED_SHOWN]:
         print(f"  {message}", file=sys.stderr)
     if skipped.count > SKIPPED_SHOWN:
@@ -61,7 +64,11 @@ def _first(messages: list[str]) -> str:
 
 
 def _rows_about(path: Path) -> int:
-    """Lines, which is close to the number of rows in a text table, and all that a bar needs."""
+    """Lines of a text table, rows of JSON by the size of the first ones: all that a bar needs."""
+    from contraflow.converters import rows_about
+
+    if path.suffix.lower() == ".json":
+        return rows_about(path)
     with path.open("rb") as file:
         return max(1, sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b"")))
 
@@ -135,24 +142,37 @@ _FACTS_FORMAT = "JSONL of facts: one object a line with subject and edit_fact"
 COMMANDS = (
     Command(
         name="data convert",
-        summary="turn a zsRE pickle, CSV, TSV or JSONL table into facts",
+        summary="turn zsRE, CounterFact, MQuAKE, RippleEdits, KnowEdit or a table of your own into facts",
         about="""
-        Writes one JSON object a fact. Fields that the table names otherwise are mapped:
-        columns.subject=Entity reads the subject from the column Entity. Fields: subject and edit_fact
-        (needed), fact_id, original_fact, relation, original_answer, edited_answer, question, aliases.
+        Writes one JSON object a fact. The format is told by the name of the file, and for JSON by the fields of its
+        first row: zsre (MEND/ROME JSON, MEND's JSON lines, the prototype's pickle), counterfact, mquake (CF and T),
+        rippleedits, knowedit; csv, jsonl and json are tables of your own. Files are streamed, so their size does
+        not matter. Prompts that are left open, and questions, become statements (docs/data.md tells how).
+
+        Fields that a table names otherwise are mapped: columns.subject=Entity reads the subject from the column
+        Entity. Fields: subject and edit_fact (needed), fact_id, original_fact, relation, original_answer,
+        edited_answer, question, aliases. A published format knows its fields; one that is unknown, missing or of
+        another type stops the conversion by name, unless ignore=FIELD leaves it unread.
 
         A pickle is read without running anything in it.
         """,
         examples=(
             "contraflow data convert in=ZSRE_1000.pkl out=zsre.jsonl on_error=skip",
+            "contraflow data convert in=counterfact.json out=counterfact.jsonl",
+            "contraflow data convert in=MQuAKE-CF.json out=mquake.jsonl format=mquake on_error=skip",
             "contraflow data convert in=my.csv out=my.jsonl columns.subject=Entity columns.edit_fact=Claim",
         ),
         run=run_convert,
         arguments=(
             Argument("in", "FILE", "the table", required=True),
             Argument("out", "FILE", "the facts, as JSONL", required=True),
-            Argument("format", "NAME", "zsre, csv or jsonl (default: told by the name of the file)"),
+            Argument(
+                "format",
+                "NAME",
+                "zsre, counterfact, mquake, rippleedits, knowedit, csv, jsonl or json (default: told by the file)",
+            ),
             Argument("columns.", "NAME", "the column of a field, where it has another name"),
+            Argument("ignore", "FIELD,…", "fields of a published format that may be left unread"),
             Argument(
                 "on_error", "raise|skip", "at a bad row stop, or leave it out and say so", default="raise"
             ),
