@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from contraflow.config import Config
+from contraflow.config import Config, shown_settings
 from contraflow.errors import UserError
 from contraflow.facts import Fact
 from contraflow.judge import EmbeddedJudge, Judge, NliJudge, shipped_judge_folder
@@ -36,6 +37,8 @@ from contraflow.policy.lora import LoraPolicy, LoraSettings
 from contraflow.prompts import answer_prompt, task_prompt
 from contraflow.replay import open_replay as open_store
 from contraflow.replay.base import ReplaySettings, ReplayStore, make_namespace
+from contraflow.replay.found import note_namespace
+from contraflow.replay.vectors import quantise
 from contraflow.reward import RewardSchedule
 from contraflow.text_match import names
 
@@ -147,10 +150,31 @@ def open_replay(
         ),
         capacity_per_fact=config.replay.capacity_per_fact,
         sampling=config.replay.sampling,  # type: ignore[arg-type]
+        sampling_temp=config.replay.sampling_temp,
         near_duplicate=config.replay.near_duplicate,
+        near_duplicate_by=config.replay.near_duplicate_by,  # type: ignore[arg-type]
+        patience_s=config.replay.patience_s,
     )
+    note_namespace(folder, settings.namespace)
     kind: Any = config.replay.store  # one of the three, by ReplayConfig
-    return open_store(kind, settings, run_dir=folder, url=config.replay.url)
+    embed = _vectors if settings.near_duplicate_by == "embedding" else None
+    return open_store(kind, settings, run_dir=folder, url=config.replay.url, embed=embed)
+
+
+def sampler_name(config: Config) -> str:
+    """Who wrote an entry of replay: the run's name and a hash of its settings; with the step, which weights."""
+    shown = {k: v for k, v in shown_settings(config).items() if k not in ("run_dir", "logger", "replay")}
+    digest = hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
+    return f"{config.name}-{digest[:8]}"
+
+
+def _vectors(texts: list[str]) -> list[bytes]:
+    return quantise(_embedder()(texts).tolist())
+
+
+@cache
+def _embedder() -> Callable[[list[str]], Tensor]:
+    return load_embedder()
 
 
 def load_embedder() -> Callable[[list[str]], Tensor]:

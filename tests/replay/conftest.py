@@ -22,6 +22,7 @@ from contraflow.replay.redis import RedisReplay
 
 _NAMESPACES = (f"test-{i}" for i in itertools.count())
 OpenStore = Callable[..., Any]
+Guarded = tuple[int, redis.Redis, Path]  # port, a client that may do anything, the data folder
 
 
 @pytest.fixture
@@ -97,3 +98,16 @@ def raw(valkey_url: str) -> Iterator[redis.Redis]:
     """A bare client of the server that `valkey_url` names: another program on the same server."""
     with redis.Redis.from_url(valkey_url) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[Guarded]:
+    """A server on a loopback port that wants the password of user ann."""
+    server = ValkeyServer(port=None, save="3600 1")
+    server.start()
+    with redis.Redis(port=server.port) as admin:
+        admin.execute_command("ACL", "SETUSER", "ann", "on", ">s3cret", "~*", "+@all")
+        admin.execute_command("ACL", "SETUSER", "eve", "on", ">s3cret", "~*", "+ping")
+        admin.execute_command("CONFIG", "SET", "requirepass", "other")
+        yield server.port, admin, Path(server.data_dir)
+    server.terminate()

@@ -26,7 +26,7 @@ from contraflow.replay.embedded import EmbeddedReplay
 from replay_helpers import distinct
 store = EmbeddedReplay(ReplaySettings(namespace="embedded-tests"), sys.argv[1])
 store.add(distinct("f", 5), [0.0, 1.0, 2.0, 3.0, 4.0])
-print(store._client.info("server")["process_id"], store._server._keeper.pid, flush=True)
+print(store._client.info("server")["process_id"], store._process._keeper.pid, flush=True)
 """
 
 _ENDINGS = {
@@ -131,7 +131,7 @@ def test_a_killed_server_is_started_again_and_nothing_is_lost(short_dir: Path) -
 def test_only_this_user_reaches_it_and_by_no_port(short_dir: Path) -> None:
     with EmbeddedReplay(SETTINGS, short_dir / "a run, with spaces ü%20") as store:
         assert store._client.config_get("port") == {"port": "0"}
-        path = store._server._socket
+        path = store._process._socket
         assert path.parent == short_dir / "a run, with spaces ü%20" / "replay"
         assert stat.S_IMODE(path.stat().st_mode) == 0o700
         with redis.Redis.from_url(store.url) as other:
@@ -141,7 +141,7 @@ def test_only_this_user_reaches_it_and_by_no_port(short_dir: Path) -> None:
 def test_a_long_run_path_gets_a_short_socket_that_is_removed_at_the_end(short_dir: Path) -> None:
     folder = short_dir / ("long" * 30)
     with EmbeddedReplay(SETTINGS, folder) as store:
-        path = store._server._socket
+        path = store._process._socket
         assert folder not in path.parents
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
         store.add(distinct("f", 2), [0.0, 1.0])

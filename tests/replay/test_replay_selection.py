@@ -40,9 +40,13 @@ def _stored(n: int) -> list[Stored]:
     return [Stored(-float(i), f"{i:02}", entry) for i, entry in enumerate(distinct("f", n))]
 
 
+def _by(sampling: str, **more: float) -> ReplaySettings:
+    return ReplaySettings(namespace="n", sampling=sampling, **more)  # type: ignore[arg-type]
+
+
 def _first_draws(sampling: str, m: int, n: int) -> list[float]:
     rng = random.Random(7)
-    counts = Counter(draw(_stored(m), 2, rng, sampling)[0].entry_id for _ in range(n))  # type: ignore[arg-type]
+    counts = Counter(draw(_stored(m), 2, rng, _by(sampling))[0].entry_id for _ in range(n))
     return [counts[f"{i:02}"] / n for i in range(m)]
 
 
@@ -61,12 +65,12 @@ def test_the_first_draw_follows_each_law() -> None:
 
 def test_reward_sampling_survives_priorities_that_would_overflow_or_vanish() -> None:
     entries = [Stored(p, str(p), question("f", [i])) for i, p in enumerate([5000.0, 0.0, -5000.0])]
-    assert [s.priority for s in draw(entries, 3, random.Random(0), "reward")] == [5000.0, 0.0, -5000.0]
+    assert [s.priority for s in draw(entries, 3, random.Random(0), _by("reward"))] == [5000.0, 0.0, -5000.0]
 
 
 def test_newest_takes_the_latest_steps_and_breaks_ties_by_rank() -> None:
     entries = [Stored(-i, str(i), question("f", [i], step=s)) for i, s in enumerate([3, 9, 3, 1])]
-    assert [s.entry_id for s in draw(entries, 3, random.Random(0), "newest")] == ["1", "0", "2"]
+    assert [s.entry_id for s in draw(entries, 3, random.Random(0), _by("newest"))] == ["1", "0", "2"]
 
 
 def test_ids_are_the_same_in_every_process(monkeypatch: pytest.MonkeyPatch) -> None:

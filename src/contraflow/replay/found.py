@@ -1,0 +1,70 @@
+"""Stores that are there already, opened without a model: by the folder of a run or by the URL of a server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+
+from contraflow.errors import UserError
+from contraflow.replay.base import ReplaySettings, ReplayStore
+
+_NOTE = "replay.json"
+_ANY_CAPACITY = 2**31
+
+
+class _Note(msgspec.Struct):
+    namespace: str
+
+
+def note_namespace(folder: Path, namespace: str) -> None:
+    """Write into a run's folder under which name its entries are kept: to find it out again takes the models."""
+    from contraflow.records import write_atomically
+
+    write_atomically(folder / _NOTE, json.dumps({"namespace": namespace}).encode())
+
+
+def noted_namespace(folder: Path) -> str | None:
+    """What `note_namespace` wrote, or None. Raises `UserError` where that cannot be read."""
+    path = folder / _NOTE
+    if not path.is_file():
+        return None
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Note).namespace
+    except msgspec.MsgspecError as error:
+        raise UserError(
+            f"{path}: is not what a run writes ({error}); delete it and start the run again"
+        ) from None
+
+
+def open_url(url: str, namespace: str) -> ReplayStore:
+    """The entries of one namespace on a server."""
+    from contraflow.replay.redis import RedisReplay
+
+    settings = ReplaySettings(namespace=namespace, capacity_per_fact=_ANY_CAPACITY, patience_s=0)
+    return RedisReplay(settings, url)
+
+
+def open_embedded(folder: Path, namespace: str) -> ReplayStore:
+    """The entries in a run's folder, also while the run is going and keeps the server."""
+    from contraflow.replay.embedded import EmbeddedReplay, running_server
+
+    url = running_server(folder)
+    if url is not None:
+        return open_url(url, namespace)
+    settings = ReplaySettings(namespace=namespace, capacity_per_fact=_ANY_CAPACITY, patience_s=0)
+    return EmbeddedReplay(settings, folder)
+
+
+def namespaces(url: str) -> list[str]:
+    """The namespaces that a server holds entries of. Raises `UserError` where it cannot be asked."""
+    from contraflow.replay.connection import Server
+    from contraflow.replay.redis import KEY_ROOT
+
+    server = Server(url, patience_s=0, tell=lambda _: None, remedy="start it or correct the URL")
+    try:
+        keys = server.ask(lambda: list(server.client.scan_iter(match=f"{KEY_ROOT}*:facts", count=1000)))
+    finally:
+        server.close()
+    return sorted(key.decode(errors="replace").removeprefix(KEY_ROOT)[1:].partition("}")[0] for key in keys)
