@@ -138,7 +138,7 @@ def build_objective(config: Config) -> Objective:
 
 
 def open_replay(
-    config: Config, policy: LoraPolicy, oracle: Oracle, judge: Judge, folder: Path
+    config: Config, policy: LoraPolicy, oracle: Oracle, judge: Judge, folder: Path | None
 ) -> ReplayStore:
     """The store of a config, under a namespace that no other experiment's rewards can enter."""
     settings = ReplaySettings(
@@ -155,7 +155,8 @@ def open_replay(
         near_duplicate_by=config.replay.near_duplicate_by,  # type: ignore[arg-type]
         patience_s=config.replay.patience_s,
     )
-    note_namespace(folder, settings.namespace)
+    if folder is not None:
+        note_namespace(folder, settings.namespace)
     kind: Any = config.replay.store  # one of the three, by ReplayConfig
     embed = _vectors if settings.near_duplicate_by == "embedding" else None
     return open_store(kind, settings, run_dir=folder, url=config.replay.url, embed=embed)

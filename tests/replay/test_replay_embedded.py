@@ -9,12 +9,14 @@ import subprocess
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 import redis
-from replay_helpers import distinct, program, reference
+from replay_helpers import distinct, held, program, reference
 
 from contraflow.errors import UserError
 from contraflow.replay import ReplaySettings
+from contraflow.replay.base import SEEDED
 from contraflow.replay.embedded import EmbeddedReplay
 
 SETTINGS = ReplaySettings(namespace="embedded-tests")
@@ -171,6 +173,17 @@ def test_data_that_the_server_cannot_load_is_told_with_the_log(short_dir: Path) 
     with pytest.raises(UserError, match=r"did not start: see .*/replay/server\.log, or use replay=memory"):
         EmbeddedReplay(SETTINGS, short_dir)
     assert b"manifest" in (short_dir / "replay" / "server.log").read_bytes()
+
+
+def test_a_resumed_run_is_as_it_was_but_for_what_a_person_seeded_since(short_dir: Path) -> None:
+    entries = distinct("f", 4)
+    with EmbeddedReplay(SETTINGS, short_dir) as store:
+        store.add(entries[:2], [0.0, 1.0])
+        saved = store.snapshot()
+        store.add([entries[2], msgspec.structs.replace(entries[3], sampler=SEEDED)], [2.0, 3.0])
+    with EmbeddedReplay(SETTINGS, short_dir) as store:
+        store.resume(saved)
+        assert held(store, "f") == {entries[i].question_ids for i in (0, 1, 3)}
 
 
 def test_a_restored_snapshot_replaces_only_its_own_namespace(short_dir: Path) -> None:

@@ -31,7 +31,12 @@ SETTINGS = ReplaySettings(namespace="fault-tests", capacity_per_fact=4, patience
 def _server(folder: Path) -> ValkeyServer:
     """Starts on the data that is in the folder; every acknowledged write is in its file."""
     server = ValkeyServer(
-        data_dir=folder, port=0, unix_socket_path=folder / "s.sock", appendonly="yes", persist=True
+        data_dir=folder,
+        port=0,
+        unix_socket_path=folder / "s.sock",
+        appendonly="yes",
+        appendfsync="always",
+        persist=True,
     )
     server.start()
     return server

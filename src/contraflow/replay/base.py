@@ -12,7 +12,7 @@ import json
 import math
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, Self, get_args
 
@@ -67,6 +67,21 @@ def make_namespace(*, prompt: str, tokenizer: str, oracle: str, judge: str) -> s
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
 
 
+@dataclass(frozen=True)
+class Stored:
+    """One entry with its place in the order."""
+
+    priority: float
+    entry_id: str
+    entry: ScoredQuestion
+    vector: bytes = b""  # see `vectors.quantise`; empty where near-duplicates are told by tokens
+
+    @property
+    def order(self) -> tuple[float, str]:
+        """Best first; ids break ties, so that every process and store sees one order."""
+        return (-self.priority, self.entry_id)
+
+
 def vectors_for(
     entries: Sequence[ScoredQuestion], settings: ReplaySettings, embed: Embed | None
 ) -> list[bytes]:
@@ -103,6 +118,9 @@ class ReplayStore(Protocol):
 
     def size(self, fact_id: str | None = None) -> int:
         """Entries of one fact, or of all."""
+
+    def entries(self) -> Iterator[Stored]:
+        """All that is stored and can be read, fact by fact, best first."""
 
     def snapshot(self) -> bytes:
         """The whole content as typed bytes; equal contents give equal bytes in every store."""

@@ -15,7 +15,7 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from contraflow.errors import UserError
-from contraflow.replay.selection import Stored
+from contraflow.replay.base import Stored
 from contraflow.types import ScoredQuestion
 
 SCHEMA_VERSION = 3  # also part of every Redis key, so that versions do not meet

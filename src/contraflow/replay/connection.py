@@ -42,7 +42,7 @@ class Server:
         self._patience = Patience(patience_s, tell, self._name, is_away)
         self.client = self._connect(url)
         if patience_s:  # from now on it is a run that is stopped
-            self._waited = f" for {patience_s:.0f} s"
+            self._waited = f" for {patience_s:g} s"
             self._kept = ". A run keeps its last checkpoint: the same command goes on from there"
 
     def ask(self, question: Callable[[], T]) -> T:

@@ -1,7 +1,8 @@
 """The store for those who have no Redis: a Valkey server of our own, its data in the run folder.
 
-Reached through a unix socket that only this user may open; no TCP port. Every acknowledged write is in the
-append-only file, so it outlives any kill of this process or the server. `keeper.py` ends the server with us.
+Reached through a unix socket that only this user may open; no TCP port. Every acknowledged write has been
+handed to the operating system, so it outlives any kill of this process or the server; what a power cut takes, the
+last checkpoint brings back. `keeper.py` ends the server with us.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class EmbeddedReplay(RedisReplay):
         self._process.stop()
 
     def resume(self, data: bytes) -> None:
-        seeded = [stored for stored in self._everything() if stored.entry.sampler == SEEDED]
+        seeded = [stored for stored in self.entries() if stored.entry.sampler == SEEDED]
         self.restore(data)
         self._admit(seeded)
 
@@ -140,6 +141,7 @@ class EmbeddedServer:
             "databases": "1",
             "save": "",
             "appendonly": "yes",
+            "appendfsync": "no",  # with `everysec` a write that meets a running fsync waits in the server's memory
         }
         return [program, *(word for name, value in options.items() for word in (f"--{name}", value))]
 

@@ -9,6 +9,8 @@ import msgspec
 
 from contraflow.errors import UserError
 from contraflow.replay.base import ReplaySettings, ReplayStore
+from contraflow.replay.codec import PayloadError, snapshot_namespace
+from contraflow.replay.memory import MemoryReplay
 
 _NOTE = "replay.json"
 _ANY_CAPACITY = 2**31
@@ -55,6 +57,23 @@ def open_embedded(folder: Path, namespace: str) -> ReplayStore:
         return open_url(url, namespace)
     settings = ReplaySettings(namespace=namespace, capacity_per_fact=_ANY_CAPACITY, patience_s=0)
     return EmbeddedReplay(settings, folder)
+
+
+def in_checkpoint(folder: Path) -> ReplayStore:
+    """A copy of what the memory store of a run held at its last checkpoint."""
+    import torch
+
+    path = folder / "checkpoints" / "last.ckpt"
+    if not path.is_file():
+        raise UserError(f"run={folder}: its replay is in memory and there is no checkpoint of it yet")
+    data = torch.load(path, map_location="cpu", weights_only=True)["replay"].numpy().tobytes()
+    try:
+        settings = ReplaySettings(namespace=snapshot_namespace(data), capacity_per_fact=_ANY_CAPACITY)
+        store = MemoryReplay(settings)
+        store.restore(data)
+    except PayloadError as error:
+        raise UserError(f"{path}: holds no replay of this version ({error})") from None
+    return store
 
 
 def namespaces(url: str) -> list[str]:

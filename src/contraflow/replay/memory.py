@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from contraflow.replay.base import ReplaySettings, ReplayStore, vectors_for
+from contraflow.replay.base import ReplaySettings, ReplayStore, Stored, vectors_for
 from contraflow.replay.codec import check_batch, content_id, decode_snapshot, encode_snapshot
-from contraflow.replay.selection import Stored, admit, deal
+from contraflow.replay.selection import admit, deal
 from contraflow.replay.vectors import Embed
 from contraflow.types import ScoredQuestion
 
@@ -43,8 +43,10 @@ class MemoryReplay(ReplayStore):
         return sum(map(len, self._facts.values()))
 
     def snapshot(self) -> bytes:
-        stored = (item for fact in self._facts.values() for item in fact)
-        return encode_snapshot(self._settings.namespace, stored)
+        return encode_snapshot(self._settings.namespace, self.entries())
+
+    def entries(self) -> Iterator[Stored]:
+        return (stored for fact in self._facts.values() for stored in fact)
 
     def restore(self, data: bytes) -> None:
         facts: dict[str, list[Stored]] = defaultdict(list)

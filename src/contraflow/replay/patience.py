@@ -37,7 +37,7 @@ class Patience:
 
     def _ask_again(self, question: Callable[[], T]) -> T:
         started = told = time.monotonic()
-        self._tell(f"{self._server} does not answer; waiting up to {self._seconds:.0f} s for it")
+        self._tell(f"{self._server} does not answer; waiting up to {self._seconds:g} s for it")
         pause = _FIRST_PAUSE_S
         while True:
             time.sleep(pause * self._rng.uniform(0.5, 1.0))

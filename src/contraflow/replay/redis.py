@@ -20,7 +20,7 @@ import redis
 from redis.exceptions import NoScriptError, RedisError
 
 from contraflow.progress import say
-from contraflow.replay.base import ReplaySettings, ReplayStore, vectors_for
+from contraflow.replay.base import ReplaySettings, ReplayStore, Stored, vectors_for
 from contraflow.replay.codec import (
     PAYLOAD_PREFIX,
     SCHEMA_VERSION,
@@ -34,7 +34,7 @@ from contraflow.replay.codec import (
 )
 from contraflow.replay.connection import Server, full
 from contraflow.replay.lua import ADMIT
-from contraflow.replay.selection import Stored, deal
+from contraflow.replay.selection import deal
 from contraflow.replay.vectors import Embed
 from contraflow.types import ScoredQuestion
 
@@ -95,7 +95,7 @@ class RedisReplay(ReplayStore):
         return self._server.ask(lambda: self._count(self._fact_ids() if fact_id is None else [fact_id]))
 
     def snapshot(self) -> bytes:
-        return encode_snapshot(self._settings.namespace, self._everything())
+        return encode_snapshot(self._settings.namespace, self.entries())
 
     def restore(self, data: bytes) -> None:
         kept = decode_snapshot(data, self._settings.namespace)
@@ -191,8 +191,8 @@ class RedisReplay(ReplayStore):
             )
         self._is_full = refused > 0
 
-    def _everything(self) -> Iterator[Stored]:
-        """All that can be read, some facts at a time, so that the server is never busy for long."""
+    def entries(self) -> Iterator[Stored]:
+        # Some facts at a time, so that the server is never busy for long.
         for some in _batched(self._server.ask(self._fact_ids), _FACTS_AT_ONCE):
             for entries in self._fetch(some).values():
                 yield from entries

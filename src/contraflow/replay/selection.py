@@ -11,27 +11,11 @@ import random
 from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import islice
 
-from contraflow.replay.base import ReplaySettings, Sampling
+from contraflow.replay.base import ReplaySettings, Sampling, Stored
 from contraflow.replay.vectors import near_vectors
 from contraflow.types import ScoredQuestion
-
-
-@dataclass(frozen=True)
-class Stored:
-    """One entry with its place in the order."""
-
-    priority: float
-    entry_id: str
-    entry: ScoredQuestion
-    vector: bytes = b""  # see `vectors.quantise`; empty where near-duplicates are told by tokens
-
-    @property
-    def order(self) -> tuple[float, str]:
-        """Best first; ids break ties, so that every process and store sees one order."""
-        return (-self.priority, self.entry_id)
 
 
 def near(a: Sequence[int], b: Sequence[int], threshold: float) -> bool:

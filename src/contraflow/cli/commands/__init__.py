@@ -1,7 +1,18 @@
 """One module a command; each does its imports when it runs."""
 
 from contraflow.cli.command import Command
-from contraflow.cli.commands import config, data, evaluate, exact, generate, judge, models, report, train
+from contraflow.cli.commands import (
+    config,
+    data,
+    evaluate,
+    exact,
+    generate,
+    judge,
+    models,
+    replay,
+    report,
+    train,
+)
 
 COMMANDS: tuple[Command, ...] = (
     train.COMMAND,
@@ -11,6 +22,7 @@ COMMANDS: tuple[Command, ...] = (
     judge.COMMAND,
     exact.COMMAND,
     *data.COMMANDS,
+    *replay.COMMANDS,
     *models.COMMANDS,
     config.COMMAND,
 )
