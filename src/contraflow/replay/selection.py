@@ -47,7 +47,10 @@ def admit(entries: list[Stored], new: Stored, settings: ReplaySettings) -> bool:
     Twins (same id, or nearly the same tokens or meaning) are settled first: the better one stays, the stored one on a
     tie. Only a question without a twin has to beat the fact's worst when the fact is full.
     """
-    twins = [old for old in entries if _same(old, new, settings)]
+    compared = settings.near_duplicate > 0  # else only the very same question is a twin, and ids tell it
+    twins = [
+        old for old in entries if old.entry_id == new.entry_id or (compared and _near(old, new, settings))
+    ]
     if any(old.priority >= new.priority for old in twins):
         return False
     if not twins and len(entries) >= settings.capacity_per_fact and entries[-1].priority >= new.priority:
@@ -59,9 +62,7 @@ def admit(entries: list[Stored], new: Stored, settings: ReplaySettings) -> bool:
     return True
 
 
-def _same(old: Stored, new: Stored, settings: ReplaySettings) -> bool:
-    if old.entry_id == new.entry_id:
-        return True
+def _near(old: Stored, new: Stored, settings: ReplaySettings) -> bool:
     if settings.near_duplicate_by == "embedding":
         return near_vectors(old.vector, new.vector, settings.near_duplicate)
     return near(old.entry.question_ids, new.entry.question_ids, settings.near_duplicate)
