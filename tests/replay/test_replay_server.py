@@ -21,6 +21,7 @@ from contraflow.addresses import safe_url
 from contraflow.errors import UserError
 from contraflow.replay import ReplaySettings
 from contraflow.replay.codec import content_id, encode_entry
+from contraflow.replay.found import namespaces
 from contraflow.replay.redis import RedisReplay
 
 SETTINGS = ReplaySettings(namespace="server-tests", capacity_per_fact=4)
@@ -226,6 +227,21 @@ def test_an_entry_written_before_a_restart_of_the_client_is_found(valkey_url: st
         first.add(*batch)
     with RedisReplay(settings, valkey_url) as second:
         assert second.snapshot() == reference(settings, [batch]).snapshot()
+
+
+def test_planted_names_are_shown_as_they_are_and_stop_nothing(
+    valkey_url: str, raw: redis.Redis, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The terminal's markup language reads [/bold] as the end of bold text, and raises where there is none."""
+    with RedisReplay(ReplaySettings(namespace="planted"), valkey_url) as store:
+        ranked, _ = store._fact_keys("[/bold] [red]")
+        raw.sadd(store._index_key, "[/bold] [red]")
+        raw.zadd(ranked, {"junk": 1.0})
+        assert list(store.entries()) == []
+        assert "the last of fact '[/bold] [red]'" in capsys.readouterr().err
+        raw.sadd(store._index_key.replace("planted", "no name!"), "f")
+        assert "planted" in namespaces(valkey_url) and "no name!" not in namespaces(valkey_url)
+        raw.delete(store._index_key.replace("planted", "no name!"), store._index_key, ranked)
 
 
 def test_entries_that_cannot_be_read_are_told_with_the_reason(valkey_url: str, raw: redis.Redis) -> None:

@@ -39,7 +39,7 @@ class ReplaySettings:
 
     def __post_init__(self) -> None:
         # The namespace becomes part of a Redis key: braces in it would move the cluster hash tag.
-        if not re.fullmatch(r"[A-Za-z0-9._-]{1,128}", self.namespace):
+        if not is_namespace(self.namespace):
             raise UserError(
                 f"replay.namespace={self.namespace!r}: use 1 to 128 letters, digits, or any of . _ -"
             )
@@ -59,6 +59,11 @@ class ReplaySettings:
             raise UserError(f"replay.patience_s={self.patience_s}: must be 0 or more")
         if not 0.0 <= self.near_duplicate <= 1.0:
             raise UserError(f"replay.near_duplicate={self.near_duplicate}: must lie between 0 and 1")
+
+
+def is_namespace(name: str) -> bool:
+    """Whether a name can stand in the keys of a server."""
+    return re.fullmatch(r"[A-Za-z0-9._-]{1,128}", name) is not None
 
 
 def make_namespace(*, prompt: str, tokenizer: str, oracle: str, judge: str) -> str:

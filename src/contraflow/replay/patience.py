@@ -15,15 +15,22 @@ _TELL_EVERY_S = 30.0
 class Patience:
     """Asks until there is an answer, for up to ``seconds`` after the first failure.
 
-    ``absent`` tells the failures that waiting may cure; the last of them is raised when time is up. The pauses
+    ``absent`` tells the failures that waiting may cure; the last of them is raised when time is up. ``revive``
+    may start the server again, where it is ours to start; it is called before every further question. The pauses
     double from 0.1 s to 2 s and are jittered, so that many ranks do not come back in one instant; the jitter
     has a generator of its own.
     """
 
     def __init__(
-        self, seconds: float, tell: Callable[[str], None], server: str, absent: Callable[[Exception], bool]
+        self,
+        seconds: float,
+        tell: Callable[[str], None],
+        server: str,
+        absent: Callable[[Exception], bool],
+        revive: Callable[[], None],
     ) -> None:
-        self._seconds, self._tell, self._server, self._absent = seconds, tell, server, absent
+        self._seconds, self._tell, self._server = seconds, tell, server
+        self._absent, self._revive = absent, revive
         self._rng = random.Random()
 
     def ask(self, question: Callable[[], T]) -> T:
@@ -42,6 +49,7 @@ class Patience:
         while True:
             time.sleep(pause * self._rng.uniform(0.5, 1.0))
             pause = min(2 * pause, _LONGEST_PAUSE_S)
+            self._revive()
             try:
                 answer = question()
             except Exception as error:

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import redis
 from redis.exceptions import NoScriptError, RedisError
 
-from contraflow.progress import say
+from contraflow.progress import say_plain
 from contraflow.replay.base import ReplaySettings, ReplayStore, Stored, vectors_for
 from contraflow.replay.codec import (
     PAYLOAD_PREFIX,
@@ -61,7 +61,7 @@ class RedisReplay(ReplayStore):
         url: str,
         *,
         embed: Embed | None = None,
-        tell: Callable[[str], None] = say,
+        tell: Callable[[str], None] = say_plain,
     ) -> None:
         self._settings, self._embed, self._tell = settings, embed, tell
         self._offered = 0
@@ -69,7 +69,9 @@ class RedisReplay(ReplayStore):
         self._refused = 0
         self._is_full = False
         self._skipped: dict[tuple[str, str], str] = {}
-        self._server = Server(url, patience_s=settings.patience_s, tell=tell, remedy=self.remedy)
+        self._server = Server(
+            url, patience_s=settings.patience_s, tell=tell, remedy=self.remedy, revive=self._revive
+        )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._server.shown_url}, namespace={self._settings.namespace})"
@@ -124,6 +126,9 @@ class RedisReplay(ReplayStore):
 
     def close(self) -> None:
         self._server.close()
+
+    def _revive(self) -> None:
+        """Another's server is another's to start."""
 
     @property
     def _client(self) -> redis.Redis:
