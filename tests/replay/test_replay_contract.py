@@ -12,8 +12,8 @@ import msgspec
 import numpy as np
 import pytest
 from replay_helpers import distinct, held, ids_of, question, random_batches, reference
+from replay_types import OpenStore
 
-from conftest import OpenStore
 from contraflow.errors import UserError
 from contraflow.replay import MemoryReplay, PayloadError, ReplaySettings, Sampling
 from contraflow.replay.codec import SCHEMA_VERSION

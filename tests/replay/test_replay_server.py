@@ -14,9 +14,9 @@ import pytest
 import redis
 from redis.connection import AbstractConnection
 from replay_helpers import distinct, held, program, question, reference
+from replay_types import Guarded, OpenStore
 from test_replay_codec import Bomb
 
-from conftest import Guarded, OpenStore
 from contraflow.addresses import safe_url
 from contraflow.errors import UserError
 from contraflow.replay import ReplaySettings
