@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from contraflow.config import Config, shown_settings
+from contraflow.config import Config, flat, shown_settings
 from contraflow.errors import UserError
 from contraflow.facts import Fact
 from contraflow.judge import EmbeddedJudge, Judge, NliJudge, shipped_judge_folder
@@ -41,6 +41,8 @@ from contraflow.replay.found import note_namespace
 from contraflow.replay.vectors import quantise
 from contraflow.reward import RewardSchedule
 from contraflow.text_match import names
+
+_DECIDES_NOTHING = ("name", "run_dir", "logger.", "trainer.threads", "replay.url", "replay.patience_s")
 
 
 def device_of(config: Config) -> torch.device:
@@ -163,10 +165,10 @@ def open_replay(
 
 
 def sampler_name(config: Config) -> str:
-    """Who wrote an entry of replay: the run's name and a hash of its settings; with the step, which weights."""
-    shown = {k: v for k, v in shown_settings(config).items() if k not in ("run_dir", "logger", "replay")}
-    digest = hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
-    return f"{config.name}-{digest[:8]}"
+    """Which sampler wrote an entry of replay: a hash of what decides its weights at a given step."""
+    shown = flat(shown_settings(config))
+    deciding = {k: v for k, v in shown.items() if not k.startswith(_DECIDES_NOTHING)}
+    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _vectors(texts: list[str]) -> list[bytes]:

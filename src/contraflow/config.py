@@ -302,3 +302,12 @@ def shown_settings(config: Config) -> dict[str, Any]:
     if config.replay.url:
         shown["replay"]["url"] = safe_url(config.replay.url)
     return shown
+
+
+def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested settings under dotted keys."""
+    if not isinstance(tree, dict):
+        return {prefix: tree}
+    return {
+        k: v for key, sub in tree.items() for k, v in flat(sub, f"{prefix}.{key}" if prefix else key).items()
+    }

@@ -15,7 +15,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from contraflow.addresses import safe_words
-from contraflow.config import Config, shown_settings
+from contraflow.config import Config, flat, shown_settings
 from contraflow.errors import UserError
 from contraflow.evaluation.metrics import Metrics, read_metrics
 from contraflow.records import whole_lines, write_atomically
@@ -53,14 +53,6 @@ def _compare_settings(folder: Path, saved: Any, now: dict[str, Any]) -> None:
         )
     for path in (*folder.glob("*_facts.jsonl"), *(folder / "evaluation").glob("*.json*")):
         path.unlink()
-
-
-def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(tree, dict):
-        return {prefix: tree}
-    return {
-        k: v for key, sub in tree.items() for k, v in flat(sub, f"{prefix}.{key}" if prefix else key).items()
-    }
 
 
 def note_cost(folder: Path, seconds: float) -> None:

@@ -17,7 +17,7 @@ import torch
 
 from contraflow import build
 from contraflow.callbacks import GracefulStop, History, Probes, StopRequested, Validation
-from contraflow.config import Config, shown_settings
+from contraflow.config import Config, flat, shown_settings
 from contraflow.data import FactStream
 from contraflow.errors import UserError
 from contraflow.evaluation.metrics import write_metrics
@@ -32,7 +32,7 @@ from contraflow.progress import Bar, bar, say
 from contraflow.prompts import answer_prompt, task_prompt
 from contraflow.records import QuestionRecord, write_atomically, write_records
 from contraflow.replay.base import ReplayStore
-from contraflow.run_folder import flat, note_cost, open_folder, print_summary, results_table
+from contraflow.run_folder import note_cost, open_folder, print_summary, results_table
 from contraflow.run_logging import loggers_for
 from contraflow.runs import Run
 from contraflow.scoring import Scorer
