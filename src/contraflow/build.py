@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from contraflow.config import Config
+from contraflow.config import Config, flat, shown_settings
 from contraflow.errors import UserError
 from contraflow.facts import Fact
 from contraflow.judge import EmbeddedJudge, Judge, NliJudge, shipped_judge_folder
@@ -36,8 +37,12 @@ from contraflow.policy.lora import LoraPolicy, LoraSettings
 from contraflow.prompts import answer_prompt, task_prompt
 from contraflow.replay import open_replay as open_store
 from contraflow.replay.base import ReplaySettings, ReplayStore, make_namespace
+from contraflow.replay.found import note_namespace
+from contraflow.replay.vectors import quantise
 from contraflow.reward import RewardSchedule
 from contraflow.text_match import names
+
+_DECIDES_NOTHING = ("name", "run_dir", "logger.", "trainer.threads", "replay.url", "replay.patience_s")
 
 
 def device_of(config: Config) -> torch.device:
@@ -135,7 +140,7 @@ def build_objective(config: Config) -> Objective:
 
 
 def open_replay(
-    config: Config, policy: LoraPolicy, oracle: Oracle, judge: Judge, folder: Path
+    config: Config, policy: LoraPolicy, oracle: Oracle, judge: Judge, folder: Path | None
 ) -> ReplayStore:
     """The store of a config, under a namespace that no other experiment's rewards can enter."""
     settings = ReplaySettings(
@@ -147,10 +152,32 @@ def open_replay(
         ),
         capacity_per_fact=config.replay.capacity_per_fact,
         sampling=config.replay.sampling,  # type: ignore[arg-type]
+        sampling_temp=config.replay.sampling_temp,
         near_duplicate=config.replay.near_duplicate,
+        near_duplicate_by=config.replay.near_duplicate_by,  # type: ignore[arg-type]
+        patience_s=config.replay.patience_s,
     )
+    if folder is not None:
+        note_namespace(folder, settings.namespace)
     kind: Any = config.replay.store  # one of the three, by ReplayConfig
-    return open_store(kind, settings, run_dir=folder, url=config.replay.url)
+    embed = _vectors if settings.near_duplicate_by == "embedding" else None
+    return open_store(kind, settings, run_dir=folder, url=config.replay.url, embed=embed)
+
+
+def sampler_name(config: Config) -> str:
+    """Which sampler wrote an entry of replay: a hash of what decides its weights at a given step."""
+    shown = flat(shown_settings(config))
+    deciding = {k: v for k, v in shown.items() if not k.startswith(_DECIDES_NOTHING)}
+    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _vectors(texts: list[str]) -> list[bytes]:
+    return quantise(_embedder()(texts).tolist())
+
+
+@cache
+def _embedder() -> Callable[[list[str]], Tensor]:
+    return load_embedder()
 
 
 def load_embedder() -> Callable[[list[str]], Tensor]:

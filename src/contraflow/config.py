@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any
 
+from contraflow.addresses import safe_url
 from contraflow.errors import UserError
 
 
@@ -212,13 +213,21 @@ class ReplayConfig:
     store: str = "memory"
     capacity_per_fact: int = 32
     sampling: str = "rank"
-    near_duplicate: float = 0.2
+    sampling_temp: float = 1.0  # sampling=reward draws in proportion to exp(log-reward / sampling_temp)
+    near_duplicate: float = 0.2  # below this distance two questions are one, and the better one stays
+    near_duplicate_by: str = (
+        "tokens"  # tokens: edit distance over length; embedding: 1 - cosine, 0.05 is close
+    )
+    patience_s: float = 120.0  # how long a server that went away is waited for
     url: str | None = None  # redis only, e.g. redis://:password@host:6379/0
 
     def __post_init__(self) -> None:
         check_choice("replay.store", self.store, ("memory", "embedded", "redis"))
         check(self.store != "redis" or bool(self.url), "replay.url", self.url, "set with replay=redis")
         check_choice("replay.sampling", self.sampling, ("uniform", "rank", "reward", "newest"))
+        check_choice("replay.near_duplicate_by", self.near_duplicate_by, ("tokens", "embedding"))
+        check(self.sampling_temp > 0, "replay.sampling_temp", self.sampling_temp, "above 0")
+        check(self.patience_s >= 0, "replay.patience_s", self.patience_s, "0 or more")
         check(self.capacity_per_fact >= 1, "replay.capacity_per_fact", self.capacity_per_fact, "at least 1")
         check(0 <= self.near_duplicate <= 1, "replay.near_duplicate", self.near_duplicate, "from 0 to 1")
 
@@ -286,3 +295,20 @@ class Config:
 
     def __post_init__(self) -> None:
         check_finite(self)
+
+
+def shown_settings(config: Config) -> dict[str, Any]:
+    """Every setting as it may be written down, logged or printed: the replay URL has lost its secrets."""
+    shown = asdict(config)
+    if config.replay.url:
+        shown["replay"]["url"] = safe_url(config.replay.url)
+    return shown
+
+
+def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested settings under dotted keys."""
+    if not isinstance(tree, dict):
+        return {prefix: tree}
+    return {
+        k: v for key, sub in tree.items() for k, v in flat(sub, f"{prefix}.{key}" if prefix else key).items()
+    }

@@ -225,7 +225,7 @@ class SamplerModule(L.LightningModule):
                 f"the checkpoint was made with another adapter or flow head (differs in {', '.join(odd)}); "
                 "resume with the settings that it was trained with, or start anew under another name"
             )
-        self.experience.replay.restore(checkpoint["replay"].numpy().tobytes())
+        self.experience.replay.resume(checkpoint["replay"].numpy().tobytes())
 
 
 class _TrainedParts(torch.nn.Module):

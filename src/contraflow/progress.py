@@ -69,3 +69,8 @@ def bar(title: str, total: int, done: int = 0) -> Iterator[Bar]:
 def say(text: str) -> None:
     """One line to the person who waits."""
     console.print(text, soft_wrap=True)
+
+
+def say_plain(text: str) -> None:
+    """One line that quotes what somebody else wrote: brackets in it are brackets, not colours."""
+    console.print(text, soft_wrap=True, markup=False)

@@ -8,29 +8,31 @@ import resource
 import statistics
 import sys
 import time
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from contraflow.config import Config
+from contraflow.addresses import safe_words
+from contraflow.config import Config, flat, shown_settings
 from contraflow.errors import UserError
 from contraflow.evaluation.metrics import Metrics, read_metrics
 from contraflow.records import whole_lines, write_atomically
+
+_MAY_CHANGE = ("logger.", "trainer.threads", "replay.url", "replay.patience_s")  # of a run that goes on
 
 
 def open_folder(config: Config) -> Path:
     """The run folder, made or found again; a folder of other settings is refused, naming what differs."""
     folder = Path(config.run_dir)
-    text = OmegaConf.to_yaml(OmegaConf.create(asdict(config)))
+    text = OmegaConf.to_yaml(OmegaConf.create(shown_settings(config)))
     try:
         for name in ("checkpoints", "evaluation"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         saved = folder / "config.yaml"
         if saved.is_file():
-            _compare_settings(folder, OmegaConf.load(saved), asdict(config))
+            _compare_settings(folder, OmegaConf.load(saved), shown_settings(config))
         write_atomically(saved, text.encode())
     except OSError as error:
         raise UserError(f"run_dir={folder}: {error.strerror}; choose a writable run_dir=…") from error
@@ -40,9 +42,7 @@ def open_folder(config: Config) -> Path:
 def _compare_settings(folder: Path, saved: Any, now: dict[str, Any]) -> None:
     """Refuse other settings once there is a checkpoint; before that, forget what the old ones chose and measured."""
     old, new = flat(OmegaConf.to_container(saved)), flat(now)
-    changed = [
-        k for k in new if k in old and old[k] != new[k] and not k.startswith(("logger.", "trainer.threads"))
-    ]
+    changed = [k for k in new if k in old and old[k] != new[k] and not k.startswith(_MAY_CHANGE)]
     if not changed:
         return
     if (folder / "checkpoints" / "last.ckpt").exists():
@@ -55,14 +55,6 @@ def _compare_settings(folder: Path, saved: Any, now: dict[str, Any]) -> None:
         path.unlink()
 
 
-def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(tree, dict):
-        return {prefix: tree}
-    return {
-        k: v for key, sub in tree.items() for k, v in flat(sub, f"{prefix}.{key}" if prefix else key).items()
-    }
-
-
 def note_cost(folder: Path, seconds: float) -> None:
     """``run.json``: what a reader of the report wants to know of the run itself; adds up over resumes."""
     path = folder / "run.json"
@@ -71,7 +63,7 @@ def note_cost(folder: Path, seconds: float) -> None:
     run = {
         "name": folder.name,
         "created": old.get("created") or time.strftime("%Y-%m-%d %H:%M"),
-        "command": " ".join(["contraflow", *sys.argv[1:]]),
+        "command": " ".join(["contraflow", *safe_words(sys.argv[1:])]),
         "n_steps": len(lines),
         "step_seconds_median": statistics.median(x["step_seconds"] for x in lines) if lines else None,
         "peak_memory_bytes": max(old.get("peak_memory_bytes") or 0, _peak_memory()),

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
-from contraflow.config import Config
+from contraflow.config import Config, shown_settings
 
 
 def loggers_for(config: Config, folder: Path) -> list[Logger]:
@@ -29,14 +28,12 @@ def _wandb(config: Config, folder: Path) -> Logger:
 
     os.environ.setdefault("WANDB_SILENT", "true")
     settings: dict[str, Any] = {"x_disable_stats": True, "console": "off", "silent": True}
-    shown = asdict(config)
-    shown["replay"]["url"] = None  # may hold a password
     return WandbLogger(
         project=config.logger.wandb_project,
         name=config.name,
         save_dir=folder,
         offline=config.logger.wandb == "offline",
         log_model=False,
-        config=shown,
+        config=shown_settings(config),
         settings=wandb.Settings(**settings),
     )

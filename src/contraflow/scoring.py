@@ -35,11 +35,13 @@ class Drawn:
 
 
 class Scorer:
-    """Oracle, judge and prior behind one method."""
+    """Oracle, judge and prior behind one method; ``sampler`` is noted on what is scored."""
 
-    def __init__(self, policy: LoraPolicy, oracle: Oracle, judge: Judge, cache_size: int = 50_000) -> None:
+    def __init__(
+        self, policy: LoraPolicy, oracle: Oracle, judge: Judge, cache_size: int = 50_000, sampler: str = ""
+    ) -> None:
         self.policy, self.oracle, self.judge = policy, oracle, judge
-        self.cache_size = cache_size
+        self.cache_size, self.sampler = cache_size, sampler
         self._known: dict[_Key, ScoredQuestion] = {}
 
     def score(self, drawn: Sequence[Drawn], step: int) -> list[ScoredQuestion]:
@@ -60,7 +62,7 @@ class Scorer:
             self._log_prior(new),
         )
         for d, answer, log_c, log_e, prior in zip(new, answers, log_cs, log_es, priors, strict=True):
-            self._known[d.key] = _scored(d, answer, log_c, log_e, prior, step)
+            self._known[d.key] = _scored(d, answer, log_c, log_e, prior, step, self.sampler)
 
     def _log_entailment(self, new: Sequence[Drawn], answers: Sequence[Answer]) -> list[float]:
         """Whether each answer says the original fact; 0, a constant of the fact, where there is none to say."""
@@ -89,7 +91,7 @@ class Scorer:
 
 
 def _scored(
-    d: Drawn, answer: Answer, log_c: float, log_e: float, prior: list[float], step: int
+    d: Drawn, answer: Answer, log_c: float, log_e: float, prior: list[float], step: int, sampler: str
 ) -> ScoredQuestion:
     fact = d.fact
     return ScoredQuestion(
@@ -103,4 +105,5 @@ def _scored(
         log_prior=tuple(prior),
         question_ok=question_ok(d.text, fact.subject, fact.original_answer, fact.edited_answer, fact.aliases),
         step=step,
+        sampler=sampler,
     )

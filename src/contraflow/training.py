@@ -17,7 +17,7 @@ import torch
 
 from contraflow import build
 from contraflow.callbacks import GracefulStop, History, Probes, StopRequested, Validation
-from contraflow.config import Config
+from contraflow.config import Config, flat, shown_settings
 from contraflow.data import FactStream
 from contraflow.errors import UserError
 from contraflow.evaluation.metrics import write_metrics
@@ -32,7 +32,7 @@ from contraflow.progress import Bar, bar, say
 from contraflow.prompts import answer_prompt, task_prompt
 from contraflow.records import QuestionRecord, write_atomically, write_records
 from contraflow.replay.base import ReplayStore
-from contraflow.run_folder import flat, note_cost, open_folder, print_summary, results_table
+from contraflow.run_folder import note_cost, open_folder, print_summary, results_table
 from contraflow.run_logging import loggers_for
 from contraflow.runs import Run
 from contraflow.scoring import Scorer
@@ -216,7 +216,8 @@ class _Job:
         )
 
     def _module(self) -> SamplerModule:
-        config, scorer = self.config, Scorer(self.policy, self.oracle, self.judge)
+        config = self.config
+        scorer = Scorer(self.policy, self.oracle, self.judge, sampler=build.sampler_name(config))
         experience = Experience(
             self.policy,
             scorer,
@@ -276,7 +277,7 @@ class _Job:
     def after(self) -> None:
         """Keep the best adapter, and measure it on the same test facts with the same draws."""
         checkpoints = self.folder / "checkpoints"
-        card = model_card(self.config.model.name, flat(asdict(self.config)), "See `../report.html`.")
+        card = model_card(self.config.model.name, flat(shown_settings(self.config)), "See `../report.html`.")
         for name in ("last", "best"):
             path = checkpoints / f"{name}.ckpt"
             if path.is_file():
@@ -289,7 +290,9 @@ class _Job:
             )
         if self.config.evaluation.enabled:
             self._measure("after", self.policy)
-            card = model_card(self.config.model.name, flat(asdict(self.config)), results_table(self.folder))
+            card = model_card(
+                self.config.model.name, flat(shown_settings(self.config)), results_table(self.folder)
+            )
             write_atomically(self.folder / "adapter" / "README.md", card.encode())
 
 

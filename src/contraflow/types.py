@@ -85,6 +85,7 @@ class ScoredQuestion(msgspec.Struct, frozen=True, kw_only=True):
     log_prior: tuple[float, ...]
     question_ok: bool = True  # well-formed, on the subject, names neither answer (text checks, no NLI)
     step: int = 0  # optimizer step of the sampler that wrote it
+    sampler: str = ""  # which sampler: a hash of its settings, or "seeded"
 
     @property
     def log_p_question(self) -> float:

@@ -120,6 +120,9 @@ BAD = {
     "replay.capacity_per_fact=0": ["replay.capacity_per_fact=0"],
     "replay.sampling=best": ["replay.sampling=best", "newest"],
     "replay.near_duplicate=2": ["replay.near_duplicate=2"],
+    "replay.near_duplicate_by=sound": ["replay.near_duplicate_by=sound", "embedding"],
+    "replay.sampling_temp=0": ["replay.sampling_temp=0"],
+    "replay.patience_s=-1": ["replay.patience_s=-1"],
     "judge.label_order=[a,b,c]": ["judge.label_order="],
     "model.device=gpu": ["model.device=gpu", "cuda"],
     "trainer.n_steps=0": ["trainer.n_steps=0"],
@@ -144,7 +147,7 @@ def test_config_prints_yaml_that_says_the_same(contraflow: Call) -> None:
 def test_config_shows_no_password(contraflow: Call) -> None:
     result = contraflow("config", "replay=redis", "replay.url=redis://me:secret@host:6379/0")
     assert result.code == 0
-    assert "redis://***@host:6379/0" in result.out
+    assert "url: redis://host:6379/0" in result.out
     assert "secret" not in result.out
 
 

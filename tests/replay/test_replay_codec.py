@@ -13,7 +13,8 @@ import pytest
 from replay_helpers import question
 
 from contraflow.replay import codec
-from contraflow.replay.codec import PayloadError, content_id, decode_entry, encode_entry
+from contraflow.replay.base import Stored
+from contraflow.replay.codec import SCHEMA_VERSION, PayloadError, content_id, decode_entry, encode_entry
 
 
 class Bomb:
@@ -28,12 +29,12 @@ class Bomb:
 
 def _decode(data: bytes | None) -> object:
     entry = question("f", [1, 2])
-    return decode_entry(data, fact_id="f", entry_id=content_id(entry))
+    return decode_entry(data, -1.0, fact_id="f", entry_id=content_id(entry))
 
 
 def test_an_entry_survives_the_wire_exactly() -> None:
     entry = question("f", [1, 2], log_contradiction=math.nextafter(-1.0, 0))
-    assert _decode(encode_entry(entry)) == entry
+    assert _decode(encode_entry(entry, b"\x01\xff")) == Stored(-1.0, content_id(entry), entry, b"\x01\xff")
     assert encode_entry(entry).startswith(codec.PAYLOAD_PREFIX)
 
 
@@ -58,10 +59,14 @@ def test_foreign_payloads_raise_the_typed_error() -> None:
         "nested deep": b"\x91" * 100_000,
         "invalid utf-8": good.replace(b"Nobody", b"\xff\xfeody"),
         "another version": msgspec.msgpack.encode(["contraflow.question", 1, body]),
-        "another schema": msgspec.msgpack.encode(["contraflow.answer", 1, body]),
-        "a missing field": msgspec.msgpack.encode(["contraflow.question", 1, {"fact_id": "f"}]),
-        "a wrong type": msgspec.msgpack.encode(["contraflow.question", 1, {**body, "question_ids": ["a"]}]),
-        "not finite": msgspec.msgpack.encode(["contraflow.question", 1, {**body, "log_p_answer": math.nan}]),
+        "another schema": msgspec.msgpack.encode(["contraflow.answer", SCHEMA_VERSION, body]),
+        "a missing field": msgspec.msgpack.encode(["contraflow.question", SCHEMA_VERSION, {"fact_id": "f"}]),
+        "a wrong type": msgspec.msgpack.encode(
+            ["contraflow.question", SCHEMA_VERSION, {**body, "question_ids": ["a"]}]
+        ),
+        "not finite": msgspec.msgpack.encode(
+            ["contraflow.question", SCHEMA_VERSION, {**body, "log_p_answer": math.nan}]
+        ),
         "another fact's": encode_entry(question("g", [1, 2])),
         "another question's": encode_entry(question("f", [1, 3])),
     }
@@ -84,7 +89,7 @@ def test_damaged_bytes_never_raise_anything_else() -> None:
 
 
 def test_a_snapshot_with_a_number_that_is_not_finite_is_refused() -> None:
-    data = codec.encode_snapshot("n", [(1.5, question("f", [1]))])
+    data = codec.encode_snapshot("n", [Stored(1.5, "id", question("f", [1]))])
     infinite = data.replace(struct.pack(">d", 1.5), struct.pack(">d", math.inf))
     assert infinite != data
     with pytest.raises(PayloadError, match="priority is inf"):

@@ -12,11 +12,12 @@ import msgspec
 import numpy as np
 import pytest
 from replay_helpers import distinct, held, ids_of, question, random_batches, reference
+from replay_types import OpenStore
 
-from conftest import OpenStore
 from contraflow.errors import UserError
 from contraflow.replay import MemoryReplay, PayloadError, ReplaySettings, Sampling
 from contraflow.replay.codec import SCHEMA_VERSION
+from contraflow.replay.vectors import quantise
 
 
 def test_a_full_fact_keeps_its_best(open_store: OpenStore) -> None:
@@ -247,6 +248,90 @@ def test_settings_out_of_range_are_named() -> None:
         "capacity_per_fact": 0,
         "sampling": "best",
         "near_duplicate": math.nan,
+        "near_duplicate_by": "sound",
+        "sampling_temp": 0.0,
+        "patience_s": -1.0,
     }.items():
         with pytest.raises(UserError, match=f"replay.{name}="):
             replace(good, **{name: value})  # type: ignore[arg-type]
+
+
+def _pointing(*degrees: float) -> list[bytes]:
+    return quantise([(math.cos(math.radians(d)), math.sin(math.radians(d))) for d in degrees])
+
+
+def test_near_duplicates_can_be_told_by_meaning(open_store: OpenStore) -> None:
+    """1 - cos 10° = 0.015 is a twin at 0.05, 1 - cos 30° = 0.134 is not; the tokens play no part."""
+    directions = {"1 1?": 0.0, "2 2?": 10.0, "1 1 1?": 30.0, "3 3?": 35.0}
+    asked: list[str] = []
+
+    def embed(texts: list[str]) -> list[bytes]:
+        asked.extend(texts)
+        return _pointing(*(directions[text] for text in texts))
+
+    store = open_store(near_duplicate_by="embedding", near_duplicate=0.05, embed=embed)
+    first, twin = question("f", [1, 1]), question("f", [2, 2])
+    other, better = question("f", [1, 1, 1]), question("f", [3, 3])
+    assert store.add([first, other], [1.0, 0.0]) == 2
+    assert store.add([twin], [0.5]) == 0
+    assert store.add([twin, better], [2.0, 3.0]) == 2, "each replaces the one that it is near to"
+    assert held(store, "f") == {(2, 2), (3, 3)}
+    assert asked == ["1 1?", "1 1 1?", "2 2?", "2 2?", "3 3?"]
+    saved = store.snapshot()
+    store.restore(saved)
+    assert store.add([first], [1.5]) == 0, "vectors outlive a snapshot"
+    assert store.snapshot() == saved
+
+
+def test_entries_without_a_vector_or_of_another_encoder_are_no_twins(open_store: OpenStore) -> None:
+    namespace = "mixed"
+    store = open_store(namespace=namespace)
+    store.clear()
+    store.add([question("f", [1, 2])], [5.0])
+    saved = store.snapshot()
+    by_meaning = open_store(
+        namespace=namespace,
+        near_duplicate_by="embedding",
+        near_duplicate=1.0,
+        embed=lambda texts: [b"\1"] * len(texts),
+    )
+    by_meaning.restore(saved)
+    assert by_meaning.add([question("f", [3]), question("f", [4])], [0.0, 1.0]) == 2
+    assert held(by_meaning, "f") == {(1, 2), (4,)}
+
+
+def test_by_meaning_the_outcome_equals_the_memory_stores_to_the_last_bit(open_store: OpenStore) -> None:
+    def embed(texts: list[str]) -> list[bytes]:
+        rngs = [random.Random(text) for text in texts]
+        rows = [[rng.gauss(0, 1) for _ in range(6)] for rng in rngs]
+        return quantise([[x / math.hypot(*row) for x in row] for row in rows])
+
+    for seed, threshold in enumerate((0.0, 0.1, 0.4, 1.0)):
+        options = {
+            "capacity_per_fact": 6,
+            "near_duplicate_by": "embedding",
+            "near_duplicate": threshold,
+            "namespace": f"meaning-{seed}",
+        }
+        store = open_store(**options, embed=embed)
+        expected = MemoryReplay(ReplaySettings(**options), embed)  # type: ignore[arg-type]
+        store.clear()
+        for entries, priorities in random_batches(seed, 6, 20):
+            assert store.add(entries, priorities) == expected.add(entries, priorities)
+        assert store.snapshot() == expected.snapshot()
+
+
+def test_what_only_vectors_can_tell_needs_what_makes_them(open_store: OpenStore) -> None:
+    store = open_store(near_duplicate_by="embedding")
+    with pytest.raises(ValueError, match="needs an encoder"):
+        store.add([question("f", [1])], [0.0])
+
+
+@pytest.mark.parametrize("sampling", get_args(Sampling))
+def test_no_batch_repeats_an_entry_however_it_is_drawn(open_store: OpenStore, sampling: str) -> None:
+    store = open_store(sampling=sampling, sampling_temp=0.01)
+    store.add(distinct("f", 6) + distinct("g", 2), [10.0 * i for i in range(8)])
+    for seed in range(20):
+        rows = store.sample(["f", "g", "f"], 3, random.Random(seed))
+        assert [len(row) for row in rows] == [3, 2, 3]
+        assert len({(e.fact_id, e.question_ids) for row in rows for e in row}) == 8

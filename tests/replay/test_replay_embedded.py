@@ -9,12 +9,14 @@ import subprocess
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 import redis
-from replay_helpers import distinct, program, reference
+from replay_helpers import distinct, held, program, reference
 
 from contraflow.errors import UserError
 from contraflow.replay import ReplaySettings
+from contraflow.replay.base import SEEDED
 from contraflow.replay.embedded import EmbeddedReplay
 
 SETTINGS = ReplaySettings(namespace="embedded-tests")
@@ -26,7 +28,7 @@ from contraflow.replay.embedded import EmbeddedReplay
 from replay_helpers import distinct
 store = EmbeddedReplay(ReplaySettings(namespace="embedded-tests"), sys.argv[1])
 store.add(distinct("f", 5), [0.0, 1.0, 2.0, 3.0, 4.0])
-print(store._client.info("server")["process_id"], store._server._keeper.pid, flush=True)
+print(store._client.info("server")["process_id"], store._process._keeper.pid, flush=True)
 """
 
 _ENDINGS = {
@@ -128,10 +130,32 @@ def test_a_killed_server_is_started_again_and_nothing_is_lost(short_dir: Path) -
     assert _gone([new], within=0.1)
 
 
+def test_a_server_killed_again_and_again_is_started_each_time(short_dir: Path) -> None:
+    with EmbeddedReplay(SETTINGS, short_dir) as store:
+        for i in range(3):  # at once, without the second in which a server counts as healthy
+            store.add(distinct(f"f{i}", 5), [0.0] * 5)
+            os.kill(store._client.info("server")["process_id"], signal.SIGKILL)
+            assert store.size() == 5 * (i + 1)
+
+
+def test_a_killed_keeper_is_replaced_with_its_server_and_nothing_is_lost(short_dir: Path) -> None:
+    with EmbeddedReplay(SETTINGS, short_dir) as store:
+        store.add(distinct("f", 5), [0.0] * 5)
+        saved, old = store.snapshot(), store._process._keeper.pid
+        server = store._client.info("server")["process_id"]
+        os.kill(old, signal.SIGKILL)
+        store._process._keeper.wait()
+        assert _gone([server]), "it goes with its keeper"
+        assert store.snapshot() == saved
+        assert store.add(distinct("g", 2), [0.0] * 2) == 2
+        pids = [store._process._keeper.pid, store._client.info("server")["process_id"]]
+    assert old not in pids and _gone(pids, within=0.5)
+
+
 def test_only_this_user_reaches_it_and_by_no_port(short_dir: Path) -> None:
     with EmbeddedReplay(SETTINGS, short_dir / "a run, with spaces ü%20") as store:
         assert store._client.config_get("port") == {"port": "0"}
-        path = store._server._socket
+        path = store._process._socket
         assert path.parent == short_dir / "a run, with spaces ü%20" / "replay"
         assert stat.S_IMODE(path.stat().st_mode) == 0o700
         with redis.Redis.from_url(store.url) as other:
@@ -141,7 +165,7 @@ def test_only_this_user_reaches_it_and_by_no_port(short_dir: Path) -> None:
 def test_a_long_run_path_gets_a_short_socket_that_is_removed_at_the_end(short_dir: Path) -> None:
     folder = short_dir / ("long" * 30)
     with EmbeddedReplay(SETTINGS, folder) as store:
-        path = store._server._socket
+        path = store._process._socket
         assert folder not in path.parents
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
         store.add(distinct("f", 2), [0.0, 1.0])
@@ -171,6 +195,17 @@ def test_data_that_the_server_cannot_load_is_told_with_the_log(short_dir: Path) 
     with pytest.raises(UserError, match=r"did not start: see .*/replay/server\.log, or use replay=memory"):
         EmbeddedReplay(SETTINGS, short_dir)
     assert b"manifest" in (short_dir / "replay" / "server.log").read_bytes()
+
+
+def test_a_resumed_run_is_as_it_was_but_for_what_a_person_seeded_since(short_dir: Path) -> None:
+    entries = distinct("f", 4)
+    with EmbeddedReplay(SETTINGS, short_dir) as store:
+        store.add(entries[:2], [0.0, 1.0])
+        saved = store.snapshot()
+        store.add([entries[2], msgspec.structs.replace(entries[3], sampler=SEEDED)], [2.0, 3.0])
+    with EmbeddedReplay(SETTINGS, short_dir) as store:
+        store.resume(saved)
+        assert held(store, "f") == {entries[i].question_ids for i in (0, 1, 3)}
 
 
 def test_a_restored_snapshot_replaces_only_its_own_namespace(short_dir: Path) -> None:

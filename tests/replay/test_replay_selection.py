@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import subprocess
+from array import array
 from collections import Counter
 from collections.abc import Sequence
 
@@ -13,9 +14,10 @@ from replay_helpers import distinct, program, question
 
 from contraflow.errors import UserError
 from contraflow.replay import make_namespace, open_replay
-from contraflow.replay.base import ReplaySettings
+from contraflow.replay.base import ReplaySettings, Stored
 from contraflow.replay.codec import content_id
-from contraflow.replay.selection import Stored, draw, near
+from contraflow.replay.selection import draw, near
+from contraflow.replay.vectors import near_vectors, quantise
 
 
 def _levenshtein(a: Sequence[int], b: Sequence[int]) -> int:
@@ -40,9 +42,13 @@ def _stored(n: int) -> list[Stored]:
     return [Stored(-float(i), f"{i:02}", entry) for i, entry in enumerate(distinct("f", n))]
 
 
+def _by(sampling: str, **more: float) -> ReplaySettings:
+    return ReplaySettings(namespace="n", sampling=sampling, **more)  # type: ignore[arg-type]
+
+
 def _first_draws(sampling: str, m: int, n: int) -> list[float]:
     rng = random.Random(7)
-    counts = Counter(draw(_stored(m), 2, rng, sampling)[0].entry_id for _ in range(n))  # type: ignore[arg-type]
+    counts = Counter(draw(_stored(m), 2, rng, _by(sampling))[0].entry_id for _ in range(n))
     return [counts[f"{i:02}"] / n for i in range(m)]
 
 
@@ -61,12 +67,29 @@ def test_the_first_draw_follows_each_law() -> None:
 
 def test_reward_sampling_survives_priorities_that_would_overflow_or_vanish() -> None:
     entries = [Stored(p, str(p), question("f", [i])) for i, p in enumerate([5000.0, 0.0, -5000.0])]
-    assert [s.priority for s in draw(entries, 3, random.Random(0), "reward")] == [5000.0, 0.0, -5000.0]
+    assert [s.priority for s in draw(entries, 3, random.Random(0), _by("reward"))] == [5000.0, 0.0, -5000.0]
 
 
 def test_newest_takes_the_latest_steps_and_breaks_ties_by_rank() -> None:
     entries = [Stored(-i, str(i), question("f", [i], step=s)) for i, s in enumerate([3, 9, 3, 1])]
-    assert [s.entry_id for s in draw(entries, 3, random.Random(0), "newest")] == ["1", "0", "2"]
+    assert [s.entry_id for s in draw(entries, 3, random.Random(0), _by("newest"))] == ["1", "0", "2"]
+
+
+def test_a_temperature_flattens_or_sharpens_the_draw_by_reward() -> None:
+    """Priorities 0 and -1: the better one comes first with probability 1 / (1 + exp(-1/T)); 5 errors are 0.018."""
+    for temperature in (0.25, 1.0, 4.0):
+        rng, n = random.Random(3), 20_000
+        settings = _by("reward", sampling_temp=temperature)
+        first = sum(draw(_stored(2), 1, rng, settings)[0].entry_id == "00" for _ in range(n)) / n
+        assert first == pytest.approx(1 / (1 + math.exp(-1 / temperature)), abs=0.018), temperature
+
+
+def test_vectors_are_near_by_their_angle() -> None:
+    a, b, zero = quantise([(1.0, 0.0), (0.6, 0.8), (0.0, 0.0)])
+    assert array("b", b).tolist() == [76, 102]
+    distance = 1 - 76 / math.hypot(76, 102)
+    assert near_vectors(a, b, distance + 1e-12) and not near_vectors(a, b, distance)
+    assert not any(near_vectors(a, c, 1.0) for c in (b"", b"\1", zero))
 
 
 def test_ids_are_the_same_in_every_process(monkeypatch: pytest.MonkeyPatch) -> None:

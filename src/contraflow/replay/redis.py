@@ -13,25 +13,14 @@ from __future__ import annotations
 
 import hashlib
 import random
-import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import redis
-from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
-from redis.exceptions import (
-    AuthenticationError,
-    ConnectionError,
-    NoPermissionError,
-    NoScriptError,
-    RedisError,
-    TimeoutError,
-)
-from redis.retry import Retry
+from redis.exceptions import NoScriptError, RedisError
 
-from contraflow.errors import UserError
-from contraflow.replay.base import ReplaySettings, ReplayStore
+from contraflow.progress import say_plain
+from contraflow.replay.base import ReplaySettings, ReplayStore, Stored, vectors_for
 from contraflow.replay.codec import (
     PAYLOAD_PREFIX,
     SCHEMA_VERSION,
@@ -43,152 +32,194 @@ from contraflow.replay.codec import (
     encode_entry,
     encode_snapshot,
 )
+from contraflow.replay.connection import Server, full
 from contraflow.replay.lua import ADMIT
-from contraflow.replay.selection import Stored, deal
+from contraflow.replay.selection import deal
+from contraflow.replay.vectors import Embed
 from contraflow.types import ScoredQuestion
 
+KEY_ROOT = f"contraflow:replay:{SCHEMA_VERSION}:"
 _ADMIT_SHA = hashlib.sha1(ADMIT.encode(), usedforsecurity=False).hexdigest()  # EVALSHA's name for the script
+T = TypeVar("T")
+_FACTS_AT_ONCE = 500  # of a whole store: about 10 MB a reply at the default capacity
 
 
 class RedisReplay(ReplayStore):
     """Entries on a server that other processes may use at the same time.
 
-    Raises `UserError`, here and from every method, when the server does not answer, refuses the password or
-    cannot write; the URL in it is shown without user, password and options.
+    Raises `UserError` when the server does not answer (at once on opening, later after ``patience_s`` of waiting)
+    or refuses the password; the URL in it is shown without user, password and options. A server that is full
+    refuses new questions, which is told and counted and stops nothing: what it holds can still be drawn.
     """
 
     kind = "redis"
     remedy = "start it or correct the URL, or use replay=embedded or replay=memory"
 
-    def __init__(self, settings: ReplaySettings, url: str) -> None:
-        self._settings = settings
-        self._shown_url = safe_url(url)
+    def __init__(
+        self,
+        settings: ReplaySettings,
+        url: str,
+        *,
+        embed: Embed | None = None,
+        tell: Callable[[str], None] = say_plain,
+    ) -> None:
+        self._settings, self._embed, self._tell = settings, embed, tell
         self._offered = 0
         self._admitted = 0
-        self._skipped: set[tuple[str, str]] = set()
-        self._client = self._connect(url)
+        self._refused = 0
+        self._is_full = False
+        self._skipped: dict[tuple[str, str], str] = {}
+        self._server = Server(
+            url, patience_s=settings.patience_s, tell=tell, remedy=self.remedy, revive=self._revive
+        )
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._shown_url}, namespace={self._settings.namespace})"
+        return f"{type(self).__name__}({self._server.shown_url}, namespace={self._settings.namespace})"
 
     def add(self, entries: Sequence[ScoredQuestion], priorities: Sequence[float]) -> int:
         check_batch(entries, priorities)
-        arguments: dict[str, list[str | bytes]] = {}
-        for entry, priority in zip(entries, priorities, strict=True):
-            row: list[str | bytes] = [content_id(entry), repr(float(priority)), encode_entry(entry)]
-            arguments.setdefault(entry.fact_id, []).extend(row)
-        if not arguments:
-            return 0
-        with self._told():
-            replies = self._send_admissions(arguments)
-            if any(isinstance(reply, NoScriptError) for reply in replies):  # the server was restarted
-                self._client.script_load(ADMIT)
-                replies = self._send_admissions(arguments)
-            for reply in replies:
-                if isinstance(reply, Exception):
-                    raise reply
-        admitted = sum(map(int, replies[1:]))
+        vectors = vectors_for(entries, self._settings, self._embed)
+        admitted = self._admit(
+            [
+                Stored(float(priority), content_id(entry), entry, vector)
+                for entry, priority, vector in zip(entries, priorities, vectors, strict=True)
+            ]
+        )
         self._offered += len(entries)
         self._admitted += admitted
         return admitted
 
     def sample(self, fact_ids: Sequence[str], n: int, rng: random.Random) -> list[list[ScoredQuestion]]:
         contents = self._fetch(list(dict.fromkeys(fact_ids)))
-        return deal(fact_ids, n, rng, self._settings.sampling, contents.__getitem__)
+        return deal(fact_ids, n, rng, self._settings, contents.__getitem__)
 
     def size(self, fact_id: str | None = None) -> int:
-        with self._told():
-            return self._count(self._fact_ids() if fact_id is None else [fact_id])
+        return self._server.ask(lambda: self._count(self._fact_ids() if fact_id is None else [fact_id]))
 
     def snapshot(self) -> bytes:
-        with self._told():
-            facts = self._fact_ids()
-        stored = (item for fact in self._fetch(facts).values() for item in fact)
-        return encode_snapshot(self._settings.namespace, ((item.priority, item.entry) for item in stored))
+        return encode_snapshot(self._settings.namespace, self.entries())
 
     def restore(self, data: bytes) -> None:
-        self._replace(decode_snapshot(data, self._settings.namespace))
+        kept = decode_snapshot(data, self._settings.namespace)
+        self._server.ask(lambda: self._replace(kept))
+
+    def resume(self, data: bytes) -> None:
+        for some in _batched(decode_snapshot(data, self._settings.namespace), 4096):
+            self._admit(some)
 
     def clear(self) -> None:
-        self._replace([])
+        self._server.ask(lambda: self._replace([]))
 
     def stats(self) -> dict[str, Any]:
-        with self._told():
-            facts = self._fact_ids()
-            size = self._count(facts)
+        facts, size = self._server.ask(self._facts_and_size)
         return {
             "store": self.kind,
-            "url": self._shown_url,
+            "url": self._server.shown_url,
             "namespace": self._settings.namespace,
             "size": size,
-            "facts": len(facts),
+            "facts": facts,
             "offered": self._offered,
             "admitted": self._admitted,
             "skipped": len(self._skipped),  # different entries, however often they were met
+            "refused": self._refused,  # for which a full server had no room
         }
 
     def close(self) -> None:
-        self._client.close()
+        self._server.close()
 
-    def _connect(self, url: str) -> redis.Redis:
-        """A client for training, after a quick knock that fails within seconds where nobody answers."""
-        try:
-            knock = redis.Redis.from_url(
-                url, socket_timeout=2.0, socket_connect_timeout=2.0, retry=Retry(NoBackoff(), 0)
-            )
-            client = redis.Redis.from_url(
-                url,
-                socket_timeout=10.0,
-                socket_connect_timeout=5.0,
-                retry=Retry(ExponentialWithJitterBackoff(base=0.1, cap=2.0), 7),
-                health_check_interval=30,
-            )
-        except ValueError:  # its text may quote a part of the password
-            raise UserError(
-                f"replay.url={self._shown_url} is not a Redis URL: write redis://, rediss:// or unix://, and "
-                "percent-encode special characters of the password"
-            ) from None
-        with self._told(), knock:
-            knock.script_load(ADMIT)
-        return client
+    def _revive(self) -> None:
+        """Another's server is another's to start."""
 
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Turn the client's errors into one line each; their text may hold arguments and is dropped."""
-        server = f"the replay server at {self._shown_url}"
-        try:
-            yield
-        except (AuthenticationError, NoPermissionError):
-            raise UserError(
-                f"{server} refused the user or password: "
-                "correct the URL, or use replay=embedded or replay=memory"
-            ) from None
-        except (ConnectionError, TimeoutError):
-            raise UserError(f"{server} does not answer: {self.remedy}") from None
-        except RedisError as error:
-            raise UserError(f"{server} {_complaint(error)}") from None
+    @property
+    def _client(self) -> redis.Redis:
+        return self._server.client
+
+    def _admit(self, entries: Sequence[Stored]) -> int:
+        """Put them before the admission script, one call a fact, all in one round trip."""
+        arguments: dict[str, list[str | bytes]] = {}
+        for stored in entries:
+            payload = encode_entry(stored.entry, stored.vector)
+            row: list[str | bytes] = [stored.entry_id, repr(stored.priority), payload]
+            arguments.setdefault(stored.entry.fact_id, []).extend(row)
+        if not arguments:
+            return 0
+        replies = self._server.ask(lambda: self._admissions(arguments))
+        refused = sum(
+            len(rows) // 3
+            for rows, reply in zip(arguments.values(), replies[1:], strict=True)
+            if isinstance(reply, Exception)
+        )
+        self._note_refusals(refused, next((r for r in replies if isinstance(r, Exception)), None))
+        return sum(int(reply) for reply in replies[1:] if not isinstance(reply, Exception))
+
+    def _admissions(self, arguments: dict[str, list[str | bytes]]) -> list[Any]:
+        """One reply a fact after that of the index; an error in a reply's place where the server is full."""
+        replies = self._send_admissions(arguments)
+        if any(isinstance(reply, NoScriptError) for reply in replies):  # the server was restarted, or is new
+            self._client.script_load(ADMIT)
+            replies = self._send_admissions(arguments)
+        for reply in replies:
+            if isinstance(reply, Exception) and full(reply) is None:
+                raise reply
+        return replies
 
     def _send_admissions(self, arguments: dict[str, list[str | bytes]]) -> list[Any]:
-        head = [self._settings.capacity_per_fact, repr(float(self._settings.near_duplicate)), PAYLOAD_PREFIX]
+        settings = self._settings
+        head = [
+            settings.capacity_per_fact,
+            repr(float(settings.near_duplicate)),
+            settings.near_duplicate_by,
+            PAYLOAD_PREFIX,
+        ]
         # One transaction: a `clear` between SADD and script would leave entries that nothing lists.
         with self._client.pipeline(transaction=True) as pipe:
             pipe.sadd(self._index_key, *arguments)
             for fact_id, rows in arguments.items():
                 pipe.evalsha(_ADMIT_SHA, 2, *self._fact_keys(fact_id), *head, *rows)  # type: ignore[arg-type]
-            return pipe.execute(raise_on_error=False)
+            try:
+                return pipe.execute(raise_on_error=False)
+            except RedisError as error:  # the whole transaction was turned away
+                if full(error) is None:
+                    raise
+                return [error] * (1 + len(arguments))
+
+    def _note_refusals(self, refused: int, error: Exception | None) -> None:
+        self._refused += refused
+        if refused and not self._is_full and error is not None:
+            self._tell(
+                f"the replay server at {self._server.shown_url} {full(error)}. "
+                "Until then new questions are not stored; what is stored is still drawn"
+            )
+        elif self._is_full and not refused:
+            self._tell(
+                f"the replay server at {self._server.shown_url} takes questions again; {self._refused} were not stored"
+            )
+        self._is_full = refused > 0
+
+    def entries(self) -> Iterator[Stored]:
+        # Some facts at a time, so that the server is never busy for long.
+        for some in _batched(self._server.ask(self._fact_ids), _FACTS_AT_ONCE):
+            for entries in self._fetch(some).values():
+                yield from entries
 
     def _fetch(self, fact_ids: Sequence[str]) -> dict[str, list[Stored]]:
         """What the server holds for these facts, best first, without what cannot be read."""
         if not fact_ids:
             return {}
-        with self._told(), self._client.pipeline(transaction=True) as pipe:
+        replies = self._server.ask(lambda: self._read(fact_ids))
+        known = len(self._skipped)
+        pairs = zip(fact_ids, replies[::2], replies[1::2], strict=True)
+        found = {fact_id: self._decode(fact_id, scores, payloads) for fact_id, scores, payloads in pairs}
+        self._tell_skipped(known)
+        return found
+
+    def _read(self, fact_ids: Sequence[str]) -> list[Any]:
+        with self._client.pipeline(transaction=True) as pipe:
             for fact_id in fact_ids:
                 ranked, payloads = self._fact_keys(fact_id)
                 pipe.zrange(ranked, 0, -1, withscores=True)
                 pipe.hgetall(payloads)
-            replies = pipe.execute()
-        pairs = zip(fact_ids, replies[::2], replies[1::2], strict=True)
-        return {fact_id: self._decode(fact_id, scores, payloads) for fact_id, scores, payloads in pairs}
+            return pipe.execute()
 
     def _decode(
         self, fact_id: str, scores: Sequence[tuple[bytes, float]], payloads: dict[bytes, bytes]
@@ -196,35 +227,64 @@ class RedisReplay(ReplayStore):
         stored = []
         for raw_id, priority in scores:
             entry_id = raw_id.decode(errors="backslashreplace")
+            data = payloads.get(raw_id)
             try:
-                entry = decode_entry(payloads.get(raw_id), fact_id=fact_id, entry_id=entry_id)
-            except PayloadError:
-                self._skipped.add((fact_id, entry_id))
-            else:
-                stored.append(Stored(float(priority), entry_id, entry))
+                stored.append(decode_entry(data, float(priority), fact_id=fact_id, entry_id=entry_id))
+            except PayloadError as error:
+                self._skipped.setdefault((fact_id, entry_id), str(error))
         return sorted(stored, key=lambda item: item.order)
 
-    def _replace(self, entries: Sequence[tuple[float, ScoredQuestion]]) -> None:
+    def _tell_skipped(self, known: int) -> None:
+        """Say it of the first, and again whenever there are twice as many: a flood of lines helps nobody."""
+        n = len(self._skipped)
+        if n == known or (known and n.bit_length() == known.bit_length()):
+            return
+        (fact_id, entry_id), reason = list(self._skipped.items())[-1]
+        self._tell(
+            f"replay skips {n} stored {'entry' if n == 1 else 'entries'} that cannot be read, the last of fact "
+            f"{fact_id!r} (id {entry_id[:40]}): {reason:.160}"
+        )
+
+    def _replace(self, entries: Sequence[Stored]) -> None:
         """Put these entries, best first within each fact, in the namespace's place, in one step."""
-        facts: dict[str, list[tuple[float, ScoredQuestion]]] = {}
-        for priority, entry in entries:
-            facts.setdefault(entry.fact_id, []).append((priority, entry))
-        with self._told(), self._client.pipeline(transaction=True) as pipe:
-            old = self._fact_ids()
-            if old:
-                pipe.delete(*(key for fact_id in old for key in self._fact_keys(fact_id)))
-                pipe.srem(self._index_key, *old)  # not DEL: a fact that another process adds now stays listed
+        facts: dict[str, list[Stored]] = {}
+        for stored in entries:
+            facts.setdefault(stored.entry.fact_id, []).append(stored)
+        with self._client.pipeline(transaction=True) as pipe:
+            for some in _batched(self._members(), 1000):
+                pipe.delete(*(key for raw in some for key in self._raw_keys(raw)))
+                pipe.srem(
+                    self._index_key, *some
+                )  # not DEL: a fact that another process adds now stays listed
             for fact_id, all_kept in facts.items():
                 kept = all_kept[: self._settings.capacity_per_fact]
                 ranked, payloads = self._fact_keys(fact_id)
                 pipe.sadd(self._index_key, fact_id)
-                pipe.zadd(ranked, {content_id(entry): priority for priority, entry in kept})
-                pipe.hset(payloads, mapping={content_id(entry): encode_entry(entry) for _, entry in kept})
+                pipe.zadd(ranked, {stored.entry_id: stored.priority for stored in kept})
+                pipe.hset(
+                    payloads,
+                    mapping={stored.entry_id: encode_entry(stored.entry, stored.vector) for stored in kept},
+                )
             pipe.execute()
 
-    def _fact_ids(self) -> list[str]:
+    def _members(self) -> list[bytes]:
         members: set[bytes] = self._client.smembers(self._index_key)  # type: ignore[assignment]
-        return sorted(member.decode() for member in members)
+        return sorted(members)
+
+    def _fact_ids(self) -> list[str]:
+        """The facts that are listed; a name that is no text was planted, and is skipped."""
+        names, known = [], len(self._skipped)
+        for member in self._members():
+            try:
+                names.append(member.decode())
+            except UnicodeDecodeError:
+                self._skipped.setdefault((repr(member)[:80], "-"), "the fact's name is no text")
+        self._tell_skipped(known)
+        return names
+
+    def _facts_and_size(self) -> tuple[int, int]:
+        facts = self._fact_ids()
+        return len(facts), self._count(facts)
 
     def _count(self, fact_ids: Sequence[str]) -> int:
         with self._client.pipeline(transaction=False) as pipe:
@@ -234,30 +294,16 @@ class RedisReplay(ReplayStore):
 
     @property
     def _index_key(self) -> str:
-        return f"contraflow:replay:{SCHEMA_VERSION}:{{{self._settings.namespace}}}:facts"
+        return f"{KEY_ROOT}{{{self._settings.namespace}}}:facts"
 
     def _fact_keys(self, fact_id: str) -> tuple[str, str]:
+        return self._raw_keys(fact_id.encode())
+
+    def _raw_keys(self, fact_id: bytes) -> tuple[str, str]:
         # The fact id is hashed: a brace in it would end the hash tag early and part the two keys.
-        tag = f"{self._settings.namespace}:{hashlib.sha256(fact_id.encode()).hexdigest()[:24]}"
-        key = f"contraflow:replay:{SCHEMA_VERSION}:{{{tag}}}"
-        return f"{key}:z", f"{key}:h"
+        tag = f"{self._settings.namespace}:{hashlib.sha256(fact_id).hexdigest()[:24]}"
+        return f"{KEY_ROOT}{{{tag}}}:z", f"{KEY_ROOT}{{{tag}}}:h"
 
 
-def safe_url(url: str) -> str:
-    """The URL without user, password and options, also where it is malformed; hidden where that is unsure."""
-    scheme, separator, rest = url.rpartition("://")
-    place, *options = re.split(r"[?#]", rest, maxsplit=1)
-    if any("@" in option for option in options) or not re.fullmatch(r"[a-z]*", scheme):
-        return "(hidden)"  # an unescaped ? or # in a password: where it ends cannot be told
-    return f"{scheme}{separator}{place.rpartition('@')[2]}"
-
-
-def _complaint(error: RedisError) -> str:
-    """What the server could not do and the remedy, from the error code that starts a Redis message."""
-    match = re.search(r"(?:^|caused error: )([A-Z]+) ", str(error))  # in a batch it follows the command
-    code = match[1] if match else type(error).__name__
-    if code in ("OOM", "OutOfMemoryError"):
-        return "is out of memory: raise its maxmemory or lower replay.capacity_per_fact"
-    if code == "MISCONF":
-        return "cannot write to its disk: free some space there"
-    return f"failed with {code}: see the server's log"
+def _batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    return (items[start : start + size] for start in range(0, len(items), size))

@@ -11,25 +11,11 @@ import random
 from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import islice
 
-from contraflow.replay.base import ReplaySettings, Sampling
+from contraflow.replay.base import ReplaySettings, Sampling, Stored
+from contraflow.replay.vectors import near_vectors
 from contraflow.types import ScoredQuestion
-
-
-@dataclass(frozen=True)
-class Stored:
-    """One entry with its place in the order."""
-
-    priority: float
-    entry_id: str
-    entry: ScoredQuestion
-
-    @property
-    def order(self) -> tuple[float, str]:
-        """Best first; ids break ties, so that every process and store sees one order."""
-        return (-self.priority, self.entry_id)
 
 
 def near(a: Sequence[int], b: Sequence[int], threshold: float) -> bool:
@@ -58,10 +44,13 @@ def near(a: Sequence[int], b: Sequence[int], threshold: float) -> bool:
 def admit(entries: list[Stored], new: Stored, settings: ReplaySettings) -> bool:
     """Decide on one question and change the list accordingly; True if the question entered.
 
-    Twins (same id, or nearly the same tokens) are settled first: the better one stays, the stored one on a
+    Twins (same id, or nearly the same tokens or meaning) are settled first: the better one stays, the stored one on a
     tie. Only a question without a twin has to beat the fact's worst when the fact is full.
     """
-    twins = [old for old in entries if _same(old, new, settings.near_duplicate)]
+    compared = settings.near_duplicate > 0  # else only the very same question is a twin, and ids tell it
+    twins = [
+        old for old in entries if old.entry_id == new.entry_id or (compared and _near(old, new, settings))
+    ]
     if any(old.priority >= new.priority for old in twins):
         return False
     if not twins and len(entries) >= settings.capacity_per_fact and entries[-1].priority >= new.priority:
@@ -73,16 +62,17 @@ def admit(entries: list[Stored], new: Stored, settings: ReplaySettings) -> bool:
     return True
 
 
-def _same(old: Stored, new: Stored, threshold: float) -> bool:
-    same_id = old.entry_id == new.entry_id
-    return same_id or near(old.entry.question_ids, new.entry.question_ids, threshold)
+def _near(old: Stored, new: Stored, settings: ReplaySettings) -> bool:
+    if settings.near_duplicate_by == "embedding":
+        return near_vectors(old.vector, new.vector, settings.near_duplicate)
+    return near(old.entry.question_ids, new.entry.question_ids, settings.near_duplicate)
 
 
 def deal(
     fact_ids: Sequence[str],
     n: int,
     rng: random.Random,
-    sampling: Sampling,
+    settings: ReplaySettings,
     contents: Callable[[str], Sequence[Stored]],
 ) -> list[list[ScoredQuestion]]:
     """Draw for each fact in turn; a fact named k times gets k·n distinct entries dealt over its places.
@@ -94,16 +84,18 @@ def deal(
         raise ValueError(f"n={n}: cannot draw a negative number of questions")
     places = Counter(fact_ids)
     drawn = {
-        fact_id: iter(draw(contents(fact_id), n * k, random.Random(rng.getrandbits(64)), sampling))
+        fact_id: iter(draw(contents(fact_id), n * k, random.Random(rng.getrandbits(64)), settings))
         for fact_id, k in places.items()
     }
     return [[stored.entry for stored in islice(drawn[fact_id], n)] for fact_id in fact_ids]
 
 
-def draw(entries: Sequence[Stored], n: int, rng: random.Random, sampling: Sampling) -> list[Stored]:
+def draw(entries: Sequence[Stored], n: int, rng: random.Random, settings: ReplaySettings) -> list[Stored]:
     """Up to n distinct entries of a list that is ordered best first."""
     n = min(n, len(entries))
-    return _DRAWS[sampling](entries, n, rng)
+    if settings.sampling == "reward":
+        return _reward(entries, n, rng, settings.sampling_temp)
+    return _DRAWS[settings.sampling](entries, n, rng)
 
 
 def _uniform(entries: Sequence[Stored], n: int, rng: random.Random) -> list[Stored]:
@@ -116,9 +108,9 @@ def _rank(entries: Sequence[Stored], n: int, rng: random.Random) -> list[Stored]
     return [left.pop(int(len(left) * rng.random() ** 2)) for _ in range(n)]
 
 
-def _reward(entries: Sequence[Stored], n: int, rng: random.Random) -> list[Stored]:
-    # Gumbel top-n: draws without replacement in proportion to exp(priority), with no overflow.
-    keys = [stored.priority - math.log(-math.log(rng.random() or 5e-324)) for stored in entries]
+def _reward(entries: Sequence[Stored], n: int, rng: random.Random, temperature: float) -> list[Stored]:
+    # Gumbel top-n: draws without replacement in proportion to exp(priority / temperature), with no overflow.
+    keys = [stored.priority / temperature - math.log(-math.log(rng.random() or 5e-324)) for stored in entries]
     return [entries[i] for i in sorted(range(len(entries)), key=lambda i: -keys[i])[:n]]
 
 
@@ -129,6 +121,5 @@ def _newest(entries: Sequence[Stored], n: int, _: random.Random) -> list[Stored]
 _DRAWS: dict[Sampling, Callable[[Sequence[Stored], int, random.Random], list[Stored]]] = {
     "uniform": _uniform,
     "rank": _rank,
-    "reward": _reward,
     "newest": _newest,
 }

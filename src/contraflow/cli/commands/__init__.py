@@ -10,6 +10,7 @@ from contraflow.cli.commands import (
     generate,
     judge,
     models,
+    replay,
     report,
     train,
 )
@@ -23,6 +24,7 @@ COMMANDS: tuple[Command, ...] = (
     judge.COMMAND,
     exact.COMMAND,
     *data.COMMANDS,
+    *replay.COMMANDS,
     *models.COMMANDS,
     config.COMMAND,
 )

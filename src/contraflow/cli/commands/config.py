@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from contraflow.cli.command import Command, Given
-from contraflow.cli.failures import without_passwords
 
 if TYPE_CHECKING:
     from contraflow.config import Config
@@ -24,6 +22,8 @@ def as_yaml(config: Config) -> str:
     """The settings as YAML with prompts as readable blocks, and without the password of a replay server."""
     import yaml  # type: ignore[import-untyped]
 
+    from contraflow.config import shown_settings
+
     class Dumper(yaml.SafeDumper):
         pass
 
@@ -32,8 +32,7 @@ def as_yaml(config: Config) -> str:
         return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
     Dumper.add_representer(str, text)
-    shown = yaml.dump(asdict(config), Dumper=Dumper, sort_keys=False, allow_unicode=True)
-    return without_passwords(str(shown))
+    return str(yaml.dump(shown_settings(config), Dumper=Dumper, sort_keys=False, allow_unicode=True))
 
 
 COMMAND = Command(

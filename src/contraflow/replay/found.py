@@ -1,0 +1,90 @@
+"""Stores that are there already, opened without a model: by the folder of a run or by the URL of a server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+
+from contraflow.errors import UserError
+from contraflow.replay.base import ReplaySettings, ReplayStore, is_namespace
+from contraflow.replay.codec import PayloadError, snapshot_namespace
+from contraflow.replay.memory import MemoryReplay
+
+_NOTE = "replay.json"
+_ANY_CAPACITY = 2**31
+
+
+class _Note(msgspec.Struct):
+    namespace: str
+
+
+def note_namespace(folder: Path, namespace: str) -> None:
+    """Write into a run's folder under which name its entries are kept: to find it out again takes the models."""
+    from contraflow.records import write_atomically
+
+    write_atomically(folder / _NOTE, json.dumps({"namespace": namespace}).encode())
+
+
+def noted_namespace(folder: Path) -> str | None:
+    """What `note_namespace` wrote, or None. Raises `UserError` where that cannot be read."""
+    path = folder / _NOTE
+    if not path.is_file():
+        return None
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Note).namespace
+    except msgspec.MsgspecError as error:
+        raise UserError(
+            f"{path}: is not what a run writes ({error}); delete it and start the run again"
+        ) from None
+
+
+def open_url(url: str, namespace: str) -> ReplayStore:
+    """The entries of one namespace on a server."""
+    from contraflow.replay.redis import RedisReplay
+
+    settings = ReplaySettings(namespace=namespace, capacity_per_fact=_ANY_CAPACITY, patience_s=0)
+    return RedisReplay(settings, url)
+
+
+def open_embedded(folder: Path, namespace: str) -> ReplayStore:
+    """The entries in a run's folder, also while the run is going and keeps the server."""
+    from contraflow.replay.embedded import EmbeddedReplay, running_server
+
+    url = running_server(folder)
+    if url is not None:
+        return open_url(url, namespace)
+    settings = ReplaySettings(namespace=namespace, capacity_per_fact=_ANY_CAPACITY, patience_s=0)
+    return EmbeddedReplay(settings, folder)
+
+
+def in_checkpoint(folder: Path) -> ReplayStore:
+    """A copy of what the memory store of a run held at its last checkpoint."""
+    import torch
+
+    path = folder / "checkpoints" / "last.ckpt"
+    if not path.is_file():
+        raise UserError(f"run={folder}: its replay is in memory and there is no checkpoint of it yet")
+    data = torch.load(path, map_location="cpu", weights_only=True)["replay"].numpy().tobytes()
+    try:
+        settings = ReplaySettings(namespace=snapshot_namespace(data), capacity_per_fact=_ANY_CAPACITY)
+        store = MemoryReplay(settings)
+        store.restore(data)
+    except PayloadError as error:
+        raise UserError(f"{path}: holds no replay of this version ({error})") from None
+    return store
+
+
+def namespaces(url: str) -> list[str]:
+    """The namespaces that a server holds entries of. Raises `UserError` where it cannot be asked."""
+    from contraflow.replay.connection import Server
+    from contraflow.replay.redis import KEY_ROOT
+
+    server = Server(url, patience_s=0, tell=lambda _: None, remedy="start it or correct the URL")
+    try:
+        keys = server.ask(lambda: list(server.client.scan_iter(match=f"{KEY_ROOT}*:facts", count=1000)))
+    finally:
+        server.close()
+    names = {key.decode(errors="replace").removeprefix(KEY_ROOT)[1:].partition("}")[0] for key in keys}
+    return sorted(filter(is_namespace, names))  # another name was planted: no run can have written it
