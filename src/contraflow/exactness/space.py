@@ -17,7 +17,14 @@ import torch
 from jaxtyping import Float
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 from contraflow.facts import Fact
 from contraflow.judging.scores import NliScores
@@ -153,8 +160,8 @@ def _tiny_lm(architecture: Architecture, seed: int) -> CausalLM:
     return CausalLM(model.eval(), tokenizer, identity=f"tiny-{architecture}-{seed}")
 
 
-def _gpt2(vocabulary: int) -> torch.nn.Module:
-    model: torch.nn.Module = GPT2LMHeadModel(
+def _gpt2(vocabulary: int) -> PreTrainedModel:
+    model: PreTrainedModel = GPT2LMHeadModel(
         GPT2Config(
             vocab_size=vocabulary,
             n_embd=64,
@@ -169,8 +176,8 @@ def _gpt2(vocabulary: int) -> torch.nn.Module:
     return model
 
 
-def _llama(vocabulary: int) -> torch.nn.Module:
-    model: torch.nn.Module = LlamaForCausalLM(
+def _llama(vocabulary: int) -> PreTrainedModel:
+    model: PreTrainedModel = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=vocabulary,
             hidden_size=64,
