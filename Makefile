@@ -30,7 +30,7 @@ demo: $(READY) ## install, prepare the models, train, evaluate, write runs/quick
 	$(BIN)/contraflow models download
 	$(BIN)/contraflow train experiment=quickstart
 
-overnight: $(READY) ## the best adapter that a night on a small machine gives
+overnight: $(READY) ## a sharper adapter: fewer failures, fewer different questions; an hour
 	$(BIN)/contraflow models download
 	$(BIN)/contraflow train experiment=overnight
 
