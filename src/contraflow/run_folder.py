@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import resource
 import statistics
 import sys
 import time
@@ -18,7 +17,10 @@ from omegaconf import OmegaConf
 from contraflow.config import Config
 from contraflow.errors import UserError
 from contraflow.evaluation.metrics import Metrics, read_metrics
+from contraflow.exchange.memory import peak_memory
 from contraflow.records import whole_lines, write_atomically
+
+_MAY_CHANGE = ("logger.", "trainer.threads", "exchange.timeout_s")  # of a run that goes on
 
 
 def open_folder(config: Config) -> Path:
@@ -40,9 +42,7 @@ def open_folder(config: Config) -> Path:
 def _compare_settings(folder: Path, saved: Any, now: dict[str, Any]) -> None:
     """Refuse other settings once there is a checkpoint; before that, forget what the old ones chose and measured."""
     old, new = flat(OmegaConf.to_container(saved)), flat(now)
-    changed = [
-        k for k in new if k in old and old[k] != new[k] and not k.startswith(("logger.", "trainer.threads"))
-    ]
+    changed = [k for k in new if k in old and old[k] != new[k] and not k.startswith(_MAY_CHANGE)]
     if not changed:
         return
     if (folder / "checkpoints" / "last.ckpt").exists():
@@ -74,18 +74,13 @@ def note_cost(folder: Path, seconds: float) -> None:
         "command": " ".join(["contraflow", *sys.argv[1:]]),
         "n_steps": len(lines),
         "step_seconds_median": statistics.median(x["step_seconds"] for x in lines) if lines else None,
-        "peak_memory_bytes": max(old.get("peak_memory_bytes") or 0, _peak_memory()),
+        "peak_memory_bytes": max(old.get("peak_memory_bytes") or 0, peak_memory()),
         "wall_seconds": (old.get("wall_seconds") or 0.0) + seconds,
         "versions": {p: version(p) for p in ("contraflow", "torch", "transformers", "peft", "lightning")}
         | {"python": platform.python_version()},
         "config": flat(OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))),
     }
     write_atomically(path, json.dumps(run, indent=2).encode())
-
-
-def _peak_memory() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 SHOWN = (

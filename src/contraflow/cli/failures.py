@@ -13,6 +13,7 @@ from pathlib import Path
 
 from contraflow.cli.quiet import debugging
 from contraflow.errors import UserError
+from contraflow.exchange.launch import PEER_LOST
 
 USER_ERROR, BUG, INTERRUPTED = 2, 1, 130
 LOG_NAME = "contraflow-error.log"
@@ -44,9 +45,9 @@ def describe(error: BaseException) -> tuple[str, int]:
     if isinstance(error, KeyboardInterrupt):
         return "stopped", INTERRUPTED
     if isinstance(error, UserError):
-        if _is_interruption(error):
+        if _is_of(error, "Interrupted"):
             return one_line(str(error)), INTERRUPTED
-        return f"error: {one_line(str(error))}", USER_ERROR
+        return f"error: {one_line(str(error))}", PEER_LOST if _is_of(error, "PeerLost") else USER_ERROR
     known = _known(error)
     if known is not None:
         return f"error: {one_line(known)}", USER_ERROR
@@ -69,10 +70,9 @@ def without_passwords(text: str) -> str:
     return _PASSWORD.sub("***@", text)
 
 
-def _is_interruption(error: UserError) -> bool:
-    # The class lives beside torch; if its module was never imported, nothing of it can have been raised.
-    training = sys.modules.get("contraflow.training")
-    return training is not None and isinstance(error, training.Interrupted)
+def _is_of(error: UserError, name: str) -> bool:
+    """By the name of its class, which lives beside torch and must not be imported for this."""
+    return type(error).__name__ == name and type(error).__module__.startswith("contraflow.")
 
 
 def _known(error: BaseException) -> str | None:
