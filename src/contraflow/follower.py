@@ -28,6 +28,8 @@ PLAN = "preparation by rank 0 (models, facts, first measurements)"
 class Interrupted(UserError):
     """Stopped on request, after a checkpoint; the message says how to go on."""
 
+    exit_code = 130
+
 
 def join_ranks(config: Config) -> tuple[Config, Ranks]:
     """The ranks that a launcher started this process among, and the config with their number.

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from contraflow.cli.quiet import debugging
 from contraflow.errors import UserError
-from contraflow.exchange.launch import PEER_LOST
 
 USER_ERROR, BUG, INTERRUPTED = 2, 1, 130
 LOG_NAME = "contraflow-error.log"
@@ -45,9 +44,8 @@ def describe(error: BaseException) -> tuple[str, int]:
     if isinstance(error, KeyboardInterrupt):
         return "stopped", INTERRUPTED
     if isinstance(error, UserError):
-        if _is_of(error, "Interrupted"):
-            return one_line(str(error)), INTERRUPTED
-        return f"error: {one_line(str(error))}", PEER_LOST if _is_of(error, "PeerLost") else USER_ERROR
+        head = "" if error.exit_code == INTERRUPTED else "error: "
+        return head + one_line(str(error)), error.exit_code
     known = _known(error)
     if known is not None:
         return f"error: {one_line(known)}", USER_ERROR
@@ -68,11 +66,6 @@ def one_line(message: str) -> str:
 def without_passwords(text: str) -> str:
     """URLs lose user and password: what is printed or logged gets pasted elsewhere."""
     return _PASSWORD.sub("***@", text)
-
-
-def _is_of(error: UserError, name: str) -> bool:
-    """By the name of its class, which lives beside torch and must not be imported for this."""
-    return type(error).__name__ == name and type(error).__module__.startswith("contraflow.")
 
 
 def _known(error: BaseException) -> str | None:

@@ -101,8 +101,10 @@ def _wait(ranks: Sequence[subprocess.Popen[bytes]]) -> int | None:
                     deadline = time.monotonic() + GRACE_S
         time.sleep(_POLL_S)
     failed = [number for number in ended if ranks[number].returncode != 0]
-    causes = [number for number in failed if ranks[number].returncode != PEER_LOST]
-    return next(iter(causes or failed), None)
+    causes = [number for number in failed if ranks[number].returncode != PEER_LOST] or failed
+    if 0 in causes and ranks[0].returncode == ranks[causes[0]].returncode:
+        return 0  # they ended for one reason, and rank 0 has said it
+    return next(iter(causes), None)
 
 
 def _tell(rank: int, code: int, logs: Path) -> int:
@@ -115,11 +117,12 @@ def _tell(rank: int, code: int, logs: Path) -> int:
         )
         return 1
     if rank == 0:
-        return code
+        return 1 if code == PEER_LOST else code
     path = log_of(logs, rank)
     lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
     last = lines[-1].removeprefix("contraflow: ").removeprefix("error: ") if lines else f"exit code {code}"
-    _say(f"error: rank {rank}: {last} (all it said is in {path})")
+    whose = "" if last.startswith(f"rank {rank} ") else f"rank {rank}: "
+    _say(f"error: {whose}{last} (all it said is in {path})")
     return code
 
 

@@ -22,6 +22,7 @@ from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from contraflow.errors import UserError
+from contraflow.exchange.launch import PEER_LOST
 from contraflow.exchange.place import RENDEZVOUS, Place
 
 
@@ -31,6 +32,8 @@ class RankTimeout(UserError):
 
 class PeerLost(UserError):
     """Another rank ended first; why is in its own message."""
+
+    exit_code = PEER_LOST
 
 
 class Ranks:
