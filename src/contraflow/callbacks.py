@@ -162,6 +162,9 @@ class GracefulStop(Callback):
             cast(SamplerModule, module).gather_replay()
             if self.ranks.is_first:
                 save_whole(trainer, self.path)
+            self.ranks.broadcast(
+                b"", f"checkpoint after step {item.step}"
+            )  # nobody goes on, or ends, before it
         if asked:
             raise StopRequested
 

@@ -34,8 +34,9 @@ def run(given: Given) -> int:
     from contraflow.cli.compose import compose_config
 
     config = compose_config(given.overrides, given.config_dir)
-    check_training(config)
     place = place_here()
+    if place is None or place.rank == 0:  # files are rank 0's: others may be on another machine
+        check_training(config)
     if place is None and config.trainer.devices > 1:
         return launch(_as_a_rank(given), config.trainer.devices, Path(config.run_dir) / "ranks")
     end_with_launcher()
