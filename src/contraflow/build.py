@@ -139,17 +139,22 @@ def build_objective(config: Config) -> Objective:
     return makers[config.objective.name]()
 
 
+def replay_namespace(config: Config, policy: LoraPolicy, oracle: Oracle, judge: Judge) -> str:
+    """A name under which no other experiment's rewards can enter."""
+    return make_namespace(
+        prompt=policy.prompt.identity + json.dumps(asdict(config.policy), sort_keys=True),
+        tokenizer=policy.lm.identity,
+        oracle=oracle.identity,
+        judge=judge.identity,
+    )
+
+
 def open_replay(
-    config: Config, policy: LoraPolicy, oracle: Oracle, judge: Judge, folder: Path | None
+    config: Config, namespace: str, folder: Path | None = None, url: str | None = None
 ) -> ReplayStore:
-    """The store of a config, under a namespace that no other experiment's rewards can enter."""
+    """The store of a config; with ``url`` the one that another rank has opened."""
     settings = ReplaySettings(
-        namespace=make_namespace(
-            prompt=policy.prompt.identity + json.dumps(asdict(config.policy), sort_keys=True),
-            tokenizer=policy.lm.identity,
-            oracle=oracle.identity,
-            judge=judge.identity,
-        ),
+        namespace=namespace,
         capacity_per_fact=config.replay.capacity_per_fact,
         sampling=config.replay.sampling,  # type: ignore[arg-type]
         sampling_temp=config.replay.sampling_temp,
@@ -159,9 +164,9 @@ def open_replay(
     )
     if folder is not None:
         note_namespace(folder, settings.namespace)
-    kind: Any = config.replay.store  # one of the three, by ReplayConfig
+    kind: Any = config.replay.store if url is None else "redis"  # one of the three, by ReplayConfig
     embed = _vectors if settings.near_duplicate_by == "embedding" else None
-    return open_store(kind, settings, run_dir=folder, url=config.replay.url, embed=embed)
+    return open_store(kind, settings, run_dir=folder, url=url or config.replay.url, embed=embed)
 
 
 def sampler_name(config: Config) -> str:

@@ -18,6 +18,7 @@ from lightning.pytorch.callbacks import Callback
 
 from contraflow.data import StepFacts
 from contraflow.evaluation.rollout import record_of
+from contraflow.exchange.ranks import Ranks
 from contraflow.module import SamplerModule
 from contraflow.progress import Bar
 from contraflow.records import QuestionRecord, whole_lines
@@ -123,10 +124,13 @@ class StopRequested(Exception):
 
 
 class GracefulStop(Callback):
-    """``last.ckpt`` every few steps, at the end, and when SIGINT or SIGTERM asks; a second signal is immediate."""
+    """``last.ckpt`` every few steps, at the end, and when SIGINT or SIGTERM asks; a second signal is immediate.
 
-    def __init__(self, path: Path, every: int) -> None:
-        self.path, self.every = path, every
+    Every rank has one: where a signal reached any of them, all stop after the same step. Rank 0 writes.
+    """
+
+    def __init__(self, path: Path, every: int, ranks: Ranks | None = None) -> None:
+        self.path, self.every, self.ranks = path, every, ranks or Ranks()
         self._asked = False
         self._previous: dict[int, Any] = {}
 
@@ -150,13 +154,24 @@ class GracefulStop(Callback):
         self._asked = True
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, _module: L.LightningModule, _outputs: Any, item: StepFacts, _index: int
+        self, trainer: L.Trainer, module: L.LightningModule, _outputs: Any, item: StepFacts, _index: int
     ) -> None:
         done = item.step + 1
-        if self._asked or done % self.every == 0 or done == trainer.max_steps:
-            save_whole(trainer, self.path)
-        if self._asked:
+        asked = self._any_asked(item.step)
+        if asked or done % self.every == 0 or done == trainer.max_steps:
+            cast(SamplerModule, module).gather_replay()
+            if self.ranks.is_first:
+                save_whole(trainer, self.path)
+            self.ranks.broadcast(
+                b"", f"checkpoint after step {item.step}"
+            )  # nobody goes on, or ends, before it
+        if asked:
             raise StopRequested
+
+    def _any_asked(self, step: int) -> bool:
+        phase = f"end of step {step}"  # for others; rank 0 may be validating
+        answers = self.ranks.gather(bytes([self._asked]), phase)
+        return self.ranks.broadcast(bytes([any(map(any, answers))]), phase) == b"\x01"
 
 
 def save_whole(trainer: L.Trainer, path: Path) -> None:

@@ -233,7 +233,20 @@ class ReplayConfig:
 
 
 @dataclass
+class ExchangeConfig:
+    kind: str = "scatter"  # with one rank there is nothing to exchange, whatever this says
+    timeout_s: float = (
+        3600.0  # how long a rank waits for another: rank 0 also measures and validates meanwhile
+    )
+
+    def __post_init__(self) -> None:
+        check_choice("exchange.kind", self.kind, ("local", "broadcast", "scatter", "symmetric"))
+        check(self.timeout_s > 0, "exchange.timeout_s", self.timeout_s, "above 0")
+
+
+@dataclass
 class TrainerConfig:
+    devices: int = 1  # ranks: processes that train together, each on a GPU of its own where there are any
     n_steps: int = 300
     facts_per_step: int = 4
     threads: int | None = None  # CPU threads; null is torch's own choice, which heeds OMP_NUM_THREADS
@@ -242,7 +255,14 @@ class TrainerConfig:
     probe_every: int = 10
 
     def __post_init__(self) -> None:
-        for key in ("n_steps", "facts_per_step", "checkpoint_every", "validate_every", "probe_every"):
+        for key in (
+            "devices",
+            "n_steps",
+            "facts_per_step",
+            "checkpoint_every",
+            "validate_every",
+            "probe_every",
+        ):
             check(getattr(self, key) >= 1, f"trainer.{key}", getattr(self, key), "at least 1")
         threads = self.threads
         check(threads is None or threads >= 1, "trainer.threads", threads, "at least 1, or null")
@@ -289,12 +309,20 @@ class Config:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     exploration: ExplorationConfig = field(default_factory=ExplorationConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
+    exchange: ExchangeConfig = field(default_factory=ExchangeConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
     def __post_init__(self) -> None:
         check_finite(self)
+        alone = self.exchange.kind == "local" and self.trainer.devices > 1
+        check(
+            not alone,
+            "exchange.kind",
+            "local",
+            "scatter, broadcast or symmetric with several trainer.devices",
+        )
 
 
 def shown_settings(config: Config) -> dict[str, Any]:

@@ -4,5 +4,7 @@
 class UserError(Exception):
     """A mistake the user can mend: the message names the thing and the remedy, and no traceback is shown.
 
-    The command line prints it on one line and exits with status 2.
+    The command line prints it on one line and exits with `exit_code`.
     """
+
+    exit_code = 2

@@ -74,6 +74,7 @@ class Experience:
         if from_replay:
             batch = self._replayed(seen or facts, len(facts), step)
             if batch is not None:
+                self.scorer.score([], step)  # ranks that share a scorer ask it together, be it for nothing
                 return batch
         return self._fresh(facts, step, pf_temp)
 

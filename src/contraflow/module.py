@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import lightning as L
@@ -15,6 +15,9 @@ from contraflow.data import StepFacts
 from contraflow.diagnostics import health, log_z_gap
 from contraflow.errors import UserError
 from contraflow.evaluation.rollout import record_of
+from contraflow.exchange.gradients import share_gradients, share_parameters
+from contraflow.exchange.messages import StepNote
+from contraflow.exchange.ranks import Ranks, as_bytes, as_tensor
 from contraflow.experience import Batch, Experience
 from contraflow.objectives import Objective, Potentials, VarGrad, potentials, prefix_potentials
 from contraflow.policy.lora import LoraPolicy
@@ -68,11 +71,15 @@ class SamplerModule(L.LightningModule):
         *,
         n_steps: int,
         forward_looking: bool = True,
+        ranks: Ranks | None = None,
+        replay_is_shared: bool = True,
     ) -> None:
         super().__init__()
         self.lora = self.trained_parts(policy)
         self.reward, self.objective, self.settings = reward, objective, optimizer
         self.n_steps, self.forward_looking = n_steps, forward_looking
+        self.ranks, self.replay_is_shared = ranks or Ranks(), replay_is_shared
+        self._replay_of_others: list[bytes] = []
         # Lightning must not see these: they hold the frozen backbone a second time.
         object.__setattr__(self, "policy", policy)
         object.__setattr__(self, "experience", experience)
@@ -101,12 +108,23 @@ class SamplerModule(L.LightningModule):
                 "lower optimizer.lr, optimizer.flow_lr or optimizer.log_z_lr and resume from the last checkpoint"
             )
         self.outcome = self._outcome(batch, parts, reward, paths, u, loss, step)
-        if (
-            self._trainer is None or self._trainer.loggers
-        ):  # collecting for nobody is most of a tiny model's step
-            named = {f"train/{k}": v for k, v in self.outcome.metrics.items()}
-            self.log_dict(named, batch_size=len(batch.scored))
         return loss
+
+    def on_after_backward(self) -> None:
+        """The gradients and numbers of all ranks' facts, before anything is clipped."""
+        assert self.outcome is not None
+        batch = self.outcome.batch
+        note = StepNote(self.objective.terms(batch.fact_index), self.outcome.metrics)
+        whole = share_gradients(self.ranks, self.lora.parameters(), note, self.global_step)
+        self.outcome = replace(self.outcome, metrics=whole.metrics)
+        if self.trainer.loggers:  # collecting for nobody is most of a tiny model's step
+            named = {f"train/{k}": v for k, v in whole.metrics.items()}
+            self.log_dict(named, batch_size=len(batch.scored))
+
+    def on_train_start(self) -> None:
+        """Ranks begin with the same weights, and none before rank 0 has brought replay back."""
+        if self.ranks.size > 1:
+            share_parameters(self.ranks, self.lora.parameters())
 
     def _potentials(self, batch: Batch, reward: TerminalReward, paths: PathLogProbs, step: int) -> Potentials:
         if self.objective.needs_prefix_rewards:
@@ -211,10 +229,16 @@ class SamplerModule(L.LightningModule):
             self.outcome.metrics["grad_norm"] = norm
         self.log("train/grad_norm", norm)
 
+    def gather_replay(self) -> None:
+        """Before a checkpoint, on every rank: what the others' stores hold, where each rank has its own."""
+        if self.ranks.size > 1 and not self.replay_is_shared:
+            mine = b"" if self.ranks.is_first else self.experience.replay.snapshot()
+            self._replay_of_others = self.ranks.gather(mine, "replay for a checkpoint")[1:]
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """What is trained, and what replay holds; never the backbone."""
-        replay = self.experience.replay.snapshot()
-        checkpoint["replay"] = torch.frombuffer(bytearray(replay), dtype=torch.uint8)
+        checkpoint["replay"] = as_tensor(self.experience.replay.snapshot())
+        checkpoint["replay_of_others"] = [as_tensor(data) for data in self._replay_of_others]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Strict about what is trained: a missing or unexpected tensor is an error, not a silent zero."""
@@ -225,7 +249,9 @@ class SamplerModule(L.LightningModule):
                 f"the checkpoint was made with another adapter or flow head (differs in {', '.join(odd)}); "
                 "resume with the settings that it was trained with, or start anew under another name"
             )
-        self.experience.replay.resume(checkpoint["replay"].numpy().tobytes())
+        mine = [checkpoint["replay"], *checkpoint.get("replay_of_others", ())]
+        if self.ranks.is_first or not self.replay_is_shared:
+            self.experience.replay.resume(as_bytes(mine[self.ranks.rank]))
 
 
 class _TrainedParts(torch.nn.Module):

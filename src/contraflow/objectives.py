@@ -118,9 +118,20 @@ class Objective(Protocol):
 
     def __call__(self, potentials: Potentials, group: Int[Tensor, " b"]) -> Float[Tensor, ""]: ...
 
+    def terms(self, group: Int[Tensor, " b"]) -> int:
+        """How many terms the loss is the mean of: what ranks with different facts weigh their gradients by."""
+        ...
+
+
+class MeanOverQuestions:
+    """One term a question."""
+
+    def terms(self, group: Int[Tensor, " b"]) -> int:
+        return len(group)
+
 
 @dataclass(frozen=True)
-class SubTB:
+class SubTB(MeanOverQuestions):
     """Sub-trajectory balance (Madan et al. 2023): Σ_{i<j} λ^{j−i} (u_i − u_j)² / Σ_{i<j} λ^{j−i}, mean over paths.
 
     With ``route_level`` the same number is split per fact, c being the shift of the fact's flows that makes the
@@ -180,7 +191,7 @@ def penalty(residual: Float[Tensor, "*s"], bound: float | None) -> Float[Tensor,
 
 
 @dataclass(frozen=True)
-class ModifiedSubTB:
+class ModifiedSubTB(MeanOverQuestions):
     """SubTB where every prefix is terminable with a reward of its own (Hu et al. 2024): no flow is learnt.
 
     All u_t of all paths of a fact are log Z(f) at the optimum. Within a path the pairs say so; between paths it takes
@@ -200,7 +211,7 @@ class ModifiedSubTB:
 
 
 @dataclass(frozen=True)
-class TrajectoryBalance:
+class TrajectoryBalance(MeanOverQuestions):
     """Trajectory balance (Malkin et al. 2022): (u_0 − u_{L+1})², with v_0 = log Z(f)."""
 
     bound: float | None = None
@@ -212,7 +223,7 @@ class TrajectoryBalance:
 
 
 @dataclass(frozen=True)
-class DetailedBalance:
+class DetailedBalance(MeanOverQuestions):
     """Detailed balance (Bengio et al. 2021): Σ_t (u_t − u_{t+1})², mean over paths."""
 
     bound: float | None = None
@@ -225,7 +236,7 @@ class DetailedBalance:
 
 
 @dataclass(frozen=True)
-class VarGrad:
+class VarGrad(MeanOverQuestions):
     """Log-partition variance (Richter et al. 2020, Zhang et al. 2023): variance of u_{L+1} within a fact.
 
     Centred within a fact, never across facts: each has its own Z. No flow head.
@@ -258,6 +269,11 @@ class ContrastiveTB:
         u = potentials.terminal
         residual = u[first[together]] - u[second[together]]
         return penalty(residual, self.bound).sum() / max(1, len(residual))
+
+    def terms(self, group: Int[Tensor, " b"]) -> int:
+        """One a pair of questions of one fact."""
+        sizes = torch.bincount(group)
+        return int((sizes * (sizes - 1) // 2).sum())
 
 
 def group_mean(values: Float[Tensor, " b"], group: Int[Tensor, " b"]) -> Float[Tensor, " g"]:

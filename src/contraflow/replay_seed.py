@@ -101,7 +101,8 @@ def seed(
     policy = build.load_policy(config, lm, with_adapter=False)
     policy.encode(list({s.fact.fact_id: s.fact for s in seeds}.values()))
     scorer = Scorer(policy, oracle, judge, sampler=SEEDED)
-    with build.open_replay(config, policy, oracle, judge, folder) as replay:
+    namespace = build.replay_namespace(config, policy, oracle, judge)
+    with build.open_replay(config, namespace, folder) as replay:
         outcome = SeedOutcome()
         for start in range(0, len(seeds), _AT_ONCE):
             some = seeds[start : start + _AT_ONCE]

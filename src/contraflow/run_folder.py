@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import resource
 import statistics
 import sys
 import time
@@ -18,9 +17,16 @@ from contraflow.addresses import safe_words
 from contraflow.config import Config, flat, shown_settings
 from contraflow.errors import UserError
 from contraflow.evaluation.metrics import Metrics, read_metrics
+from contraflow.exchange.memory import peak_memory
 from contraflow.records import whole_lines, write_atomically
 
-_MAY_CHANGE = ("logger.", "trainer.threads", "replay.url", "replay.patience_s")  # of a run that goes on
+_MAY_CHANGE = (  # of a run that goes on
+    "logger.",
+    "trainer.threads",
+    "replay.url",
+    "replay.patience_s",
+    "exchange.timeout_s",
+)
 
 
 def open_folder(config: Config) -> Path:
@@ -66,18 +72,13 @@ def note_cost(folder: Path, seconds: float) -> None:
         "command": " ".join(["contraflow", *safe_words(sys.argv[1:])]),
         "n_steps": len(lines),
         "step_seconds_median": statistics.median(x["step_seconds"] for x in lines) if lines else None,
-        "peak_memory_bytes": max(old.get("peak_memory_bytes") or 0, _peak_memory()),
+        "peak_memory_bytes": max(old.get("peak_memory_bytes") or 0, peak_memory()),
         "wall_seconds": (old.get("wall_seconds") or 0.0) + seconds,
         "versions": {p: version(p) for p in ("contraflow", "torch", "transformers", "peft", "lightning")}
         | {"python": platform.python_version()},
         "config": flat(OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))),
     }
     write_atomically(path, json.dumps(run, indent=2).encode())
-
-
-def _peak_memory() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 SHOWN = (

@@ -9,16 +9,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
 import torch
 
 from contraflow.facts import Fact
 from contraflow.judging.scores import Judge
-from contraflow.oracle import Answer, Oracle
+from contraflow.oracle import Oracle
 from contraflow.policy.lora import LoraPolicy, stack_questions
 from contraflow.text_checks import question_ok
 from contraflow.types import ScoredQuestion
 
 _Key = tuple[str, tuple[int, ...]]  # fact id, token ids
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What oracle and judge must know of a question."""
+
+    question: str
+    edit_fact: str
+    original_fact: str
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What they said of it."""
+
+    answer: str
+    log_p_answer: float
+    log_contradiction: float
+    log_entailment: float
 
 
 @dataclass(frozen=True)
@@ -33,12 +51,24 @@ class Drawn:
     def key(self) -> _Key:
         return self.fact.fact_id, self.ids
 
+    @property
+    def asked(self) -> Asked:
+        return Asked(self.text, self.fact.edit_fact, self.fact.original_fact)
+
 
 class Scorer:
-    """Oracle, judge and prior behind one method; ``sampler`` is noted on what is scored."""
+    """Oracle, judge and prior behind one method; ``sampler`` is noted on what is scored.
+
+    Only what asks another process has no oracle or judge of its own.
+    """
 
     def __init__(
-        self, policy: LoraPolicy, oracle: Oracle, judge: Judge, cache_size: int = 50_000, sampler: str = ""
+        self,
+        policy: LoraPolicy,
+        oracle: Oracle | None,
+        judge: Judge | None,
+        cache_size: int = 50_000,
+        sampler: str = "",
     ) -> None:
         self.policy, self.oracle, self.judge = policy, oracle, judge
         self.cache_size, self.sampler = cache_size, sampler
@@ -47,32 +77,29 @@ class Scorer:
     def score(self, drawn: Sequence[Drawn], step: int) -> list[ScoredQuestion]:
         """Raw parts of each question, in order; ``step`` is noted on those seen for the first time."""
         new = list({d.key: d for d in drawn if d.key not in self._known}.values())
+        verdicts = self.verdicts(new, step)
         if new:
-            self._remember(new, step)
+            for d, verdict, prior in zip(new, verdicts, self._log_prior(new), strict=True):
+                self._known[d.key] = _scored(d, verdict, prior, step, self.sampler)
         scored = [self._known[d.key] for d in drawn]
         self._forget()
         return scored
 
-    def _remember(self, new: list[Drawn], step: int) -> None:
-        answers = self.oracle.answer([d.text for d in new])
-        nli = self.judge.score([d.fact.edit_fact for d in new], [a.text for a in answers])
-        log_cs, log_es, priors = (
-            nli.log_contradiction.tolist(),
-            self._log_entailment(new, answers),
-            self._log_prior(new),
-        )
-        for d, answer, log_c, log_e, prior in zip(new, answers, log_cs, log_es, priors, strict=True):
-            self._known[d.key] = _scored(d, answer, log_c, log_e, prior, step, self.sampler)
+    def verdicts(self, new: Sequence[Drawn], step: int) -> list[Verdict]:  # noqa: ARG002
+        """What oracle and judge say of questions never seen before, of which there may be none."""
+        return self.examine([d.asked for d in new])
 
-    def _log_entailment(self, new: Sequence[Drawn], answers: Sequence[Answer]) -> list[float]:
-        """Whether each answer says the original fact; 0, a constant of the fact, where there is none to say."""
-        pairs = [
-            (d.fact.original_fact, a.text) for d, a in zip(new, answers, strict=True) if d.fact.original_fact
-        ]
-        if not pairs:
-            return [0.0] * len(new)
-        told = iter(self.judge.score(*map(list, zip(*pairs, strict=True))).log_entailment.tolist())
-        return [next(told) if d.fact.original_fact else 0.0 for d in new]
+    def examine(self, asked: Sequence[Asked]) -> list[Verdict]:
+        """Ask the oracle and judge that are here."""
+        if not asked:
+            return []
+        if self.oracle is None or self.judge is None:
+            raise RuntimeError("this process holds no oracle and no judge")
+        answers = self.oracle.answer([a.question for a in asked])
+        texts = [answer.text for answer in answers]
+        log_c = self.judge.score([a.edit_fact for a in asked], texts).log_contradiction.tolist()
+        log_e = _log_entailment(self.judge, [a.original_fact for a in asked], texts)
+        return [Verdict(a.text, a.log_p, c, e) for a, c, e in zip(answers, log_c, log_e, strict=True)]
 
     def _log_prior(self, new: list[Drawn]) -> list[list[float]]:
         """Per question the base model's log-probability of each token and of the stop, L + 1 numbers."""
@@ -90,18 +117,25 @@ class Scorer:
             del self._known[key]
 
 
-def _scored(
-    d: Drawn, answer: Answer, log_c: float, log_e: float, prior: list[float], step: int, sampler: str
-) -> ScoredQuestion:
+def _log_entailment(judge: Judge, originals: Sequence[str], answers: Sequence[str]) -> list[float]:
+    """Whether each answer says the original fact; 0, a constant of the fact, where there is none to say."""
+    pairs = [(original, answer) for original, answer in zip(originals, answers, strict=True) if original]
+    if not pairs:
+        return [0.0] * len(originals)
+    told = iter(judge.score(*map(list, zip(*pairs, strict=True))).log_entailment.tolist())
+    return [next(told) if original else 0.0 for original in originals]
+
+
+def _scored(d: Drawn, verdict: Verdict, prior: list[float], step: int, sampler: str) -> ScoredQuestion:
     fact = d.fact
     return ScoredQuestion(
         fact_id=fact.fact_id,
         question_ids=d.ids,
         question=d.text,
-        answer=answer.text,
-        log_contradiction=log_c,
-        log_p_answer=answer.log_p,
-        log_entailment=log_e,
+        answer=verdict.answer,
+        log_contradiction=verdict.log_contradiction,
+        log_p_answer=verdict.log_p_answer,
+        log_entailment=verdict.log_entailment,
         log_prior=tuple(prior),
         question_ok=question_ok(d.text, fact.subject, fact.original_answer, fact.edited_answer, fact.aliases),
         step=step,

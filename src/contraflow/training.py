@@ -1,31 +1,34 @@
 """The whole job, from a config to a report: setup → baseline → fit → evaluate → report.
 
 The run folder is the only state. The same command started again goes on from the last checkpoint; a finished
-run says so and is left alone.
+run says so and is left alone. With several ranks this is rank 0's job; `follower.py` is what the others do.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import lightning as L
+import msgspec
 import torch
 
 from contraflow import build
 from contraflow.callbacks import GracefulStop, History, Probes, StopRequested, Validation
 from contraflow.config import Config, flat, shown_settings
-from contraflow.data import FactStream
 from contraflow.errors import UserError
 from contraflow.evaluation.metrics import write_metrics
 from contraflow.evaluation.report import write_report
 from contraflow.evaluation.rollout import rollout
-from contraflow.experience import Experience, ExplorationSettings
+from contraflow.exchange.memory import gather_memory, told
+from contraflow.exchange.messages import Plan, encode
+from contraflow.exchange.ranks import Ranks
 from contraflow.facts import Fact, default_facts, read_facts, split_facts, write_facts
-from contraflow.module import OptimizerSettings, SamplerModule
+from contraflow.fitting import Parts, facts_of_rank, held, peak_gpu_memory, sampler_module, trainer_for
+from contraflow.follower import IS_FINISHED, PLAN, Interrupted, follow, join_ranks, on_own_gpu
+from contraflow.module import SamplerModule
 from contraflow.policy.adapter import model_card, save_adapter
 from contraflow.policy.lora import LoraPolicy
 from contraflow.progress import Bar, bar, say
@@ -42,26 +45,34 @@ from contraflow.text_match import names
 SUBJECT_ONLY_PROMPT = "Generate a question about {subject}:\nQuestion:"
 
 
-class Interrupted(UserError):
-    """Stopped on request, after a checkpoint; the message says how to go on."""
-
-
 def train(config: Config) -> Path:
     """Run or resume a training run; returns its folder.
 
+    Where a launcher has made this process one of several ranks, it plays that rank's part.
+
     Raises: UserError for anything the user can mend; Interrupted after Ctrl-C or SIGTERM.
     """
+    config, ranks = join_ranks(config)
+    try:
+        return _lead(config, ranks) if ranks.is_first else follow(config, ranks)
+    finally:
+        ranks.close()
+
+
+def _lead(config: Config, ranks: Ranks) -> Path:
     started = time.monotonic()
     task_prompt(config.prompt.task), answer_prompt(config.prompt.answer)  # refuse bad templates early
     facts = default_facts() if config.data.facts is None else read_facts(config.data.facts)
     folder = open_folder(config)
-    if (folder / "finished").is_file():
+    finished = (folder / "finished").is_file()
+    ranks.broadcast(bytes([finished]), IS_FINISHED)
+    if finished:
         say(f"{folder} is a finished run; its report is {folder / 'report.html'}")
         say("To train anew choose another name=…, or delete the folder")
         return folder
     if config.trainer.threads is not None:
         torch.set_num_threads(config.trainer.threads)
-    job = _Job(config, folder, facts)
+    job = _Job(config, folder, facts, ranks)
     try:
         job.before()
         job.fit()
@@ -78,10 +89,10 @@ def train(config: Config) -> Path:
 class _Job:
     """The parts of one run, built once."""
 
-    def __init__(self, config: Config, folder: Path, facts: Sequence[Fact]) -> None:
-        self.config, self.folder = config, folder
+    def __init__(self, config: Config, folder: Path, facts: Sequence[Fact], ranks: Ranks) -> None:
+        self.config, self.folder, self.ranks = config, folder, ranks
         say(f"[bold]{config.name}[/]: preparing models ({config.model.name})")
-        lm = build.load_lm(config)
+        lm = build.load_lm(on_own_gpu(config, ranks))
         self.oracle, self.judge = build.load_oracle(config, lm), build.load_judge(config)
         self.untrained = build.load_policy(config, lm, with_adapter=False)
         self.untrained.encode(facts)  # a fact that does not fit the context is refused before anything slow
@@ -89,7 +100,8 @@ class _Job:
         self.reward = build.build_reward(config)
         self.lm = lm
         self._policy: LoraPolicy | None = None
-        self.replay: ReplayStore = build.open_replay(config, self.untrained, self.oracle, self.judge, folder)
+        self.namespace = build.replay_namespace(config, self.untrained, self.oracle, self.judge)
+        self.replay: ReplayStore = build.open_replay(config, self.namespace, folder)
 
     def _split(self, facts: Sequence[Fact]) -> tuple[list[Fact], list[Fact], list[Fact]]:
         """Training, validation and test facts: known to the oracle where asked, in a derived order, capped."""
@@ -182,18 +194,19 @@ class _Job:
         """Train, from the last checkpoint where there is one."""
         config = self.config
         last = self.folder / "checkpoints" / "last.ckpt"
-        module = self._module()
+        url = getattr(self.replay, "url", None)  # the embedded store's
+        saved = last.read_bytes() if last.is_file() and self.ranks.size > 1 else b""
+        self.ranks.broadcast(encode(Plan(tuple(self.train_facts), self.namespace, url, saved)), PLAN)
+        parts = self._parts()
+        module, stream = sampler_module(parts), facts_of_rank(parts)
         if module.objective.needs_prefix_rewards:
             self._tell_prefix_cost()
-        stream = FactStream(
-            self.train_facts, config.trainer.facts_per_step, config.trainer.n_steps, config.seed
-        )
         done = _step_of(last)
         if done:
             say(f"resuming from step {done} of {config.trainer.n_steps} ({last})")
         holder: list[Bar] = []
-        stop = GracefulStop(last, config.trainer.checkpoint_every)
-        trainer = self._trainer(stop, lambda: holder[0] if holder else None)
+        stop = GracefulStop(last, config.trainer.checkpoint_every, self.ranks)
+        trainer = self._trainer(parts, stop, lambda: holder[0] if holder else None)
         try:
             with bar("training", config.trainer.n_steps, done) as progress:
                 holder.append(progress)
@@ -205,6 +218,11 @@ class _Job:
             ) from None
         finally:
             stop.restore()
+        if self.ranks.size > 1:
+            memory = gather_memory(self.ranks, held(parts), peak_gpu_memory(self.lm.device))
+            write_atomically(self.folder / "ranks.json", msgspec.json.format(msgspec.json.encode(memory)))
+            for line in told(memory):
+                say(line)
 
     def _tell_prefix_cost(self) -> None:
         """Said before it starts: what this objective asks of oracle and judge, against one answer a question."""
@@ -215,49 +233,28 @@ class _Job:
             f"step asks for up to {n * (most - least + 1)} answers and judgements instead of {n} (equal ones once)"
         )
 
-    def _module(self) -> SamplerModule:
-        config = self.config
-        scorer = Scorer(self.policy, self.oracle, self.judge, sampler=build.sampler_name(config))
-        experience = Experience(
+    def _parts(self) -> Parts:
+        return Parts(
+            self.config,
+            self.ranks,
             self.policy,
-            scorer,
+            self.oracle,
+            self.judge,
             self.replay,
             self.reward,
-            ExplorationSettings(**asdict(config.exploration)),
-            seed=config.seed,
-        )
-        return SamplerModule(
-            self.policy,
-            experience,
-            self.reward,
-            build.build_objective(config),
-            OptimizerSettings(**asdict(config.optimizer)),
-            n_steps=config.trainer.n_steps,
-            forward_looking=config.objective.forward_looking,
+            self.train_facts,
         )
 
-    def _trainer(self, stop: GracefulStop, progress: Any) -> L.Trainer:
+    def _trainer(self, parts: Parts, stop: GracefulStop, progress: Callable[[], Bar | None]) -> L.Trainer:
         config, folder = self.config, self.folder
         history = folder / "history.jsonl"
-        return L.Trainer(
-            accelerator="gpu" if self.lm.device.type == "cuda" else "cpu",
-            devices=1,
-            max_steps=config.trainer.n_steps,
-            max_epochs=1,
-            gradient_clip_val=config.optimizer.grad_clip,
-            logger=loggers_for(config, folder),
-            callbacks=[
-                History(history, progress),
-                Validation(history, config.trainer.validate_every, self._validate),
-                Probes(folder / "probes.jsonl", config.trainer.probe_every),
-                stop,
-            ],
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            log_every_n_steps=1,
-            default_root_dir=folder,
-        )
+        callbacks = [
+            History(history, progress),
+            Validation(history, config.trainer.validate_every, self._validate),
+            Probes(folder / "probes.jsonl", config.trainer.probe_every),
+            stop,
+        ]
+        return trainer_for(parts, folder, callbacks, loggers_for(config, folder))
 
     def _validate(self, _step: int) -> list[QuestionRecord]:
         """Questions on the validation facts under the final, untempered composite reward."""

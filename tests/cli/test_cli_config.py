@@ -28,7 +28,7 @@ NEEDS = {  # what some choices leave for the user to say
 }
 CHOICES = [(group, choice) for group in group_names() for choice in choices_of(group)]
 GROUPS = (
-    "data, oracle, judge, prompt, policy, reward, objective, optimizer, exploration, replay, trainer, "
+    "data, oracle, judge, prompt, policy, reward, objective, optimizer, exploration, replay, exchange, trainer, "
     "logger, evaluation, model, experiment"
 )
 

@@ -21,11 +21,13 @@ def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def train(_config: object) -> None:
         raise error
 
-    put_module(monkeypatch, "contraflow.training", train=train, Interrupted=StoppedError)
+    put_module(monkeypatch, "contraflow.training", train=train)
 
 
 class StoppedError(UserError):
     """Stands for `contraflow.training.Interrupted`, whose module imports torch."""
+
+    exit_code = 130
 
 
 def hub_error() -> Exception:

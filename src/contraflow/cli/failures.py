@@ -44,9 +44,8 @@ def describe(error: BaseException) -> tuple[str, int]:
     if isinstance(error, KeyboardInterrupt):
         return "stopped", INTERRUPTED
     if isinstance(error, UserError):
-        if _is_interruption(error):
-            return one_line(str(error)), INTERRUPTED
-        return f"error: {one_line(str(error))}", USER_ERROR
+        head = "" if error.exit_code == INTERRUPTED else "error: "
+        return head + one_line(str(error)), error.exit_code
     known = _known(error)
     if known is not None:
         return f"error: {one_line(known)}", USER_ERROR
@@ -62,12 +61,6 @@ def one_line(message: str) -> str:
     hidden = _HIDDEN.match(lines[-1])
     others = len(lines) - 2 + int(hidden[1]) if hidden else len(lines) - 1
     return f"{first} ({others} more such {'line' if others == 1 else 'lines'})"
-
-
-def _is_interruption(error: UserError) -> bool:
-    # The class lives beside torch; if its module was never imported, nothing of it can have been raised.
-    training = sys.modules.get("contraflow.training")
-    return training is not None and isinstance(error, training.Interrupted)
 
 
 def _known(error: BaseException) -> str | None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 from contraflow.cli.command import Command, Given
 from contraflow.cli.early import check_training
 from contraflow.cli.help import groups_help
 from contraflow.cli.quiet import quiet_loggers
+from contraflow.exchange.launch import end_with_launcher, launch
+from contraflow.exchange.place import place_here
 
 _OVERRIDES = """useful overrides:
   name=mine                         the run's name; its folder is run_dir=runs/mine
@@ -13,6 +18,8 @@ _OVERRIDES = """useful overrides:
   trainer.n_steps=200               how long to train
   trainer.facts_per_step=4          facts a step; exploration.n_samples=8 questions are drawn of each
   trainer.threads=2                 CPU threads
+  trainer.devices=4                 ranks: as many processes train together, each on a GPU where there are any
+  exchange=scatter                  what ranks exchange; torchrun may start them too, also on several machines
   model=any model.name=FOLDER       another causal LM, as a folder or by its hub name
   objective=subtb objective.lam=0.9 the loss
   reward.likelihood_weight=1.0      1 keeps questions as fluent as the base model's; less is more daring
@@ -27,13 +34,23 @@ def run(given: Given) -> int:
     from contraflow.cli.compose import compose_config
 
     config = compose_config(given.overrides, given.config_dir)
-    check_training(config)
+    place = place_here()
+    if place is None or place.rank == 0:  # files are rank 0's: others may be on another machine
+        check_training(config)
+    if place is None and config.trainer.devices > 1:
+        return launch(_as_a_rank(given), config.trainer.devices, Path(config.run_dir) / "ranks")
+    end_with_launcher()
 
     from contraflow.training import train
 
     quiet_loggers()
     train(config)
     return 0
+
+
+def _as_a_rank(given: Given) -> list[str]:
+    own_groups = [] if given.config_dir is None else [f"--config-dir={given.config_dir}"]
+    return [sys.executable, "-m", "contraflow.cli", "train", *given.overrides, *own_groups]
 
 
 def _details() -> str:
@@ -55,6 +72,7 @@ COMMAND = Command(
     examples=(
         "contraflow train experiment=quickstart",
         "contraflow train experiment=quickstart objective=vargrad name=vargrad trainer.n_steps=100",
+        "contraflow train experiment=quickstart trainer.devices=4",
         "contraflow train model=gpt2_large judge=deberta_v3_large_mnli replay=redis replay.url=redis://host:6379/0",
     ),
     run=run,
