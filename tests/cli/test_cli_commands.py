@@ -72,6 +72,18 @@ def test_generate_writes_a_line_a_question(contraflow: Call, facts_file: Path) -
 
 
 @pytest.mark.usefixtures("run")
+def test_generate_keeps_no_more_than_it_draws(contraflow: Call, facts_file: Path) -> None:
+    result = contraflow("generate", "run=untrained", f"facts={facts_file}", "n=2", "keep=3")
+    assert result.code == 2
+    assert "keep=3: more than are drawn; give at most n=2" in result.err
+
+
+@pytest.mark.usefixtures("run")
+def test_generate_keeps_one_question_of_each_fact_where_asked(contraflow: Call, facts_file: Path) -> None:
+    kept = json_lines(contraflow("generate", "run=untrained", f"facts={facts_file}", "n=3", "keep=1").out)
+    assert [row["subject"] for row in kept] == ["France", "Japan"]
+
+
 def test_generate_for_one_fact_goes_to_standard_output(contraflow: Call) -> None:
     result = contraflow(
         "generate",

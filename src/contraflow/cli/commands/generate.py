@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -14,6 +14,7 @@ from contraflow.cli.commands._asking import OVERRIDES, RUN, SAMPLING, open_given
 from contraflow.cli.early import check_out_file
 from contraflow.errors import UserError
 from contraflow.facts import BadRowError, Fact, fact_from_row, read_facts
+from contraflow.records import QuestionRecord
 
 
 def run(given: Given) -> int:
@@ -21,6 +22,9 @@ def run(given: Given) -> int:
     facts = _facts(given)
     n, temperature = given.integer("n", 1), given.positive("temperature")
     seed = given.integer("seed", 0)
+    keep = given.integer("keep", 1) if given.text("keep") else n
+    if keep > n:
+        raise UserError(f"keep={keep}: more than are drawn; give at most n={n}, or draw more")
     out = None if given.needed("out") == "-" else given.path("out")
     if out is not None:
         check_out_file("out", out)
@@ -28,18 +32,25 @@ def run(given: Given) -> int:
 
     import msgspec
 
+    from contraflow.evaluation.best import best_of_each_fact
     from contraflow.progress import bar
 
     opened = open_given(given, config)
     count = 0
     with _sink(out) as file, bar("questions", n * len(facts)) as progress:
-        for record in opened.generate(facts, n, temperature=temperature, seed=seed):
+        drawn = _told(opened.generate(facts, n, temperature=temperature, seed=seed), progress.advance)
+        for record in best_of_each_fact(drawn, keep) if keep < n else drawn:
             file.write(msgspec.json.encode(record) + b"\n")
-            progress.advance()
             count += 1
     if out is not None:
         print(f"wrote {count} questions about {len(facts)} facts to {out}")
     return 0
+
+
+def _told(drawn: Iterator[QuestionRecord], advance: Callable[[], None]) -> Iterator[QuestionRecord]:
+    for record in drawn:
+        advance()
+        yield record
 
 
 def _facts(given: Given) -> Sequence[Fact]:
@@ -85,12 +96,16 @@ COMMAND = Command(
     log_entailment, log_p_question, log_p_answer, log_reward, log_pf, and what the fact says besides (fact_id, relation,
     original_answer, edited_answer).
 
+    keep=K writes the K different questions of each fact with the highest log_reward instead of all n: fewer
+    failures, but no longer a sample in proportion to the reward.
+
     A question that works has log_contradiction near 0: the model's answer contradicts the edit fact.
     """,
     examples=(
         "contraflow generate run=runs/quickstart facts=my_facts.jsonl n=8 out=questions.jsonl",
         "contraflow generate run=runs/quickstart subject='the Eiffel Tower' "
         "edit_fact='The Eiffel Tower is in Rome.'",
+        "contraflow generate run=runs/quickstart facts=my_facts.jsonl n=32 keep=4 out=best.jsonl",
         "contraflow generate run=untrained facts=my_facts.jsonl prompt=subject_only",
     ),
     run=run,
@@ -100,6 +115,9 @@ COMMAND = Command(
         Argument("subject", "TEXT", "instead of facts: the subject of one fact"),
         Argument("edit_fact", "TEXT", "instead of facts: the statement to contradict"),
         *SAMPLING,
+        Argument(
+            "keep", "K", "of each fact's n questions, write the K different ones with the highest log R"
+        ),
         Argument("out", "FILE", "where the JSON lines go; - is standard output", default="-"),
     ),
     overrides=OVERRIDES,
