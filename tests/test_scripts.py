@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from contraflow.models.packaged import is_prepared
+from contraflow.models.packaged import is_prepared, packaged_folder
 from tiny_runs import lines
 
 pytestmark = [
@@ -46,11 +47,16 @@ def call(folder: Path, script: str, *words: str) -> str:
     return done.stdout
 
 
-def test_ddp_debug_fast_trains_ranks_and_says_what_each_took(tmp_path: Path) -> None:
-    words = ("trainer.devices=2", "trainer.n_steps=2", "data.max_train_facts=4", "trainer.facts_per_step=1")
+def test_ddp_debug_fast_trains_ranks_of_which_the_first_alone_holds_the_oracle(tmp_path: Path) -> None:
+    """The oracle is a second copy of the model, 0.5 GB: only rank 0's memory may show it."""
+    words = ["trainer.devices=2", "trainer.n_steps=2", "data.max_train_facts=4", "trainer.facts_per_step=1"]
+    words += ["oracle=separate", f"oracle.name={packaged_folder('smollm2-135m-instruct')}"]
     said = call(tmp_path, "run_ddp_debug_fast.sh", *words)
     assert "rank 0 (sampler, oracle and judge)" in said and "rank 1 (sampler only)" in said
     assert [row["step"] for row in lines(tmp_path / "runs" / "ddp_debug_fast")] == [0, 1]
+    ranks = json.loads((tmp_path / "runs" / "ddp_debug_fast" / "ranks.json").read_text())
+    first, second = (rank["peak_bytes"] / 2**20 for rank in ranks)
+    assert first - second > 350
     again = call(tmp_path, "run_ddp_debug_fast.sh", *words)
     assert "is a finished run" in again
     assert (tmp_path / "training_logs" / "ddp_debug_fast.log").read_text() == said + again
