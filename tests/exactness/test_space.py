@@ -64,6 +64,20 @@ def test_the_log_reward_is_the_tables_own_whatever_the_prior_says():
     torch.testing.assert_close(space.log_reward(FACTS[0]).float(), expected)
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_frozen_head_leaves_room_for_a_peaky_table(architecture: Architecture):
+    """What the head reads has length sqrt(64) = 8: with rows r and s the odds of two words can reach exp(8 |r - s|).
+
+    Peaky tables ask for up to 10 nats between two words. With shorter rows (the model's usual start) no adapter could
+    say so, and total variation stopped at 0.1 whatever the steps.
+    """
+    space = space_of(architecture)
+    head = space.policy.lm.model.get_output_embeddings().weight.detach()
+    rows = head[space.policy.constraints.action_ids]
+    assert 8 * float(torch.cdist(rows, rows).triu(1).max()) > 8.0
+    assert 8 * float(torch.pdist(rows).min()) > 5.0
+
+
 def test_the_numbers_of_a_run_are_those_of_the_definitions():
     """One step, so that nothing is learnt; every number again by plain loops."""
     settings = ExactSettings(vocab=2, max_len=2, n_steps=1, lr=1e-12, flow_lr=1e-12, log_z_lr=1e-12)
