@@ -69,3 +69,18 @@ def test_hybrid_reward_diag_goes_from_the_penalised_to_the_composite_phase(tmp_p
     first, second = lines(tmp_path / "runs" / "hybrid_reward_diag")
     assert first["log_reward"] != pytest.approx(first["log_contradiction"] + first["log_p_question"], abs=0.1)
     assert {"log_contradiction", "log_p_question", "var_log_ratio"} <= second.keys()
+
+
+def test_the_answer_quality_sweep_ends_with_a_table_and_has_nothing_to_run_the_second_time(
+    tmp_path: Path,
+) -> None:
+    words = ("trials=2", "metric=val_log_contradiction", "trainer.n_steps=1", "data.max_train_facts=6")
+    said = call(tmp_path, "run_answer_quality_sweep.sh", *words, "trainer.facts_per_step=1")
+    assert said.count("trial ") == 2
+    table = [line for line in said.splitlines() if line.startswith("| ")]
+    assert table[0].split(" | ")[:2] == ["| reward.answer_quality_weight", "reward.answer_failure_penalty"]
+    assert len(table) == 4 and all(" | complete | runs/" in row for row in table[2:])
+    assert len((tmp_path / "sweeps" / "answer_quality" / "results.csv").read_text().splitlines()) == 3
+    again = call(tmp_path, "run_answer_quality_sweep.sh", *words, "trainer.facts_per_step=1")
+    assert "trial " not in again
+    assert [line for line in again.splitlines() if line.startswith("| ")] == table

@@ -12,6 +12,7 @@ from contraflow.cli.commands import (
     models,
     replay,
     report,
+    sweep,
     train,
 )
 
@@ -23,6 +24,7 @@ COMMANDS: tuple[Command, ...] = (
     export.COMMAND,
     judge.COMMAND,
     exact.COMMAND,
+    sweep.COMMAND,
     *data.COMMANDS,
     *replay.COMMANDS,
     *models.COMMANDS,

@@ -1,0 +1,95 @@
+"""What came out of a sweep: a table that other tools read, one that people read, and a picture."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from optuna.trial import FrozenTrial, TrialState
+
+from contraflow.records import write_atomically
+from contraflow.sweep.study import settings_of
+
+_PANEL, _HEIGHT, _MARGIN = 320, 220, 48
+
+
+def write_outcome(folder: Path, trials: Sequence[FrozenTrial], metric: str) -> str:
+    """Write results.csv and results.svg; returns the table in Markdown, best first."""
+    told = sorted(trials, key=lambda t: (t.value is None, -(t.value or 0.0), t.number))
+    told = [t for t in told if t.state.is_finished() and not _asked_again(t, trials)]
+    keys = list(dict.fromkeys(key for trial in told for key in settings_of(trial)))
+    header = [*keys, metric, "state", "run"]
+    rows = [[*(settings_of(t).get(k, "") for k in keys), *_ending(t)] for t in told]
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    write_atomically(folder / "results.csv", text.getvalue().encode())
+    write_atomically(folder / "results.svg", picture(told, keys, metric).encode())
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _ending(trial: FrozenTrial) -> tuple[str, str, str]:
+    value = "" if trial.value is None else f"{trial.value:.4f}"
+    return value, trial.state.name.lower(), f"runs/{trial.user_attrs.get('run', '')}"
+
+
+def _asked_again(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> bool:
+    """Whether a failed trial was only interrupted: a later one has its settings."""
+    run = trial.user_attrs.get("run")
+    return trial.state == TrialState.FAIL and any(
+        t.number > trial.number and t.user_attrs.get("run") == run for t in trials
+    )
+
+
+def picture(trials: Sequence[FrozenTrial], keys: Sequence[str], metric: str) -> str:
+    """A panel for each varied key: its values across, the metric upwards, a dot for each trial that ended."""
+    done = [t for t in trials if t.value is not None]
+    values = [float(t.value or 0.0) for t in done]
+    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    room = (high - low) * 0.1 or 0.05
+    low, high = low - room, high + room
+    panels = [_panel(i, key, done, low, high) for i, key in enumerate(keys)]
+    width = max(1, len(keys)) * _PANEL
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {_HEIGHT + 30}" width="{width}" '
+        f'font-family="sans-serif" font-size="11"><rect width="100%" height="100%" fill="white"/>'
+        f'<text x="10" y="18" font-weight="bold">{html.escape(metric)}</text>{"".join(panels)}</svg>\n'
+    )
+
+
+def _panel(place: int, key: str, trials: Sequence[FrozenTrial], low: float, high: float) -> str:
+    left, right, top, bottom = place * _PANEL + _MARGIN, (place + 1) * _PANEL - 16, 30, _HEIGHT - 10
+    words = sorted({settings_of(t)[key] for t in trials if key in settings_of(t)}, key=_order)
+    step = (right - left) / max(1, len(words))
+    marks = [
+        f'<line x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>'
+        f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{v:.3g}</text>'
+        for v in (low, (low + high) / 2, high)
+        for y in [bottom - (v - low) / (high - low) * (bottom - top)]
+    ]
+    for i, word in enumerate(words if len(words) <= 8 else ()):
+        x = left + (i + 0.5) * step
+        marks.append(f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{html.escape(word)}</text>')
+    for trial in trials:
+        x = left + (words.index(settings_of(trial)[key]) + 0.5) * step
+        y = bottom - ((trial.value or 0.0) - low) / (high - low) * (bottom - top)
+        told = ", ".join(f"{k}={v}" for k, v in settings_of(trial).items())
+        title = f"<title>{html.escape(told)}: {trial.value:.4f}</title>"
+        marks.append(
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="#0b7a6f" fill-opacity="0.7">{title}</circle>'
+        )
+    middle = (left + right) / 2
+    return (
+        "".join(marks)
+        + f'<text x="{middle}" y="{bottom + 34}" text-anchor="middle">{html.escape(key)}</text>'
+    )
+
+
+def _order(word: str) -> tuple[bool, float, str]:
+    try:
+        return False, float(word), word
+    except ValueError:
+        return True, 0.0, word
