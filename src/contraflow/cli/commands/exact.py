@@ -11,6 +11,7 @@ OBJECTIVES = ("subtb", "tb", "db", "vargrad", "modified_subtb", "ctb")
 REWARDS = ("table", "random", "sparse", "peaky")  # those of exactness/space.py, which imports torch
 ARCHITECTURES = ("llama", "gpt2")
 MOST_TOKENS, MOST_QUESTIONS = 12, 4000
+MOST_STEPS, STEPS = 1600, {"modified_subtb": 800}  # its steps judge every prefix, and teach as much more
 
 
 def run(given: Given) -> int:
@@ -29,7 +30,8 @@ def run(given: Given) -> int:
             f"keep vocab + vocab² + … + vocab^max_len at {MOST_QUESTIONS} or less"
         )
     as_json = given.choice("json", ("true", "false")) == "true"
-    seed, n_steps = given.integer("seed", 0), given.integer("n_steps", 1)
+    seed = given.integer("seed", 0)
+    n_steps = given.integer("n_steps", 1) if given.text("n_steps") else STEPS.get(name, MOST_STEPS)
     lam = given.positive("lam")
 
     from contraflow.build import build_objective
@@ -97,7 +99,7 @@ COMMAND = Command(
         Argument("reward", "KIND", ", ".join(REWARDS), default="table"),
         Argument("architecture", "NAME", ", ".join(ARCHITECTURES), default="llama"),
         Argument("lam", "X", "λ of subtb and modified_subtb", default="1.0"),
-        Argument("n_steps", "N", "optimizer steps", default="1600"),
+        Argument("n_steps", "N", "optimizer steps; by default 1600, or 800 of modified_subtb"),
         Argument(
             "json",
             "true|false",
