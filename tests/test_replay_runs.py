@@ -24,6 +24,7 @@ from contraflow.errors import UserError
 from contraflow.module import SamplerModule
 from contraflow.replay.found import noted_namespace, open_url
 from contraflow.replay.vectors import near_vectors
+from real_server import start_persistent
 from tiny_runs import N_STEPS, assert_same, checkpoint, lines, replay_of, tiny_config
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -35,19 +36,6 @@ def server_folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="cf-", dir="/tmp"))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def start(folder: Path) -> ValkeyServer:
-    server = ValkeyServer(
-        data_dir=folder,
-        port=0,
-        unix_socket_path=folder / "s.sock",
-        appendonly="yes",
-        appendfsync="always",
-        persist=True,
-    )
-    server.start()
-    return server
 
 
 def redis_config(tiny: Path, folder: Path, name: str = "run", **options: Any) -> Any:
@@ -70,14 +58,14 @@ def before_step(step: int, act: Callable[[], object], monkeypatch: pytest.Monkey
 def test_a_server_restarted_while_a_run_is_going_changes_nothing_but_the_time(
     tiny: Path, server_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    servers = [start(server_folder)]
+    servers = [start_persistent(server_folder)]
     unbroken = training.train(redis_config(tiny, server_folder, "unbroken"))
     with redis.Redis(unix_socket_path=f"{server_folder}/s.sock") as admin:
         admin.flushall()
 
     def restart() -> None:
         servers[-1].terminate()
-        threading.Timer(0.8, lambda: servers.append(start(server_folder))).start()
+        threading.Timer(0.8, lambda: servers.append(start_persistent(server_folder))).start()
 
     before_step(3, restart, monkeypatch)
     capsys.readouterr()
@@ -94,7 +82,7 @@ def test_a_server_restarted_while_a_run_is_going_changes_nothing_but_the_time(
 def test_a_server_that_is_gone_for_good_leaves_a_checkpoint_from_which_the_run_goes_on(
     tiny: Path, server_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = start(server_folder)
+    server = start_persistent(server_folder)
     config = redis_config(tiny, server_folder, patience_s=0.5)
     config.trainer.checkpoint_every = 2
     with monkeypatch.context() as patch:
@@ -106,7 +94,7 @@ def test_a_server_that_is_gone_for_good_leaves_a_checkpoint_from_which_the_run_g
     saved = checkpoint(folder)
     assert saved["global_step"] == 4
     shutil.rmtree(server_folder / "appendonlydir")  # the new server has lost everything
-    server = start(server_folder)
+    server = start_persistent(server_folder)
     assert training.train(config) == folder
     assert checkpoint(folder)["global_step"] == N_STEPS
     assert replay_of(saved).keys() <= replay_of(checkpoint(folder)).keys(), "the checkpoint filled it again"
@@ -116,7 +104,7 @@ def test_a_server_that_is_gone_for_good_leaves_a_checkpoint_from_which_the_run_g
 def test_a_run_at_the_memory_limit_learns_on_and_says_so(
     tiny: Path, server_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    server = start(server_folder)
+    server = start_persistent(server_folder)
     with redis.Redis(unix_socket_path=f"{server_folder}/s.sock") as admin:
         before_step(2, lambda: admin.config_set("maxmemory", "1mb"), monkeypatch)
         folder = training.train(redis_config(tiny, server_folder))
@@ -129,7 +117,7 @@ def test_a_run_at_the_memory_limit_learns_on_and_says_so(
 def test_resuming_on_a_shared_server_keeps_what_others_wrote_since(
     tiny: Path, server_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = start(server_folder)
+    server = start_persistent(server_folder)
     config = redis_config(tiny, server_folder)
     with monkeypatch.context() as patch:
         before_step(2, lambda: os.kill(os.getpid(), signal.SIGTERM), patch)

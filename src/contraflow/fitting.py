@@ -74,14 +74,16 @@ def _experience(parts: Parts) -> Experience:
         parts.config.seed,
         parts.ranks,
     )
-    policy, oracle, judge = parts.policy, parts.oracle, parts.judge
     name = build.sampler_name(parts.config)
-    held = policy, Scorer(policy, oracle, judge, sampler=name), parts.replay, parts.reward, settings
+    policy, oracle, judge = parts.policy, parts.oracle, parts.judge
+    scorer = (
+        SharedScorer(policy, oracle, judge, ranks, sampler=name)
+        if parts.exchange == "scatter"
+        else Scorer(policy, oracle, judge, sampler=name)
+    )
+    held = policy, scorer, parts.replay, parts.reward, settings
     if parts.exchange == "broadcast":
         return BroadcastExperience(*held, seed=seed, ranks=ranks)
-    if parts.exchange == "scatter":
-        shared = SharedScorer(policy, oracle, judge, ranks, sampler=name)
-        return Experience(policy, shared, parts.replay, parts.reward, settings, seed=seed, rank=ranks.rank)
     return Experience(*held, seed=seed, rank=ranks.rank)
 
 

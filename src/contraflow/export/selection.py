@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from itertools import groupby
 
 from contraflow.evaluation.verdicts import Verdict, verdict_of
 from contraflow.records import QuestionRecord
@@ -44,6 +45,15 @@ def select(records: Iterable[QuestionRecord], selection: Selection) -> list[Chos
     for record in records:
         of_fact[record.fact_id].append(record)
     return [chosen for group in of_fact.values() for chosen in _of_fact(group, selection)]
+
+
+def best_of_each_fact(records: Iterable[QuestionRecord], keep: int) -> Iterator[QuestionRecord]:
+    """At most ``keep`` questions of each fact as they stream by; records of one fact must be adjacent.
+
+    What comes out is no longer a sample in proportion to the reward.
+    """
+    for _, group in groupby(records, key=lambda record: record.fact_id):
+        yield from (chosen.record for chosen in _of_fact(list(group), Selection(per_fact=keep)))
 
 
 def _of_fact(records: Sequence[QuestionRecord], selection: Selection) -> list[Chosen]:

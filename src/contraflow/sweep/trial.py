@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from contraflow.errors import UserError
 from contraflow.evaluation.metrics import read_metrics
+from contraflow.records import whole_lines
 
 _POLL_S = 0.5
 
@@ -52,13 +52,7 @@ def run_trial(
 
 def values_of(folder: Path, name: str) -> list[tuple[int, float]]:
     """(step, value) of a number in the run's history, in order; a line that is being written is left out."""
-    path = folder / "history.jsonl"
-    rows = []
-    for line in path.read_text().splitlines() if path.is_file() else ():
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            continue
+    rows = whole_lines(folder / "history.jsonl")
     return [(row["step"], row[name]) for row in rows if name in row]
 
 

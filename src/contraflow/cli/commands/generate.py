@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import IO
 
 from contraflow.cli.command import Argument, Command, Given
 from contraflow.cli.commands._asking import OVERRIDES, RUN, SAMPLING, open_given, settings_of
+from contraflow.cli.commands._output import sink
 from contraflow.cli.early import check_out_file
 from contraflow.errors import UserError
 from contraflow.facts import BadRowError, Fact, fact_from_row, read_facts
@@ -32,12 +28,12 @@ def run(given: Given) -> int:
 
     import msgspec
 
-    from contraflow.evaluation.best import best_of_each_fact
+    from contraflow.export.selection import best_of_each_fact
     from contraflow.progress import bar
 
     opened = open_given(given, config)
     count = 0
-    with _sink(out) as file, bar("questions", n * len(facts)) as progress:
+    with sink(out) as file, bar("questions", n * len(facts)) as progress:
         drawn = _told(opened.generate(facts, n, temperature=temperature, seed=seed), progress.advance)
         for record in best_of_each_fact(drawn, keep) if keep < n else drawn:
             file.write(msgspec.json.encode(record) + b"\n")
@@ -69,22 +65,6 @@ def _facts(given: Given) -> Sequence[Fact]:
         return [fact_from_row({"subject": subject, "edit_fact": edit_fact})]
     except BadRowError as error:
         raise UserError(str(error)) from None
-
-
-@contextmanager
-def _sink(out: Path | None) -> Iterator[IO[bytes]]:
-    """Standard output, or a file that gets its name only when it is complete."""
-    if out is None:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-        temporary.replace(out)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 COMMAND = Command(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contraflow.evaluation.best import best_of_each_fact
+from contraflow.export.selection import best_of_each_fact
 from contraflow.records import QuestionRecord
 
 
