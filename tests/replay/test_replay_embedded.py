@@ -26,6 +26,7 @@ import os, signal, sys, time
 from contraflow.replay import ReplaySettings
 from contraflow.replay.embedded import EmbeddedReplay
 from replay_helpers import distinct
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell started with &
 store = EmbeddedReplay(ReplaySettings(namespace="embedded-tests"), sys.argv[1])
 store.add(distinct("f", 5), [0.0, 1.0, 2.0, 3.0, 4.0])
 print(store._client.info("server")["process_id"], store._process._keeper.pid, flush=True)
