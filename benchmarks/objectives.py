@@ -36,7 +36,7 @@ from contraflow.objectives import (
     prefix_potentials,
 )
 from contraflow.policy.constraints import Constraints
-from contraflow.policy.lora import read_out
+from contraflow.policy.read_out import read_out
 from contraflow.types import PathLogProbs, PrefixReward, TerminalReward
 
 OBJECTIVES: dict[str, Objective] = {

@@ -30,6 +30,7 @@ from contraflow.models.causal_lm import CausalLM, Context
 from contraflow.models.token_tree import TokenTree
 from contraflow.policy.constraints import Constraints
 from contraflow.policy.flow import StateFlow
+from contraflow.policy.read_out import read_out
 from contraflow.prompts import PromptTemplate
 from contraflow.types import PathLogProbs, Questions, as_mask
 
@@ -224,21 +225,6 @@ class LoraPolicy(nn.Module):
         """The questions as a reader sees them, the question mark restored."""
         rows = [ids[:n] for ids, n in zip(questions.ids.tolist(), questions.lengths.tolist(), strict=True)]
         return [self.lm.decode(row).strip() + "?" for row in rows]
-
-
-def read_out(
-    logits: Float[Tensor, "m a"],
-    constraints: Constraints,
-    step: Int[Tensor, " m"],
-    at: Int[Tensor, " n"],
-    taken: Int[Tensor, " n"],
-) -> tuple[Float[Tensor, " n"], Float[Tensor, " m"]]:
-    """From logits of m states to log P of n actions taken at some of them, and log P(stop) at all.
-
-    The log-normaliser is the only work over all actions; no normalised copy of the logits is made.
-    """
-    log_z = constraints.log_normaliser(logits, step)
-    return logits[at, taken] - log_z[at], constraints.log_pterm(logits, log_z, step)
 
 
 @dataclass(frozen=True)
