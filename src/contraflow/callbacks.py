@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from enum import IntEnum
 from pathlib import Path
 from types import FrameType
 from typing import Any, cast
@@ -16,6 +17,7 @@ import msgspec
 import numpy as np
 from lightning.pytorch.callbacks import Callback
 
+from contraflow.budget import Budget
 from contraflow.data import StepFacts
 from contraflow.evaluation.rollout import record_of
 from contraflow.exchange.ranks import Ranks
@@ -119,18 +121,33 @@ class Validation(Callback):
             save_whole(trainer, self.path.parent / "checkpoints" / "best.ckpt")
 
 
+class Stop(IntEnum):
+    """Why to stop after a step; of several ranks' reasons the highest counts."""
+
+    NO = 0
+    OUT_OF_TIME = 1
+    SIGNAL = 2
+
+
 class StopRequested(Exception):
     """Raised between two steps, after the checkpoint was written."""
 
+    def __init__(self, why: Stop) -> None:
+        self.why = why
+
 
 class GracefulStop(Callback):
-    """``last.ckpt`` every few steps, at the end, and when SIGINT or SIGTERM asks; a second signal is immediate.
+    """``last.ckpt`` every few steps, at the end, and when the time is used up or SIGINT or SIGTERM asks.
 
-    Every rank has one: where a signal reached any of them, all stop after the same step. Rank 0 writes.
+    A second signal is immediate. Every rank has one of these: where one has a reason to stop, all stop after the
+    same step. Rank 0 writes.
     """
 
-    def __init__(self, path: Path, every: int, ranks: Ranks | None = None) -> None:
+    def __init__(
+        self, path: Path, every: int, ranks: Ranks | None = None, budget: Budget | None = None
+    ) -> None:
         self.path, self.every, self.ranks = path, every, ranks or Ranks()
+        self.budget = budget or Budget()
         self._asked = False
         self._previous: dict[int, Any] = {}
 
@@ -157,21 +174,22 @@ class GracefulStop(Callback):
         self, trainer: L.Trainer, module: L.LightningModule, _outputs: Any, item: StepFacts, _index: int
     ) -> None:
         done = item.step + 1
-        asked = self._any_asked(item.step)
-        if asked or done % self.every == 0 or done == trainer.max_steps:
+        why = self._agreed(item.step)
+        if why or done % self.every == 0 or done == trainer.max_steps:
             cast(SamplerModule, module).gather_replay()
             if self.ranks.is_first:
                 save_whole(trainer, self.path)
             self.ranks.broadcast(
                 b"", f"checkpoint after step {item.step}"
             )  # nobody goes on, or ends, before it
-        if asked:
-            raise StopRequested
+        if why:
+            raise StopRequested(why)
 
-    def _any_asked(self, step: int) -> bool:
+    def _agreed(self, step: int) -> Stop:
         phase = f"end of step {step}"  # for others; rank 0 may be validating
-        answers = self.ranks.gather(bytes([self._asked]), phase)
-        return self.ranks.broadcast(bytes([any(map(any, answers))]), phase) == b"\x01"
+        mine = Stop.SIGNAL if self._asked else Stop.OUT_OF_TIME if self.budget.is_used_up else Stop.NO
+        answers = self.ranks.gather(bytes([mine]), phase)  # on other ranks than 0 there are none
+        return Stop(self.ranks.broadcast(max(answers, default=b""), phase)[0])
 
 
 def save_whole(trainer: L.Trainer, path: Path) -> None:

@@ -16,6 +16,7 @@ import msgspec
 import torch
 
 from contraflow import build
+from contraflow.budget import Budget
 from contraflow.callbacks import GracefulStop, History, Probes, StopRequested, Validation
 from contraflow.config import Config, flat, shown_settings
 from contraflow.errors import UserError
@@ -27,7 +28,7 @@ from contraflow.exchange.messages import Plan, encode
 from contraflow.exchange.ranks import Ranks
 from contraflow.facts import Fact, default_facts, read_facts, split_facts, write_facts
 from contraflow.fitting import Parts, facts_of_rank, held, peak_gpu_memory, sampler_module, trainer_for
-from contraflow.follower import IS_FINISHED, PLAN, Interrupted, follow, join_ranks, on_own_gpu
+from contraflow.follower import IS_FINISHED, PLAN, Interrupted, follow, join_ranks, on_own_gpu, stopped
 from contraflow.module import SamplerModule
 from contraflow.policy.adapter import model_card, save_adapter
 from contraflow.policy.lora import LoraPolicy
@@ -42,24 +43,28 @@ from contraflow.scoring import Scorer
 from contraflow.seeding import python_rng
 from contraflow.text_match import names
 
+__all__ = ["Interrupted", "train"]
+
 SUBJECT_ONLY_PROMPT = "Generate a question about {subject}:\nQuestion:"
 
 
-def train(config: Config) -> Path:
+def train(config: Config, started: float | None = None) -> Path:
     """Run or resume a training run; returns its folder.
 
-    Where a launcher has made this process one of several ranks, it plays that rank's part.
+    Where a launcher has made this process one of several ranks, it plays that rank's part. `trainer.max_time` counts
+    from ``started``, a moment of `time.monotonic`; from now where none is given.
 
-    Raises: UserError for anything the user can mend; Interrupted after Ctrl-C or SIGTERM.
+    Raises: UserError for anything the user can mend; Interrupted after Ctrl-C, SIGTERM or the end of that time.
     """
+    budget = Budget(config.trainer.max_time, started)
     config, ranks = join_ranks(config)
     try:
-        return _lead(config, ranks) if ranks.is_first else follow(config, ranks)
+        return _lead(config, ranks, budget) if ranks.is_first else follow(config, ranks, budget)
     finally:
         ranks.close()
 
 
-def _lead(config: Config, ranks: Ranks) -> Path:
+def _lead(config: Config, ranks: Ranks, budget: Budget) -> Path:
     started = time.monotonic()
     task_prompt(config.prompt.task), answer_prompt(config.prompt.answer)  # refuse bad templates early
     facts = default_facts() if config.data.facts is None else read_facts(config.data.facts)
@@ -75,7 +80,7 @@ def _lead(config: Config, ranks: Ranks) -> Path:
     job = _Job(config, folder, facts, ranks)
     try:
         job.before()
-        job.fit()
+        job.fit(budget)
         job.after()
     finally:
         job.replay.close()
@@ -190,7 +195,7 @@ class _Job:
         write_records(path.with_name(f"{stage}_questions.jsonl"), records)
         write_metrics(path, metrics)
 
-    def fit(self) -> None:
+    def fit(self, budget: Budget) -> None:
         """Train, from the last checkpoint where there is one."""
         config = self.config
         last = self.folder / "checkpoints" / "last.ckpt"
@@ -205,17 +210,14 @@ class _Job:
         if done:
             say(f"resuming from step {done} of {config.trainer.n_steps} ({last})")
         holder: list[Bar] = []
-        stop = GracefulStop(last, config.trainer.checkpoint_every, self.ranks)
+        stop = GracefulStop(last, config.trainer.checkpoint_every, self.ranks, budget)
         trainer = self._trainer(parts, stop, lambda: holder[0] if holder else None)
         try:
             with bar("training", config.trainer.n_steps, done) as progress:
                 holder.append(progress)
                 trainer.fit(module, stream, ckpt_path=str(last) if done else None, weights_only=True)
-        except StopRequested:
-            raise Interrupted(
-                f"stopped at step {trainer.global_step}; a checkpoint is in {last}. "
-                "Start the same command again to go on"
-            ) from None
+        except StopRequested as request:
+            raise stopped(request.why, trainer.global_step, config, last) from None
         finally:
             stop.restore()
         if self.ranks.size > 1:

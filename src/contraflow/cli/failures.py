@@ -13,9 +13,9 @@ from pathlib import Path
 
 from contraflow.addresses import without_passwords
 from contraflow.cli.quiet import debugging
-from contraflow.errors import UserError
+from contraflow.errors import INTERRUPTED, OUT_OF_TIME, UserError
 
-USER_ERROR, BUG, INTERRUPTED = 2, 1, 130
+USER_ERROR, BUG = 2, 1
 LOG_NAME = "contraflow-error.log"
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -44,7 +44,7 @@ def describe(error: BaseException) -> tuple[str, int]:
     if isinstance(error, KeyboardInterrupt):
         return "stopped", INTERRUPTED
     if isinstance(error, UserError):
-        head = "" if error.exit_code == INTERRUPTED else "error: "
+        head = "" if error.exit_code in (INTERRUPTED, OUT_OF_TIME) else "error: "
         return head + one_line(str(error)), error.exit_code
     known = _known(error)
     if known is not None:
