@@ -81,6 +81,7 @@ def test_twenty_kills_at_random_moments_change_nothing(tmp_path: Path, monkeypat
     a, b = checkpoint(whole), checkpoint(cut)
     for key in ("state_dict", "optimizer_states", "lr_schedulers", "global_step"):
         assert_same(a[key], b[key], f"{key} (seed {seed})")
+    assert list(cut.rglob("*.tmp")) == [], f"left behind (seed {seed})"
     assert_same(_sure(lines(whole)), _sure(lines(cut)), f"history (seed {seed})")
     assert replay_of(a).keys() == replay_of(b).keys(), f"replay (seed {seed})"
 

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import IntEnum
 from pathlib import Path
 from types import FrameType
@@ -21,6 +21,7 @@ from contraflow.budget import Budget
 from contraflow.data import StepFacts
 from contraflow.evaluation.rollout import record_of
 from contraflow.exchange.ranks import Ranks
+from contraflow.files import append, write_atomically
 from contraflow.module import SamplerModule
 from contraflow.progress import Bar
 from contraflow.records import QuestionRecord, whole_lines
@@ -118,7 +119,7 @@ class Validation(Callback):
         module.log_dict(values)
         if self.best is None or values["val_log_reward"] > self.best:
             self.best = values["val_log_reward"]
-            save_whole(trainer, self.path.parent / "checkpoints" / "best.ckpt")
+            trainer.save_checkpoint(self.path.parent / "checkpoints" / "best.ckpt")
 
 
 class Stop(IntEnum):
@@ -178,7 +179,7 @@ class GracefulStop(Callback):
         if why or done % self.every == 0 or done == trainer.max_steps:
             cast(SamplerModule, module).gather_replay()
             if self.ranks.is_first:
-                save_whole(trainer, self.path)
+                trainer.save_checkpoint(self.path)
             self.ranks.broadcast(
                 b"", f"checkpoint after step {item.step}"
             )  # nobody goes on, or ends, before it
@@ -192,30 +193,19 @@ class GracefulStop(Callback):
         return Stop(self.ranks.broadcast(max(answers, default=b""), phase)[0])
 
 
-def save_whole(trainer: L.Trainer, path: Path) -> None:
-    """Write a checkpoint under a temporary name and rename it."""
-    scratch = path.with_suffix(".tmp")
-    trainer.save_checkpoint(scratch)
-    scratch.replace(path)
-
-
 def _cut_back(path: Path, step: int) -> None:
     rows = [row for row in whole_lines(path) if row["step"] < step]
-    _write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows))
+    write_atomically(path, _as_lines(rows))
 
 
 def _append(path: Path, *rows: dict[str, Any]) -> None:
-    with path.open("a") as handle:
-        handle.write("".join(json.dumps(row) + "\n" for row in rows))
+    append(path, _as_lines(rows))
 
 
 def _extend_last_line(path: Path, values: dict[str, float]) -> None:
-    lines = path.read_text().splitlines()
-    lines[-1] = json.dumps({**json.loads(lines[-1]), **values})
-    _write_atomically(path, "".join(line + "\n" for line in lines))
+    rows = whole_lines(path)
+    write_atomically(path, _as_lines([*rows[:-1], {**rows[-1], **values}]))
 
 
-def _write_atomically(path: Path, text: str) -> None:
-    scratch = path.with_suffix(path.suffix + ".tmp")
-    scratch.write_text(text)
-    scratch.replace(path)
+def _as_lines(rows: Iterable[dict[str, Any]]) -> bytes:
+    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)

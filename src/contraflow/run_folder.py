@@ -18,7 +18,8 @@ from contraflow.config import MAY_CHANGE, Config, flat, shown_settings
 from contraflow.errors import UserError
 from contraflow.evaluation.metrics import Metrics, read_metrics
 from contraflow.exchange.memory import peak_memory
-from contraflow.records import whole_lines, write_atomically
+from contraflow.files import write_atomically
+from contraflow.records import whole_lines
 
 
 def open_folder(config: Config) -> Path:

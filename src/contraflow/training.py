@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import torch
 from contraflow import build
 from contraflow.budget import Budget
 from contraflow.callbacks import GracefulStop, History, Probes, StopRequested, Validation
+from contraflow.checkpoints import load_trained, step_of
 from contraflow.config import Config, flat, shown_settings
 from contraflow.errors import UserError
 from contraflow.evaluation.metrics import write_metrics
@@ -27,14 +29,14 @@ from contraflow.exchange.memory import gather_memory, told
 from contraflow.exchange.messages import Plan, encode
 from contraflow.exchange.ranks import Ranks
 from contraflow.facts import Fact, default_facts, read_facts, split_facts, write_facts
+from contraflow.files import told_of_full_disk, write_atomically
 from contraflow.fitting import Parts, facts_of_rank, held, peak_gpu_memory, sampler_module, trainer_for
 from contraflow.follower import IS_FINISHED, PLAN, Interrupted, follow, join_ranks, on_own_gpu, stopped
-from contraflow.module import SamplerModule
 from contraflow.policy.adapter import model_card, save_adapter
 from contraflow.policy.lora import LoraPolicy
 from contraflow.progress import Bar, bar, say
 from contraflow.prompts import answer_prompt, task_prompt
-from contraflow.records import QuestionRecord, write_atomically, write_records
+from contraflow.records import QuestionRecord, write_records
 from contraflow.replay.base import ReplayStore
 from contraflow.run_folder import note_cost, open_folder, print_summary, results_table
 from contraflow.run_logging import loggers_for
@@ -79,12 +81,17 @@ def _lead(config: Config, ranks: Ranks, budget: Budget) -> Path:
         torch.set_num_threads(config.trainer.threads)
     job = _Job(config, folder, facts, ranks)
     try:
-        job.before()
-        job.fit(budget)
-        job.after()
+        with told_of_full_disk(folder):
+            job.before()
+            job.fit(budget)
+            job.after()
+    except BaseException:
+        with suppress(UserError):  # what ended the run is told, not that its cost could not be noted either
+            note_cost(folder, time.monotonic() - started)
+        raise
     finally:
         job.replay.close()
-        note_cost(folder, time.monotonic() - started)
+    note_cost(folder, time.monotonic() - started)
     report = write_report(folder)
     (folder / "finished").touch()
     print_summary(folder, report)
@@ -206,7 +213,7 @@ class _Job:
         module, stream = sampler_module(parts), facts_of_rank(parts)
         if module.objective.needs_prefix_rewards:
             self._tell_prefix_cost()
-        done = _step_of(last)
+        done = step_of(last)
         if done:
             say(f"resuming from step {done} of {config.trainer.n_steps} ({last})")
         holder: list[Bar] = []
@@ -280,7 +287,7 @@ class _Job:
         for name in ("last", "best"):
             path = checkpoints / f"{name}.ckpt"
             if path.is_file():
-                _load_trained(self.policy, path)
+                load_trained(self.policy, path)
             save_adapter(
                 self.policy,
                 self.folder / ("adapter" if name == "best" else "adapter_last"),
@@ -293,17 +300,3 @@ class _Job:
                 self.config.model.name, flat(shown_settings(self.config)), results_table(self.folder)
             )
             write_atomically(self.folder / "adapter" / "README.md", card.encode())
-
-
-def _load_trained(policy: LoraPolicy, path: Path) -> None:
-    state = torch.load(path, map_location=policy.lm.device, weights_only=True)["state_dict"]
-    parts = dict(SamplerModule.trained_parts(policy).named_parameters(prefix="lora"))
-    with torch.no_grad():
-        for name, value in state.items():
-            parts[name].copy_(value)
-
-
-def _step_of(path: Path) -> int:
-    return (
-        int(torch.load(path, map_location="cpu", weights_only=True)["global_step"]) if path.is_file() else 0
-    )

@@ -14,15 +14,12 @@ from pathlib import Path
 from contraflow.addresses import without_passwords
 from contraflow.cli.quiet import debugging
 from contraflow.errors import INTERRUPTED, OUT_OF_TIME, UserError
+from contraflow.files import is_disk_full
 
 USER_ERROR, BUG = 2, 1
 LOG_NAME = "contraflow-error.log"
 
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
-_DISK_FULL_TEXT = re.compile(
-    r"No space left on device|Disk quota exceeded|os error 28\b"
-)  # from Rust, from C++
 _MODEL_TEXT = re.compile(r"not a local folder|huggingface\.co|offline mode|couldn't connect", re.IGNORECASE)
 _HUB_LIBRARIES = ("huggingface_hub", "httpx", "requests")
 _HIDDEN = re.compile(r"^… and (\d+) more problems$")
@@ -70,7 +67,7 @@ def _known(error: BaseException) -> str | None:
         number = cause.errno if isinstance(cause, OSError) else None
         name = getattr(cause, "filename", None)
         place = f"{name}: " if name else ""
-        if number in _DISK_FULL or _DISK_FULL_TEXT.search(text):
+        if is_disk_full(cause):
             return f"{place}the disk is full; free some space or write elsewhere (out=…, run_dir=…)"
         if number in _NOT_WRITABLE:
             remedy = "check its permissions or write elsewhere (out=…, run_dir=…, CONTRAFLOW_CACHE)"
