@@ -130,13 +130,6 @@ class Stop(IntEnum):
     SIGNAL = 2
 
 
-class StopRequested(Exception):
-    """Raised between two steps, after the checkpoint was written."""
-
-    def __init__(self, why: Stop) -> None:
-        self.why = why
-
-
 class GracefulStop(Callback):
     """``last.ckpt`` every few steps, at the end, and when the time is used up or SIGINT or SIGTERM asks.
 
@@ -149,6 +142,7 @@ class GracefulStop(Callback):
     ) -> None:
         self.path, self.every, self.ranks = path, every, ranks or Ranks()
         self.budget = budget or Budget()
+        self.why = Stop.NO  # once training has ended
         self._asked = False
         self._previous: dict[int, Any] = {}
 
@@ -156,14 +150,18 @@ class GracefulStop(Callback):
         for number in (signal.SIGINT, signal.SIGTERM):
             self._previous[number] = signal.signal(number, self._ask)
 
+    def on_train_start(self, *_: Any) -> None:
+        """Lightning has put a handler of its own before ours: it would end the run at once, as if by an error."""
+        for number in self._previous:
+            signal.signal(number, self._ask)
+
     def teardown(self, *_: Any, **__: Any) -> None:
         self.restore()
 
     def restore(self) -> None:
-        """Put back the handlers that were there."""
+        """Put back the handlers that were there; again after Lightning's own tidying up, which brings ours back."""
         for number, handler in self._previous.items():
             signal.signal(number, handler)
-        self._previous = {}
 
     def _ask(self, number: int, _frame: FrameType | None) -> None:
         if self._asked:
@@ -184,7 +182,7 @@ class GracefulStop(Callback):
                 b"", f"checkpoint after step {item.step}"
             )  # nobody goes on, or ends, before it
         if why:
-            raise StopRequested(why)
+            self.why, trainer.should_stop = why, True  # an exception would keep this step from the loggers
 
     def _agreed(self, step: int) -> Stop:
         phase = f"end of step {step}"  # for others; rank 0 may be validating

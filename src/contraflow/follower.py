@@ -13,7 +13,7 @@ import torch
 
 from contraflow import build, progress
 from contraflow.budget import Budget
-from contraflow.callbacks import GracefulStop, Stop, StopRequested
+from contraflow.callbacks import GracefulStop, Stop
 from contraflow.config import Config
 from contraflow.errors import INTERRUPTED, OUT_OF_TIME, UserError
 from contraflow.exchange.memory import gather_memory
@@ -122,10 +122,8 @@ def _fit(parts: Parts, checkpoint: bytes, budget: Budget) -> None:
         try:
             stream, path = facts_of_rank(parts), str(last) if checkpoint else None
             trainer.fit(sampler_module(parts), stream, ckpt_path=path, weights_only=True)
-        except StopRequested as request:
-            raise stopped(
-                request.why, trainer.global_step, parts.config, Path("rank 0's run folder")
-            ) from None
         finally:
             stop.restore()
+        if stop.why:
+            raise stopped(stop.why, trainer.global_step, parts.config, Path("rank 0's run folder"))
     gather_memory(parts.ranks, held(parts), peak_gpu_memory(parts.policy.lm.device))

@@ -18,7 +18,7 @@ import torch
 
 from contraflow import build
 from contraflow.budget import Budget
-from contraflow.callbacks import GracefulStop, History, Probes, StopRequested, Validation
+from contraflow.callbacks import GracefulStop, History, Probes, Validation
 from contraflow.checkpoints import load_trained, step_of
 from contraflow.config import Config, flat, shown_settings
 from contraflow.errors import UserError
@@ -223,10 +223,10 @@ class _Job:
             with bar("training", config.trainer.n_steps, done) as progress:
                 holder.append(progress)
                 trainer.fit(module, stream, ckpt_path=str(last) if done else None, weights_only=True)
-        except StopRequested as request:
-            raise stopped(request.why, trainer.global_step, config, last) from None
         finally:
             stop.restore()
+        if stop.why:
+            raise stopped(stop.why, trainer.global_step, config, last)
         if self.ranks.size > 1:
             memory = gather_memory(self.ranks, held(parts), peak_gpu_memory(self.lm.device))
             write_atomically(self.folder / "ranks.json", msgspec.json.format(msgspec.json.encode(memory)))
