@@ -39,6 +39,7 @@ from contraflow.prompts import answer_prompt, task_prompt
 from contraflow.records import QuestionRecord, write_records
 from contraflow.replay.base import ReplayStore
 from contraflow.run_folder import note_cost, open_folder, print_summary, results_table
+from contraflow.run_lock import alone_in
 from contraflow.run_logging import loggers_for
 from contraflow.runs import Run
 from contraflow.scoring import Scorer
@@ -61,7 +62,10 @@ def train(config: Config, started: float | None = None) -> Path:
     budget = Budget(config.trainer.max_time, started)
     config, ranks = join_ranks(config)
     try:
-        return _lead(config, ranks, budget) if ranks.is_first else follow(config, ranks, budget)
+        if not ranks.is_first:
+            return follow(config, ranks, budget)
+        with alone_in(Path(config.run_dir)):
+            return _lead(config, ranks, budget)
     finally:
         ranks.close()
 
