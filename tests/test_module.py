@@ -13,7 +13,8 @@ from contraflow.module import OptimizerSettings, SamplerModule
 from contraflow.objectives import Objective, SubTB, VarGrad, potentials
 from contraflow.policy.lora import LoraSettings
 from contraflow.reward import RewardParts, RewardSchedule
-from table_parts import FACTS, small_experience, small_policy
+from contraflow.scoring import Drawn
+from table_parts import FACTS, TableJudge, arbitrary_log_c, small_experience, small_policy
 from tiny_models import fresh_lm
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -106,3 +107,23 @@ def test_a_checkpoint_of_another_adapter_is_refused_by_the_tensor_that_differs()
     del saved["state_dict"][missing]
     with pytest.raises(UserError, match=f"differs in {missing}"):
         module.on_load_checkpoint(saved)
+
+
+def test_a_resumed_run_is_not_told_anew_what_its_checkpoint_holds():
+    """Two judges a millionth apart, as two batches of one would be: replay keeps the entry and its step."""
+    reward = RewardSchedule(kind="static")
+    module, resumed = module_of(reward), module_of(reward)
+    module.training_step(StepFacts(0, tuple(FACTS)), 0)
+    saved = {"state_dict": dict(module.state_dict())}
+    module.on_save_checkpoint(saved)
+    held = resumed.experience
+    held.scorer.judge = TableJudge(lambda premise, answer: arbitrary_log_c(premise, answer) + 1e-6)
+    resumed.on_load_checkpoint(saved)
+    before = list(held.replay.entries())
+    again = [
+        Drawn({f.fact_id: f for f in FACTS}[s.entry.fact_id], s.entry.question_ids, s.entry.question)
+        for s in before
+    ]
+    scored = held.scorer.score(again, step=7)
+    assert held.replay.add(scored, reward.priority(RewardParts.of(scored)).tolist()) == 0
+    assert list(held.replay.entries()) == before and {s.entry.step for s in before} == {0}

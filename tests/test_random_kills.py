@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -81,10 +80,9 @@ def test_twenty_kills_at_random_moments_change_nothing(tmp_path: Path, monkeypat
     a, b = checkpoint(whole), checkpoint(cut)
     for key in ("state_dict", "optimizer_states", "lr_schedulers", "global_step"):
         assert_same(a[key], b[key], f"{key} (seed {seed})")
-    assert_same(_sure(lines(whole)), _sure(lines(cut)), f"history (seed {seed})")
-    assert replay_of(a).keys() == replay_of(b).keys(), f"replay (seed {seed})"
-
-
-def _sure(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Without staleness: a life forgets when an earlier one first scored a question that it now draws again."""
-    return [{k: v for k, v in row.items() if k != "staleness"} for row in history]
+    assert list(cut.rglob("*.tmp")) == [], f"left behind (seed {seed})"
+    assert_same(lines(whole), lines(cut), f"history (seed {seed})")
+    assert_same(
+        replay_of(a), replay_of(b), f"replay (seed {seed})"
+    )  # with the step that each entry was drawn at
+    assert any(row.get("staleness", 0) > 0 for row in lines(whole))

@@ -73,12 +73,40 @@ def test_log_prior_is_the_frozen_model_on_each_token_and_the_stop(policy: LoraPo
 def test_equal_questions_of_a_fact_are_scored_once_in_a_batch_and_in_a_run(policy: LoraPolicy):
     scorer = scorer_of(policy)
     first = scorer.score([drawn(policy, 0, 3), drawn(policy, 0, 3), drawn(policy, 1, 3)], step=0)
-    assert first[0] is first[1] and first[0].fact_id != first[2].fact_id
+    assert first[0] == first[1] and first[0].fact_id != first[2].fact_id
     again = scorer.score([drawn(policy, 0, 3), drawn(policy, 0, 4)], step=9)
-    assert again[0] is first[0]
-    assert [s.step for s in again] == [0, 9]
+    assert again[0] == msgspec.structs.replace(first[0], step=9)
     judge = scorer.judge
     assert isinstance(judge, TableJudge) and len(judge.pairs) == 3
+
+
+def test_the_step_noted_is_that_of_the_draw_however_long_the_scorer_has_lived(policy: LoraPolicy):
+    """One that has known a question since step 0 says what one that was born at step 9 says."""
+    old, young = scorer_of(policy), scorer_of(policy)
+    first = old.score([drawn(policy, 0, 3)], step=0)
+    asked = [drawn(policy, 0, 3), drawn(policy, 0, 4)]
+    assert (
+        [s.step for s in old.score(asked, step=9)] == [s.step for s in young.score(asked, step=9)] == [9, 9]
+    )
+    assert first[0].step == 0
+
+
+def test_what_is_remembered_is_not_asked_again_and_is_its_own_equal(policy: LoraPolicy):
+    """A stored question scored again in another batch may come out a rounding better, and would replace itself.
+
+    Here the numbers are far off, so that asking again would show. What others wrote or a person brought is not taken.
+    """
+    scorer = scorer_of(policy)
+    judge = scorer.judge
+    assert isinstance(judge, TableJudge)
+    told = scorer_of(policy).score([drawn(policy, 0, 3)], step=2)[0]
+    odd = msgspec.structs.replace(told, log_contradiction=-7.0)
+    planted = msgspec.structs.replace(odd, question_ids=(4,), sampler="seeded")
+    scorer.remember([odd, planted])
+    found = scorer.score([drawn(policy, 0, 3), drawn(policy, 0, 4)], step=5)
+    assert found[0] == msgspec.structs.replace(odd, step=5)
+    assert found[1].log_contradiction != -7.0 and found[1].sampler == scorer.sampler
+    assert len(judge.pairs) == 1
 
 
 def test_the_cache_forgets_the_oldest(policy: LoraPolicy):

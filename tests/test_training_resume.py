@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,7 @@ import torch
 from contraflow import training
 from contraflow.config import (
     DataConfig,
+    LoggerConfig,
     RewardConfig,
     TrainerConfig,
 )
@@ -58,6 +63,57 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
     assert_same(lines(whole), lines(cut), "history")
     assert_same(lines(whole, "probes.jsonl"), lines(cut, "probes.jsonl"), "probes")
     assert_same(replay_of(a), replay_of(b), "replay")
+
+
+def test_the_csv_table_of_an_earlier_start_is_kept(tiny: Path, monkeypatch: pytest.MonkeyPatch):
+    """Lightning's logger deletes the one that it finds."""
+    config = tiny_config(tiny, logger=LoggerConfig(csv=True, wandb="disabled"))
+    with monkeypatch.context() as patch, pytest.raises(training.Interrupted):
+        asks_to_stop_at(2, patch)
+        training.train(config)
+    folder = training.train(config)
+    tables = [folder / "csv" / "metrics.csv", folder / "csv" / "start_2" / "metrics.csv"]
+    steps = [[row["step"] for row in csv.DictReader(table.open()) if row["train/loss"]] for table in tables]
+    assert steps == [["0", "1", "2"], ["3", "4", "5"]]
+
+
+def test_a_second_process_in_the_same_folder_is_refused_and_changes_nothing(tiny: Path, monkeypatch):
+    """A scheduler that starts a run again while the first still writes: two would overwrite each other."""
+    config = tiny_config(tiny)
+    said: list[str] = []
+    original = SamplerModule.training_step
+
+    def training_step(self: SamplerModule, item: Any, index: int) -> Any:
+        if item.step == 2:
+            command = [sys.executable, "-c", TRAIN, str(tiny)]
+            environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+            ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+            said.append(f"{ended.returncode} {ended.stderr.strip().splitlines()[-1]}")
+        return original(self, item, index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SamplerModule, "training_step", training_step)
+        folder = training.train(config)
+    assert said == [
+        f"2 contraflow: error: {folder}: another process trains in this folder; wait for it to end, or choose "
+        "another name=…"
+    ]
+    assert_same(lines(training.train(tiny_config(tiny, "whole"))), lines(folder), "history")
+
+
+TRAIN = """
+import sys
+from pathlib import Path
+import tiny_runs as t
+from contraflow import training
+from contraflow.cli.failures import tell
+
+t.use_tiny_parts(setattr)
+try:
+    training.train(t.tiny_config(Path(sys.argv[1])))
+except BaseException as error:
+    sys.exit(tell(error))
+"""
 
 
 def test_the_run_that_is_compared_has_all_that_could_differ(tiny: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -17,7 +18,8 @@ import torch
 
 from contraflow import training
 from contraflow.callbacks import GracefulStop
-from contraflow.config import EvaluationConfig
+from contraflow.checkpoints import WholeCheckpoints
+from contraflow.config import EvaluationConfig, LoggerConfig
 from contraflow.errors import UserError
 from tiny_runs import (
     asks_to_stop_at,
@@ -115,6 +117,30 @@ def test_validation_sees_the_final_untempered_reward_in_every_phase(tiny: Path, 
     assert {r.fact_id for r in seen} == wanted != set()
     for r in seen:
         assert r.log_reward == pytest.approx(r.log_contradiction + r.log_p_question, abs=1e-4)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_a_checkpoint_is_written_stops_after_the_next_step(
+    tiny: Path, monkeypatch, number: int
+):
+    """Lightning's handler ended the run between two steps, as a bug; loggers get the last step's numbers too."""
+    handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    original = WholeCheckpoints.save_checkpoint
+
+    def save_checkpoint(self: WholeCheckpoints, saved: Any, path: Any, storage_options: Any = None) -> None:
+        original(self, saved, path, storage_options)
+        if saved["global_step"] == 2:
+            os.kill(os.getpid(), number)
+
+    config = tiny_config(tiny, logger=LoggerConfig(csv=True, wandb="disabled"))
+    config.trainer.checkpoint_every, config.trainer.validate_every = 2, 6
+    with monkeypatch.context() as patch, pytest.raises(training.Interrupted, match="stopped at step 3;"):
+        patch.setattr(WholeCheckpoints, "save_checkpoint", save_checkpoint)
+        training.train(config)
+    assert checkpoint(tiny / "run")["global_step"] == 3
+    with (tiny / "run" / "csv" / "metrics.csv").open() as table:
+        assert [row["step"] for row in csv.DictReader(table) if row["train/loss"]] == ["0", "1", "2"]
+    assert handlers == [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
 
 
 def test_a_second_signal_is_immediate_and_handlers_come_back(tmp_path: Path):

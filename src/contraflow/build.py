@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from contraflow.config import Config, flat, shown_settings
+from contraflow.config import MAY_CHANGE, Config, flat, shown_settings
 from contraflow.errors import UserError
 from contraflow.facts import Fact
 from contraflow.judge import EmbeddedJudge, Judge, NliJudge, shipped_judge_folder
@@ -42,7 +42,7 @@ from contraflow.replay.vectors import quantise
 from contraflow.reward import RewardSchedule
 from contraflow.text_match import names
 
-_DECIDES_NOTHING = ("name", "run_dir", "logger.", "trainer.threads", "replay.url", "replay.patience_s")
+_DECIDES_NOTHING = ("name", "run_dir", *MAY_CHANGE)
 
 
 def device_of(config: Config) -> torch.device:

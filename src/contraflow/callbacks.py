@@ -6,7 +6,8 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from enum import IntEnum
 from pathlib import Path
 from types import FrameType
 from typing import Any, cast
@@ -16,9 +17,11 @@ import msgspec
 import numpy as np
 from lightning.pytorch.callbacks import Callback
 
+from contraflow.budget import Budget
 from contraflow.data import StepFacts
 from contraflow.evaluation.rollout import record_of
 from contraflow.exchange.ranks import Ranks
+from contraflow.files import append, write_atomically
 from contraflow.module import SamplerModule
 from contraflow.progress import Bar
 from contraflow.records import QuestionRecord, whole_lines
@@ -116,21 +119,30 @@ class Validation(Callback):
         module.log_dict(values)
         if self.best is None or values["val_log_reward"] > self.best:
             self.best = values["val_log_reward"]
-            save_whole(trainer, self.path.parent / "checkpoints" / "best.ckpt")
+            trainer.save_checkpoint(self.path.parent / "checkpoints" / "best.ckpt")
 
 
-class StopRequested(Exception):
-    """Raised between two steps, after the checkpoint was written."""
+class Stop(IntEnum):
+    """Why to stop after a step; of several ranks' reasons the highest counts."""
+
+    NO = 0
+    OUT_OF_TIME = 1
+    SIGNAL = 2
 
 
 class GracefulStop(Callback):
-    """``last.ckpt`` every few steps, at the end, and when SIGINT or SIGTERM asks; a second signal is immediate.
+    """``last.ckpt`` every few steps, at the end, and when the time is used up or SIGINT or SIGTERM asks.
 
-    Every rank has one: where a signal reached any of them, all stop after the same step. Rank 0 writes.
+    A second signal is immediate. Every rank has one of these: where one has a reason to stop, all stop after the
+    same step. Rank 0 writes.
     """
 
-    def __init__(self, path: Path, every: int, ranks: Ranks | None = None) -> None:
+    def __init__(
+        self, path: Path, every: int, ranks: Ranks | None = None, budget: Budget | None = None
+    ) -> None:
         self.path, self.every, self.ranks = path, every, ranks or Ranks()
+        self.budget = budget or Budget()
+        self.why = Stop.NO  # once training has ended
         self._asked = False
         self._previous: dict[int, Any] = {}
 
@@ -138,14 +150,18 @@ class GracefulStop(Callback):
         for number in (signal.SIGINT, signal.SIGTERM):
             self._previous[number] = signal.signal(number, self._ask)
 
+    def on_train_start(self, *_: Any) -> None:
+        """Lightning has put a handler of its own before ours: it would end the run at once, as if by an error."""
+        for number in self._previous:
+            signal.signal(number, self._ask)
+
     def teardown(self, *_: Any, **__: Any) -> None:
         self.restore()
 
     def restore(self) -> None:
-        """Put back the handlers that were there."""
+        """Put back the handlers that were there; again after Lightning's own tidying up, which brings ours back."""
         for number, handler in self._previous.items():
             signal.signal(number, handler)
-        self._previous = {}
 
     def _ask(self, number: int, _frame: FrameType | None) -> None:
         if self._asked:
@@ -157,47 +173,37 @@ class GracefulStop(Callback):
         self, trainer: L.Trainer, module: L.LightningModule, _outputs: Any, item: StepFacts, _index: int
     ) -> None:
         done = item.step + 1
-        asked = self._any_asked(item.step)
-        if asked or done % self.every == 0 or done == trainer.max_steps:
+        why = self._agreed(item.step)
+        if why or done % self.every == 0 or done == trainer.max_steps:
             cast(SamplerModule, module).gather_replay()
             if self.ranks.is_first:
-                save_whole(trainer, self.path)
+                trainer.save_checkpoint(self.path)
             self.ranks.broadcast(
                 b"", f"checkpoint after step {item.step}"
             )  # nobody goes on, or ends, before it
-        if asked:
-            raise StopRequested
+        if why:
+            self.why, trainer.should_stop = why, True  # an exception would keep this step from the loggers
 
-    def _any_asked(self, step: int) -> bool:
+    def _agreed(self, step: int) -> Stop:
         phase = f"end of step {step}"  # for others; rank 0 may be validating
-        answers = self.ranks.gather(bytes([self._asked]), phase)
-        return self.ranks.broadcast(bytes([any(map(any, answers))]), phase) == b"\x01"
-
-
-def save_whole(trainer: L.Trainer, path: Path) -> None:
-    """Write a checkpoint under a temporary name and rename it."""
-    scratch = path.with_suffix(".tmp")
-    trainer.save_checkpoint(scratch)
-    scratch.replace(path)
+        mine = Stop.SIGNAL if self._asked else Stop.OUT_OF_TIME if self.budget.is_used_up else Stop.NO
+        answers = self.ranks.gather(bytes([mine]), phase)  # on other ranks than 0 there are none
+        return Stop(self.ranks.broadcast(max(answers, default=b""), phase)[0])
 
 
 def _cut_back(path: Path, step: int) -> None:
     rows = [row for row in whole_lines(path) if row["step"] < step]
-    _write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows))
+    write_atomically(path, _as_lines(rows))
 
 
 def _append(path: Path, *rows: dict[str, Any]) -> None:
-    with path.open("a") as handle:
-        handle.write("".join(json.dumps(row) + "\n" for row in rows))
+    append(path, _as_lines(rows))
 
 
 def _extend_last_line(path: Path, values: dict[str, float]) -> None:
-    lines = path.read_text().splitlines()
-    lines[-1] = json.dumps({**json.loads(lines[-1]), **values})
-    _write_atomically(path, "".join(line + "\n" for line in lines))
+    rows = whole_lines(path)
+    write_atomically(path, _as_lines([*rows[:-1], {**rows[-1], **values}]))
 
 
-def _write_atomically(path: Path, text: str) -> None:
-    scratch = path.with_suffix(path.suffix + ".tmp")
-    scratch.write_text(text)
-    scratch.replace(path)
+def _as_lines(rows: Iterable[dict[str, Any]]) -> bytes:
+    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)

@@ -12,7 +12,17 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any
 
 from contraflow.addresses import safe_url
+from contraflow.budget import seconds_of
 from contraflow.errors import UserError
+
+MAY_CHANGE = (  # of a run that goes on: decides nothing of what is drawn or learnt
+    "logger.",
+    "trainer.threads",
+    "trainer.max_time",
+    "replay.url",
+    "replay.patience_s",
+    "exchange.timeout_s",
+)
 
 
 def check(ok: bool, key: str, value: Any, needs: str) -> None:
@@ -250,6 +260,7 @@ class TrainerConfig:
     n_steps: int = 300
     facts_per_step: int = 4
     threads: int | None = None  # CPU threads; null is torch's own choice, which heeds OMP_NUM_THREADS
+    max_time: str | None = None  # of one start, e.g. 1h30m; then a checkpoint is written and the run stops
     checkpoint_every: int = 10
     validate_every: int = 20
     probe_every: int = 10
@@ -266,6 +277,9 @@ class TrainerConfig:
             check(getattr(self, key) >= 1, f"trainer.{key}", getattr(self, key), "at least 1")
         threads = self.threads
         check(threads is None or threads >= 1, "trainer.threads", threads, "at least 1, or null")
+        time = self.max_time
+        ok = time is None or seconds_of(time) is not None
+        check(ok, "trainer.max_time", time, "a time such as 1h30m, 45m, 2d or 90s, or null")
 
 
 @dataclass

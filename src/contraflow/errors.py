@@ -1,4 +1,7 @@
-"""The one exception a user is meant to read."""
+"""The one exception a user is meant to read, and the exit codes of a run that stopped where it can go on."""
+
+INTERRUPTED = 130  # by Ctrl-C or SIGTERM
+OUT_OF_TIME = 75  # EX_TEMPFAIL of sysexits.h: try again; a scheduler may requeue on it
 
 
 class UserError(Exception):

@@ -8,7 +8,6 @@ machine. Unknown keys are ignored, because people keep their own columns beside 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from importlib import resources
@@ -18,6 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from contraflow.errors import UserError
+from contraflow.files import refusal, whole_file
 
 MAX_PROBLEMS_SHOWN = 10
 HELD_OUT_RELATION_SHARE = 0.12  # chance that a relation which may be held out is
@@ -157,21 +157,14 @@ def shorten(problems: Sequence[str], limit: int = MAX_PROBLEMS_SHOWN) -> str:
 
 def write_facts(path: str | Path, facts: Iterable[Fact]) -> int:
     """Write facts as JSONL, return how many; renamed at the end, so that no reader sees half a file."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    count = 0
+    path, count = Path(path), 0
     try:
-        with temporary.open("wb") as file:
+        with whole_file(path) as file:
             for fact in facts:
                 file.write(msgspec.json.encode(fact) + b"\n")
                 count += 1
-        temporary.replace(path)
     except OSError as error:
-        raise UserError(
-            f"{path}: cannot be written ({error.strerror}); check the folder and the disk"
-        ) from None
-    finally:
-        temporary.unlink(missing_ok=True)
+        raise refusal(path, error) from None
     return count
 
 

@@ -17,6 +17,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 
 from contraflow import build
+from contraflow.checkpoints import WholeCheckpoints
 from contraflow.config import Config
 from contraflow.data import FactStream
 from contraflow.errors import UserError
@@ -108,7 +109,8 @@ def trainer_for(parts: Parts, folder: Path, callbacks: list[Callback], loggers: 
     return L.Trainer(
         accelerator="gpu" if on_gpu else "cpu",
         devices=[device.index or 0] if on_gpu else 1,
-        plugins=[LightningEnvironment()],  # ranks are ours: whatever launched us, each trainer is alone
+        # Ranks are ours: whatever launched us, each trainer is alone.
+        plugins=[LightningEnvironment(), WholeCheckpoints()],
         max_steps=config.trainer.n_steps,
         max_epochs=1,
         gradient_clip_val=config.optimizer.grad_clip,

@@ -12,9 +12,10 @@ from pathlib import Path
 import torch
 
 from contraflow import build, progress
-from contraflow.callbacks import GracefulStop, StopRequested
+from contraflow.budget import Budget
+from contraflow.callbacks import GracefulStop, Stop
 from contraflow.config import Config
-from contraflow.errors import UserError
+from contraflow.errors import INTERRUPTED, OUT_OF_TIME, UserError
 from contraflow.exchange.memory import gather_memory
 from contraflow.exchange.messages import Plan, decode
 from contraflow.exchange.place import Place, place_here
@@ -28,7 +29,23 @@ PLAN = "preparation by rank 0 (models, facts, first measurements)"
 class Interrupted(UserError):
     """Stopped on request, after a checkpoint; the message says how to go on."""
 
-    exit_code = 130
+    exit_code = INTERRUPTED
+
+
+class OutOfTime(Interrupted):
+    """Stopped because `trainer.max_time` is used up."""
+
+    exit_code = OUT_OF_TIME
+
+
+def stopped(why: Stop, step: int, config: Config, checkpoint: Path) -> Interrupted:
+    """What becomes of a run that stopped after a step."""
+    on = f"a checkpoint is in {checkpoint}. Start the same command again to go on"
+    if why is Stop.OUT_OF_TIME:
+        trainer = config.trainer
+        used_up = f"trainer.max_time={trainer.max_time} is used up at step {step} of {trainer.n_steps}"
+        return OutOfTime(f"{used_up}; {on}, with as much time again")
+    return Interrupted(f"stopped at step {step}; {on}")
 
 
 def join_ranks(config: Config) -> tuple[Config, Ranks]:
@@ -68,7 +85,7 @@ def on_own_gpu(config: Config, ranks: Ranks) -> Config:
     return replace(config, model=replace(config.model, device=device))
 
 
-def follow(config: Config, ranks: Ranks) -> Path:
+def follow(config: Config, ranks: Ranks, budget: Budget) -> Path:
     """The part of a rank that is not the first; returns the folder that rank 0 writes.
 
     Raises: UserError for anything the user can mend; Interrupted where any rank was asked to stop.
@@ -89,23 +106,24 @@ def follow(config: Config, ranks: Ranks) -> Path:
     replay = build.open_replay(config, plan.replay_namespace, folder, plan.replay_url)
     reward = build.build_reward(config)
     try:
-        _fit(Parts(config, ranks, policy, oracle, judge, replay, reward, plan.train_facts), plan.checkpoint)
+        parts = Parts(config, ranks, policy, oracle, judge, replay, reward, plan.train_facts)
+        _fit(parts, plan.checkpoint, budget)
     finally:
         replay.close()
     return folder
 
 
-def _fit(parts: Parts, checkpoint: bytes) -> None:
+def _fit(parts: Parts, checkpoint: bytes, budget: Budget) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         last = Path(scratch) / "last.ckpt"  # rank 0's: the run folder may be on another machine
         last.write_bytes(checkpoint)
-        stop = GracefulStop(last, parts.config.trainer.checkpoint_every, parts.ranks)
+        stop = GracefulStop(last, parts.config.trainer.checkpoint_every, parts.ranks, budget)
         trainer = trainer_for(parts, Path(scratch), [stop], [])
         try:
             stream, path = facts_of_rank(parts), str(last) if checkpoint else None
             trainer.fit(sampler_module(parts), stream, ckpt_path=path, weights_only=True)
-        except StopRequested:
-            raise Interrupted(f"stopped at step {trainer.global_step}") from None
         finally:
             stop.restore()
+        if stop.why:
+            raise stopped(stop.why, trainer.global_step, parts.config, Path("rank 0's run folder"))
     gather_memory(parts.ranks, held(parts), peak_gpu_memory(parts.policy.lm.device))

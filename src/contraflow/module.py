@@ -21,6 +21,7 @@ from contraflow.exchange.ranks import Ranks, as_bytes, as_tensor
 from contraflow.experience import Batch, Experience
 from contraflow.objectives import Objective, Potentials, VarGrad, potentials, prefix_potentials
 from contraflow.policy.lora import LoraPolicy
+from contraflow.replay.codec import entries_of
 from contraflow.reward import RewardParts, RewardSchedule
 from contraflow.seeding import torch_rng
 from contraflow.text_checks import strict_success
@@ -250,8 +251,10 @@ class SamplerModule(L.LightningModule):
                 "resume with the settings that it was trained with, or start anew under another name"
             )
         mine = [checkpoint["replay"], *checkpoint.get("replay_of_others", ())]
+        snapshot = as_bytes(mine[0 if self.replay_is_shared else self.ranks.rank])
         if self.ranks.is_first or not self.replay_is_shared:
-            self.experience.replay.resume(as_bytes(mine[self.ranks.rank]))
+            self.experience.replay.resume(snapshot)
+        self.experience.scorer.remember(entries_of(snapshot))
 
 
 class _TrainedParts(torch.nn.Module):

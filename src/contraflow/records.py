@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import msgspec
 
 from contraflow.errors import UserError
+from contraflow.files import write_atomically
 
 FLOAT_FIELDS = (
     "log_contradiction",
@@ -68,23 +68,6 @@ def whole_lines(path: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             break
     return rows
-
-
-def write_atomically(path: str | Path, content: bytes) -> None:
-    """Write to a temporary name and rename; `UserError` if the disk refuses."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be written ({error.strerror}); check the folder and the disk"
-        ) from None
-    finally:
-        if temporary.exists():
-            temporary.unlink()
 
 
 def _lines(path: str | Path) -> list[bytes]:

@@ -14,19 +14,12 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from contraflow.addresses import safe_words
-from contraflow.config import Config, flat, shown_settings
+from contraflow.config import MAY_CHANGE, Config, flat, shown_settings
 from contraflow.errors import UserError
 from contraflow.evaluation.metrics import Metrics, read_metrics
 from contraflow.exchange.memory import peak_memory
-from contraflow.records import whole_lines, write_atomically
-
-_MAY_CHANGE = (  # of a run that goes on
-    "logger.",
-    "trainer.threads",
-    "replay.url",
-    "replay.patience_s",
-    "exchange.timeout_s",
-)
+from contraflow.files import write_atomically
+from contraflow.records import whole_lines
 
 
 def open_folder(config: Config) -> Path:
@@ -48,7 +41,7 @@ def open_folder(config: Config) -> Path:
 def _compare_settings(folder: Path, saved: Any, now: dict[str, Any]) -> None:
     """Refuse other settings once there is a checkpoint; before that, forget what the old ones chose and measured."""
     old, new = flat(OmegaConf.to_container(saved)), flat(now)
-    changed = [k for k in new if k in old and old[k] != new[k] and not k.startswith(_MAY_CHANGE)]
+    changed = [k for k in new if k in old and old[k] != new[k] and not k.startswith(MAY_CHANGE)]
     if not changed:
         return
     if (folder / "checkpoints" / "last.ckpt").exists():

@@ -15,12 +15,18 @@ def loggers_for(config: Config, folder: Path) -> list[Logger]:
     """The loggers that the config asks for, all inside the run folder."""
     loggers: list[Logger] = []
     if config.logger.csv:
-        loggers.append(CSVLogger(folder, name="csv", version=""))
+        loggers.append(CSVLogger(folder, name="csv", version=_csv_version(folder / "csv")))
     if config.logger.tensorboard:
         loggers.append(TensorBoardLogger(folder, name="tensorboard", version=""))
     if config.logger.wandb != "disabled":
         loggers.append(_wandb(config, folder))
     return loggers
+
+
+def _csv_version(folder: Path) -> str:
+    """A folder of its own for each start after the first: Lightning deletes the table that it finds."""
+    earlier = len(list(folder.rglob("metrics.csv")))
+    return f"start_{earlier + 1}" if earlier else ""
 
 
 def _wandb(config: Config, folder: Path) -> Logger:

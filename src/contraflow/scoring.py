@@ -6,7 +6,7 @@ phases, temperatures or penalties.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -75,15 +75,27 @@ class Scorer:
         self._known: dict[_Key, ScoredQuestion] = {}
 
     def score(self, drawn: Sequence[Drawn], step: int) -> list[ScoredQuestion]:
-        """Raw parts of each question, in order; ``step`` is noted on those seen for the first time."""
+        """Raw parts of each question, in order; ``step`` is noted on all, be they new or known.
+
+        The step of a first time would hang on how long this process lives: a resumed run has seen less.
+        """
         new = list({d.key: d for d in drawn if d.key not in self._known}.values())
         verdicts = self.verdicts(new, step)
         if new:
             for d, verdict, prior in zip(new, verdicts, self._log_prior(new), strict=True):
-                self._known[d.key] = _scored(d, verdict, prior, step, self.sampler)
-        scored = [self._known[d.key] for d in drawn]
+                self._known[d.key] = _scored(d, verdict, prior, self.sampler)
+        scored = [msgspec.structs.replace(self._known[d.key], step=step) for d in drawn]
         self._forget()
         return scored
+
+    def remember(self, scored: Iterable[ScoredQuestion]) -> None:
+        """What this sampler was told in an earlier life need not be asked again, and is the same to the last digit.
+
+        Else replay might prefer a question to itself: another batch of the judge rounds another way. Entries that
+        others wrote or brought are left out; an unbroken run asks about them when it draws them.
+        """
+        self._known |= {(s.fact_id, s.question_ids): s for s in scored if s.sampler == self.sampler}
+        self._forget()
 
     def verdicts(self, new: Sequence[Drawn], step: int) -> list[Verdict]:  # noqa: ARG002
         """What oracle and judge say of questions never seen before, of which there may be none."""
@@ -126,7 +138,7 @@ def _log_entailment(judge: Judge, originals: Sequence[str], answers: Sequence[st
     return [next(told) if original else 0.0 for original in originals]
 
 
-def _scored(d: Drawn, verdict: Verdict, prior: list[float], step: int, sampler: str) -> ScoredQuestion:
+def _scored(d: Drawn, verdict: Verdict, prior: list[float], sampler: str) -> ScoredQuestion:
     fact = d.fact
     return ScoredQuestion(
         fact_id=fact.fact_id,
@@ -138,6 +150,5 @@ def _scored(d: Drawn, verdict: Verdict, prior: list[float], step: int, sampler: 
         log_entailment=verdict.log_entailment,
         log_prior=tuple(prior),
         question_ok=question_ok(d.text, fact.subject, fact.original_answer, fact.edited_answer, fact.aliases),
-        step=step,
         sampler=sampler,
     )

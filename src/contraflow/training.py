@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,9 @@ import msgspec
 import torch
 
 from contraflow import build
-from contraflow.callbacks import GracefulStop, History, Probes, StopRequested, Validation
+from contraflow.budget import Budget
+from contraflow.callbacks import GracefulStop, History, Probes, Validation
+from contraflow.checkpoints import load_trained, step_of
 from contraflow.config import Config, flat, shown_settings
 from contraflow.errors import UserError
 from contraflow.evaluation.metrics import write_metrics
@@ -26,40 +29,48 @@ from contraflow.exchange.memory import gather_memory, told
 from contraflow.exchange.messages import Plan, encode
 from contraflow.exchange.ranks import Ranks
 from contraflow.facts import Fact, default_facts, read_facts, split_facts, write_facts
+from contraflow.files import told_of_full_disk, write_atomically
 from contraflow.fitting import Parts, facts_of_rank, held, peak_gpu_memory, sampler_module, trainer_for
-from contraflow.follower import IS_FINISHED, PLAN, Interrupted, follow, join_ranks, on_own_gpu
-from contraflow.module import SamplerModule
+from contraflow.follower import IS_FINISHED, PLAN, Interrupted, follow, join_ranks, on_own_gpu, stopped
 from contraflow.policy.adapter import model_card, save_adapter
 from contraflow.policy.lora import LoraPolicy
 from contraflow.progress import Bar, bar, say
 from contraflow.prompts import answer_prompt, task_prompt
-from contraflow.records import QuestionRecord, write_atomically, write_records
+from contraflow.records import QuestionRecord, write_records
 from contraflow.replay.base import ReplayStore
 from contraflow.run_folder import note_cost, open_folder, print_summary, results_table
+from contraflow.run_lock import alone_in
 from contraflow.run_logging import loggers_for
 from contraflow.runs import Run
 from contraflow.scoring import Scorer
 from contraflow.seeding import python_rng
 from contraflow.text_match import names
 
+__all__ = ["Interrupted", "train"]
+
 SUBJECT_ONLY_PROMPT = "Generate a question about {subject}:\nQuestion:"
 
 
-def train(config: Config) -> Path:
+def train(config: Config, started: float | None = None) -> Path:
     """Run or resume a training run; returns its folder.
 
-    Where a launcher has made this process one of several ranks, it plays that rank's part.
+    Where a launcher has made this process one of several ranks, it plays that rank's part. `trainer.max_time` counts
+    from ``started``, a moment of `time.monotonic`; from now where none is given.
 
-    Raises: UserError for anything the user can mend; Interrupted after Ctrl-C or SIGTERM.
+    Raises: UserError for anything the user can mend; Interrupted after Ctrl-C, SIGTERM or the end of that time.
     """
+    budget = Budget(config.trainer.max_time, started)
     config, ranks = join_ranks(config)
     try:
-        return _lead(config, ranks) if ranks.is_first else follow(config, ranks)
+        if not ranks.is_first:
+            return follow(config, ranks, budget)
+        with alone_in(Path(config.run_dir)):
+            return _lead(config, ranks, budget)
     finally:
         ranks.close()
 
 
-def _lead(config: Config, ranks: Ranks) -> Path:
+def _lead(config: Config, ranks: Ranks, budget: Budget) -> Path:
     started = time.monotonic()
     task_prompt(config.prompt.task), answer_prompt(config.prompt.answer)  # refuse bad templates early
     facts = default_facts() if config.data.facts is None else read_facts(config.data.facts)
@@ -74,12 +85,17 @@ def _lead(config: Config, ranks: Ranks) -> Path:
         torch.set_num_threads(config.trainer.threads)
     job = _Job(config, folder, facts, ranks)
     try:
-        job.before()
-        job.fit()
-        job.after()
+        with told_of_full_disk(folder):
+            job.before()
+            job.fit(budget)
+            job.after()
+    except BaseException:
+        with suppress(UserError):  # what ended the run is told, not that its cost could not be noted either
+            note_cost(folder, time.monotonic() - started)
+        raise
     finally:
         job.replay.close()
-        note_cost(folder, time.monotonic() - started)
+    note_cost(folder, time.monotonic() - started)
     report = write_report(folder)
     (folder / "finished").touch()
     print_summary(folder, report)
@@ -190,7 +206,7 @@ class _Job:
         write_records(path.with_name(f"{stage}_questions.jsonl"), records)
         write_metrics(path, metrics)
 
-    def fit(self) -> None:
+    def fit(self, budget: Budget) -> None:
         """Train, from the last checkpoint where there is one."""
         config = self.config
         last = self.folder / "checkpoints" / "last.ckpt"
@@ -201,23 +217,20 @@ class _Job:
         module, stream = sampler_module(parts), facts_of_rank(parts)
         if module.objective.needs_prefix_rewards:
             self._tell_prefix_cost()
-        done = _step_of(last)
+        done = step_of(last)
         if done:
             say(f"resuming from step {done} of {config.trainer.n_steps} ({last})")
         holder: list[Bar] = []
-        stop = GracefulStop(last, config.trainer.checkpoint_every, self.ranks)
+        stop = GracefulStop(last, config.trainer.checkpoint_every, self.ranks, budget)
         trainer = self._trainer(parts, stop, lambda: holder[0] if holder else None)
         try:
             with bar("training", config.trainer.n_steps, done) as progress:
                 holder.append(progress)
                 trainer.fit(module, stream, ckpt_path=str(last) if done else None, weights_only=True)
-        except StopRequested:
-            raise Interrupted(
-                f"stopped at step {trainer.global_step}; a checkpoint is in {last}. "
-                "Start the same command again to go on"
-            ) from None
         finally:
             stop.restore()
+        if stop.why:
+            raise stopped(stop.why, trainer.global_step, config, last)
         if self.ranks.size > 1:
             memory = gather_memory(self.ranks, held(parts), peak_gpu_memory(self.lm.device))
             write_atomically(self.folder / "ranks.json", msgspec.json.format(msgspec.json.encode(memory)))
@@ -278,7 +291,7 @@ class _Job:
         for name in ("last", "best"):
             path = checkpoints / f"{name}.ckpt"
             if path.is_file():
-                _load_trained(self.policy, path)
+                load_trained(self.policy, path)
             save_adapter(
                 self.policy,
                 self.folder / ("adapter" if name == "best" else "adapter_last"),
@@ -291,17 +304,3 @@ class _Job:
                 self.config.model.name, flat(shown_settings(self.config)), results_table(self.folder)
             )
             write_atomically(self.folder / "adapter" / "README.md", card.encode())
-
-
-def _load_trained(policy: LoraPolicy, path: Path) -> None:
-    state = torch.load(path, map_location=policy.lm.device, weights_only=True)["state_dict"]
-    parts = dict(SamplerModule.trained_parts(policy).named_parameters(prefix="lora"))
-    with torch.no_grad():
-        for name, value in state.items():
-            parts[name].copy_(value)
-
-
-def _step_of(path: Path) -> int:
-    return (
-        int(torch.load(path, map_location="cpu", weights_only=True)["global_step"]) if path.is_file() else 0
-    )

@@ -154,6 +154,11 @@ def test_a_redis_url_that_nobody_answers(contraflow: Call) -> None:
     assert "secret" not in result.err
 
 
+def test_a_time_in_another_form(contraflow: Call) -> None:
+    assert_one_error(contraflow("train", "trainer.max_time=12:30:00"), "trainer.max_time=12:30:00", "1h30m")
+    assert "max_time: 12h30m" in contraflow("config", "trainer.max_time=12h30m").out
+
+
 def test_prompts_without_a_placeholder(contraflow: Call) -> None:
     assert_one_error(contraflow("train", "prompt.task=Ask me something"), "prompt.task", "subject")
     assert_one_error(contraflow("train", "prompt.answer='{answer}'"), "prompt.answer", "question")

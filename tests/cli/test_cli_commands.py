@@ -137,7 +137,7 @@ def test_evaluate_writes_and_prints_metrics(contraflow: Call, facts_file: Path) 
 
 def test_train_hands_over_the_composed_config(contraflow: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Config] = []
-    put_module(monkeypatch, "contraflow.training", train=seen.append)
+    put_module(monkeypatch, "contraflow.training", train=lambda config, _started: seen.append(config))
     assert contraflow("train", "experiment=debug_fast", "objective.lam=0.9", "seed=5").code == 0
     assert (seen[0].name, seen[0].objective.lam, seen[0].seed) == ("debug_fast", 0.9, 5)
     assert list(Path().iterdir()) == []  # nothing but training itself makes the folder

@@ -18,7 +18,7 @@ Call = Callable[..., Result]
 def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     """`contraflow train` that gets as far as training and then raises."""
 
-    def train(_config: object) -> None:
+    def train(_config: object, _started: float) -> None:
         raise error
 
     put_module(monkeypatch, "contraflow.training", train=train)

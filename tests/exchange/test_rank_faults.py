@@ -143,6 +143,21 @@ def test_a_signal_to_the_launcher_stops_all_after_the_same_step_with_a_checkpoin
     assert len(saved["replay_of_others"]) == 1
 
 
+def test_ranks_whose_time_is_used_up_stop_after_the_same_step_and_go_on(folder: Path):
+    trainer = {"n_steps": 100_000, "validate_every": 100_000, "max_time": "2s"}
+    for start in (1, 2):
+        ended = run(folder, trainer=trainer)
+        assert ended.code == 75, ended.said
+        saved = checkpoint(folder / "run")
+        step = saved["global_step"]
+        last = ended.said.strip().splitlines()[-1]
+        assert last.startswith(f"contraflow: trainer.max_time=2s is used up at step {step} of 100000; ")
+        others = (folder / "ranks" / "rank-1.log").read_text().strip().splitlines()
+        assert len(others) == start and f"used up at step {step} of" in others[-1]
+        assert [row["step"] for row in lines(folder / "run")] == list(range(step))
+        assert len(saved["replay_of_others"]) == 1
+
+
 def test_ranks_end_with_a_launcher_that_is_killed(folder: Path):
     process = start(folder, ours(folder), rank=1, step=1, wait=True)
     deadline = time.monotonic() + 120

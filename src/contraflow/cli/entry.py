@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code and never raises.
 
     0 is success, 1 what a command found wrong (`data check`) or a bug, 2 a mistake that the user can mend,
-    130 Ctrl-C.
+    75 `trainer.max_time` is used up, 130 Ctrl-C.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:

@@ -13,16 +13,13 @@ from pathlib import Path
 
 from contraflow.addresses import without_passwords
 from contraflow.cli.quiet import debugging
-from contraflow.errors import UserError
+from contraflow.errors import INTERRUPTED, OUT_OF_TIME, UserError
+from contraflow.files import is_disk_full
 
-USER_ERROR, BUG, INTERRUPTED = 2, 1, 130
+USER_ERROR, BUG = 2, 1
 LOG_NAME = "contraflow-error.log"
 
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
-_DISK_FULL_TEXT = re.compile(
-    r"No space left on device|Disk quota exceeded|os error 28\b"
-)  # from Rust, from C++
 _MODEL_TEXT = re.compile(r"not a local folder|huggingface\.co|offline mode|couldn't connect", re.IGNORECASE)
 _HUB_LIBRARIES = ("huggingface_hub", "httpx", "requests")
 _HIDDEN = re.compile(r"^… and (\d+) more problems$")
@@ -44,7 +41,7 @@ def describe(error: BaseException) -> tuple[str, int]:
     if isinstance(error, KeyboardInterrupt):
         return "stopped", INTERRUPTED
     if isinstance(error, UserError):
-        head = "" if error.exit_code == INTERRUPTED else "error: "
+        head = "" if error.exit_code in (INTERRUPTED, OUT_OF_TIME) else "error: "
         return head + one_line(str(error)), error.exit_code
     known = _known(error)
     if known is not None:
@@ -70,7 +67,7 @@ def _known(error: BaseException) -> str | None:
         number = cause.errno if isinstance(cause, OSError) else None
         name = getattr(cause, "filename", None)
         place = f"{name}: " if name else ""
-        if number in _DISK_FULL or _DISK_FULL_TEXT.search(text):
+        if is_disk_full(cause):
             return f"{place}the disk is full; free some space or write elsewhere (out=…, run_dir=…)"
         if number in _NOT_WRITABLE:
             remedy = "check its permissions or write elsewhere (out=…, run_dir=…, CONTRAFLOW_CACHE)"

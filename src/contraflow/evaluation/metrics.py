@@ -18,7 +18,8 @@ from contraflow.errors import UserError
 from contraflow.evaluation.bootstrap import Array, Statistic, draw_weights, interval
 from contraflow.evaluation.definitions import BY_NAME, DEFINITIONS
 from contraflow.evaluation.per_fact import Embed, QuestionTable
-from contraflow.records import QuestionRecord, write_atomically
+from contraflow.files import write_atomically
+from contraflow.records import QuestionRecord
 
 N_DRAWS = 1000
 

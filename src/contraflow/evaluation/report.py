@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from contraflow.evaluation.report_data import gather
-from contraflow.records import write_atomically
+from contraflow.files import write_atomically
 
 SCRIPTS = ("core.js", "lines.js", "stages.js", "scatter.js", "questions.js", "facts.js", "page.js")
 

@@ -19,10 +19,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from contraflow.errors import INTERRUPTED, OUT_OF_TIME
 from contraflow.exchange.place import LAUNCHER, RENDEZVOUS
 
 PEER_LOST = 76  # the exit code of a rank whose only trouble was that another had ended
-STOPPED = 130  # stopped on request: the others were asked too, and take the time that they need
+STOPPED = (INTERRUPTED, OUT_OF_TIME)  # the others stop too, and take the time that they need
 GRACE_S = 5.0  # how long the others may take to notice that one has ended
 _POLL_S = 0.05
 
@@ -98,7 +99,7 @@ def _wait(ranks: Sequence[subprocess.Popen[bytes]]) -> int | None:
         for number, rank in enumerate(ranks):
             if number not in ended and rank.poll() is not None:
                 ended.append(number)
-                if rank.returncode not in (0, STOPPED) and deadline is None:
+                if rank.returncode not in (0, *STOPPED) and deadline is None:
                     deadline = time.monotonic() + GRACE_S
         time.sleep(_POLL_S)
     failed = [number for number in ended if ranks[number].returncode != 0]

@@ -15,7 +15,8 @@ from typing import Any
 import msgspec
 
 from contraflow.export.selection import Chosen, Selection
-from contraflow.records import QuestionRecord, write_atomically
+from contraflow.files import write_atomically
+from contraflow.records import QuestionRecord
 
 SLOT = "Reasoning"  # the one that EasyEdit's own loader reads
 

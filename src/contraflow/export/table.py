@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from contraflow.export.selection import Chosen, Selection
-from contraflow.records import write_atomically
+from contraflow.files import write_atomically
 
 
 def row_of(chosen: Chosen) -> dict[str, Any]:

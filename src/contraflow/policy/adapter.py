@@ -22,6 +22,15 @@ def save_adapter(policy: LoraPolicy, folder: Path, base_model: str, card: str) -
     """Write the folder under a temporary name and rename it: no reader ever sees half an adapter."""
     scratch = folder.with_name(folder.name + ".tmp")
     shutil.rmtree(scratch, ignore_errors=True)
+    try:
+        _write(policy, scratch, base_model, card)
+        shutil.rmtree(folder, ignore_errors=True)
+        scratch.rename(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _write(policy: LoraPolicy, scratch: Path, base_model: str, card: str) -> None:
     policy.lm.adapter.save_pretrained(str(scratch), selected_adapters=["default"])
     config = json.loads((scratch / "adapter_config.json").read_text())
     # PEFT notes the folder of the cache; a name means the same on every machine.
@@ -32,8 +41,6 @@ def save_adapter(policy: LoraPolicy, folder: Path, base_model: str, card: str) -
     (scratch / FLOW_SHAPE).write_text(json.dumps(shape))
     (scratch / SAMPLER).write_text(json.dumps(_about(policy, base_model), indent=2))
     (scratch / "README.md").write_text(card)
-    shutil.rmtree(folder, ignore_errors=True)
-    scratch.rename(folder)
 
 
 def _about(policy: LoraPolicy, base_model: str) -> dict[str, object]:

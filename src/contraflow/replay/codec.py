@@ -126,6 +126,11 @@ def decode_snapshot(data: bytes, namespace: str) -> list[Stored]:
     ]
 
 
+def entries_of(data: bytes) -> list[ScoredQuestion]:
+    """The questions of a snapshot of whatever namespace. Raises `PayloadError` for other bytes."""
+    return [entry for _, entry in _open(data, _SNAPSHOT, _SnapshotBody)[0].entries]
+
+
 # What every entry's bytes begin with; the server tells foreign payloads by it. (The last two are body, vector.)
 PAYLOAD_PREFIX = msgspec.msgpack.encode((_ENTRY, SCHEMA_VERSION, None, None))[:-2]
 

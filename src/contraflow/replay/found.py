@@ -22,7 +22,7 @@ class _Note(msgspec.Struct):
 
 def note_namespace(folder: Path, namespace: str) -> None:
     """Write into a run's folder under which name its entries are kept: to find it out again takes the models."""
-    from contraflow.records import write_atomically
+    from contraflow.files import write_atomically
 
     write_atomically(folder / _NOTE, json.dumps({"namespace": namespace}).encode())
 

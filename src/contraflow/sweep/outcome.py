@@ -10,7 +10,7 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial, TrialState
 
-from contraflow.records import write_atomically
+from contraflow.files import write_atomically
 from contraflow.sweep.study import settings_of
 
 _PANEL, _HEIGHT, _MARGIN = 320, 220, 48

@@ -94,7 +94,7 @@ def _line(pair: Pair, log_probs: Sequence[float], verdict: str) -> bytes:
 
 
 def _write(out: Path, lines: Sequence[bytes]) -> None:
-    from contraflow.records import write_atomically
+    from contraflow.files import write_atomically
 
     write_atomically(out, b"".join(lines))
     print(f"wrote {len(lines)} scored pairs to {out}")

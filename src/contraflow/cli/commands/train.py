@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 from contraflow.cli.command import Command, Given
@@ -17,6 +18,7 @@ _OVERRIDES = """useful overrides:
   data.facts=my_facts.jsonl         your own facts (one JSON object a line: subject, edit_fact, …)
   trainer.n_steps=200               how long to train
   trainer.facts_per_step=4          facts a step; exploration.n_samples=8 questions are drawn of each
+  trainer.max_time=7h30m            wall-clock time of this start; then a checkpoint is written and the exit code is 75
   trainer.threads=2                 CPU threads
   trainer.devices=4                 ranks: as many processes train together, each on a GPU where there are any
   exchange=scatter                  what ranks exchange; torchrun may start them too, also on several machines
@@ -31,6 +33,7 @@ commas or braces wants quotes of its own: "prompt.task='Ask about {subject}:'"."
 
 def run(given: Given) -> int:
     """Compose, look at all that can be known early, train."""
+    started = time.monotonic()  # before anything slow is imported
     from contraflow.cli.compose import compose_config
 
     config = compose_config(given.overrides, given.config_dir)
@@ -44,7 +47,7 @@ def run(given: Given) -> int:
     from contraflow.training import train
 
     quiet_loggers()
-    train(config)
+    train(config, started)
     return 0
 
 

@@ -1,0 +1,46 @@
+"""One process at a time trains in a run folder: a scheduler may start a run again before the first has ended."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from contraflow.errors import UserError
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, which the system takes back however this process ends.
+
+    Where there are no locks, or no folder can be made, it is done without. Raises: UserError where another holds it.
+    """
+    lock = _open(folder / "lock")
+    try:
+        if lock is not None:
+            _take(lock, folder)
+        yield
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def _open(path: Path) -> int | None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError:  # opening the folder in earnest tells of it
+        return None
+
+
+def _take(lock: int, folder: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(
+            f"{folder}: another process trains in this folder; wait for it to end, or choose another name=…"
+        ) from None
+    except OSError:  # a file system without locks
+        pass
