@@ -21,6 +21,7 @@ from contraflow.facts import Fact
 from contraflow.judge import EmbeddedJudge, Judge, NliJudge, shipped_judge_folder
 from contraflow.models.causal_lm import CausalLM
 from contraflow.models.packaged import packaged_folder
+from contraflow.models.recompute import recompute_layers
 from contraflow.models.resolve import resolve_model
 from contraflow.objectives import (
     ContrastiveTB,
@@ -42,7 +43,15 @@ from contraflow.replay.vectors import quantise
 from contraflow.reward import RewardSchedule
 from contraflow.text_match import names
 
-_DECIDES_NOTHING = ("name", "run_dir", "logger.", "trainer.threads", "replay.url", "replay.patience_s")
+_DECIDES_NOTHING = (
+    "name",
+    "run_dir",
+    "logger.",
+    "model.gradient_checkpointing",
+    "trainer.threads",
+    "replay.url",
+    "replay.patience_s",
+)
 
 
 def device_of(config: Config) -> torch.device:
@@ -63,6 +72,8 @@ def load_lm(config: Config, name: str | None = None, kind: str = "sampler") -> C
         reason = str(error).splitlines()[0][:160]
         raise UserError(f"{kind} {name or config.model.name}: cannot load a causal LM ({reason})") from error
     model.to(device_of(config)).eval().requires_grad_(False)
+    if config.model.gradient_checkpointing:
+        recompute_layers(model)
     return CausalLM(model, tokenizer, identity=_identity(folder))
 
 

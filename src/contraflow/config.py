@@ -68,6 +68,7 @@ class ModelConfig:
     name: str = "packaged:smollm2-135m-instruct"  # packaged:NAME, a folder, or a hub name
     dtype: str = "float32"
     device: str = "auto"
+    gradient_checkpointing: bool = False  # less memory, a longer backward pass, the same gradients
     lora: LoraConfig = field(default_factory=LoraConfig)
 
     def __post_init__(self) -> None:

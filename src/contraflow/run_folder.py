@@ -22,6 +22,7 @@ from contraflow.records import whole_lines, write_atomically
 
 _MAY_CHANGE = (  # of a run that goes on
     "logger.",
+    "model.gradient_checkpointing",
     "trainer.threads",
     "replay.url",
     "replay.patience_s",
