@@ -68,6 +68,7 @@ class ModelConfig:
     name: str = "packaged:smollm2-135m-instruct"  # packaged:NAME, a folder, or a hub name
     dtype: str = "float32"
     device: str = "auto"
+    quantize: str | None = None  # 8bit or 4bit: the frozen weights of sampler and oracle, by bitsandbytes
     gradient_checkpointing: bool = False  # less memory, a longer backward pass, the same gradients
     lora: LoraConfig = field(default_factory=LoraConfig)
 
@@ -75,6 +76,11 @@ class ModelConfig:
         check_choice("model.dtype", self.dtype, ("float32", "bfloat16", "float16"))
         known = re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device) is not None
         check(known, "model.device", self.device, "auto, cpu, cuda, cuda:N or mps")
+        if self.quantize is not None:
+            check_choice("model.quantize", self.quantize, ("8bit", "4bit"))
+            check(
+                self.device != "mps", "model.device", self.device, "a CPU or CUDA device with model.quantize"
+            )
 
 
 @dataclass
