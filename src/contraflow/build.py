@@ -21,6 +21,8 @@ from contraflow.facts import Fact
 from contraflow.judge import EmbeddedJudge, Judge, NliJudge, shipped_judge_folder
 from contraflow.models.causal_lm import CausalLM
 from contraflow.models.packaged import packaged_folder
+from contraflow.models.quantized import keep_differentiable, quantized
+from contraflow.models.recompute import recompute_layers
 from contraflow.models.resolve import resolve_model
 from contraflow.objectives import (
     ContrastiveTB,
@@ -53,24 +55,36 @@ def device_of(config: Config) -> torch.device:
 
 
 def load_lm(config: Config, name: str | None = None, kind: str = "sampler") -> CausalLM:
-    """The causal language model of a config, frozen and in eval mode."""
-    folder = resolve_model(name or config.model.name, kind)
+    """The causal language model of a config, frozen and in eval mode.
+
+    Raises: UserError for a model that there is not, that cannot be loaded, or that cannot be used here.
+    """
+    c, device = config.model, device_of(config)
+    dtype = getattr(torch, c.dtype)
+    rounding = {} if c.quantize is None else quantized(c.quantize, dtype, device)
+    folder = resolve_model(name or c.name, kind)
     transformers_logging.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, config.model.dtype))
-    except (OSError, ValueError, KeyError) as error:
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **rounding)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         reason = str(error).splitlines()[0][:160]
-        raise UserError(f"{kind} {name or config.model.name}: cannot load a causal LM ({reason})") from error
-    model.to(device_of(config)).eval().requires_grad_(False)
-    return CausalLM(model, tokenizer, identity=_identity(folder))
+        raise UserError(f"{kind} {name or c.name}: cannot load a causal LM ({reason})") from error
+    if rounding:  # made on the device where they stay
+        keep_differentiable(model)
+    else:
+        model.to(device)
+    model.eval().requires_grad_(False)
+    if c.gradient_checkpointing:
+        recompute_layers(model)
+    return CausalLM(model, tokenizer, identity=_identity(folder, c.quantize))
 
 
-def _identity(folder: Path) -> str:
-    """A name for frozen weights that is the same on every machine: config plus size of the weights."""
+def _identity(folder: Path, quantize: str | None) -> str:
+    """A name for frozen weights that is the same on every machine: config, size of the weights, their rounding."""
     digest = hashlib.sha256((folder / "config.json").read_bytes())
     digest.update(str(sorted(p.stat().st_size for p in folder.glob("*.safetensors"))).encode())
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()[:16] + ("" if quantize is None else f"-{quantize}")
 
 
 def load_oracle(config: Config, lm: CausalLM) -> Oracle:

@@ -17,6 +17,7 @@ from contraflow.errors import UserError
 
 MAY_CHANGE = (  # of a run that goes on: decides nothing of what is drawn or learnt
     "logger.",
+    "model.gradient_checkpointing",
     "trainer.threads",
     "trainer.max_time",
     "replay.url",
@@ -78,12 +79,19 @@ class ModelConfig:
     name: str = "packaged:smollm2-135m-instruct"  # packaged:NAME, a folder, or a hub name
     dtype: str = "float32"
     device: str = "auto"
+    quantize: str | None = None  # 8bit or 4bit: the frozen weights of sampler and oracle, by bitsandbytes
+    gradient_checkpointing: bool = False  # less memory, a longer backward pass, the same gradients
     lora: LoraConfig = field(default_factory=LoraConfig)
 
     def __post_init__(self) -> None:
         check_choice("model.dtype", self.dtype, ("float32", "bfloat16", "float16"))
         known = re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device) is not None
         check(known, "model.device", self.device, "auto, cpu, cuda, cuda:N or mps")
+        if self.quantize is not None:
+            check_choice("model.quantize", self.quantize, ("8bit", "4bit"))
+            check(
+                self.device != "mps", "model.device", self.device, "a CPU or CUDA device with model.quantize"
+            )
 
 
 @dataclass

@@ -1,7 +1,8 @@
 """One rank of a tiny training run that goes wrong in a given way: `python tiny_rank.py FOLDER {"name": …}`.
 
-Keys: `name`, `kind`, `store`, `timeout_s`, `trainer` (its settings); `rank` that fails at `step`, and how:
-`user` or `bug` (an exception), `kill` (−9, once), `sleep` (so many seconds in the oracle), `wait` (until ended).
+Keys: `name`, `kind`, `store`, `timeout_s`, `trainer` (its settings), `recomputes` (gradient checkpointing); `rank` that
+fails at `step`, and how: `user` or `bug` (an exception), `kill` (−9, once), `sleep` (so many seconds in the oracle),
+`wait` (until ended).
 """
 
 from __future__ import annotations
@@ -23,8 +24,11 @@ from contraflow.config import ExchangeConfig, ReplayConfig
 from contraflow.errors import UserError
 from contraflow.exchange.launch import end_with_launcher
 from contraflow.exchange.place import place_here
+from contraflow.models.causal_lm import CausalLM
+from contraflow.models.recompute import recompute_layers
 from contraflow.module import SamplerModule
 from table_parts import EchoOracle
+from tiny_models import fresh_lm
 
 
 def go_wrong(folder: Path, plan: dict[str, Any]) -> None:
@@ -57,8 +61,16 @@ def install(folder: Path, plan: dict[str, Any], rank: int) -> None:
     SamplerModule.training_step = training_step
     tiny_runs.use_tiny_parts(setattr)
     build.load_oracle = lambda *_: SlowOracle()
+    if plan.get("recomputes"):
+        build.load_lm = lambda *_, **__: recomputing_lm()
     training.write_report = lambda folder: folder / "report.html"
     training.print_summary = lambda *_: None
+
+
+def recomputing_lm() -> CausalLM:
+    lm = fresh_lm()
+    recompute_layers(lm.model)
+    return lm
 
 
 def main() -> int:

@@ -85,13 +85,16 @@ def check_prompts(config: Config) -> None:
 
 
 def check_models(config: Config, kinds: Sequence[str] = ("sampler", "oracle", "judge")) -> None:
-    """Find the models that are not packaged: in a folder, in the hub's cache, or on the hub.
+    """Find the models that are not packaged, in a folder, in the hub's cache, or on the hub, and what reads them.
 
     The packaged ones are left for later, because preparing one takes longer than a user should wait for an
     error about another. Raises: UserError.
     """
+    from contraflow.models.quantized import check_quantize
     from contraflow.models.resolve import resolve_model
 
+    if set(kinds) != {"judge"}:
+        check_quantize(config.model.quantize)
     for kind, name in models_of(config).items():
         if kind in kinds and not is_packaged(name):
             resolve_model(name, kind)

@@ -36,6 +36,11 @@ class Prefix:
 _active: ContextVar[Prefix | None] = ContextVar("active_prefix", default=None)
 
 
+def active_prefix() -> Prefix | None:
+    """What `attending_to` has set here."""
+    return _active.get()
+
+
 @contextmanager
 def attending_to(prefix: Prefix | None) -> Iterator[None]:
     """Within the block every attention layer also sees the prefix."""
@@ -64,7 +69,7 @@ def shared_prefix_attention(
     """
     if softcap is not None or s_aux is not None:
         raise unsupported(type(module).__name__, "its attention caps scores or has sinks")
-    prefix = _active.get()
+    prefix = active_prefix()
     layer = None if prefix is None else prefix.layers[int(module.layer_idx)]  # type: ignore[arg-type]
     if query.shape[2] > 1:
         return _read(query, key, value, attention_mask, scaling, layer), None

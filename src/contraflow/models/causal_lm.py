@@ -154,8 +154,9 @@ class CausalLM:
     ) -> Float[Tensor, "b t d"]:
         if cache is None and prefix is not None and prefix.length and self._recomputes():
             raise RuntimeError(
-                "gradient checkpointing would compute the pass again without the prompt's header, so gradients would "
-                "be those of another prompt; switch gradient checkpointing off, or keep the backbone in eval mode"
+                "transformers' gradient checkpointing would compute the pass again without the prompt's header, so "
+                "gradients would be those of another prompt; switch gradient checkpointing off, or use "
+                "model.gradient_checkpointing=true, which keeps the header"
             )
         backbone = getattr(self.model, cast(Any, self.model).base_model_prefix)
         with attending_to(prefix):
@@ -175,7 +176,7 @@ class CausalLM:
         return cast(Tensor, out.last_hidden_state)
 
     def _recomputes(self) -> bool:
-        """Whether a backward pass would run some layers once more, outside the reach of `attending_to`."""
+        """Whether transformers would run some layers again in the backward pass, out of reach of `attending_to`."""
         return torch.is_grad_enabled() and any(
             module.training and getattr(module, "gradient_checkpointing", False)
             for module in self.model.modules()
