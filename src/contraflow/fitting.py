@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import lightning as L
+import msgspec
 import torch
 from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch.callbacks import Callback
@@ -22,14 +23,17 @@ from contraflow.config import Config
 from contraflow.data import FactStream
 from contraflow.errors import UserError
 from contraflow.exchange.broadcast import BroadcastExperience
+from contraflow.exchange.memory import gather_memory, told
 from contraflow.exchange.ranks import Ranks
 from contraflow.exchange.scorer import SharedScorer
 from contraflow.experience import Experience, ExplorationSettings
 from contraflow.facts import Fact
+from contraflow.files import write_atomically
 from contraflow.judging.scores import Judge
 from contraflow.module import OptimizerSettings, SamplerModule
 from contraflow.oracle import Oracle
 from contraflow.policy.lora import LoraPolicy
+from contraflow.progress import say
 from contraflow.replay.base import ReplayStore
 from contraflow.reward import RewardSchedule
 from contraflow.scoring import Scorer
@@ -122,6 +126,24 @@ def trainer_for(parts: Parts, folder: Path, callbacks: list[Callback], loggers: 
         log_every_n_steps=1,
         default_root_dir=folder,
     )
+
+
+def prefix_cost(config: Config) -> str:
+    """Said before it starts: what prefix rewards ask of oracle and judge, against one answer a question."""
+    n = config.trainer.facts_per_step * config.exploration.n_samples
+    least, most = config.policy.min_question_len, config.policy.max_question_len
+    return (
+        f"objective={config.objective.name}: every prefix of {least} to {most} tokens is a question too, so a "
+        f"step asks for up to {n * (most - least + 1)} answers and judgements instead of {n} (equal ones once)"
+    )
+
+
+def note_memory(parts: Parts, path: Path) -> None:
+    """Write and say what each rank held and took; every other rank is to send its own."""
+    memory = gather_memory(parts.ranks, held(parts), peak_gpu_memory(parts.policy.lm.device))
+    write_atomically(path, msgspec.json.format(msgspec.json.encode(memory)))
+    for line in told(memory):
+        say(line)
 
 
 def held(parts: Parts) -> str:

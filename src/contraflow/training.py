@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import lightning as L
-import msgspec
 import torch
 
 from contraflow import build
@@ -25,12 +24,11 @@ from contraflow.errors import UserError
 from contraflow.evaluation.metrics import write_metrics
 from contraflow.evaluation.report import write_report
 from contraflow.evaluation.rollout import rollout
-from contraflow.exchange.memory import gather_memory, told
 from contraflow.exchange.messages import Plan, encode
 from contraflow.exchange.ranks import Ranks
 from contraflow.facts import Fact, default_facts, read_facts, split_facts, write_facts
 from contraflow.files import told_of_full_disk, write_atomically
-from contraflow.fitting import Parts, facts_of_rank, held, peak_gpu_memory, sampler_module, trainer_for
+from contraflow.fitting import Parts, facts_of_rank, note_memory, prefix_cost, sampler_module, trainer_for
 from contraflow.follower import IS_FINISHED, PLAN, Interrupted, follow, join_ranks, on_own_gpu, stopped
 from contraflow.policy.adapter import model_card, save_adapter
 from contraflow.policy.lora import LoraPolicy
@@ -216,7 +214,7 @@ class _Job:
         parts = self._parts()
         module, stream = sampler_module(parts), facts_of_rank(parts)
         if module.objective.needs_prefix_rewards:
-            self._tell_prefix_cost()
+            say(prefix_cost(config))
         done = step_of(last)
         if done:
             say(f"resuming from step {done} of {config.trainer.n_steps} ({last})")
@@ -232,19 +230,7 @@ class _Job:
         if stop.why:
             raise stopped(stop.why, trainer.global_step, config, last)
         if self.ranks.size > 1:
-            memory = gather_memory(self.ranks, held(parts), peak_gpu_memory(self.lm.device))
-            write_atomically(self.folder / "ranks.json", msgspec.json.format(msgspec.json.encode(memory)))
-            for line in told(memory):
-                say(line)
-
-    def _tell_prefix_cost(self) -> None:
-        """Said before it starts: what this objective asks of oracle and judge, against one answer a question."""
-        n = self.config.trainer.facts_per_step * self.config.exploration.n_samples
-        least, most = self.config.policy.min_question_len, self.config.policy.max_question_len
-        say(
-            f"objective={self.config.objective.name}: every prefix of {least} to {most} tokens is a question too, so a "
-            f"step asks for up to {n * (most - least + 1)} answers and judgements instead of {n} (equal ones once)"
-        )
+            note_memory(parts, self.folder / "ranks.json")
 
     def _parts(self) -> Parts:
         return Parts(
