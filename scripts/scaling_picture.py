@@ -1,4 +1,4 @@
-"""A bar a scheme and number of GPUs: the GPU time behind one question, by phase, idle and redundant shares in grey."""
+"""A bar a scheme and number of GPUs: what becomes of all GPUs' time, and how much of it is behind one question."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ COLOURS = {
     "redundant": "#a9a9ab",
     "idle": "#e2e2e4",
 }
+TITLE = ": what becomes of all GPUs' time, and GPU milliseconds behind a question"
 _LEFT, _BAR, _WIDTH, _TOP = 210, 16, 620, 46
 
 
@@ -51,21 +52,18 @@ def _family(step: Step) -> str:
 
 def _panel(name: str, rows: Sequence[Step], top: float) -> str:
     cost = [1e3 * s.gpus / s.questions_a_second for s in rows]
-    scale = _WIDTH / max(cost)
-    lines = [
-        f'<text x="10" y="{top + 22}" font-weight="bold">{html.escape(name)}: GPU milliseconds a question</text>'
-    ]
+    lines = [f'<text x="10" y="{top + 22}" font-weight="bold">{html.escape(name + TITLE)}</text>']
     for i, (step, each) in enumerate(zip(rows, cost, strict=True)):
         y, x = top + _TOP - 12 + i * (_BAR + 6), float(_LEFT)
         lines.append(f'<text x="10" y="{y + 12}">{step.gpus} GPUs, {html.escape(step.scheme)}</text>')
         for phase, share in shares(step).items():
-            width = share * each * scale
+            width = share * _WIDTH
             title = f"<title>{html.escape(phase)}: {share:.0%}</title>"
             lines.append(
                 f'<rect x="{x:.1f}" y="{y}" width="{width:.1f}" height="{_BAR}" fill="{COLOURS[phase]}">{title}</rect>'
             )
             x += width
-        lines.append(f'<text x="{x + 6:.1f}" y="{y + 12}">{each:.1f} ms, {step.idle:.0%} idle</text>')
+        lines.append(f'<text x="{x + 6:.1f}" y="{y + 12}">{each:.1f} ms</text>')
     return "".join(lines)
 
 
