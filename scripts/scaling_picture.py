@@ -13,7 +13,7 @@ COLOURS = {
     "judge": "#c77c11",
     "prior": "#8a5fb0",
     "learn": "#b8433f",
-    "other GPUs' work": "#58585a",
+    "all that actors do": "#58585a",
     "redundant": "#a9a9ab",
     "idle": "#e2e2e4",
 }
@@ -38,8 +38,11 @@ def shares(step: Step) -> dict[str, float]:
     """What becomes of all GPUs' time in an update: phases of rank 0's path that all or one do, idle, redundant."""
     whole = step.seconds * step.gpus
     if step.actors:
-        return {"learn": (step.gpus - step.actors) * step.waits["learn"] / whole, "idle": step.idle} | {
-            "other GPUs' work": 1 - step.idle - (step.gpus - step.actors) * step.waits["learn"] / whole
+        learning = (step.gpus - step.actors) * step.waits["learn"] / whole
+        return {
+            "learn": learning,
+            "all that actors do": 1 - step.idle - learning,
+            "idle": step.idle,
         }
     on_one = {"broadcast": PHASES, "scatter": ("answer", "judge"), "symmetric": ()}[_family(step)]
     found = {p: step.waits[p] * (1 if p in on_one else step.gpus) / whole for p in PHASES}
