@@ -42,7 +42,15 @@ from contraflow.replay.vectors import quantise
 from contraflow.reward import RewardSchedule
 from contraflow.text_match import names
 
-_DECIDES_NOTHING = ("name", "run_dir", "logger.", "trainer.threads", "replay.url", "replay.patience_s")
+_DECIDES_NOTHING = (
+    "name",
+    "run_dir",
+    "logger.",
+    "trainer.threads",
+    "replay.url",
+    "replay.patience_s",
+    "model.decoding",  # another order of the same additions
+)
 
 
 def device_of(config: Config) -> torch.device:
@@ -63,7 +71,8 @@ def load_lm(config: Config, name: str | None = None, kind: str = "sampler") -> C
         reason = str(error).splitlines()[0][:160]
         raise UserError(f"{kind} {name or config.model.name}: cannot load a causal LM ({reason})") from error
     model.to(device_of(config)).eval().requires_grad_(False)
-    return CausalLM(model, tokenizer, identity=_identity(folder))
+    decoding: Any = config.model.decoding  # one of the three, by ModelConfig
+    return CausalLM(model, tokenizer, identity=_identity(folder), decoding=decoding)
 
 
 def _identity(folder: Path) -> str:

@@ -68,10 +68,14 @@ class ModelConfig:
     name: str = "packaged:smollm2-135m-instruct"  # packaged:NAME, a folder, or a hub name
     dtype: str = "float32"
     device: str = "auto"
+    decoding: str = (
+        "auto"  # static: fixed shapes, as CUDA graphs; eager: as few rows as there are; auto: static on CUDA
+    )
     lora: LoraConfig = field(default_factory=LoraConfig)
 
     def __post_init__(self) -> None:
         check_choice("model.dtype", self.dtype, ("float32", "bfloat16", "float16"))
+        check_choice("model.decoding", self.decoding, ("auto", "eager", "static"))
         known = re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device) is not None
         check(known, "model.device", self.device, "auto, cpu, cuda, cuda:N or mps")
 

@@ -26,6 +26,7 @@ _MAY_CHANGE = (  # of a run that goes on
     "replay.url",
     "replay.patience_s",
     "exchange.timeout_s",
+    "model.decoding",
 )
 
 
