@@ -43,7 +43,9 @@ def main() -> None:
     factors: Mapping[str, float] = {}
     if given.measured:
         work = counted["settings"][MODELS[0].setting] | {"kernels": counted["kernels"]}
-        factors = calibration(json.loads(given.measured.read_text()), work, card)
+        measured = json.loads(given.measured.read_text())
+        way = "eager" if card.decode_us is None else "static"
+        factors = calibration({"phases": measured["phases"][way], "work": measured["work"]}, work, card)
         told = ", ".join(f"{phase} {factor:.2f}" for phase, factor in factors.items())
         print(f"measured over predicted, applied to both models: {told}\n")
     panels = []
