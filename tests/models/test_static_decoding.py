@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from contraflow import build
+from contraflow import build, training
 from contraflow.config import Config, ModelConfig
 from contraflow.errors import UserError
 from contraflow.facts import Fact
@@ -29,6 +29,7 @@ from contraflow.prompts import answer_prompt
 from contraflow.seeding import torch_rng
 from static_cases import HEADER, N_TOKENS, PROMPTS, both, policies
 from tiny_models import ARCHITECTURES, fresh_lm, save_tiny_model
+from tiny_runs import assert_same, lines, tiny_config
 
 
 @pytest.fixture(params=ARCHITECTURES)
@@ -127,6 +128,17 @@ def test_the_oracle_answers_the_same(lm: CausalLM) -> None:
         answers.append(FrozenLMOracle(lm, prompt, max_answer_tokens=6, batch_size=3).answer(questions))
     assert [a.text for a in answers[0]] == [a.text for a in answers[1]]
     assert [a.log_p for a in answers[0]] == pytest.approx([a.log_p for a in answers[1]], abs=1e-4)
+
+
+def test_a_whole_run_learns_the_same(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six steps with replay, tempering and validation: every number of the history, but for rounding."""
+    histories = []
+    for decoding in ("eager", "static"):
+        lm = fresh_lm()
+        lm.decoding = decoding  # type: ignore[assignment]
+        monkeypatch.setattr(build, "load_lm", lambda *_, lm=lm, **__: lm)
+        histories.append(lines(training.train(tiny_config(tiny, decoding))))
+    assert_same(*histories)
 
 
 def test_sizes() -> None:
