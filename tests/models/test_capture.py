@@ -5,7 +5,9 @@ The same operations on the same shapes at the same addresses, whatever the texts
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from contraflow.facts import Fact
 from contraflow.models import static_decoding
-from contraflow.models.capture import WARM_UPS, CaptureFailed
+from contraflow.models.capture import WARM_UPS, CaptureFailed, captured
 from contraflow.models.causal_lm import CausalLM
 from contraflow.models.static_decoding import (
     StaticStep,
@@ -80,20 +82,41 @@ def test_a_step_is_the_same_operations_on_the_same_places_and_waits_for_no_value
     )
 
 
-def test_where_a_gpu_refuses_to_record_decoding_goes_on_eagerly(
-    monkeypatch: pytest.MonkeyPatch, two_facts: list[Fact]
+@pytest.mark.parametrize(
+    ("what", "error", "told"),
+    [
+        (
+            "captured",
+            CaptureFailed("operation not permitted when stream is capturing"),
+            "operation not permitted",
+        ),
+        (
+            "Room",
+            torch.OutOfMemoryError("CUDA out of memory"),
+            "no memory for keys and values of 2048 positions",
+        ),
+    ],
+)
+def test_where_a_gpu_refuses_decoding_goes_on_eagerly(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    two_facts: list[Fact],
+    what: str,
+    error: Exception,
+    told: str,
 ) -> None:
     policy, switch = policies(fresh_lm("gpt2"))
     expected = policy.sample(two_facts, 17, torch_rng("draws")).ids.tolist()
 
     def refuse(*_: Any) -> None:
-        raise CaptureFailed("operation not permitted when stream is capturing")
+        raise error
 
-    monkeypatch.setattr(static_decoding, "captured", refuse)
+    monkeypatch.setattr(static_decoding, what, refuse)
     switch("static")
-    with pytest.warns(UserWarning, match="without CUDA graphs: operation not permitted"):
+    for _ in range(2):
         assert policy.sample(two_facts, 17, torch_rng("draws")).ids.tolist() == expected
-    assert policy.sample(two_facts, 17, torch_rng("draws")).ids.tolist() == expected, "and is not tried again"
+    said = capsys.readouterr().err
+    assert said.count("decoding goes on without CUDA graphs") == 1 and told in said
 
 
 def test_what_recording_runs_leaves_no_trace(monkeypatch: pytest.MonkeyPatch, two_facts: list[Fact]) -> None:
@@ -132,3 +155,49 @@ def test_a_smaller_size_that_cannot_be_recorded_leaves_texts_where_they_are(
     monkeypatch.setattr(static_decoding, "captured", only_once)
     assert policy.sample(two_facts, 17, torch_rng("draws")).ids.tolist() == expected
     assert refused
+
+
+class StandIn:
+    """What `torch.cuda` is asked to do, in order; inside of a recording nothing may be started."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, refuses: bool = False) -> None:
+        self.log: list[str] = []
+
+        @contextmanager
+        def block(name: str) -> Iterator[None]:
+            self.log.append(name)
+            if name == "record" and refuses:
+                raise RuntimeError("CUDA error: operation not permitted\nand forty more lines")
+            yield
+            self.log.append(f"end of {name}")
+
+        stream = SimpleNamespace(wait_stream=lambda _: self.log.append("wait"))
+        patch.setattr(torch.cuda, "Stream", lambda: stream)
+        patch.setattr(torch.cuda, "current_stream", lambda: stream)
+        patch.setattr(torch.cuda, "device", lambda _: block("device"))
+        patch.setattr(torch.cuda, "stream", lambda _: block("beside"))
+        patch.setattr(torch.cuda, "graph", lambda *_, **__: block("record"))
+        patch.setattr(
+            torch.cuda, "CUDAGraph", lambda: SimpleNamespace(replay=lambda: self.log.append("replay"))
+        )
+
+
+def test_a_step_is_run_to_warm_up_beside_then_recorded_once_then_replayed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cuda = StandIn(monkeypatch)
+    go = captured(lambda: cuda.log.append("step"), torch.device("cuda", 1))
+    go()
+    warm_up = ["wait", "beside", *["step"] * WARM_UPS, "end of beside", "wait"]
+    assert cuda.log == ["device", *warm_up, "record", "step", "end of record", "end of device", "replay"]
+
+
+def test_a_refusal_to_record_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    StandIn(monkeypatch, refuses=True)
+    with pytest.raises(CaptureFailed, match=r"^CUDA error: operation not permitted$"):
+        captured(lambda: None, torch.device("cuda"))
+
+
+def test_on_a_cpu_a_step_is_itself() -> None:
+    step = lambda: None  # noqa: E731
+    assert captured(step, torch.device("cpu")) is step

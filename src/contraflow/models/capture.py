@@ -26,16 +26,21 @@ def captured(step: Callable[[], None], device: torch.device) -> Callable[[], Non
     if device.type != "cuda":
         return step
     try:
-        beside = torch.cuda.Stream(device)
-        beside.wait_stream(torch.cuda.current_stream(device))
-        with torch.cuda.stream(beside):
-            for _ in range(WARM_UPS):
-                step()
-        torch.cuda.current_stream(device).wait_stream(beside)
-        graph = torch.cuda.CUDAGraph()
-        # other threads (NCCL's watchdog is one) may talk to the GPU meanwhile
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            step()
+        with torch.cuda.device(device):
+            return _record(step)
     except RuntimeError as error:
         raise CaptureFailed(str(error).splitlines()[0]) from error
+
+
+def _record(step: Callable[[], None]) -> Callable[[], None]:
+    beside = torch.cuda.Stream()
+    beside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(beside):
+        for _ in range(WARM_UPS):
+            step()
+    torch.cuda.current_stream().wait_stream(beside)
+    graph = torch.cuda.CUDAGraph()
+    # other threads (NCCL's watchdog is one) may talk to the GPU meanwhile
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        step()
     return graph.replay

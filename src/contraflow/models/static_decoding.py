@@ -11,7 +11,6 @@ the rest moves to a smaller bucket; lengths are rounded up too, and what is not 
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +24,7 @@ from contraflow.models.attention import Prefix
 from contraflow.models.capture import CaptureFailed, captured
 from contraflow.models.causal_lm import CausalLM, Context
 from contraflow.models.decoding import Decoder, EagerDecoder
+from contraflow.progress import say_plain
 
 ROWS, LENGTH = 8, 32  # the smallest bucket of rows, doubled as needed; lengths are multiples
 MOST_STEPS = 32  # recorded at a time
@@ -182,7 +182,10 @@ class StaticSteps:
     def _room_for(self, like: DynamicCache, positions: int) -> Room:
         """The room that is there, or a larger one; steps in a smaller one keep it."""
         if self._room is None or self._room.positions < positions:
-            self._room = Room(like, positions)
+            try:
+                self._room = Room(like, positions)
+            except torch.OutOfMemoryError as error:
+                raise CaptureFailed(f"no memory for keys and values of {positions} positions") from error
         return self._room
 
 
@@ -255,5 +258,7 @@ def start_decoding(
             return static
         except CaptureFailed as error:
             made.refused = True
-            warnings.warn(f"decoding without CUDA graphs: {error}", stacklevel=2)
+            say_plain(
+                f"decoding goes on without CUDA graphs ({error}); model.decoding=eager does not try them"
+            )
     return EagerDecoder(lm, context, n_tokens, actions)
