@@ -1,4 +1,4 @@
-"""A whole training step, ours against the straightforward pipeline (`straightforward.py`), on the same facts.
+"""A whole training step, ours against the straightforward pipeline (`plain_pipeline.py`), on the same facts.
 
     python benchmarks/pipeline.py                        # the quickstart's step; some 15 minutes on two cores
     python benchmarks/pipeline.py --facts 2 --samples 4 --repeats 1
@@ -23,10 +23,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
-from straightforward import Clock, Step, Straightforward
 
 from contraflow import Fact, build, compose_config, default_facts
 from contraflow.config import Config
@@ -39,6 +39,7 @@ from contraflow.replay.memory import MemoryReplay
 from contraflow.reward import RewardParts
 from contraflow.scoring import Drawn, Scorer
 from contraflow.seeding import python_rng
+from plain_pipeline import Clock, Step, Straightforward
 
 PHASES = ("sample", "answer", "judge", "prior", "learn")
 KINDS = ("ours", "straightforward")
@@ -207,7 +208,7 @@ def _run(args: argparse.Namespace, *what: str) -> str:
 
 def _processor() -> str:
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+        with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
             return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import lightning as L
 import pytest
 import torch
 
@@ -58,6 +59,18 @@ def test_at_the_start_a_forward_looking_u_is_known(weight: float, temperature: f
         inner = [(weight / temperature - 1) * x for x in prefixes]
         terminal = (s.log_contradiction + weight * s.log_p_question) / temperature - s.log_p_question
         assert u.u[row, : n + 2].tolist() == pytest.approx([*inner, terminal], abs=1e-4)
+
+
+def test_the_end_of_a_trainer_leaves_the_sampler_on_its_device():
+    """On a GPU the adapter would else be on the CPU when the trained sampler is measured; `meta` is a device too,
+    and nothing can be moved off it."""
+    module = module_of(RewardSchedule(kind="static")).to("meta")
+    trainer = L.Trainer(
+        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False, devices=1
+    )
+    trainer.strategy.connect(module)
+    trainer.strategy.teardown()
+    assert {p.device.type for p in module.parameters()} == {"meta"}
 
 
 def test_no_flow_prior_where_it_is_off_or_where_there_is_no_flow():

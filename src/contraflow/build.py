@@ -77,7 +77,8 @@ def load_lm(config: Config, name: str | None = None, kind: str = "sampler") -> C
     model.eval().requires_grad_(False)
     if c.gradient_checkpointing:
         recompute_layers(model)
-    return CausalLM(model, tokenizer, identity=_identity(folder, c.quantize))
+    decoding: Any = c.decoding  # one of the three, by ModelConfig
+    return CausalLM(model, tokenizer, identity=_identity(folder, c.quantize), decoding=decoding)
 
 
 def _identity(folder: Path, quantize: str | None) -> str:

@@ -18,6 +18,7 @@ from contraflow.errors import UserError
 MAY_CHANGE = (  # of a run that goes on: decides nothing of what is drawn or learnt
     "logger.",
     "model.gradient_checkpointing",
+    "model.decoding",  # another order of the same additions
     "trainer.threads",
     "trainer.max_time",
     "replay.url",
@@ -81,10 +82,14 @@ class ModelConfig:
     device: str = "auto"
     quantize: str | None = None  # 8bit or 4bit: the frozen weights of sampler and oracle, by bitsandbytes
     gradient_checkpointing: bool = False  # less memory, a longer backward pass, the same gradients
+    decoding: str = (
+        "auto"  # static: fixed shapes, as CUDA graphs; eager: as few rows as there are; auto: static on CUDA
+    )
     lora: LoraConfig = field(default_factory=LoraConfig)
 
     def __post_init__(self) -> None:
         check_choice("model.dtype", self.dtype, ("float32", "bfloat16", "float16"))
+        check_choice("model.decoding", self.decoding, ("auto", "eager", "static"))
         known = re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device) is not None
         check(known, "model.device", self.device, "auto, cpu, cuda, cuda:N or mps")
         if self.quantize is not None:

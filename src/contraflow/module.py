@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import lightning as L
 import torch
@@ -208,6 +208,10 @@ class SamplerModule(L.LightningModule):
     def transfer_batch_to_device(self, batch: StepFacts, *_: Any) -> StepFacts:
         """Facts are text: nothing to move."""
         return batch
+
+    def cpu(self) -> Self:
+        """Stay. A trainer that is done puts its module away on the CPU, but the backbone remains, and both are used."""
+        return self
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Three groups in a fixed order, since optimizer states are stored by index."""

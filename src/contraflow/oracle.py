@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from contraflow.models.causal_lm import CausalLM
+from contraflow.models.static_decoding import StaticSteps, start_decoding
 from contraflow.prompts import PromptTemplate
 
 
@@ -46,6 +47,7 @@ class FrozenLMOracle:
         self.identity = f"{lm.identity}|{prompt.identity}|{max_answer_tokens}"
         self._prefix = lm.prefix(prompt.header)
         self._ends = _end_token_ids(lm)
+        self._static = StaticSteps()
         self._known: dict[str, Answer] = {}
 
     def answer(self, questions: Sequence[str]) -> list[Answer]:
@@ -60,22 +62,20 @@ class FrozenLMOracle:
         prompts = [self.lm.encode(self.prompt.body(question=q)) for q in questions]
         with self.lm.frozen():
             context = self.lm.read(self._prefix, prompts)
-            rows = torch.arange(len(prompts), device=self.lm.device)
-            context = context.for_decoding(rows, self.max_answer_tokens)
+            decoder = start_decoding(self.lm, context, len(prompts), self.max_answer_tokens, self._static)
+            row = asked = torch.arange(len(prompts), device=self.lm.device)
             tokens: list[list[int]] = [[] for _ in prompts]
             log_p = [0.0] * len(prompts)
             for step in range(self.max_answer_tokens):
-                best_log_p, best = self.lm.logits(context.last_hidden).log_softmax(-1).max(-1)
-                for row, token, value in zip(rows.tolist(), best.tolist(), best_log_p.tolist(), strict=True):
-                    log_p[row] += value
-                    tokens[row].append(token)
+                best_log_p, best = (x[row] for x in decoder.logits().log_softmax(-1).max(-1))
+                for i, token, value in zip(asked.tolist(), best.tolist(), best_log_p.tolist(), strict=True):
+                    log_p[i] += value
+                    tokens[i].append(token)
                 going = ~torch.isin(best, self._ends)
                 if not bool(going.any()) or step + 1 == self.max_answer_tokens:
                     break
-                if not bool(going.all()):
-                    context.keep(going.nonzero().squeeze(1))
-                    rows, best = rows[going], best[going]
-                context.last_hidden = self.lm.hidden(best[:, None], context)[:, -1]
+                asked = asked[going]
+                row = decoder.advance(row[going], best[going])
         return [Answer(self._text(ids), value) for ids, value in zip(tokens, log_p, strict=True)]
 
     def _text(self, ids: list[int]) -> str:

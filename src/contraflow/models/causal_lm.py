@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -27,6 +27,8 @@ from contraflow.models import attention
 from contraflow.models.architecture import check_architecture, max_positions
 from contraflow.models.attention import Prefix, attending_to
 from contraflow.models.token_tree import TokenTree
+
+Decoding = Literal["auto", "eager", "static"]
 
 
 @dataclass
@@ -92,10 +94,11 @@ class _RoomyLayer(DynamicLayer):
 class CausalLM:
     """Backbone, LM head and tokenizer, with the adapter (if any) that a policy has put on it."""
 
-    def __init__(self, model: nn.Module, tokenizer: Any, identity: str) -> None:
+    def __init__(self, model: nn.Module, tokenizer: Any, identity: str, decoding: Decoding = "auto") -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.identity = identity  # stable name of the frozen weights, part of replay keys
+        self.decoding = decoding
         self.adapter: Any = None  # the PeftModel around `model`, once a policy has added one
         check_architecture(model)
         attention.install()
@@ -105,6 +108,11 @@ class CausalLM:
     @property
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
+
+    @property
+    def decodes_statically(self) -> bool:
+        """Whether decoding has fixed shapes, for CUDA graphs (`static_decoding.py`)."""
+        return self.decoding == "static" or (self.decoding == "auto" and self.device.type == "cuda")
 
     @property
     def hidden_size(self) -> int:
@@ -138,6 +146,17 @@ class CausalLM:
         positions = context.next_positions(ids.shape[1])
         context.mask = torch.cat([context.mask, torch.ones_like(positions)], 1)
         return self._forward(ids, context.mask, positions, context.cache, context.prefix)
+
+    def hidden_at(
+        self,
+        ids: Int[Tensor, "b 1"],
+        hidden_from: Float[Tensor, "b 1 1 s"],
+        positions: Int[Tensor, "b 1"],
+        cache: DynamicCache,
+        prefix: Prefix,
+    ) -> Float[Tensor, "b 1 d"]:
+        """Last hidden states of one token a row over a cache of fixed length, with what each row may see added up."""
+        return self._forward(ids, hidden_from, positions, cache, prefix)
 
     def tree_hidden(
         self, prefix: Prefix, tree: TokenTree, cache: DynamicCache | None = None
@@ -188,10 +207,11 @@ class CausalLM:
         """Float32 logits, of the given vocabulary rows only where they are given."""
         if rows is None:
             return cast(Tensor, self.head(hidden)).float()
-        weight, bias = self._head_rows(rows)
+        weight, bias = self.head_rows(rows)
         return functional.linear(hidden, weight, bias).float()
 
-    def _head_rows(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+    def head_rows(self, rows: Int[Tensor, " a"]) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias of the given vocabulary rows of the head."""
         # The head is frozen, so the cut matrix is gathered once per action set and kept together with the set:
         # the id of a set that is gone may be that of the next one.
         if self._cut is None or self._cut[0] is not rows:

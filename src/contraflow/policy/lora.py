@@ -10,13 +10,13 @@ Departures from a plain ``generate()``:
    that begin so, and an equal question not again (`TokenTree` when scoring, rows that branch when drawing);
 3. only the LM-head rows of allowed actions are multiplied;
 4. finished questions leave the batch.
+On a GPU drawing trades 2 and 4 for fixed shapes, which a CUDA graph needs (`models/static_decoding.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from jaxtyping import Float, Int
@@ -26,7 +26,9 @@ from torch.utils.checkpoint import checkpoint
 
 from contraflow.errors import UserError
 from contraflow.facts import Fact
-from contraflow.models.causal_lm import CausalLM, Context
+from contraflow.models.causal_lm import CausalLM
+from contraflow.models.decoding import Decoder
+from contraflow.models.static_decoding import StaticSteps, start_decoding
 from contraflow.models.token_tree import TokenTree
 from contraflow.policy.constraints import Constraints
 from contraflow.policy.flow import StateFlow
@@ -60,6 +62,7 @@ class LoraPolicy(nn.Module):
         for parameter in lm.model.parameters():
             parameter.requires_grad_(False)
         self._prefix = lm.prefix(prompt.header)
+        self._static = StaticSteps()
         if lora is not None:
             self.add_adapter(lora)
         self.flow = StateFlow(lm.hidden_size).to(lm.device)
@@ -111,14 +114,15 @@ class LoraPolicy(nn.Module):
     ) -> Questions:
         """n questions per fact, rows of one fact adjacent; tokens drawn at the given temperature."""
         context = self.lm.read(self._prefix, self.encode(facts))
-        rows = torch.arange(len(facts), device=self.lm.device)
-        context = context.for_decoding(rows, self.constraints.max_len)
-        return self._draw(context, rows.repeat_interleave(n_samples), rng, temperature)
+        row = torch.arange(len(facts), device=self.lm.device).repeat_interleave(n_samples)
+        c = self.constraints
+        decoder = start_decoding(self.lm, context, len(row), c.max_len, self._static, c.action_ids)
+        return self._draw(decoder, row, rng, temperature)
 
     def _draw(
-        self, context: Context, row: Int[Tensor, " b"], rng: torch.Generator, temperature: float
+        self, decoder: Decoder, row: Int[Tensor, " b"], rng: torch.Generator, temperature: float
     ) -> Questions:
-        """Draw from the context's states; ``row`` says where each question stands, several may stand together."""
+        """Draw from the decoder's rows; ``row`` says where each question stands, several may stand together."""
         c = self.constraints
         b = len(row)
         ids = torch.zeros(b, c.max_len, dtype=torch.long, device=self.lm.device)
@@ -126,29 +130,17 @@ class LoraPolicy(nn.Module):
         alive = torch.arange(b, device=self.lm.device)
         stop_column = len(c.action_ids) - 1
         for t in range(c.max_len):
-            logits = c.mask_(self.lm.logits(context.last_hidden, c.action_ids), t)
-            column = _categorical(logits / temperature, row, rng)
+            column = _categorical(c.mask_(decoder.logits(), t) / temperature, row, rng)
             going = column != stop_column
-            alive, row, column = alive[going], row[going], column[going]
+            alive, row, token = alive[going], row[going], c.action_ids[column[going]]
             if len(alive) == 0:
                 break
-            ids[alive, t] = c.action_ids[column]
+            ids[alive, t] = token
             lengths[alive] = t + 1
             if t + 1 < c.max_len:
-                row = self._advance(context, row, column)
+                row = decoder.advance(row, token)
         width = max(1, int(lengths.max()))
         return Questions(ids[:, :width], lengths)
-
-    def _advance(
-        self, context: Context, row: Int[Tensor, " n"], column: Int[Tensor, " n"]
-    ) -> Int[Tensor, " n"]:
-        """Move the context to the states reached, each once however many questions reach it; their rows in it."""
-        n_actions = len(self.constraints.action_ids)
-        states, reached = torch.unique(row * n_actions + column, return_inverse=True)
-        context.keep(states // n_actions)
-        token = self.constraints.action_ids[states % n_actions]
-        context.last_hidden = self.lm.hidden(token[:, None], context)[:, -1]
-        return cast(Tensor, reached)
 
     def evaluate(
         self, facts: Sequence[Fact], fact_index: Int[Tensor, " b"], questions: Questions

@@ -1,0 +1,266 @@
+"""A training step on one GPU, phase by phase, beside the pipeline that one writes first; and a curve of decoding.
+
+    python benchmarks/gpu.py --out gpu.json                  # gpt2-large's and DeBERTa-v3-large's shapes, bf16, one GPU
+    python benchmarks/gpu.py --tiny --device cpu             # the same code in seconds, to see that it runs
+
+Random weights of the models' shapes, nothing is downloaded: 8 facts x 8 questions x 25 tokens, each question and answer
+written to its last token so that the work is fixed. Three ways in turn, `--repeats` times: ours with static decoding
+(CUDA graphs on a GPU, unrecorded elsewhere), ours with eager decoding, and `straightforward.py`. Medians and ranges.
+
+Bandwidth is what a decoding pass must move (weights once, head rows, keys and values of every row) over its time, as a
+share of what a large copy reaches on the same card. `scripts/scaling.py --measured` reads what `--out` writes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import PreTrainedConfig
+
+from clock import Clock, copy_bandwidth
+from contraflow import compose_config, default_facts
+from contraflow.experience import draw
+from contraflow.facts import Fact
+from contraflow.judge import NliJudge
+from contraflow.objectives import SubTB, potentials
+from contraflow.oracle import FrozenLMOracle
+from contraflow.policy.constraints import question_constraints
+from contraflow.policy.lora import LoraPolicy, LoraSettings, stack_questions
+from contraflow.prompts import answer_prompt, task_prompt
+from contraflow.seeding import torch_rng
+from contraflow.types import TerminalReward
+from decode_curve import decode_curve
+from offline import byte_tokenizer, deberta_config, gpt2_config, random_judge, random_lm
+from straightforward import Straightforward, bytes_of
+from work import WorkCounter, watching_judge
+
+PHASES = ("generate", "answer", "judge", "prior", "learn")
+STATIC, EAGER, PLAIN = "static", "eager", "straightforward"
+OBJECTIVE = SubTB(0.9)
+
+
+@dataclass(frozen=True)
+class Size:
+    """What is measured."""
+
+    sampler: PreTrainedConfig
+    judge: PreTrainedConfig
+    facts: int
+    questions: int
+    tokens: int
+    curve: tuple[int, ...]
+
+
+LARGE = Size(
+    gpt2_config(36, 1280, 20, 50257),
+    deberta_config(24, 1024, 16, 50257),
+    8,
+    8,
+    25,
+    (8, 16, 32, 64, 128, 256, 512),
+)
+TINY = Size(gpt2_config(2, 32, 4, 300), deberta_config(1, 32, 4, 300), 2, 4, 6, (8, 16))
+
+
+class Ours:
+    """The package's own parts on one backbone."""
+
+    def __init__(self, size: Size, judge: NliJudge, device: torch.device, dtype: torch.dtype) -> None:
+        config = compose_config(["experiment=gpt2_large_zsre", "data.facts=none"])
+        self.prompts = config.prompt.task, config.prompt.answer
+        self.size, self.judge = size, judge
+        self.lm = random_lm(size.sampler, device, dtype)
+        limits = question_constraints(
+            self.lm.tokenizer, vocabulary="latin", min_len=size.tokens, max_len=size.tokens, device=device
+        )
+        lora = LoraSettings(target_modules=("c_attn",))
+        self.policy = LoraPolicy(self.lm, task_prompt(self.prompts[0]), limits, lora)
+        self.oracle = FrozenLMOracle(
+            self.lm, answer_prompt(self.prompts[1]), max_answer_tokens=size.tokens, batch_size=512
+        )
+        self.oracle._ends = self.oracle._ends[:0]  # every answer is written to its last token
+        trained = [p for p in self.policy.parameters() if p.requires_grad]
+        trained += [p for p in self.lm.model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(trained, lr=1e-4)
+
+    def step(self, facts: Sequence[Fact], seed: int, phase: Callable[[str], Any]) -> None:
+        """What training does in a step, without replay; questions are never the same, so no cache helps."""
+        with phase("generate"):
+            drawn = draw(self.policy, facts, self.size.questions, torch_rng(seed, device=self.lm.device))
+        with phase("answer"):
+            answers = [a.text for a in self.oracle.answer([d.text for d in drawn])]
+        with phase("judge"):
+            log_c = self.judge.score([d.fact.edit_fact for d in drawn], answers).log_contradiction
+            self.judge.score([d.fact.original_fact for d in drawn], answers)
+        device = self.lm.device
+        index = torch.arange(len(facts), device=device).repeat_interleave(self.size.questions)
+        questions = stack_questions([d.ids for d in drawn], device)
+        with phase("prior"):
+            self.policy.prior(facts, index, questions)
+        with phase("learn"):
+            paths = self.policy.evaluate(facts, index, questions)
+            loss = OBJECTIVE(potentials(paths, TerminalReward(log_c.to(device))), index)
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+
+
+def plain_step(
+    plain: Straightforward, facts: Sequence[Fact], size: Size, phase: Callable[[str], Any]
+) -> None:
+    """The same step the straightforward way."""
+    with phase("generate"):
+        questions = plain.generate(facts, size.questions)
+    with phase("answer"):
+        answers = plain.answer(questions)
+    with phase("judge"):
+        log_c = plain.judge(facts, answers)
+    with phase("prior"):
+        plain.prior(facts, size.questions)
+    with phase("learn"):
+        plain.learn(facts, size.questions, log_c, OBJECTIVE)
+
+
+def measure_steps(
+    ours: Ours, plain: Straightforward, repeats: int
+) -> tuple[dict[str, dict[str, list[float]]], dict[str, int]]:
+    """Seconds of each way and phase, and bytes allocated above the models; the first round of each is not counted."""
+    size, device = ours.size, ours.lm.device
+    facts, peaks = list(default_facts())[: size.facts], dict.fromkeys((STATIC, EAGER, PLAIN), 0)
+    clocks = {way: Clock(device) for way in peaks}
+    for repeat in range(repeats + 1):
+        for n, (way, clock) in enumerate(clocks.items()):
+            held = _start_of_memory(device)
+            if way == PLAIN:
+                plain_step(plain, facts, size, clock.phase)
+            else:
+                ours.lm.decoding = way  # type: ignore[assignment]
+                ours.step(facts, 10 * repeat + n, clock.phase)
+            peaks[way] = max(peaks[way], _peak(device) - held)
+    return {way: {p: c.found[p][1:] for p in PHASES} for way, c in clocks.items()}, peaks
+
+
+def _start_of_memory(device: torch.device) -> int:
+    if device.type != "cuda":
+        return 0
+    torch.cuda.reset_peak_memory_stats(device)
+    return torch.cuda.memory_allocated(device)
+
+
+def _peak(device: torch.device) -> int:
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
+
+
+def count_work(ours: Ours) -> dict[str, Any]:
+    """What an eager step asks of the models, for `scripts/scaling.py`."""
+    counter = WorkCounter()
+    ours.lm.decoding = "eager"
+    with counter.watching(ours.lm), watching_judge(ours.judge, counter):
+        ours.step(list(default_facts())[: ours.size.facts], -1, counter.phase)
+    return {name: asdict(work) for name, work in counter.found.items()}
+
+
+def environment(device: torch.device) -> str:
+    """What the numbers were measured on."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "CPU"
+    return (
+        f"{name}; torch {torch.__version__} (CUDA {torch.version.cuda}), transformers {transformers.__version__}, "
+        f"Python {platform.python_version()}, {torch.get_num_threads()} threads"
+    )
+
+
+def save_random_judge(size: Size, folder: Path, device: torch.device, dtype: torch.dtype) -> NliJudge:
+    """Through a folder, so that it is the package's own judge that is measured."""
+    size.judge.id2label = {0: "entailment", 1: "neutral", 2: "contradiction"}
+    random_judge(size.judge, torch.device("cpu"), dtype).save_pretrained(folder)
+    byte_tokenizer(size.judge.vocab_size).save_pretrained(folder)
+    return NliJudge(folder, device=str(device), dtype=dtype, batch_size=128, probe=False)
+
+
+def steps_table(found: dict[str, dict[str, list[float]]]) -> str:
+    """Median (least, most) milliseconds of each phase and way."""
+    lines = [f"| ms | {' | '.join(found)} | straightforward over static |\n|---|---|---|---|---|"]
+    totals = {
+        way: [sum(parts) for parts in zip(*phases.values(), strict=True)] for way, phases in found.items()
+    }
+    for phase in (*PHASES, "step"):
+        times = {way: totals[way] if phase == "step" else found[way][phase] for way in found}
+        cells = [
+            f"{1e3 * statistics.median(t):.1f} ({1e3 * min(t):.1f}, {1e3 * max(t):.1f})"
+            for t in times.values()
+        ]
+        ratio = statistics.median(times[PLAIN]) / statistics.median(times[STATIC])
+        lines.append(f"| {phase} | {' | '.join(cells)} | {ratio:.1f} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    given = _arguments()
+    device, size = torch.device(given.device), TINY if given.tiny else LARGE
+    dtype = torch.float32 if given.tiny else torch.bfloat16
+    print(environment(device), flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        judge = save_random_judge(size, Path(folder), device, dtype)
+    ours = Ours(size, judge, device, dtype)
+    plain = Straightforward(size.sampler, ours.prompts, judge, size.tokens, device, dtype)
+    n_tokens = size.facts * size.questions * size.tokens
+    print(
+        f"{size.facts} facts x {size.questions} questions x {size.tokens} tokens, {dtype}, {given.repeats} repeats\n"
+    )
+    found, peaks = measure_steps(ours, plain, given.repeats)
+    print(steps_table(found))
+    for way, phases in found.items():
+        rate, peak = n_tokens / statistics.median(phases["generate"]), peaks[way] / 2**20
+        weights = (plain.weight_bytes() if way == PLAIN else bytes_of(ours.lm)) / 2**20
+        print(
+            f"{way}: {rate:,.0f} question tokens/s; weights {weights:,.0f} MiB and at most {peak:,.0f} above them"
+        )
+    card = copy_bandwidth(device, 1 << (20 if given.tiny else 30))
+    print(
+        f"\na large copy moves {card / 1e9:,.0f} GB/s\n\n| rows | way | ms a pass | tokens/s | of it |\n"
+        + "|---" * 5
+        + "|"
+    )
+    curves = {way: decode_curve(ours.policy, way, size.curve, given.repeats, card) for way in (STATIC, EAGER)}
+    for way, rows in curves.items():
+        for r in rows:
+            print(
+                f"| {r['rows']} | {way} | {r['ms']:.2f} | {r['tokens_per_s']:,.0f} | {r['bandwidth_share']:.0%} |"
+            )
+    if given.out:
+        medians = {way: {p: statistics.median(t) for p, t in phases.items()} for way, phases in found.items()}
+        result = {
+            "environment": environment(device),
+            "phases": medians,
+            "seconds": found,
+            "peak_bytes": peaks,
+        }
+        result |= {"work": count_work(ours), "copy_bytes_per_s": card, "curves": curves}
+        given.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument(
+        "--tiny", action="store_true", help="two narrow layers, two facts: to see that it runs"
+    )
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--out", type=Path, help="write everything here as JSON")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

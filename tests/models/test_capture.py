@@ -1,0 +1,203 @@
+"""What can be known of recording without a GPU: what a recording needs, and what happens where it is refused.
+
+The same operations on the same shapes at the same addresses, whatever the texts are, and none that waits for a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from contraflow.facts import Fact
+from contraflow.models import static_decoding
+from contraflow.models.capture import WARM_UPS, CaptureFailed, captured
+from contraflow.models.causal_lm import CausalLM
+from contraflow.models.static_decoding import (
+    StaticStep,
+)
+from contraflow.seeding import torch_rng
+from static_cases import both, policies
+from tiny_models import ARCHITECTURES, fresh_lm
+
+
+@pytest.fixture(params=ARCHITECTURES)
+def lm(request: pytest.FixtureRequest) -> CausalLM:
+    return fresh_lm(request.param)
+
+
+class Recorder(TorchDispatchMode):
+    """Every operation with the shapes and addresses of its tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[Any, ...]] = []
+
+    def __torch_dispatch__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        tensors = [x for x in args if isinstance(x, torch.Tensor)]
+        self.seen.append((str(func), *(tuple(x.shape) for x in tensors)))
+        return func(*args, **(kwargs or {}))
+
+
+# Kernels on the device, and views. `index_fill_` is here with a number only: given a tensor the host would read it.
+CAPTURABLE = """
+    _softmax.default _to_copy.default add.Tensor add_.Tensor addmm.default bmm.default cat.default clone.default
+    copy_.default cos.default embedding.default gelu.default index_copy_.default index_fill_.int_Scalar mean.dim
+    mm.default mul.Tensor native_layer_norm.default neg.default pow.Tensor_Scalar relu.default rsqrt.default
+    silu.default sin.default tanh.default
+    _unsafe_view.default alias.default expand.default select.int slice.Tensor split.Tensor split_with_sizes.default
+    t.default transpose.int unsqueeze.default view.default
+"""
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("adapted", [False, True])
+def test_a_step_is_the_same_operations_on_the_same_places_and_waits_for_no_value(
+    lm: CausalLM, adapted: bool
+) -> None:
+    """What recording needs: no value is read by the host, no constant is made there, nothing moves or grows."""
+    if adapted:
+        policies(lm)
+    _, static, made = both(lm)
+    static.advance(torch.arange(20) % 3, torch.arange(20) % 15 + 3)
+    step: StaticStep = made._made[next(iter(made._made))]
+    runs, places = [], []
+    for _ in range(3):
+        with Recorder() as recorder:
+            step._step()
+        runs.append(recorder.seen)
+        held = [step.ids, step.logits, step._mask, step._positions, step._index]
+        held += [x for layer in step._cache.layers for x in (layer.keys, layer.values)]
+        places.append([x.data_ptr() for x in held])
+    assert runs[0] == runs[1] == runs[2]
+    assert places[0] == places[1] == places[2]
+    new = {name.removeprefix("aten.") for name, *_ in runs[0]} - set(CAPTURABLE.split())
+    assert not new, (
+        "may a CUDA graph hold these? none may be read by the host or be of a size that a value decides"
+    )
+
+
+@pytest.mark.parametrize(
+    ("what", "error", "told"),
+    [
+        (
+            "captured",
+            CaptureFailed("operation not permitted when stream is capturing"),
+            "operation not permitted",
+        ),
+        (
+            "Room",
+            torch.OutOfMemoryError("CUDA out of memory"),
+            "no memory for keys and values of 2048 positions",
+        ),
+    ],
+)
+def test_where_a_gpu_refuses_decoding_goes_on_eagerly(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    two_facts: list[Fact],
+    what: str,
+    error: Exception,
+    told: str,
+) -> None:
+    policy, switch = policies(fresh_lm("gpt2"))
+    expected = policy.sample(two_facts, 17, torch_rng("draws")).ids.tolist()
+
+    def refuse(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(static_decoding, what, refuse)
+    switch("static")
+    for _ in range(2):
+        assert policy.sample(two_facts, 17, torch_rng("draws")).ids.tolist() == expected
+    said = capsys.readouterr().err
+    assert said.count("decoding goes on without CUDA graphs") == 1 and told in said
+
+
+def test_what_recording_runs_leaves_no_trace(monkeypatch: pytest.MonkeyPatch, two_facts: list[Fact]) -> None:
+    """On a GPU a step runs three times before it is recorded, also when half of the texts are written already."""
+    policy, switch = policies(fresh_lm("llama"))
+    expected = policy.sample(two_facts, 17, torch_rng("draws")).ids.tolist()
+    sizes = []
+
+    def warm_up(step: Callable[[], None], _device: torch.device) -> Callable[[], None]:
+        for _ in range(WARM_UPS):
+            step()
+        sizes.append(step)
+        return step
+
+    monkeypatch.setattr(static_decoding, "captured", warm_up)
+    switch("static")
+    assert policy.sample(two_facts, 17, torch_rng("draws")).ids.tolist() == expected
+    assert len(sizes) > 1, "texts have moved to a smaller size, made in the middle of it"
+
+
+def test_a_smaller_size_that_cannot_be_recorded_leaves_texts_where_they_are(
+    monkeypatch: pytest.MonkeyPatch, two_facts: list[Fact]
+) -> None:
+    policy, switch = policies(fresh_lm("gpt2"))
+    expected = policy.sample(two_facts, 17, torch_rng("draws")).ids.tolist()
+    switch("static")
+    original, recorded, refused = static_decoding.captured, [], []
+
+    def only_once(step: Callable[[], None], device: torch.device) -> Callable[[], None]:
+        if recorded:
+            refused.append(step)
+            raise CaptureFailed("out of memory")
+        recorded.append(step)
+        return original(step, device)
+
+    monkeypatch.setattr(static_decoding, "captured", only_once)
+    assert policy.sample(two_facts, 17, torch_rng("draws")).ids.tolist() == expected
+    assert refused
+
+
+class StandIn:
+    """What `torch.cuda` is asked to do, in order; inside of a recording nothing may be started."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, refuses: bool = False) -> None:
+        self.log: list[str] = []
+
+        @contextmanager
+        def block(name: str) -> Iterator[None]:
+            self.log.append(name)
+            if name == "record" and refuses:
+                raise RuntimeError("CUDA error: operation not permitted\nand forty more lines")
+            yield
+            self.log.append(f"end of {name}")
+
+        stream = SimpleNamespace(wait_stream=lambda _: self.log.append("wait"))
+        patch.setattr(torch.cuda, "Stream", lambda: stream)
+        patch.setattr(torch.cuda, "current_stream", lambda: stream)
+        patch.setattr(torch.cuda, "device", lambda _: block("device"))
+        patch.setattr(torch.cuda, "stream", lambda _: block("beside"))
+        patch.setattr(torch.cuda, "graph", lambda *_, **__: block("record"))
+        patch.setattr(
+            torch.cuda, "CUDAGraph", lambda: SimpleNamespace(replay=lambda: self.log.append("replay"))
+        )
+
+
+def test_a_step_is_run_to_warm_up_beside_then_recorded_once_then_replayed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cuda = StandIn(monkeypatch)
+    go = captured(lambda: cuda.log.append("step"), torch.device("cuda", 1))
+    go()
+    warm_up = ["wait", "beside", *["step"] * WARM_UPS, "end of beside", "wait"]
+    assert cuda.log == ["device", *warm_up, "record", "step", "end of record", "end of device", "replay"]
+
+
+def test_a_refusal_to_record_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    StandIn(monkeypatch, refuses=True)
+    with pytest.raises(CaptureFailed, match=r"^CUDA error: operation not permitted$"):
+        captured(lambda: None, torch.device("cuda"))
+
+
+def test_on_a_cpu_a_step_is_itself() -> None:
+    step = lambda: None  # noqa: E731
+    assert captured(step, torch.device("cpu")) is step
