@@ -24,6 +24,12 @@ def test_header_and_body_are_the_whole_prompt():
     assert prompt.header + prompt.body(edit_fact="X", subject="Y") == FEW_SHOT.format(edit_fact="X")
 
 
+def test_the_opening_is_what_every_body_begins_with():
+    assert task_prompt(FEW_SHOT).opening == "Fact: "
+    assert task_prompt("{subject} {{1}}").opening == ""
+    assert task_prompt("a\nset {{1}} {subject}").opening == "set {1} "
+
+
 def test_a_template_that_opens_with_its_placeholder_has_no_header():
     prompt = task_prompt("Ask about {subject}:\nFact: {edit_fact}\n")
     assert prompt.header == ""

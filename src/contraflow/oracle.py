@@ -45,7 +45,7 @@ class FrozenLMOracle:
         self.max_answer_tokens = max_answer_tokens
         self.batch_size = batch_size
         self.identity = f"{lm.identity}|{prompt.identity}|{max_answer_tokens}"
-        self._prefix = lm.prefix(prompt.header)
+        self._prefix = lm.prefix(prompt.header, prompt.opening)
         self._ends = _end_token_ids(lm)
         self._static = StaticSteps()
         self._known: dict[str, Answer] = {}

@@ -47,6 +47,16 @@ class PromptTemplate:
         return self.body_template.format(**fields)
 
     @property
+    def opening(self) -> str:
+        """How the body begins, whatever is filled in."""
+        text = ""
+        for literal, name, _, _ in string.Formatter().parse(self.body_template):
+            text += literal
+            if name is not None:
+                break
+        return text
+
+    @property
     def identity(self) -> str:
         """Stable short hash: part of the keys under which replayed rewards are found again."""
         return hashlib.sha256(f"{self.header}\x1f{self.body_template}".encode()).hexdigest()[:12]

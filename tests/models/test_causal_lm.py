@@ -230,3 +230,23 @@ def test_positions_and_device_are_the_models():
     for architecture in ("gpt2", "llama"):
         lm = fresh_lm(architecture)
         assert (lm.max_positions, lm.hidden_size, lm.device) == (64, 32, DEVICE)
+
+
+def test_a_header_is_cut_as_in_the_whole_prompt():
+    """A byte-level tokenizer joins a header's last line breaks into one token, but not before another line.
+
+    The oracle read its examples with a seam in front of the question that no few-shot text has.
+    """
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = {w: i for i, w in enumerate(["<pad>", "Ċ", "ĊĊ", "Q", ":", "a"])}
+    tokenizer = Tokenizer(models.BPE(words, [("Ċ", "Ċ")], unk_token="<pad>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    lm = fresh_lm("llama")
+    lm.tokenizer = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", unk_token="<pad>")
+    whole, alone = lm.encode("Q:a\n\nQ:"), lm.encode("Q:a\n\n")
+    assert (whole, alone) == ([3, 4, 5, 1, 1, 3, 4], [3, 4, 5, 2]), "the tokenizer does join them"
+    assert lm.prefix("Q:a\n\n", "Q:").length == 5
+    assert lm.prefix("Q:a\n\n").length == 4
+    assert lm.prefix("Q:a\n\n", "").length == 4

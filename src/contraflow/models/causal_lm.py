@@ -223,13 +223,23 @@ class CausalLM:
         """Token ids; special tokens (such as a leading BOS) only where the text is the first of a sequence."""
         return cast(list[int], self.tokenizer(text, add_special_tokens=first)["input_ids"])
 
+    def _cut_before(self, text: str, follow: str) -> list[int]:
+        """Token ids of a text as the tokenizer cuts it before another, where it keeps the two apart at all."""
+        joined, rest = self.encode(text + follow, first=True), self.encode(follow)
+        if rest and joined[-len(rest) :] == rest:
+            return joined[: -len(rest)]
+        return self.encode(text, first=True)
+
     def decode(self, ids: Sequence[int]) -> str:
         return cast(str, self.tokenizer.decode(list(ids), skip_special_tokens=True))
 
     @torch.no_grad()
-    def prefix(self, text: str) -> Prefix:
-        """Read a constant text once, with the adapter off. An empty text is an empty prefix."""
-        ids = self.encode(text, first=True)
+    def prefix(self, text: str, follow: str = "") -> Prefix:
+        """Read a constant text once, with the adapter off. An empty text is an empty prefix.
+
+        ``follow`` is how every text after it begins: where two texts meet, a tokenizer may cut the first otherwise.
+        """
+        ids = self._cut_before(text, follow) if text else self.encode(text, first=True)
         if not ids:
             return Prefix((), 0)
         tokens = torch.tensor([ids], device=self.device)

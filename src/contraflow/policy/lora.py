@@ -61,7 +61,7 @@ class LoraPolicy(nn.Module):
         self.lm = lm
         for parameter in lm.model.parameters():
             parameter.requires_grad_(False)
-        self._prefix = lm.prefix(prompt.header)
+        self._prefix = lm.prefix(prompt.header, prompt.opening)
         self._static = StaticSteps()
         if lora is not None:
             self.add_adapter(lora)
