@@ -75,6 +75,23 @@ def test_the_submission_asks_for_what_was_configured(slurm: FakeSlurm, here: Pat
     assert {"partition", "account", "gpus-per-node", "cpus-per-task", "mem"}.isdisjoint(slurm.asked("2"))
 
 
+def test_what_a_user_types_reaches_the_scheduler(
+    slurm: FakeSlurm, here: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    """Two jobs, one at a time."""
+    monkeypatch.setattr(attempt, "train_command", lambda *_: run_that_ends_at_start(1))
+    monkeypatch.setattr(attempt, "result_of", lambda *_: 0.5)
+    words = ["partition=gpu", "account=lab", "time=90", "gpus=2", "cpus=8", "mem=32GB"]
+    ours = ["launcher=slurm", "jobs=1", *(f"slurm.{word}" for word in words)]
+    assert main(["sweep", "study=s", "vary.seed=1,2", *ours]) == 0
+    assert capfd.readouterr().out.count("| 0.5000 | complete |") == 2
+    assert slurm.jobs == ["1", "2"]
+    asked = slurm.asked("2")
+    assert (asked["partition"], asked["account"], asked["time"], asked["mem"]) == ("gpu", "lab", "90", "32GB")
+    assert (asked["gpus-per-node"], asked["cpus-per-task"]) == ("2", "8")
+    assert (here / "sweeps" / "s" / "results.csv").is_file()
+
+
 @pytest.mark.usefixtures("slurm")
 def test_a_job_has_its_runs_exit_code(here: Path):
     jobs = [launcher(here).start(["sh", "-c", f"echo said; exit {n}"], here / f"{n}.log") for n in (0, 2)]
