@@ -114,7 +114,7 @@ def test_drawing_and_scoring_are_one_distribution_of_rounded_weights(
     tmp_path: Path, two_facts: list[Fact], architecture: str, kind: str
 ):
     """A question's log-probability does not depend on the questions beside it, and a cache of prompts and a
-    tree of whole questions say the same; with bitsandbytes' outlier columns they would not."""
+    tree of whole questions say the same."""
     config = config_of(tmp_path, architecture, kind)
     policy = trained_looking(build.load_policy(config, build.load_lm(config)))
     questions = policy.sample(two_facts, 8, torch_rng("draws"))
@@ -123,7 +123,7 @@ def test_drawing_and_scoring_are_one_distribution_of_rounded_weights(
     for row in (0, 5, 9, 15):
         one = type(questions)(questions.ids[row : row + 1], questions.lengths[row : row + 1])
         alone = policy.evaluate(two_facts, index[row : row + 1], one).log_p_question
-        torch.testing.assert_close(alone[0], together[row], atol=5e-3, rtol=0)
+        torch.testing.assert_close(alone[0], together[row], atol=3e-4, rtol=0)
     context = policy.lm.read(policy._prefix, policy.encode(two_facts))
     first = policy.constraints.columns(questions.ids[:, 0])
     of_cache = policy.constraints.mask_(
@@ -132,6 +132,20 @@ def test_drawing_and_scoring_are_one_distribution_of_rounded_weights(
     drawn = of_cache.log_softmax(-1)[index, first]
     scored = policy.evaluate(two_facts, index, questions).log_pf[:, 0]
     torch.testing.assert_close(drawn, scored, atol=5e-3, rtol=0)
+
+
+@needs_bitsandbytes
+def test_a_text_is_rounded_by_itself_however_large_its_neighbours_are(tmp_path: Path):
+    """Norms made large, so that some columns are outliers to bitsandbytes, by the rows that a batch happens to have."""
+    lm = build.load_lm(config_of(tmp_path, "llama", "8bit"))
+    ids = torch.tensor([[3, 4, 5, 6], [7, 8, 9, 10], [11, 12, 13, 14]])
+    with torch.no_grad():
+        for name, parameter in lm.model.named_parameters():
+            if "norm" in name:
+                parameter.mul_(2.0)
+        together = lm.model(ids).logits
+        alone = torch.cat([lm.model(row[None]).logits for row in ids])
+    torch.testing.assert_close(alone, together, atol=1e-4, rtol=1e-4)
 
 
 def gradients(policy: LoraPolicy, facts: list[Fact], questions: Questions) -> torch.Tensor:

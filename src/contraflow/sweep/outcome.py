@@ -18,7 +18,7 @@ _PANEL, _HEIGHT, _MARGIN = 320, 220, 48
 
 def write_outcome(folder: Path, trials: Sequence[FrozenTrial], metric: str) -> str:
     """Write results.csv and results.svg; returns the table in Markdown, best first."""
-    told = sorted(trials, key=lambda t: (t.value is None, -(t.value or 0.0), t.number))
+    told = sorted(trials, key=lambda t: (_value(t) is None, -(_value(t) or 0.0), t.number))
     told = [t for t in told if t.state.is_finished() and not _asked_again(t, trials)]
     keys = list(dict.fromkeys(key for trial in told for key in settings_of(trial)))
     header = [*keys, metric, "state", "run"]
@@ -31,9 +31,18 @@ def write_outcome(folder: Path, trials: Sequence[FrozenTrial], metric: str) -> s
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def _value(trial: FrozenTrial) -> float | None:
+    # Optuna gives a pruned trial the last number that it was watched by, which is another one than the metric.
+    return trial.value if trial.state == TrialState.COMPLETE else None
+
+
 def _ending(trial: FrozenTrial) -> tuple[str, str, str]:
-    value = "" if trial.value is None else f"{trial.value:.4f}"
-    return value, trial.state.name.lower(), f"runs/{trial.user_attrs.get('run', '')}"
+    value = _value(trial)
+    return (
+        "" if value is None else f"{value:.4f}",
+        trial.state.name.lower(),
+        f"runs/{trial.user_attrs.get('run', '')}",
+    )
 
 
 def _asked_again(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> bool:
@@ -45,18 +54,21 @@ def _asked_again(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> bool:
 
 
 def picture(trials: Sequence[FrozenTrial], keys: Sequence[str], metric: str) -> str:
-    """A panel for each varied key: its values across, the metric upwards, a dot for each trial that ended."""
-    done = [t for t in trials if t.value is not None]
-    values = [float(t.value or 0.0) for t in done]
+    """A panel for each varied key: its values across, the metric upwards, a dot for each trial that ended.
+
+    A pruned trial has no such number: it is a cross at the foot.
+    """
+    values = [value for value in map(_value, trials) if value is not None]
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     room = (high - low) * 0.1 or 0.05
     low, high = low - room, high + room
-    panels = [_panel(i, key, done, low, high) for i, key in enumerate(keys)]
+    panels = [_panel(i, key, trials, low, high) for i, key in enumerate(keys)]
+    legend = " (× pruned)" if any(t.state == TrialState.PRUNED for t in trials) else ""
     width = max(1, len(keys)) * _PANEL
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {_HEIGHT + 30}" width="{width}" '
         f'font-family="sans-serif" font-size="11"><rect width="100%" height="100%" fill="white"/>'
-        f'<text x="10" y="18" font-weight="bold">{html.escape(metric)}</text>{"".join(panels)}</svg>\n'
+        f'<text x="10" y="18" font-weight="bold">{html.escape(metric)}{legend}</text>{"".join(panels)}</svg>\n'
     )
 
 
@@ -74,18 +86,25 @@ def _panel(place: int, key: str, trials: Sequence[FrozenTrial], low: float, high
         x = left + (i + 0.5) * step
         marks.append(f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{html.escape(word)}</text>')
     for trial in trials:
-        x = left + (words.index(settings_of(trial)[key]) + 0.5) * step
-        y = bottom - ((trial.value or 0.0) - low) / (high - low) * (bottom - top)
-        told = ", ".join(f"{k}={v}" for k, v in settings_of(trial).items())
-        title = f"<title>{html.escape(told)}: {trial.value:.4f}</title>"
-        marks.append(
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="#0b7a6f" fill-opacity="0.7">{title}</circle>'
-        )
+        told = settings_of(trial)
+        if key not in told or ((value := _value(trial)) is None and trial.state != TrialState.PRUNED):
+            continue
+        x = left + (words.index(told[key]) + 0.5) * step
+        y = bottom if value is None else bottom - (value - low) / (high - low) * (bottom - top)
+        marks.append(_mark(x, y, ", ".join(f"{k}={v}" for k, v in told.items()), value))
     middle = (left + right) / 2
     return (
         "".join(marks)
         + f'<text x="{middle}" y="{bottom + 34}" text-anchor="middle">{html.escape(key)}</text>'
     )
+
+
+def _mark(x: float, y: float, settings: str, value: float | None) -> str:
+    title = f"<title>{html.escape(settings)}: {'pruned' if value is None else f'{value:.4f}'}</title>"
+    if value is None:
+        cross = f"M{x - 4:.1f} {y - 9:.1f}l8 8m0 -8l-8 8"
+        return f'<path d="{cross}" stroke="#b3401f" stroke-width="2" fill="none">{title}</path>'
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="#0b7a6f" fill-opacity="0.7">{title}</circle>'
 
 
 def _order(word: str) -> tuple[bool, float, str]:

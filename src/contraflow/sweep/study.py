@@ -1,12 +1,14 @@
-"""The trials of a sweep, one after another; the study's journal and the runs' folders are the only state.
+"""The trials of a sweep; the study's journal, the runs' folders and the jobs of a cluster are the only state.
 
-Optuna proposes and prunes. A sweep that was killed goes on with the same command: what was running is asked for again
-under the same settings, hence in the same run folder, where it resumes from its checkpoint.
+Optuna proposes and prunes. A sweep that was killed goes on with the same command: a job that still runs is found again;
+what ran in the process that was killed is asked for again under the same settings, hence in the same run folder, where
+it resumes from its checkpoint. One process drives a sweep at a time.
 """
 
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -18,10 +20,12 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from contraflow.sweep.attempt import Attempt
+from contraflow.sweep.launcher import Launcher
 from contraflow.sweep.space import Choices, Values, grid_size
-from contraflow.sweep.trial import TrialFailed, result_of, run_trial
 
 Say = Callable[[str], None]
+_POLL_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -38,16 +42,23 @@ class Sweep:
     seed: int
 
 
-def run_sweep(sweep: Sweep, say: Say) -> list[FrozenTrial]:
+def run_sweep(sweep: Sweep, launcher: Launcher, say: Say) -> list[FrozenTrial]:
     """Run what is still missing of the trials; returns all of them, in the order in which they were begun."""
     sweep.folder.mkdir(parents=True, exist_ok=True)
-    study = _study(sweep)
-    _ask_again_for_what_was_running(study)
-    while _n_done(study) < sweep.n_trials:
-        trial = study.ask()
-        settings = {key: values.suggest(trial, key) for key, values in sweep.space.items()}
-        _run(sweep, study, trial, settings, say)
-    return study.get_trials(deepcopy=False)
+    study = _study(sweep, launcher)
+    underway: dict[str, Attempt] = {}
+    try:
+        _take_up_what_was_running(sweep, study, launcher, underway, say)
+        while True:
+            _begin(sweep, study, launcher, underway, say)
+            if not underway:
+                return study.get_trials(deepcopy=False)
+            for name in [name for name, attempt in underway.items() if attempt.has_ended(study, say)]:
+                del underway[name]
+            time.sleep(_POLL_S)
+    finally:
+        for attempt in underway.values():
+            attempt.job.part()
 
 
 def settings_of(trial: FrozenTrial) -> dict[str, str]:
@@ -55,42 +66,47 @@ def settings_of(trial: FrozenTrial) -> dict[str, str]:
     return dict(trial.user_attrs.get("settings", {}))
 
 
-def _run(sweep: Sweep, study: optuna.Study, trial: Trial, settings: Mapping[str, str], say: Say) -> None:
-    name = _name(settings)
-    trial.set_user_attr("settings", dict(settings))
-    trial.set_user_attr("run", name)
-    words = [f"{key}={value}" for key, value in settings.items()]
-    say(f"trial {trial.number + 1} of {sweep.n_trials}: {' '.join(words)}")
-
-    def should_stop(step: int, value: float) -> bool:
-        trial.report(value, step)
-        return sweep.prune and trial.should_prune()
-
-    folder = sweep.folder / "runs" / name
-    log = sweep.folder / f"{name}.log"
-    try:
-        whole = run_trial([*sweep.overrides, *words, f"name={name}"], folder, log, sweep.watched, should_stop)
-    except TrialFailed as error:
-        study.tell(trial, state=TrialState.FAIL)
-        say(f"  failed: {error}")
-        return
-    if not whole:
-        study.tell(trial, state=TrialState.PRUNED)
-        say(f"  pruned: its {sweep.watched} is below the median of the others")
-        return
-    value = result_of(folder, sweep.metric)
-    study.tell(trial, value)
-    say(f"  {sweep.metric} {value:.4g}")
+def _begin(
+    sweep: Sweep, study: optuna.Study, launcher: Launcher, underway: dict[str, Attempt], say: Say
+) -> None:
+    """Start trials until as many run as may, or as are missing."""
+    while len(underway) < launcher.at_once and _n_done(study) + len(underway) < sweep.n_trials:
+        trial = study.ask()
+        settings = {key: values.suggest(trial, key) for key, values in sweep.space.items()}
+        name = _name(settings)
+        trial.set_user_attr("settings", dict(settings))
+        trial.set_user_attr("run", name)
+        if name in underway:  # the same run: it ends for both, and until something has ended there is no news
+            underway[name].twins.append(trial)
+            return
+        words = [f"{key}={value}" for key, value in settings.items()]
+        say(f"trial {trial.number + 1} of {sweep.n_trials}: {' '.join(words)}")
+        attempt = _attempt(sweep, trial, name, words)
+        attempt.start(launcher)
+        underway[name] = attempt
 
 
-def _study(sweep: Sweep) -> optuna.Study:
+def _attempt(sweep: Sweep, trial: Trial, name: str, words: Sequence[str]) -> Attempt:
+    return Attempt(
+        trial,
+        [*sweep.overrides, *words, f"name={name}"],
+        sweep.folder / "runs" / name,
+        sweep.folder / f"{name}.log",
+        sweep.metric,
+        sweep.watched,
+        sweep.prune,
+    )
+
+
+def _study(sweep: Sweep, launcher: Launcher) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage = JournalStorage(JournalFileBackend(str(sweep.folder / "journal.jsonl")))
     pruner = optuna.pruners.MedianPruner(n_startup_trials=3) if sweep.prune else optuna.pruners.NopPruner()
     study = optuna.create_study(
         study_name=sweep.folder.name,
         storage=storage,
-        sampler=TPESampler(seed=sweep.seed),
+        # beside trials that run, a proposal near one of them would learn little
+        sampler=TPESampler(seed=sweep.seed, constant_liar=launcher.at_once > 1),
         pruner=pruner,
         direction="maximize",
         load_if_exists=True,
@@ -108,10 +124,22 @@ def _combinations(space: Mapping[str, Values]) -> Iterator[dict[str, str]]:
     return (dict(zip(space, words, strict=True)) for words in product(*listed))
 
 
-def _ask_again_for_what_was_running(study: optuna.Study) -> None:
+def _take_up_what_was_running(
+    sweep: Sweep, study: optuna.Study, launcher: Launcher, underway: dict[str, Attempt], say: Say
+) -> None:
+    """Go on with jobs that an earlier process left; ask again for what ended with it."""
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
-        study.tell(trial.number, state=TrialState.FAIL)
-        study.enqueue_trial(trial.params)
+        name, settings = trial.user_attrs.get("run", ""), settings_of(trial)
+        job = launcher.find(trial.user_attrs.get("job", ""), sweep.folder / f"{name}.log")
+        if job is None or name in underway:
+            study.tell(trial.number, state=TrialState.FAIL)
+            study.enqueue_trial(trial.params)
+            continue
+        words = [f"{key}={value}" for key, value in settings.items()]
+        attempt = _attempt(sweep, Trial(study, trial._trial_id), name, words)
+        attempt.resume(launcher, job)
+        underway[name] = attempt
+        say(f"trial {trial.number + 1} of {sweep.n_trials}: {' '.join(words)}, still job {job.name}")
 
 
 def _n_done(study: optuna.Study) -> int:
