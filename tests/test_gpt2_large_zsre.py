@@ -90,19 +90,37 @@ def test_hybrid_reward_by_hand(words: list[str]) -> None:
     assert reward(parts, 150).log_reward.tolist() == [-10.0, -15.0, -20.0]
 
 
+SMALL = [
+    "trainer.n_steps=2",
+    "trainer.facts_per_step=2",
+    "exploration.n_samples=2",
+    "trainer.validate_every=2",
+    "data.max_validation_facts=1",
+    "policy.max_question_len=6",
+    "oracle.max_answer_tokens=3",
+]
+
+
+def test_it_has_the_four_ranks_of_the_prototype_and_rank_0_scores_for_all(words: list[str]) -> None:
+    config = compose_config(words)
+    assert (config.trainer.devices, config.exchange.kind) == (4, "scatter")
+
+
+@pytest.mark.slow
+def test_its_four_ranks_run_end_to_end(words: list[str], tmp_path: Path) -> None:
+    assert main(["train", *words, *SMALL, "exchange.timeout_s=120"]) == 0
+    roles = json.loads((tmp_path / "run" / "ranks.json").read_text())
+    assert len(roles) == 4
+    history = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in history] == [0, 1]
+
+
 def test_it_runs_end_to_end_from_folders(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training, "write_report", lambda folder: folder / "report.html")
     monkeypatch.setattr(training, "print_summary", lambda *_: None)
-    small = [
-        "trainer.n_steps=2",
-        "trainer.facts_per_step=2",
-        "exploration.n_samples=2",
-        "trainer.validate_every=2",
-    ]
-    small += ["data.max_validation_facts=1", "policy.max_question_len=6", "oracle.max_answer_tokens=3"]
-    assert main(["train", *words, *small]) == 0
+    assert main(["train", *words, *SMALL, "trainer.devices=1"]) == 0
     history = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
     assert [row["step"] for row in history] == [0, 1]
     assert all(math.isfinite(row["loss"]) and row["loss"] > 0 for row in history)

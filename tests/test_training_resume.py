@@ -77,6 +77,7 @@ def test_the_csv_table_of_an_earlier_start_is_kept(tiny: Path, monkeypatch: pyte
     assert steps == [["0", "1", "2"], ["3", "4", "5"]]
 
 
+@pytest.mark.slow
 def test_a_second_process_in_the_same_folder_is_refused_and_changes_nothing(tiny: Path, monkeypatch):
     """A scheduler that starts a run again while the first still writes: two would overwrite each other."""
     config = tiny_config(tiny)

@@ -108,8 +108,8 @@ def test_easyedit_asks_an_edited_model_for_the_edited_answer(
 ) -> None:
     assert export("out=eval.json", "per_fact=2") == 0
     assert capsys.readouterr().out == (
-        "wrote 2 edits to eval.json (3 of 6 questions: only those with strict_success, each once a fact, "
-        "at most 2 a fact, by log_reward)\n"
+        "wrote 2 edits to eval.json (3 of 6 questions: only those with strict_success and well_formed and on_subject "
+        "and no_leak, each once a fact, at most 2 a fact, by log_reward)\n"
     )
     assert json.loads((tmp_path / "eval.json").read_text()) == [
         {
@@ -120,7 +120,9 @@ def test_easyedit_asks_an_edited_model_for_the_edited_answer(
             "ground_truth": ["Paris", "City of Light"],
             "rephrase_prompt": "Which city is the capital of France?",
             "portability": {
-                "Reasoning": [{"prompt": "what is the capital of france", "ground_truth": [["Lyon"]]}]
+                "Reasoning": [
+                    {"prompt": "Where is the seat of France's government?", "ground_truth": [["Lyon"]]}
+                ]
             },
             "locality": {},
         },

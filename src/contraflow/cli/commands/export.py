@@ -8,6 +8,7 @@ from contraflow.cli.command import Argument, Command, Given
 from contraflow.cli.early import check_out_file, check_out_folder
 from contraflow.errors import UserError
 
+EDIT_CHECKS = ("strict_success", "well_formed", "on_subject", "no_leak")  # what a prompt of an edit must pass
 _FORMAT_OF_SUFFIX = {".json": "easyedit", ".csv": "csv", "": "datasets"}
 
 
@@ -50,7 +51,7 @@ def run(given: Given) -> int:
 
 def _only(text: str | None, format_name: str) -> tuple[str, ...]:
     if text is None:
-        return ("strict_success",) if format_name == "easyedit" else ()
+        return EDIT_CHECKS if format_name == "easyedit" else ()
     return () if text == "all" else tuple(name.strip() for name in text.split(",") if name.strip())
 
 
@@ -72,7 +73,8 @@ COMMAND = Command(
 
       easyedit   one edit a fact, as EasyEdit evaluates them: the best question is rephrase_prompt, the others
                  are portability prompts, all to be answered with the edited answer once a model is edited.
-                 Only strict successes, unless only= says otherwise: they are known to ask for the fact
+                 Only well-formed strict successes on the subject that give no answer away, unless only=
+                 says otherwise: they are known to ask for the fact
       csv        a table: the question, its answer, every number and every check
       datasets   a folder with questions.jsonl and a card, for load_dataset("FOLDER")
 
