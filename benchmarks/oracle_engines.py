@@ -5,9 +5,9 @@
 
 Each engine replaces the matrix products of the frozen model: `bfloat16` rounds weights, inputs and outputs of all
 layers but the LM head, `bfloat16+head` of the head too; `int8` quantises weights by row and inputs by tensor as they
-come (fbgemm), `int8-weights` weights only. Printed: how many times as fast as float32 on the same questions in turn, how
-many answers are the same text, on how many facts the verdict "knows it" is the same, and the mean difference of log P_A
-where the text is the same.
+come (fbgemm), `int8-weights` weights only. Printed: how many times as fast as float32 on the same questions in turn,
+how many answers are the same text, on how many facts the verdict "knows it" is the same, and the mean difference of
+log P_A where the text is the same.
 """
 
 from __future__ import annotations
