@@ -1,0 +1,97 @@
+"""Which models sample, answer and judge, with which prompts and in which environment."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from contraflow.settings.ranges import check, check_choice
+
+
+@dataclass
+class LoraConfig:
+    r: int = 16
+    alpha: int = 32
+    target_modules: list[str] | None = (
+        None  # null: PEFT's default for the architecture; [all-linear]: every linear layer
+    )
+
+    def __post_init__(self) -> None:
+        check(self.r >= 1, "model.lora.r", self.r, "at least 1")
+        check(self.alpha > 0, "model.lora.alpha", self.alpha, "above 0")
+
+
+@dataclass
+class ModelConfig:
+    name: str = "packaged:smollm2-135m-instruct"  # packaged:NAME, a folder, or a hub name
+    dtype: str = "float32"
+    device: str = "auto"
+    quantize: str | None = None  # 8bit or 4bit: the frozen weights of sampler and oracle, by bitsandbytes
+    gradient_checkpointing: bool = False  # less memory, a longer backward pass, the same gradients
+    decoding: str = (
+        "auto"  # static: fixed shapes, as CUDA graphs; eager: as few rows as there are; auto: static on CUDA
+    )
+    lora: LoraConfig = field(default_factory=LoraConfig)
+
+    def __post_init__(self) -> None:
+        check_choice("model.dtype", self.dtype, ("float32", "bfloat16", "float16"))
+        check_choice("model.decoding", self.decoding, ("auto", "eager", "static"))
+        known = re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device) is not None
+        check(known, "model.device", self.device, "auto, cpu, cuda, cuda:N or mps")
+        if self.quantize is not None:
+            check_choice("model.quantize", self.quantize, ("8bit", "4bit"))
+            check(
+                self.device != "mps", "model.device", self.device, "a CPU or CUDA device with model.quantize"
+            )
+
+
+@dataclass
+class OracleConfig:
+    name: str | None = None  # null: the sampler's own frozen backbone
+    max_answer_tokens: int = 20
+    batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        check(self.max_answer_tokens >= 1, "oracle.max_answer_tokens", self.max_answer_tokens, "at least 1")
+        check(self.batch_size >= 1, "oracle.batch_size", self.batch_size, "at least 1")
+
+
+@dataclass
+class JudgeConfig:
+    name: str = "packaged:minilm"  # packaged:minilm, or any sequence-classification NLI checkpoint
+    label_order: list[str] | None = None  # for checkpoints that name their labels LABEL_0 …
+    batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        check(self.batch_size >= 1, "judge.batch_size", self.batch_size, "at least 1")
+        order = self.label_order
+        known = order is None or sorted(order) == ["contradiction", "entailment", "neutral"]
+        check(
+            known,
+            "judge.label_order",
+            order,
+            "entailment, neutral and contradiction in the checkpoint's order",
+        )
+
+
+@dataclass
+class PromptConfig:
+    task: str = ""
+    answer: str = ""
+
+
+@dataclass
+class PolicyConfig:
+    vocabulary: str = "latin"
+    min_question_len: int = 4
+    max_question_len: int = 18
+
+    def __post_init__(self) -> None:
+        check_choice("policy.vocabulary", self.vocabulary, ("printable_ascii", "latin", "all"))
+        check(self.min_question_len >= 1, "policy.min_question_len", self.min_question_len, "at least 1")
+        check(
+            self.max_question_len >= self.min_question_len,
+            "policy.max_question_len",
+            self.max_question_len,
+            f"at least min_question_len={self.min_question_len}",
+        )
