@@ -64,6 +64,15 @@ def test_examples_in_help_are_read_without_complaint(command: Command, tmp_path,
         compose_config(given.overrides, given.config_dir)
 
 
+def test_a_table_in_a_help_text_stays_a_table(contraflow: Call) -> None:
+    """Its three formats once ran together into one paragraph."""
+    lines = contraflow("export", "--help").out.splitlines()
+    starts = [line for line in lines if line.startswith(("  easyedit  ", "  csv  ", "  datasets  "))]
+    assert [line.split()[0] for line in starts] == ["easyedit", "csv", "datasets"]
+    after = lines[lines.index(starts[0]) + 1]
+    assert after.startswith(" " * 13) and not after.startswith(" " * 14), "continued under what it says"
+
+
 def test_train_help_lists_every_group_and_choice(contraflow: Call) -> None:
     text = contraflow("train", "--help").out
     for group in group_names():

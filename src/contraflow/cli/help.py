@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from contraflow.cli.command import Argument, Command
 from contraflow.cli.groups import choices_of, group_defaults, group_names
@@ -91,20 +91,33 @@ def _told(argument: Argument) -> str:
 
 
 def _table(title: str, rows: Iterable[tuple[str, str]], indent: int = 2, width: int = 24) -> str:
-    lines = [f"{title}:"]
+    return "\n".join([f"{title}:", *_columns(rows, indent, width)])
+
+
+def _columns(rows: Iterable[tuple[str, str]], indent: int, width: int) -> Iterator[str]:
     for name, says in rows:
         head = f"{' ' * indent}{name:<{width - indent - 1}} "
         wrapped = textwrap.wrap(says, WIDTH - width, break_on_hyphens=False) or [""]
         if len(head) > width:
-            lines.append(head.rstrip())
+            yield head.rstrip()
             head = " " * width
-        lines.append(f"{head}{wrapped[0]}".rstrip())
-        lines += [" " * width + line for line in wrapped[1:]]
-    return "\n".join(lines)
+        yield f"{head}{wrapped[0]}".rstrip()
+        yield from (" " * width + line for line in wrapped[1:])
 
 
 def _wrapped(text: str) -> str:
-    paragraphs = textwrap.dedent(text).strip().split("\n\n")
-    return "\n\n".join(
-        textwrap.fill(" ".join(paragraph.split()), WIDTH, break_on_hyphens=False) for paragraph in paragraphs
-    )
+    return "\n\n".join(map(_paragraph, textwrap.dedent(text).strip("\n").rstrip().split("\n\n")))
+
+
+def _paragraph(text: str) -> str:
+    """Filled; an indented one is a table of `name   what it is`, continued where lines are indented further."""
+    if not text.startswith("  "):
+        return textwrap.fill(" ".join(text.split()), WIDTH, break_on_hyphens=False)
+    rows: list[list[str]] = []
+    for line in text.splitlines():
+        if line.startswith("   "):
+            rows[-1].append(line.strip())
+        else:
+            rows.append(line.split(maxsplit=1))
+    named = [(name, " ".join(says)) for name, *says in rows]
+    return "\n".join(_columns(named, 2, 5 + max(len(name) for name, _ in named)))
