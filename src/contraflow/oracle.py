@@ -44,8 +44,8 @@ class FrozenLMOracle:
         self.prompt = prompt
         self.max_answer_tokens = max_answer_tokens
         self.batch_size = batch_size
-        self.identity = f"{lm.identity}|{prompt.identity}|{max_answer_tokens}"
         self._prefix = lm.prefix(prompt.header, prompt.opening)
+        self.identity = f"{lm.identity}|{prompt.identity}|{self._prefix.length}|{max_answer_tokens}"
         self._ends = _end_token_ids(lm)
         self._static = StaticSteps()
         self._known: dict[str, Answer] = {}
