@@ -63,7 +63,7 @@ class Work:
 
 
 class WorkCounter:
-    """Counts what goes through a causal LM, under the name of the phase that is going on.
+    """Counts what goes through a causal LM, under the name of the innermost phase that is going on.
 
     One token a row with a cache is decoding; everything else is reading.
     """
@@ -74,11 +74,11 @@ class WorkCounter:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        self._phase = name
+        around, self._phase = self._phase, name
         try:
             yield
         finally:
-            self._phase = ""
+            self._phase = around
 
     @contextmanager
     def watching(self, lm: CausalLM) -> Iterator[None]:
@@ -86,9 +86,10 @@ class WorkCounter:
         forward, logits, keep = lm._forward, lm.logits, Context.keep
 
         def counted_forward(ids: Tensor, mask: Tensor, positions: Tensor, cache: Any, prefix: Any) -> Tensor:
-            out = forward(ids, mask, positions, cache, prefix)
-            self._note_pass(ids, 0 if prefix is None else prefix.length, cache)
-            return out
+            try:
+                return forward(ids, mask, positions, cache, prefix)
+            finally:  # torch ends a pass that is run again for gradients by raising
+                self._note_pass(ids, 0 if prefix is None else prefix.length, cache)
 
         def counted_logits(hidden: Tensor, rows: Tensor | None = None) -> Tensor:
             work = self.found[f"{self._phase}.head"]

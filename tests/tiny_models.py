@@ -52,10 +52,10 @@ def word_tokenizer() -> PreTrainedTokenizerFast:
 ARCHITECTURES = ("gpt2", "llama", "qwen2", "opt", "gpt_neox")
 
 
-def tiny_model(architecture: str) -> torch.nn.Module:
+def tiny_model(architecture: str, positions: int = 64) -> torch.nn.Module:
     """A random 2-layer model of one of ARCHITECTURES; equal weights at every call."""
     torch.manual_seed(7)
-    model = AutoModelForCausalLM.from_config(_config(architecture)).eval()
+    model = AutoModelForCausalLM.from_config(_config(architecture, positions)).eval()
     if architecture != "gpt2":
         with torch.no_grad():  # sharper than the default initialisation, so that mistakes show
             for parameter in model.parameters():
@@ -63,10 +63,10 @@ def tiny_model(architecture: str) -> torch.nn.Module:
     return model
 
 
-def _config(architecture: str) -> PreTrainedConfig:
+def _config(architecture: str, positions: int) -> PreTrainedConfig:
     size = len(word_tokenizer())
     if architecture == "gpt2":
-        return GPT2Config(vocab_size=size, n_embd=32, n_layer=2, n_head=4, n_positions=64)
+        return GPT2Config(vocab_size=size, n_embd=32, n_layer=2, n_head=4, n_positions=positions)
     if architecture == "opt":  # as in opt-350m, whose embeddings are narrower than its layers
         return OPTConfig(
             vocab_size=size + PADDING_ROWS,
@@ -75,7 +75,7 @@ def _config(architecture: str) -> PreTrainedConfig:
             ffn_dim=48,
             num_hidden_layers=2,
             num_attention_heads=4,
-            max_position_embeddings=64,
+            max_position_embeddings=positions,
             do_layer_norm_before=False,
         )
     kind = {"llama": LlamaConfig, "qwen2": Qwen2Config, "gpt_neox": GPTNeoXConfig}[architecture]
@@ -86,15 +86,15 @@ def _config(architecture: str) -> PreTrainedConfig:
         intermediate_size=48,
         num_hidden_layers=2,
         num_attention_heads=4,
-        max_position_embeddings=64,
+        max_position_embeddings=positions,
         tie_word_embeddings=architecture != "gpt_neox",
         **grouped,
     )
 
 
-def fresh_lm(architecture: str = "llama") -> CausalLM:
+def fresh_lm(architecture: str = "llama", positions: int = 64) -> CausalLM:
     """A new copy, as a process of its own would load it."""
-    return CausalLM(tiny_model(architecture), word_tokenizer(), identity=f"tiny-{architecture}")
+    return CausalLM(tiny_model(architecture, positions), word_tokenizer(), identity=f"tiny-{architecture}")
 
 
 def save_tiny_model(architecture: str, folder: Path) -> Path:
