@@ -2,7 +2,7 @@
 
     python benchmarks/cost.py                                    # the tables of docs/performance.md, from cost.json
     python benchmarks/cost.py --predict facts=6 n=8 length=12 params=135e6
-    python benchmarks/cost.py --points mine.json --measure       # of your machine, a quarter of an hour
+    python benchmarks/cost.py --points mine.json --measure       # of your machine, twenty minutes
     python benchmarks/cost.py --points mine.json --predict facts=6 n=8 length=12 params=135e6
 
 A point is a process of its own with one thread, on the package's own parts and the quickstart's settings: a step on one

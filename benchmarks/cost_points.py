@@ -69,6 +69,7 @@ HELD_OUT = [
     Sizes(facts=4, n=8, length=18, params=60e6),
     Sizes(facts=1, n=6, length=18, params=360e6),
     Sizes(facts=3, n=8, length=18, params=PACKAGED, answer=12),
+    Sizes(facts=6, n=8, length=12, params=PACKAGED, answer=12),  # as large as the quickstart's
 ]
 
 
