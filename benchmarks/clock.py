@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -12,17 +12,21 @@ import torch
 class Clock:
     """Seconds of named phases; a GPU is waited for before and after."""
 
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
+    def __init__(self, device: torch.device, now: Callable[[], float] = time.perf_counter) -> None:
+        self.device, self.now = device, now
         self.found: dict[str, list[float]] = {}
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         self._wait()
-        begun = time.perf_counter()
+        begun = self.now()
         yield
         self._wait()
-        self.found.setdefault(name, []).append(time.perf_counter() - begun)
+        self.found.setdefault(name, []).append(self.now() - begun)
+
+    def total(self, name: str) -> float:
+        """Seconds of all its turns; 0 of a phase that there was none of."""
+        return sum(self.found.get(name, []))
 
     def _wait(self) -> None:
         if self.device.type == "cuda":

@@ -9,8 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import torch
 import transformers
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+from clock import Clock
 from contraflow import compose_config, default_facts
 from contraflow.exchange.memory import peak_memory
 from contraflow.facts import split_facts
@@ -26,7 +26,6 @@ from contraflow.models.resolve import resolve_model
 from contraflow.seeding import python_rng
 from cost_points import FITTED, HELD_OUT, PACKAGED, PHASES, Sizes
 from pipeline import Ours
-from plain_pipeline import Clock
 
 TIMED_STEPS = 2
 
@@ -49,18 +48,6 @@ SHAPES = {
 }
 
 
-class CpuClock(Clock):
-    """Seconds of this process's own work: with one thread, those of an idle core, whoever else is on it."""
-
-    @contextmanager
-    def __call__(self, phase: str) -> Iterator[None]:
-        started = time.process_time()
-        try:
-            yield
-        finally:
-            self.seconds[phase] += time.process_time() - started
-
-
 def measure_one(sizes: Sizes, folder: str) -> None:
     """Seconds by phase of each timed step, and the peak memory of this process."""
     torch.set_num_threads(1)
@@ -71,14 +58,16 @@ def measure_one(sizes: Sizes, folder: str) -> None:
     ours.oracle._ends = ours.oracle._ends[:0]  # every answer is written to its last token
     facts = list(split_facts(list(default_facts())).train)
     python_rng("cost").shuffle(facts)
-    ours.step(facts[:1], 0, Clock())  # a small one will do to warm up
+    cpu = torch.device("cpu")
+    ours.step(facts[:1], 0, Clock(cpu))  # a small one will do to warm up
     steps, wall = [], time.perf_counter()
     for number in range(TIMED_STEPS):
-        clock, some = CpuClock(), facts[1 + number * sizes.facts :][: sizes.facts]
+        # This process's own work: with one thread, the seconds of an idle core, whoever else is on it.
+        clock, some = Clock(cpu, time.process_time), facts[1 + number * sizes.facts :][: sizes.facts]
         started = time.process_time()
         ours.step(some, 1 + number, clock)
         whole = time.process_time() - started
-        seconds = {phase: clock.seconds[phase] for phase in PHASES}
+        seconds = {phase: clock.total(phase) for phase in PHASES}
         steps.append(seconds | {"rest": whole - sum(seconds.values())})
     wall = (time.perf_counter() - wall) / TIMED_STEPS
     print(json.dumps({"steps": steps, "wall": wall, "mib": peak_memory() / 2**20}))

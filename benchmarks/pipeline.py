@@ -28,6 +28,7 @@ from typing import Any
 
 import torch
 
+from clock import Clock
 from contraflow import Fact, build, compose_config, default_facts
 from contraflow.config import Config
 from contraflow.experience import Experience, ExplorationSettings
@@ -39,7 +40,7 @@ from contraflow.replay.memory import MemoryReplay
 from contraflow.reward import RewardParts
 from contraflow.scoring import Drawn, Scorer
 from contraflow.seeding import python_rng
-from plain_pipeline import Clock, Step, Straightforward
+from plain_pipeline import Step, Straightforward
 
 PHASES = ("sample", "answer", "judge", "prior", "learn")
 KINDS = ("ours", "straightforward")
@@ -74,7 +75,7 @@ class Ours:
         for owner, method, phase in timed:
             setattr(owner, method, _timed(getattr(type(owner), method).__get__(owner), clock, phase))
         batch = self.experience.collect(facts, number)
-        with clock("learn"):
+        with clock.phase("learn"):
             reward = self.reward(RewardParts.of(batch.scored, policy.lm.device), number)
             paths = policy.evaluate(batch.facts, batch.fact_index, batch.questions)
             self.objective(potentials(paths, reward), batch.fact_index).backward()
@@ -84,7 +85,7 @@ class Ours:
 
 def _timed(call: Callable[..., Any], clock: Clock, phase: str) -> Callable[..., Any]:
     def timed(*args: Any, **kwargs: Any) -> Any:
-        with clock(phase):
+        with clock.phase(phase):
             return call(*args, **kwargs)
 
     return timed
@@ -110,13 +111,14 @@ def measure_one(args: argparse.Namespace) -> None:
     config = settings(args)
     pipeline: Any = Ours(config) if args.one == "ours" else Straightforward(config)
     warm_up, *steps = facts_of_steps(args)
-    pipeline.step(warm_up, 0, Clock())
-    clock, seconds = Clock(), []
+    device = build.device_of(config)
+    pipeline.step(warm_up, 0, Clock(device))
+    clock, seconds = Clock(device), []
     for number, facts in enumerate(steps, 1):
         started = time.perf_counter()
         pipeline.step(facts, number, clock)
         seconds.append(time.perf_counter() - started)
-    phases = {phase: clock.seconds[phase] / args.steps for phase in PHASES}
+    phases = {phase: clock.total(phase) / args.steps for phase in PHASES}
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"step": statistics.mean(seconds), "memory_mib": memory, **phases}))
 
@@ -126,7 +128,7 @@ def compare(args: argparse.Namespace) -> None:
     torch.manual_seed(args.seed)
     config = settings(args)
     facts = facts_of_steps(args)[0]
-    steps = Straightforward(config).step(facts, 0, Clock())
+    steps = Straightforward(config).step(facts, 0, Clock(build.device_of(config)))
     print(json.dumps(_differences(Ours(config), facts, steps)))
 
 

@@ -8,11 +8,8 @@ after another, as its memory grows with the batch.
 
 from __future__ import annotations
 
-import time
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,6 +17,7 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, LogitsProcessor, LogitsProcessorList
 
+from clock import Clock
 from contraflow import build
 from contraflow.config import Config
 from contraflow.facts import Fact
@@ -30,23 +28,6 @@ from contraflow.reward import RewardParts
 from contraflow.text_checks import question_ok
 
 Rows = list[list[int]]
-
-
-@dataclass
-class Clock:
-    """Seconds by phase."""
-
-    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-
-    @contextmanager
-    def __call__(self, phase: str) -> Iterator[None]:
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            self.seconds[phase] += time.perf_counter() - started
 
 
 class Environment(LogitsProcessor):
@@ -124,7 +105,7 @@ class Straightforward:
     def step(self, facts: Sequence[Fact], number: int, clock: Clock) -> list[Step]:
         """One optimizer step on some facts."""
         done = [self._on_one_fact(fact, number, len(facts), clock) for fact in facts]
-        with clock("learn"):
+        with clock.phase("learn"):
             self.optimizer.step()
             self.optimizer.zero_grad()
         return done
@@ -134,21 +115,21 @@ class Straightforward:
             self.task.header + self.task.body(subject=fact.subject, edit_fact=fact.edit_fact),
             add_special_tokens=False,
         )
-        with clock("sample"):
+        with clock.phase("sample"):
             ids = self._questions(prompt)
         texts = [self.tokenizer.decode(row).strip() + "?" for row in ids]
         asked = [self.ask.header + self.ask.body(question=text) for text in texts]
-        with clock("answer"):
+        with clock.phase("answer"):
             prompts, told = self._answers(asked)
             answers = [self.tokenizer.decode(row, skip_special_tokens=True).strip() for row in told]
             log_p_answer = self._log_likelihood(self.oracle, prompts, told, None)
-        with clock("judge"):
+        with clock.phase("judge"):
             log_c = self._judged([fact.edit_fact] * len(answers), answers, 0)
             log_e = self._judged([fact.original_fact] * len(answers), answers, 1)
         stopped = [[*row, self.constraints.stop_id] for row in ids]
-        with clock("prior"), torch.no_grad():
+        with clock.phase("prior"), torch.no_grad():
             log_p_question = self._log_likelihood(self.oracle, [prompt] * len(ids), stopped, self.constraints)
-        with clock("learn"):
+        with clock.phase("learn"):
             sound = [
                 question_ok(t, fact.subject, fact.original_answer, fact.edited_answer, fact.aliases)
                 for t in texts

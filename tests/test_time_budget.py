@@ -20,10 +20,9 @@ from contraflow.module import SamplerModule
 from tiny_runs import (
     N_STEPS,
     asks_to_stop_at,
-    assert_same,
+    assert_same_run,
     checkpoint,
     lines,
-    replay_of,
     tiny_config,
     write_tiny_facts,
 )
@@ -57,15 +56,6 @@ def an_hour_passes_in(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(budget, "monotonic", lambda: time.monotonic() + ahead[0])
     monkeypatch.setattr(SamplerModule, "training_step", training_step)
-
-
-def assert_same_run(whole: Path, cut: Path) -> None:
-    a, b = checkpoint(whole), checkpoint(cut)
-    for key in ("state_dict", "optimizer_states", "lr_schedulers", "global_step"):
-        assert_same(a[key], b[key], key)
-    assert_same(lines(whole), lines(cut), "history")
-    assert_same(lines(whole, "probes.jsonl"), lines(cut, "probes.jsonl"), "probes")
-    assert_same(replay_of(a), replay_of(b), "replay")
 
 
 @pytest.mark.parametrize("later", [None, "2h"])

@@ -121,3 +121,13 @@ def replay_of(saved: dict[str, Any]) -> dict[tuple[Any, ...], list[Any]]:
     """Content of the replay snapshot in a checkpoint, by fact and question."""
     _schema, _version, body = msgspec.msgpack.decode(saved["replay"].numpy().tobytes())
     return {(e["fact_id"], tuple(e["question_ids"])): [priority, e] for priority, e in body["entries"]}
+
+
+def assert_same_run(whole: Path, cut: Path) -> None:
+    """Two run folders hold the same: what was learnt, what was written down, what replay remembers."""
+    a, b = checkpoint(whole), checkpoint(cut)
+    for key in ("state_dict", "optimizer_states", "lr_schedulers", "global_step"):
+        assert_same(a[key], b[key], key)
+    assert_same(lines(whole), lines(cut), "history")
+    assert_same(lines(whole, "probes.jsonl"), lines(cut, "probes.jsonl"), "probes")
+    assert_same(replay_of(a), replay_of(b), "replay")
