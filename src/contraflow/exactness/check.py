@@ -41,7 +41,7 @@ class ExactSettings:
     reward: RewardKind = "table"
     architecture: Architecture = "llama"
     n_steps: int = 1600
-    lr: float = 2e-3
+    lr: float = 4e-3  # of the adapter
     flow_lr: float = 1e-2
     log_z_lr: float = 1e-2
 

@@ -45,7 +45,7 @@ REWARD_KINDS: tuple[RewardKind, ...] = ("table", "random", "sparse", "peaky")
 _WORDS = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"]
 _OTHERS = ["<pad>", "?", "ask", ":", "first", "second", "fact", "of", "the", "\n", "<unk>"]
 _PROMPT = "ask the fact : a b c ?\nask {edit_fact} :"
-_HEAD_SCALE = 2.0
+_HEAD_SCALE = 3.0
 FACTS = (
     Fact(fact_id="first", subject="first", edit_fact="the first fact of a"),
     Fact(fact_id="second", subject="second", edit_fact="second fact"),  # shorter, so that padding matters
