@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,14 +25,31 @@ from contraflow.text_checks import question_ok, strict_success
 
 FAILURE = -13.3  # what a question that fails the text checks pays, in nats of the tempered reward
 MIN_SAMPLE_SIZE = 12
-TARGETS = {  # exponents of C, E and P_A; the prior P_Q keeps 1
-    "P_Q C": (1.0, 0.0, 0.0),
-    "P_Q C^3.3": (3.3, 0.0, 0.0),
-    "P_Q C E": (1.0, 1.0, 0.0),
-    "P_Q C^2 E": (2.0, 1.0, 0.0),
-    "P_Q C^2 E^2": (2.0, 2.0, 0.0),
-    "P_Q C^3.3 E": (3.3, 1.0, 0.0),
-    "P_Q C^3.3 E^3.3 P_A^0.3": (3.3, 3.3, 0.3),
+
+
+@dataclass(frozen=True)
+class Target:
+    """min(P_Q, e^ceiling)^prior · C^contradiction · E^entailment · P_A^answer."""
+
+    contradiction: float
+    entailment: float = 0.0
+    answer: float = 0.0
+    prior: float = 1.0
+    ceiling: float = 0.0
+
+
+TARGETS = {
+    "P_Q C": Target(1.0),
+    "P_Q C^3.3": Target(3.3),
+    "P_Q C E": Target(1.0, 1.0),
+    "P_Q C^2 E": Target(2.0, 1.0),
+    "P_Q C^2 E^2": Target(2.0, 2.0),
+    "P_Q C^3.3 E": Target(3.3, 1.0),
+    "P_Q C^3.3 E^3.3 P_A^0.3": Target(3.3, 3.3, 0.3),
+    "P_Q^0.76 C^2 E^2": Target(2.0, 2.0, prior=0.76),
+    "P_Q^0.6 C^2 E^2": Target(2.0, 2.0, prior=0.6),
+    "min(P_Q, e^-5)^0.8 C^2 E^2": Target(2.0, 2.0, prior=0.8, ceiling=-5.0),
+    "min(P_Q, e^-7)^0.9 C^2 E^2": Target(2.0, 2.0, prior=0.9, ceiling=-7.0),
 }
 
 
@@ -50,8 +68,8 @@ def main() -> None:
     for record in records:
         by_fact[record.fact_id].append(record)
     print("| target | strict success | distinct of 8 | effective sample size |\n|---|---|---|---|")
-    for name, exponents in TARGETS.items():
-        success, distinct, size = np.nanmean([study(rs, exponents) for rs in by_fact.values()], axis=0)
+    for name, target in TARGETS.items():
+        success, distinct, size = np.nanmean([study(rs, target) for rs in by_fact.values()], axis=0)
         print(f"| {name} | {success:.2f} | {distinct:.2f} | {size:.1f} |")
 
 
@@ -63,21 +81,24 @@ def draw(args: argparse.Namespace) -> list[QuestionRecord]:
     return list(run.generate(run.known_facts(facts)[: args.facts], args.samples, seed=1))
 
 
-def study(records: list[QuestionRecord], exponents: tuple[float, float, float]) -> tuple[float, float, float]:
+def study(records: list[QuestionRecord], target: Target) -> tuple[float, float, float]:
     """Strict success, distinct share of 8 (NaN where thinly covered) and effective sample size of one fact."""
-    weight = weights(records, exponents)
+    weight = weights(records, target)
     size = 1 / float((weight**2).sum())
     success = float(weight @ np.array([strict_success(r) for r in records], dtype=float))
     return success, distinct_share(records, weight) if size > MIN_SAMPLE_SIZE else np.nan, size
 
 
-def weights(records: list[QuestionRecord], exponents: tuple[float, float, float]) -> NDArray[np.float64]:
-    """Normalised target / P_Q of each question."""
+def weights(records: list[QuestionRecord], target: Target) -> NDArray[np.float64]:
+    """Normalised target / P_F of each question; the untrained P_F is P_Q."""
     parts = np.array([[r.log_contradiction, r.log_entailment, r.log_p_answer] for r in records])
+    log_p_question = np.array([r.log_p_question for r in records])
+    log_prior = target.prior * np.minimum(log_p_question, target.ceiling) - log_p_question
     sound = [
         question_ok(r.question, r.subject, r.original_answer, r.edited_answer, r.aliases) for r in records
     ]
-    log_weight = parts @ np.array(exponents) + np.where(sound, 0.0, FAILURE)
+    exponents = np.array([target.contradiction, target.entailment, target.answer])
+    log_weight = log_prior + parts @ exponents + np.where(sound, 0.0, FAILURE)
     weight = np.exp(log_weight - log_weight.max())
     return np.asarray(weight / weight.sum())
 

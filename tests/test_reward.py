@@ -72,6 +72,27 @@ def test_penalized_phase(log_c: float, log_p_a: float, expected: float):
 
 
 @pytest.mark.parametrize(
+    ("prior", "expected"),
+    [
+        ((-1.0, -0.5), -3.0),  # log P_Q = -1.5, above the ceiling: -1 + 0.5·(-4)
+        ((-3.0, -1.0), -3.0),  # exactly at it
+        ((-4.0, -6.0), -6.0),  # below it: -1 + 0.5·(-10)
+    ],
+)
+def test_a_question_likelier_than_the_ceiling_pays_as_if_it_were_at_the_ceiling(prior, expected: float):
+    static = RewardSchedule(kind="static", likelihood_weight=0.5, likelihood_ceiling=-4.0)
+    assert log_r(static, scored(-1.0, prior=prior), 0) == pytest.approx(expected)
+    penalized = replace(static, kind="penalized", penalized_reward_end_step=10)
+    assert log_r(penalized, scored(-1.0, prior=prior), 0) == pytest.approx(min(sum(prior), -4.0))
+    assert static.priority(RewardParts.of([scored(-1.0, prior=prior)])).item() == pytest.approx(expected)
+
+
+def test_a_ceiling_above_zero_is_refused():
+    with pytest.raises(UserError, match=r"reward.likelihood_ceiling=1.0: must be at most 0"):
+        RewardConfig(likelihood_ceiling=1.0)
+
+
+@pytest.mark.parametrize(
     ("log_c", "log_p_a", "expected"),
     [
         (-1.0, -5.0, -8.5),  # -1 + 0.5·(-10) + 0.5·(-5)

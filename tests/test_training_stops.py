@@ -42,24 +42,34 @@ def test_a_reward_that_is_no_number_stops_the_run_with_fact_and_question(tiny: P
     assert handlers == [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
 
 
-def validates_as(values: dict[int, float], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Real validation records whose log-rewards are replaced by a number of the step."""
+def validates_as(values: dict[int, tuple[float, float]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real validation records whose log-rewards and log P_F are replaced by numbers of the step."""
     original = training._Job._validate
 
     def validate(job: Any, step: int) -> Any:
         records = original(job, step)
         assert records, "validation is empty"
-        return [msgspec.structs.replace(r, log_reward=values[step]) for r in records]
+        log_reward, log_pf = values[step]
+        return [msgspec.structs.replace(r, log_reward=log_reward, log_pf=log_pf) for r in records]
 
     monkeypatch.setattr(training._Job, "_validate", validate)
 
 
-def test_best_is_chosen_by_validation_reward_and_becomes_the_adapter(tiny: Path, monkeypatch):
+VALIDATED = {
+    2: (-3.0, -2.0),
+    4: (-1.0, -7.0),
+    6: (-2.0, -9.0),
+}  # log R - log P_F: -1, 6, 7; at T = 2: 0.5, 6.5, 8
+
+
+def test_best_is_chosen_by_validation_and_becomes_the_adapter(tiny: Path, monkeypatch):
     """Defect 11: the best checkpoint was the one with the lowest training loss, validation was empty."""
     from safetensors.torch import load_file
 
-    validates_as({2: -3.0, 4: -1.0, 6: -2.0}, monkeypatch)
-    folder = training.train(tiny_config(tiny))
+    validates_as(VALIDATED, monkeypatch)
+    config = tiny_config(tiny)
+    config.trainer.best_by = "val_log_reward"
+    folder = training.train(config)
     assert checkpoint(folder, "best")["global_step"] == 4
     assert [row["val_log_reward"] for row in lines(folder) if "val_log_reward" in row] == [-3.0, -1.0, -2.0]
     assert [row["step"] for row in lines(folder) if "val_log_reward" in row] == [1, 3, 5]
@@ -73,8 +83,20 @@ def test_best_is_chosen_by_validation_reward_and_becomes_the_adapter(tiny: Path,
     )
 
 
+@pytest.mark.parametrize(("temperature", "elbos"), [(1.0, [-1.0, 6.0, 7.0]), (2.0, [0.5, 6.5, 8.0])])
+def test_best_is_by_default_what_is_nearest_to_the_target_rather_than_what_pays_most(
+    tiny: Path, monkeypatch, temperature: float, elbos: list[float]
+):
+    validates_as(VALIDATED, monkeypatch)
+    config = tiny_config(tiny)
+    config.reward.reward_temp_start = config.reward.reward_temp_end = temperature
+    folder = training.train(config)
+    assert [row["val_elbo"] for row in lines(folder) if "val_elbo" in row] == pytest.approx(elbos)
+    assert checkpoint(folder, "best")["global_step"] == 6
+
+
 def test_what_is_measured_at_the_end_is_the_best_adapter_with_its_flow_head(tiny: Path, monkeypatch):
-    validates_as({2: -1.0, 4: -3.0, 6: -2.0}, monkeypatch)
+    validates_as({2: (-1.0, -1.0), 4: (-3.0, -1.0), 6: (-2.0, -1.0)}, monkeypatch)
     measured: dict[str, torch.Tensor] = {}
 
     def measure(_job: Any, stage: str, policy: Any) -> None:
@@ -89,7 +111,7 @@ def test_what_is_measured_at_the_end_is_the_best_adapter_with_its_flow_head(tiny
 
 
 def test_best_is_remembered_over_a_resume(tiny: Path, monkeypatch):
-    validates_as({2: -1.0, 4: -3.0, 6: -2.0}, monkeypatch)
+    validates_as({2: (-1.0, -1.0), 4: (-3.0, -1.0), 6: (-2.0, -1.0)}, monkeypatch)
     with monkeypatch.context() as patch, pytest.raises(training.Interrupted):
         asks_to_stop_at(2, patch)
         training.train(tiny_config(tiny))

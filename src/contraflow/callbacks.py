@@ -91,10 +91,23 @@ class Probes(Callback):
 
 
 class Validation(Callback):
-    """Mean untempered log-reward on held-out facts; what the best checkpoint is chosen by."""
+    """Held-out facts every few steps, and the best checkpoint by one of the numbers.
 
-    def __init__(self, path: Path, every: int, measure: Callable[[int], list[QuestionRecord]]) -> None:
+    `val_elbo` is the mean of log R / T - log P_F, the reward as it is trained on: at most the mean log Z, and equal
+    to it at the optimum, where every draw gives the same number. The mean of log R alone rises when a sampler gives
+    up variety for its safest question, and goes on varying with the draws however good the sampler is.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        every: int,
+        measure: Callable[[int], list[QuestionRecord]],
+        best_by: str = "val_elbo",
+        temperature: float = 1.0,
+    ) -> None:
         self.path, self.every, self.measure = path, every, measure
+        self.best_by, self.temperature = best_by, temperature
         self.best: float | None = None
 
     def state_dict(self) -> dict[str, Any]:
@@ -110,15 +123,18 @@ class Validation(Callback):
         if done % self.every and done != trainer.max_steps:
             return
         records = self.measure(done)
+        log_reward = np.array([r.log_reward for r in records])
+        log_pf = np.array([r.log_pf for r in records])
         values = {
-            "val_log_reward": float(np.mean([r.log_reward for r in records])),
+            "val_elbo": float((log_reward / self.temperature - log_pf).mean()),
+            "val_log_reward": float(log_reward.mean()),
             "val_log_contradiction": float(np.mean([r.log_contradiction for r in records])),
             "val_log_p_question": float(np.mean([r.log_p_question for r in records])),
         }
         _extend_last_line(self.path, values)
         module.log_dict(values)
-        if self.best is None or values["val_log_reward"] > self.best:
-            self.best = values["val_log_reward"]
+        if self.best is None or values[self.best_by] > self.best:
+            self.best = values[self.best_by]
             trainer.save_checkpoint(self.path.parent / "checkpoints" / "best.ckpt")
 
 

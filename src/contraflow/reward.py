@@ -69,7 +69,8 @@ class RewardSchedule:
     + ``entailment_weight`` · log E, where E is the judge's word that the answer says the original fact.
     In both: ``answer_failure_penalty`` where log P_A < ``answer_quality_threshold``, and
     ``question_failure_penalty`` where the question fails the text checks (malformed, off the subject, names an
-    answer). Then divided by the reward temperature.
+    answer). Then divided by the reward temperature. A question likelier than ``likelihood_ceiling`` counts as if it
+    were just that likely: among questions natural enough, the most usual one is no better than the others.
     """
 
     kind: Literal["static", "penalized", "hybrid"] = "hybrid"
@@ -77,6 +78,7 @@ class RewardSchedule:
     failure_penalty: float = -50.0
     contradiction_threshold: float = -6.0
     likelihood_weight: float = 1.0
+    likelihood_ceiling: float = 0.0
     answer_quality_weight: float = 0.0
     entailment_weight: float = 0.0
     answer_failure_penalty: float = -10.0
@@ -117,12 +119,15 @@ class RewardSchedule:
 
     def _penalized(self, parts: RewardParts) -> Float[Tensor, " b"]:
         failed = parts.log_contradiction <= self.contradiction_threshold
-        return parts.log_p_question + failed * self.failure_penalty
+        return self._prior(parts) + failed * self.failure_penalty
+
+    def _prior(self, parts: RewardParts) -> Float[Tensor, " b"]:
+        return parts.log_p_question.clamp(max=self.likelihood_ceiling)
 
     def _composite(self, parts: RewardParts) -> Float[Tensor, " b"]:
         return (
             parts.log_contradiction
-            + self.likelihood_weight * parts.log_p_question
+            + self.likelihood_weight * self._prior(parts)
             + self.answer_quality_weight * parts.log_p_answer
             + self.entailment_weight * parts.log_entailment
         )

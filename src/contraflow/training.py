@@ -249,7 +249,13 @@ class _Job:
         history = folder / "history.jsonl"
         callbacks = [
             History(history, progress),
-            Validation(history, config.trainer.validate_every, self._validate),
+            Validation(
+                history,
+                config.trainer.validate_every,
+                self._validate,
+                config.trainer.best_by,
+                self.reward.temperature(self.reward.final_step),
+            ),
             Probes(folder / "probes.jsonl", config.trainer.probe_every),
             stop,
         ]

@@ -156,6 +156,7 @@ def test_a_redis_url_that_nobody_answers(contraflow: Call) -> None:
 
 def test_a_time_in_another_form(contraflow: Call) -> None:
     assert_one_error(contraflow("train", "trainer.max_time=12:30:00"), "trainer.max_time=12:30:00", "1h30m")
+    assert_one_error(contraflow("train", "trainer.best_by=loss"), "trainer.best_by=loss", "val_elbo")
     assert "max_time: 12h30m" in contraflow("config", "trainer.max_time=12h30m").out
 
 

@@ -14,6 +14,9 @@ class RewardConfig:
     failure_penalty: float = -50.0
     contradiction_threshold: float = -6.0
     likelihood_weight: float = 1.0
+    likelihood_ceiling: float = (
+        0.0  # nats: likelier questions count as if they were just this likely; 0 is no ceiling
+    )
     answer_quality_weight: float = 0.0
     entailment_weight: float = 0.0  # of log E: does the answer say the fact's original_fact?
     answer_failure_penalty: float = -10.0
@@ -29,6 +32,8 @@ class RewardConfig:
             check(getattr(self, key) <= 0, f"reward.{key}", getattr(self, key), "0 or negative")
         for key in ("reward_temp_start", "reward_temp_end"):
             check(getattr(self, key) > 0, f"reward.{key}", getattr(self, key), "above 0")
+        ceiling = self.likelihood_ceiling
+        check(ceiling <= 0, "reward.likelihood_ceiling", ceiling, "at most 0")
         for key in ("likelihood_weight", "answer_quality_weight", "entailment_weight"):
             check(getattr(self, key) >= 0, f"reward.{key}", getattr(self, key), "0 or more")
         for key in ("penalized_reward_end_step", "reward_temp_horizon"):

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from contraflow.budget import seconds_of
 from contraflow.settings.ranges import check, check_choice
 
+BEST_BY = ("val_elbo", "val_log_reward", "val_log_contradiction")
+
 
 @dataclass
 class DataConfig:
@@ -67,6 +69,7 @@ class TrainerConfig:
     max_time: str | None = None  # of one start, e.g. 1h30m; then a checkpoint is written and the run stops
     checkpoint_every: int = 10
     validate_every: int = 20
+    best_by: str = "val_elbo"  # what `adapter/` is the best by; val_log_reward is the mean reward alone
     probe_every: int = 10
 
     def __post_init__(self) -> None:
@@ -79,6 +82,7 @@ class TrainerConfig:
             "probe_every",
         ):
             check(getattr(self, key) >= 1, f"trainer.{key}", getattr(self, key), "at least 1")
+        check_choice("trainer.best_by", self.best_by, BEST_BY)
         threads = self.threads
         check(threads is None or threads >= 1, "trainer.threads", threads, "at least 1, or null")
         time = self.max_time
