@@ -25,6 +25,7 @@ _OVERRIDES = """useful overrides:
   model=any model.name=FOLDER       another causal LM, as a folder or by its hub name
   objective=subtb objective.lam=0.9 the loss
   reward.likelihood_weight=1.0      1 keeps questions as fluent as the base model's; less is more daring
+  reward.likelihood_ceiling=-5      likelier questions than e^-5 count alike: more variety; 0 is no ceiling
   seed=1                            another random stream
 
 `contraflow config` prints every key with its value; overrides follow the grammar of Hydra, so a value with
