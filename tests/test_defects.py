@@ -208,7 +208,8 @@ def test_11_replayed_batches_logged_the_total_reward_as_the_contradiction(use_bu
 def test_11_best_by_training_loss_empty_validation_no_evaluation():
     stands(
         "test_training_stops.py",
-        "test_best_is_chosen_by_validation_reward_and_becomes_the_adapter",
+        "test_best_is_chosen_by_validation_and_becomes_the_adapter",
+        "test_best_is_by_default_what_is_nearest_to_the_target_rather_than_what_pays_most",
         "test_validation_sees_the_final_untempered_reward_in_every_phase",
     )
     stands("test_end_to_end.py", "test_run_folder_holds_what_the_docs_promise")
