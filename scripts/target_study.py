@@ -69,8 +69,10 @@ def main() -> None:
         by_fact[record.fact_id].append(record)
     print("| target | strict success | distinct of 8 | effective sample size |\n|---|---|---|---|")
     for name, target in TARGETS.items():
-        success, distinct, size = np.nanmean([study(rs, target) for rs in by_fact.values()], axis=0)
-        print(f"| {name} | {success:.2f} | {distinct:.2f} | {size:.1f} |")
+        found = np.array([study(rs, target) for rs in by_fact.values()])
+        (success, _, size), covered = found.mean(0), found[~np.isnan(found[:, 1]), 1]
+        distinct = f"{covered.mean():.2f}" if len(covered) else ""
+        print(f"| {name} | {success:.2f} | {distinct} | {size:.1f} |")
 
 
 def draw(args: argparse.Namespace) -> list[QuestionRecord]:
