@@ -14,9 +14,7 @@ class RewardConfig:
     failure_penalty: float = -50.0
     contradiction_threshold: float = -6.0
     likelihood_weight: float = 1.0
-    likelihood_ceiling: float = (
-        0.0  # nats: likelier questions count as if they were just this likely; 0 is no ceiling
-    )
+    likelihood_ceiling: float = 0.0  # nats; likelier questions count as just this likely; 0 is none
     answer_quality_weight: float = 0.0
     entailment_weight: float = 0.0  # of log E: does the answer say the fact's original_fact?
     answer_failure_penalty: float = -10.0

@@ -12,7 +12,6 @@ REWARDS = ("table", "random", "sparse", "peaky")  # those of exactness/space.py,
 ARCHITECTURES = ("llama", "gpt2")
 MOST_TOKENS, MOST_QUESTIONS = 12, 4000
 MOST_STEPS, STEPS = 1600, {"modified_subtb": 1200}  # its steps judge every prefix, and teach as much more
-LR, LRS = 4e-3, {"db": 2e-3}  # its flows learn from one token at a time, and lag behind a faster adapter
 
 
 def run(given: Given) -> int:
@@ -37,7 +36,7 @@ def run(given: Given) -> int:
 
     from contraflow.build import build_objective
     from contraflow.config import Config, ObjectiveConfig
-    from contraflow.exactness.check import ExactSettings, run_exact
+    from contraflow.exactness.check import ExactSettings, adapter_lr, run_exact
     from contraflow.progress import bar
 
     objective = build_objective(Config(objective=ObjectiveConfig(name=name, lam=lam)))
@@ -49,7 +48,7 @@ def run(given: Given) -> int:
         reward=reward,  # type: ignore[arg-type]
         architecture=architecture,  # type: ignore[arg-type]
         n_steps=n_steps,
-        lr=LRS.get(name, LR),
+        lr=adapter_lr(name),
     )
     with bar(f"exact: {name}, {n_questions} questions, reward={reward}", n_steps) as progress:
         result = run_exact(settings, objective, lambda: progress.advance(1))
