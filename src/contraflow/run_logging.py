@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +31,16 @@ def _csv_version(folder: Path) -> str:
 def _wandb(config: Config, folder: Path) -> Logger:
     import wandb
 
-    os.environ.setdefault("WANDB_SILENT", "true")
-    settings: dict[str, Any] = {"x_disable_stats": True, "console": "off", "silent": True}
+    options: dict[str, Any] = {
+        "x_disable_stats": True,
+        "console": "off",
+        "silent": True,
+        "mode": config.logger.wandb,
+    }
+    settings = wandb.Settings(**options)
+    wandb.setup(
+        settings
+    )  # silences it before Lightning's `anonymous`, which it no longer knows, makes it warn
     return WandbLogger(
         project=config.logger.wandb_project,
         name=config.name,
@@ -41,5 +48,5 @@ def _wandb(config: Config, folder: Path) -> Logger:
         offline=config.logger.wandb == "offline",
         log_model=False,
         config=shown_settings(config),
-        settings=wandb.Settings(**settings),
+        settings=settings,
     )

@@ -296,3 +296,24 @@ def test_what_the_shell_sees(tmp_path: Path) -> None:
     )
     assert_one_error(Result(done.returncode, done.stdout, done.stderr), "objective.lam=-1")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        (None, "wandb login"),
+        ("abc", "WANDB_API_KEY"),
+        pytest.param("a" * 40, "127.0.0.1:9", marks=pytest.mark.slow),  # W&B gives up after a while
+    ],
+)
+def test_an_online_run_that_cannot_be_logged(
+    contraflow: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, key: str | None, words: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))  # no key of whoever runs the tests
+    monkeypatch.delenv("NETRC", raising=False)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    if key is not None:
+        monkeypatch.setenv("WANDB_API_KEY", key)
+    ask = ("train", "logger.wandb=online", "model.name=no/such-model")
+    assert_one_error(contraflow(*ask), "logger.wandb=online", words, "logger.wandb=offline")

@@ -72,6 +72,7 @@ def check_training(config: Config) -> None:
     if config.data.facts is not None:
         read_facts(config.data.facts)
     check_out_folder("run_dir", Path(config.run_dir))
+    _check_wandb(config)
     check_models(config)
     _check_replay(config)
 
@@ -130,3 +131,21 @@ def _check_replay(config: Config) -> None:
     from contraflow.replay import ReplaySettings, open_replay
 
     open_replay("redis", ReplaySettings(namespace="knock"), url=config.replay.url).close()
+
+
+def _check_wandb(config: Config) -> None:
+    """Ask W&B's server for an online run: is there a key, and does it take it? It never asks for a login."""
+    if config.logger.wandb != "online":
+        return
+    import wandb
+
+    remedy = "logger.wandb=offline keeps the run here, and `wandb sync` sends it later"
+    wandb.setup(wandb.Settings(silent=True, mode="online"))
+    try:
+        known = wandb.login(prompt=False, verify=True)
+    except wandb.Error as error:
+        raise UserError(f"logger.wandb=online: {error}; {remedy}") from error
+    if not known:
+        raise UserError(
+            f"logger.wandb=online needs a key: run `wandb login` once, or set WANDB_API_KEY; {remedy}"
+        )
