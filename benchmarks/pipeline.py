@@ -31,7 +31,7 @@ import torch
 from clock import Clock
 from contraflow import Fact, build, compose_config, default_facts
 from contraflow.config import Config
-from contraflow.experience import Experience, ExplorationSettings
+from contraflow.experience import Experience
 from contraflow.facts import split_facts
 from contraflow.objectives import potentials
 from contraflow.policy.lora import stack_questions
@@ -40,6 +40,7 @@ from contraflow.replay.memory import MemoryReplay
 from contraflow.reward import RewardParts
 from contraflow.scoring import Drawn, Scorer
 from contraflow.seeding import python_rng
+from contraflow.settings.learning import ExplorationConfig
 from plain_pipeline import Step, Straightforward
 
 PHASES = ("sample", "answer", "judge", "prior", "learn")
@@ -55,7 +56,7 @@ class Ours:
         self.policy = build.load_policy(config, lm)
         self.reward, self.objective = build.build_reward(config), build.build_objective(config)
         self.scorer = Scorer(self.policy, self.oracle, self.judge)
-        settings = ExplorationSettings(config.exploration.n_samples, pf_temp_prob=0.0, use_buffer_prob=0.0)
+        settings = ExplorationConfig(config.exploration.n_samples, pf_temp_prob=0.0, use_buffer_prob=0.0)
         replay = MemoryReplay(ReplaySettings(namespace="benchmark"))
         self.experience = Experience(
             self.policy, self.scorer, replay, self.reward, settings, seed=config.seed

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from contraflow.experience import Experience, ExplorationSettings
+from contraflow.experience import Experience
 from contraflow.facts import Fact
 from contraflow.judging.scores import NliScores
 from contraflow.models.causal_lm import CausalLM
@@ -19,6 +19,7 @@ from contraflow.prompts import task_prompt
 from contraflow.replay import MemoryReplay, ReplaySettings
 from contraflow.reward import RewardSchedule
 from contraflow.scoring import Scorer
+from contraflow.settings.learning import ExplorationConfig
 
 
 class EchoOracle:
@@ -90,7 +91,7 @@ def small_experience(
     *,
     reward: RewardSchedule | None = None,
     log_c: Callable[[str, str], float] = arbitrary_log_c,
-    settings: ExplorationSettings | None = None,
+    settings: ExplorationConfig | None = None,
     replay: ReplaySettings | None = None,
     seed: int = 0,
     rank: int = 0,
@@ -101,7 +102,7 @@ def small_experience(
         Scorer(policy, EchoOracle(), TableJudge(log_c)),
         MemoryReplay(replay or ReplaySettings(namespace="test", capacity_per_fact=64, near_duplicate=0.0)),
         reward or RewardSchedule(kind="static"),
-        settings or ExplorationSettings(n_samples=4, use_buffer_prob=0.0, pf_temp_prob=0.0),
+        settings or ExplorationConfig(n_samples=4, use_buffer_prob=0.0, pf_temp_prob=0.0),
         seed=seed,
         rank=rank,
     )

@@ -17,13 +17,13 @@ from contraflow.config import Config, PromptConfig
 from contraflow.data import StepFacts
 from contraflow.evaluation.rollout import record_of
 from contraflow.exactness.space import make_space
-from contraflow.experience import ExplorationSettings
-from contraflow.module import OptimizerSettings, SamplerModule
+from contraflow.module import SamplerModule
 from contraflow.objectives import SubTB
 from contraflow.oracle import FrozenLMOracle
 from contraflow.policy.lora import LoraPolicy, stack_questions
 from contraflow.reward import RewardSchedule
 from contraflow.seeding import torch_rng
+from contraflow.settings.learning import ExplorationConfig, OptimizerConfig
 from contraflow.text_checks import is_on_topic
 from table_parts import FACTS, EchoOracle, small_experience, small_policy
 from tiny_models import fresh_lm
@@ -57,10 +57,10 @@ def calls_in_source() -> list[tuple[Path, str]]:
 
 def module_of(**exploration: float) -> SamplerModule:
     policy = small_policy(fresh_lm())
-    settings = ExplorationSettings(n_samples=4, pf_temp_prob=0.0, **exploration)
+    settings = ExplorationConfig(n_samples=4, pf_temp_prob=0.0, **exploration)
     reward = RewardSchedule(kind="static", question_failure_penalty=-5.0)
     experience = small_experience(policy, settings=settings, reward=reward)
-    return SamplerModule(policy, experience, reward, SubTB(), OptimizerSettings(), n_steps=10)
+    return SamplerModule(policy, experience, reward, SubTB(), OptimizerConfig(), n_steps=10)
 
 
 def test_1_the_reward_cancelled_and_never_reached_the_gradient():
@@ -190,9 +190,9 @@ def test_11_replayed_batches_logged_the_total_reward_as_the_contradiction(use_bu
     """log C is logged as log C, log R as log R, of fresh and replayed questions alike."""
     module = module_of(use_buffer_prob=use_buffer_prob)
     if use_buffer_prob:
-        module.experience.settings = ExplorationSettings(n_samples=16, pf_temp_prob=0.0, use_buffer_prob=0.0)
+        module.experience.settings = ExplorationConfig(n_samples=16, pf_temp_prob=0.0, use_buffer_prob=0.0)
         module.experience.collect(FACTS, 7)
-        module.experience.settings = ExplorationSettings(n_samples=4, pf_temp_prob=0.0, use_buffer_prob=1.0)
+        module.experience.settings = ExplorationConfig(n_samples=4, pf_temp_prob=0.0, use_buffer_prob=1.0)
     module.training_step(StepFacts(0, tuple(FACTS)), 0)
     outcome = module.outcome
     assert outcome is not None and outcome.metrics["replay_share"] == use_buffer_prob

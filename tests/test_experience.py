@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from contraflow.errors import UserError
-from contraflow.experience import Batch, Experience, ExplorationSettings, draw
+from contraflow.experience import Batch, Experience, draw
 from contraflow.policy.lora import LoraPolicy
 from contraflow.replay import ReplaySettings
 from contraflow.reward import RewardParts, RewardSchedule
 from contraflow.seeding import torch_rng
+from contraflow.settings.learning import ExplorationConfig
 from contraflow.types import ScoredQuestion
 from table_parts import FACTS, small_experience, small_policy
 from tiny_models import fresh_lm
@@ -37,7 +38,7 @@ def question(fact_id: str, ids: tuple[int, ...], log_c: float = -1.0) -> ScoredQ
 
 
 def replaying(policy: LoraPolicy, n: int = 4, **options) -> Experience:
-    settings = ExplorationSettings(n_samples=n, use_buffer_prob=1.0, pf_temp_prob=0.0)
+    settings = ExplorationConfig(n_samples=n, use_buffer_prob=1.0, pf_temp_prob=0.0)
     return small_experience(policy, settings=settings, **options)
 
 
@@ -81,7 +82,7 @@ def test_global_generators_are_left_alone(policy: LoraPolicy):
 def test_repeated_questions_enter_replay_once():
     """24 draws of 2 one-token questions per fact: at most 2 entries a fact, all offered only once a batch."""
     narrow = small_policy(fresh_lm(), n_tokens=2, max_len=1)
-    settings = ExplorationSettings(n_samples=24, use_buffer_prob=0.0, pf_temp_prob=0.0)
+    settings = ExplorationConfig(n_samples=24, use_buffer_prob=0.0, pf_temp_prob=0.0)
     experience = small_experience(narrow, settings=settings)
     batch = experience.collect(FACTS, 0)
     assert len(batch.scored) == 48
@@ -90,7 +91,7 @@ def test_repeated_questions_enter_replay_once():
 
 def test_about_the_asked_share_of_batches_comes_from_replay(policy: LoraPolicy):
     """200 steps at 0.25: 50 expected, standard deviation 6.1; five of them either way."""
-    settings = ExplorationSettings(
+    settings = ExplorationConfig(
         n_samples=2, use_buffer_prob=0.25, pf_temp_prob=0.5, pf_temp_low=0.7, pf_temp_high=1.5
     )
     experience = small_experience(policy, settings=settings)
@@ -184,7 +185,7 @@ def test_admitted_entries_hold_raw_parts_whatever_phase_and_temperature(policy: 
 
 def test_replay_keeps_the_best_by_composite_reward(policy: LoraPolicy):
     settings = ReplaySettings(namespace="test", capacity_per_fact=3, near_duplicate=0.0)
-    exploration = ExplorationSettings(n_samples=40, use_buffer_prob=0.0, pf_temp_prob=0.0)
+    exploration = ExplorationConfig(n_samples=40, use_buffer_prob=0.0, pf_temp_prob=0.0)
     experience = small_experience(policy, replay=settings, settings=exploration)
     batch = experience.collect(FACTS[:1], 0)
     unique = {s.question_ids: s.log_contradiction + s.log_p_question for s in batch.scored}

@@ -10,11 +10,12 @@ import torch
 
 from contraflow.data import StepFacts
 from contraflow.errors import UserError
-from contraflow.module import OptimizerSettings, SamplerModule
+from contraflow.module import SamplerModule
 from contraflow.objectives import Objective, SubTB, VarGrad, potentials
 from contraflow.policy.lora import LoraSettings
 from contraflow.reward import RewardParts, RewardSchedule
 from contraflow.scoring import Drawn
+from contraflow.settings.learning import OptimizerConfig
 from table_parts import FACTS, TableJudge, arbitrary_log_c, small_experience, small_policy
 from tiny_models import fresh_lm
 
@@ -31,7 +32,7 @@ def module_of(
         experience,
         reward,
         objective or SubTB(),
-        OptimizerSettings(lr=0.5, flow_lr=0.25, log_z_lr=0.125),
+        OptimizerConfig(lr=0.5, flow_lr=0.25, log_z_lr=0.125),
         n_steps=10,
         **options,
     )
@@ -90,16 +91,6 @@ def test_adapter_inner_flows_and_log_z_learn_at_rates_of_their_own():
     assert {id(p) for p in adapter["params"]} == trained
     assert {id(p) for p in flow["params"]} == {id(p) for p in module.policy.flow.inner.parameters()}
     assert {id(p) for p in log_z["params"]} == {id(p) for p in module.policy.flow.log_z.parameters()}
-
-
-def test_rate_warms_up_and_falls_along_a_cosine():
-    """Five steps up: 1/5 … 5/5. At half way cos(π/2) = 0: 0.1 + 0.9 · 0.5 = 0.55. At the end 0.1."""
-    share = OptimizerSettings(warmup_steps=5, final_lr_share=0.1).rate_share
-    assert share(0, 1000) == pytest.approx(0.2)
-    assert share(4, 10**9) == pytest.approx(1.0)
-    assert share(500, 1000) == pytest.approx(0.55)
-    assert share(1000, 1000) == share(5000, 1000) == pytest.approx(0.1)
-    assert OptimizerSettings(warmup_steps=0).rate_share(0, 100) == pytest.approx(1.0)
 
 
 def test_a_loss_that_is_no_number_names_step_facts_and_remedy():

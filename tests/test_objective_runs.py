@@ -68,11 +68,12 @@ def test_prefixes_are_questions_of_their_own_each_asked_once_and_none_stored(tin
 
 def test_the_reward_of_each_prefix_reaches_the_loss_at_its_own_place(tiny_lm: CausalLM):
     """What the module hands to the objective: log R of y_1 … y_t at column t, from min_len on."""
-    from contraflow.module import OptimizerSettings, SamplerModule
+    from contraflow.module import SamplerModule
+    from contraflow.settings.learning import OptimizerConfig
 
     experience = small_experience(small_policy(tiny_lm, min_len=2))
     module = SamplerModule(
-        experience.policy, experience, experience.reward, ModifiedSubTB(), OptimizerSettings(), n_steps=1
+        experience.policy, experience, experience.reward, ModifiedSubTB(), OptimizerConfig(), n_steps=1
     )
     batch = experience.collect(FACTS, 0)
     paths = experience.policy.evaluate(batch.facts, batch.fact_index, batch.questions)

@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 
-from contraflow.schedules import LinearSchedule
+from contraflow.schedules import LinearSchedule, WarmupCosine
 from contraflow.seeding import derived_seed, python_rng, torch_rng
 
 
@@ -21,6 +21,16 @@ def test_linear_schedule_by_hand():
 
 def test_a_horizon_of_zero_is_the_end_from_the_first_step():
     assert LinearSchedule(5.0, 1.0, 0)(0) == 1.0
+
+
+def test_rate_warms_up_and_falls_along_a_cosine():
+    """Five steps up: 1/5 … 5/5. At half way cos(π/2) = 0: 0.1 + 0.9 · 0.5 = 0.55. At the end 0.1."""
+    share = WarmupCosine(5, 0.1, 1000)
+    assert share(0) == pytest.approx(0.2)
+    assert WarmupCosine(5, 0.1, 10**9)(4) == pytest.approx(1.0)
+    assert share(500) == pytest.approx(0.55)
+    assert share(1000) == share(5000) == pytest.approx(0.1)
+    assert WarmupCosine(0, 0.1, 100)(0) == pytest.approx(1.0)
 
 
 def test_derived_seed_is_pinned():

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 
 from contraflow.data import StepFacts
-from contraflow.experience import Experience, ExplorationSettings
+from contraflow.experience import Experience
 from contraflow.facts import Fact
 from contraflow.judge import LABELS, NliJudge
-from contraflow.module import OptimizerSettings, SamplerModule
+from contraflow.module import SamplerModule
 from contraflow.objectives import SubTB
 from contraflow.oracle import FrozenLMOracle
 from contraflow.policy.constraints import question_constraints
@@ -23,6 +23,7 @@ from contraflow.prompts import answer_prompt, task_prompt
 from contraflow.replay import MemoryReplay, ReplaySettings
 from contraflow.reward import RewardSchedule
 from contraflow.scoring import Drawn, Scorer
+from contraflow.settings.learning import ExplorationConfig, OptimizerConfig
 from tiny_judges import save_judge
 from tiny_models import fresh_lm
 
@@ -120,12 +121,12 @@ def _module(judge_folder: Path) -> tuple[SamplerModule, Any]:
     oracle._ends = torch.tensor([3])  # "who", a common word here, so that some answers end and some do not
     judge = NliJudge(judge_folder, batch_size=JUDGE_BATCH, probe=False)
     reward = RewardSchedule(kind="static")
-    settings = ExplorationSettings(  # drawn cold, so that equal questions come up
+    settings = ExplorationConfig(  # drawn cold, so that equal questions come up
         N_SAMPLES, pf_temp_prob=1.0, pf_temp_low=0.3, pf_temp_high=0.3, use_buffer_prob=0.0
     )
     replay = MemoryReplay(ReplaySettings(namespace="work"))
     experience = Experience(policy, Scorer(policy, oracle, judge), replay, reward, settings, seed=5)
-    return SamplerModule(policy, experience, reward, SubTB(), OptimizerSettings(), n_steps=10), judge
+    return SamplerModule(policy, experience, reward, SubTB(), OptimizerConfig(), n_steps=10), judge
 
 
 def _within(owner: Any, method: str, counter: WorkCounter, phase: str) -> None:

@@ -19,18 +19,8 @@ from contraflow.replay.base import ReplayStore
 from contraflow.reward import RewardParts, RewardSchedule
 from contraflow.scoring import Drawn, Scorer
 from contraflow.seeding import python_rng, torch_rng
+from contraflow.settings.learning import ExplorationConfig
 from contraflow.types import Questions, ScoredQuestion
-
-
-@dataclass(frozen=True)
-class ExplorationSettings:
-    """How the behaviour policy departs from the policy that is learnt."""
-
-    n_samples: int = 8
-    pf_temp_prob: float = 0.3
-    pf_temp_low: float = 0.7
-    pf_temp_high: float = 1.5
-    use_buffer_prob: float = 0.25
 
 
 @dataclass(frozen=True)
@@ -54,7 +44,7 @@ class Experience:
         scorer: Scorer,
         replay: ReplayStore,
         reward: RewardSchedule,
-        settings: ExplorationSettings,
+        settings: ExplorationConfig,
         *,
         seed: int,
         rank: int = 0,

@@ -7,7 +7,7 @@ exchange in the steps of the module (`exchange/`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import lightning as L
@@ -26,11 +26,11 @@ from contraflow.exchange.broadcast import BroadcastExperience
 from contraflow.exchange.memory import gather_memory, told
 from contraflow.exchange.ranks import Ranks
 from contraflow.exchange.scorer import SharedScorer
-from contraflow.experience import Experience, ExplorationSettings
+from contraflow.experience import Experience
 from contraflow.facts import Fact
 from contraflow.files import write_atomically
 from contraflow.judging.scores import Judge
-from contraflow.module import OptimizerSettings, SamplerModule
+from contraflow.module import SamplerModule
 from contraflow.oracle import Oracle
 from contraflow.policy.lora import LoraPolicy
 from contraflow.progress import say
@@ -65,7 +65,7 @@ def sampler_module(parts: Parts) -> SamplerModule:
         _experience(parts),
         parts.reward,
         build.build_objective(config),
-        OptimizerSettings(**asdict(config.optimizer)),
+        config.optimizer,
         n_steps=config.trainer.n_steps,
         forward_looking=config.objective.forward_looking,
         ranks=parts.ranks,
@@ -74,11 +74,7 @@ def sampler_module(parts: Parts) -> SamplerModule:
 
 
 def _experience(parts: Parts) -> Experience:
-    settings, seed, ranks = (
-        ExplorationSettings(**asdict(parts.config.exploration)),
-        parts.config.seed,
-        parts.ranks,
-    )
+    settings, seed, ranks = parts.config.exploration, parts.config.seed, parts.ranks
     name = build.sampler_name(parts.config)
     policy, oracle, judge = parts.policy, parts.oracle, parts.judge
     scorer = (

@@ -23,28 +23,11 @@ from contraflow.objectives import Objective, Potentials, VarGrad, potentials, pr
 from contraflow.policy.lora import LoraPolicy
 from contraflow.replay.codec import entries_of
 from contraflow.reward import RewardParts, RewardSchedule
+from contraflow.schedules import WarmupCosine
 from contraflow.seeding import torch_rng
+from contraflow.settings.learning import OptimizerConfig
 from contraflow.text_checks import strict_success
 from contraflow.types import PathLogProbs, PrefixReward, TerminalReward
-
-
-@dataclass(frozen=True)
-class OptimizerSettings:
-    """AdamW, inner flows and log Z at rates of their own; linear warm-up, then a cosine to ``final_lr_share``."""
-
-    lr: float = 1e-3
-    flow_lr: float = 3e-3
-    log_z_lr: float = 3e-3
-    warmup_steps: int = 5
-    final_lr_share: float = 0.1
-    grad_clip: float = 1.0
-    weight_decay: float = 0.0
-
-    def rate_share(self, step: int, n_steps: int) -> float:
-        """Share of the full learning rate at an optimizer step."""
-        warm = min(1.0, (step + 1) / max(1, self.warmup_steps))
-        done = min(1.0, step / max(1, n_steps))
-        return warm * (self.final_lr_share + (1 - self.final_lr_share) * 0.5 * (1 + math.cos(math.pi * done)))
 
 
 @dataclass(frozen=True)
@@ -68,7 +51,7 @@ class SamplerModule(L.LightningModule):
         experience: Experience,
         reward: RewardSchedule,
         objective: Objective,
-        optimizer: OptimizerSettings,
+        optimizer: OptimizerConfig,
         *,
         n_steps: int,
         forward_looking: bool = True,
@@ -221,9 +204,8 @@ class SamplerModule(L.LightningModule):
             {"params": list(self.lora.flow.log_z.parameters()), "lr": self.settings.log_z_lr},
         ]
         optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99), weight_decay=self.settings.weight_decay)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: self.settings.rate_share(step, self.n_steps)
-        )
+        share = WarmupCosine(self.settings.warmup_steps, self.settings.final_lr_share, self.n_steps)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:

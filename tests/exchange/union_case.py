@@ -14,7 +14,7 @@ from contraflow.exchange.ranks import Ranks
 from contraflow.experience import Batch, Experience
 from contraflow.facts import Fact
 from contraflow.fitting import Parts, trainer_for
-from contraflow.module import OptimizerSettings, SamplerModule
+from contraflow.module import SamplerModule
 from contraflow.objectives import (
     ContrastiveTB,
     DetailedBalance,
@@ -72,7 +72,7 @@ def gradients_after_a_step(
         policy, plain.scorer, plain.replay, plain.reward, plain.settings, seed=0, rank=ranks.rank
     )
     module = SamplerModule(
-        policy, experience, plain.reward, OBJECTIVES[name], OptimizerSettings(), n_steps=1, ranks=ranks
+        policy, experience, plain.reward, OBJECTIVES[name], OptimizerConfig(), n_steps=1, ranks=ranks
     )
     config = tiny_config(folder, optimizer=OptimizerConfig(grad_clip=clip), trainer=TrainerConfig(n_steps=1))
     parts = Parts(config, ranks, policy, None, None, plain.replay, plain.reward, facts)

@@ -16,13 +16,14 @@ from torch import Tensor
 
 from contraflow.data import FactStream
 from contraflow.exactness.space import FACTS, Architecture, RewardKind, Space, make_space
-from contraflow.experience import Experience, ExplorationSettings
-from contraflow.module import OptimizerSettings, SamplerModule
+from contraflow.experience import Experience
+from contraflow.module import SamplerModule
 from contraflow.objectives import Objective
 from contraflow.replay.base import ReplaySettings
 from contraflow.replay.memory import MemoryReplay
+from contraflow.settings.learning import ExplorationConfig, OptimizerConfig
 
-EXPLORATION = ExplorationSettings(
+EXPLORATION = ExplorationConfig(
     n_samples=64, use_buffer_prob=0.5, pf_temp_prob=0.5, pf_temp_low=0.7, pf_temp_high=2.0
 )
 
@@ -90,7 +91,7 @@ def _fit(space: Space, settings: ExactSettings, objective: Objective, on_step: S
         ReplaySettings(namespace="exact", capacity_per_fact=len(space.questions), near_duplicate=0.0)
     )
     experience = Experience(space.policy, space.scorer, replay, space.reward, EXPLORATION, seed=settings.seed)
-    optimizer = OptimizerSettings(
+    optimizer = OptimizerConfig(
         lr=settings.lr, flow_lr=settings.flow_lr, log_z_lr=settings.log_z_lr, final_lr_share=0.005
     )
     module = SamplerModule(

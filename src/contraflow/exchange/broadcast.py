@@ -12,12 +12,13 @@ import torch
 
 from contraflow.exchange.messages import BatchNote, decode, encode
 from contraflow.exchange.ranks import Ranks
-from contraflow.experience import Batch, Experience, ExplorationSettings
+from contraflow.experience import Batch, Experience
 from contraflow.facts import Fact
 from contraflow.policy.lora import LoraPolicy, stack_questions
 from contraflow.replay.base import ReplayStore
 from contraflow.reward import RewardSchedule
 from contraflow.scoring import Scorer
+from contraflow.settings.learning import ExplorationConfig
 from contraflow.types import ScoredQuestion
 
 
@@ -30,7 +31,7 @@ class BroadcastExperience(Experience):
         scorer: Scorer,
         replay: ReplayStore,
         reward: RewardSchedule,
-        settings: ExplorationSettings,
+        settings: ExplorationConfig,
         *,
         seed: int,
         ranks: Ranks,
