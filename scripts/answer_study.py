@@ -1,0 +1,105 @@
+"""What should the oracle be shown before a question? Answer prompts compared on the same questions.
+
+Draws questions on held-out facts, lets the oracle answer them after each prompt, and prints for each how many of the
+facts the oracle knows by it (a plain question is answered right), the strict success of the questions on those and on
+all facts, and how many words an answer has. The untrained sampler was tuned to no prompt, so it is the fair one to
+draw with.
+
+    python scripts/answer_study.py --facts 90 --samples 8
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import msgspec
+import numpy as np
+
+from contraflow import build, compose_config, default_facts, open_run
+from contraflow.config import Config
+from contraflow.facts import Fact, split_facts
+from contraflow.models.causal_lm import CausalLM
+from contraflow.prompts import answer_prompt, task_prompt
+from contraflow.records import QuestionRecord
+from contraflow.seeding import python_rng
+from contraflow.text_checks import strict_success
+from contraflow.text_match import names
+
+PLAIN = {
+    "What is the capital of Germany?": "The capital of Germany is Berlin.",
+    "Who wrote Romeo and Juliet?": "William Shakespeare wrote Romeo and Juliet.",
+    "What is the chemical symbol for oxygen?": "The chemical symbol for oxygen is O.",
+    "What is a baby sheep called?": "A baby sheep is called a lamb.",
+    "In which country is Mount Fuji?": "Mount Fuji is in Japan.",
+}
+MORE_PLAIN = PLAIN | {
+    "Who painted the Mona Lisa?": "The Mona Lisa was painted by Leonardo da Vinci.",
+    "Where is Toyota based?": "Toyota is based in Japan.",
+    "When did the French Revolution begin?": "The French Revolution began in 1789.",
+    "What field did Isaac Newton work in?": "Isaac Newton worked in the field of physics.",
+    "Which sport is Roger Federer known for?": "Roger Federer is known for tennis.",
+    "In which country is the Amazon River?": "The Amazon River is in Brazil.",
+}
+ONE_WORD = {
+    question: answer.removesuffix(".").split()[-1] if "wrote" not in question else "William Shakespeare"
+    for question, answer in PLAIN.items()
+}
+
+
+def template(examples: dict[str, str]) -> str:
+    """The prompt that shows these questions with their answers."""
+    shown = [f"Question: {question}\nAnswer: {answer}" for question, answer in examples.items()]
+    return "\n\n".join([*shown, "Question: {question}\nAnswer:"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--facts", type=int, default=90, help="held-out facts, known to the oracle or not")
+    parser.add_argument("--samples", type=int, default=8, help="questions per fact")
+    parser.add_argument("--run", default="untrained", help="whose questions: a run folder, or untrained")
+    args = parser.parse_args()
+    config = compose_config()
+    prompts = {
+        "one word, 5": template(ONE_WORD),
+        "plain, 5": template(PLAIN),
+        "plain, 11": template(MORE_PLAIN),
+        "the default: more than asked, 11": config.prompt.answer,
+    }
+    facts = chosen_facts([config.prompt.task, *prompts.values()], args.facts)
+    records = list(open_run(args.run, config).generate(facts, n=args.samples))
+    lm = build.load_lm(config)
+    print("| answers shown | facts known | success on known | on all | words |\n|---|---|---|---|---|")
+    for name, prompt in prompts.items():
+        config.prompt.answer = prompt
+        print(f"| {name} | {study(config, lm, facts, records)} |", flush=True)
+
+
+def chosen_facts(templates: list[str], n: int) -> list[Fact]:
+    """Validation and test facts whose subject is in no prompt."""
+    splits = split_facts(list(default_facts()))
+    headers = [task_prompt(templates[0]).header, *(answer_prompt(text).header for text in templates[1:])]
+    facts = [f for f in (*splits.validation, *splits.test) if not any(names(h, f.subject) for h in headers)]
+    python_rng(7, "answer study").shuffle(facts)
+    return facts[:n]
+
+
+def study(config: Config, lm: CausalLM, facts: list[Fact], records: list[QuestionRecord]) -> str:
+    """The cells of one prompt's row."""
+    oracle = build.load_oracle(config, lm)
+    known = {fact.fact_id for fact in build.known_facts(facts, oracle)}
+    answers = [answer.text for answer in oracle.answer([record.question for record in records])]
+    success = np.array(
+        [
+            strict_success(msgspec.structs.replace(record, answer=answer))
+            for record, answer in zip(records, answers, strict=True)
+        ]
+    )
+    on_known = success[[record.fact_id in known for record in records]]
+    n_words = np.mean([len(answer.split()) for answer in answers])
+    return f"{len(known)} of {len(facts)} | {on_known.mean():.3f} | {success.mean():.3f} | {n_words:.1f}"
+
+
+if __name__ == "__main__":
+    main()
