@@ -22,11 +22,11 @@ TOWNS = ("Oslo", "Rome", "Bern", "Riga", "Lima", "Cork")
 
 
 def save_gpt2(folder: Path) -> Path:
-    """GPT-2 with its byte-level tokenizer (bytes only) and its 1024 positions, two narrow layers."""
+    """GPT-2 with its byte-level tokenizer (bytes only, so twice its 1024 positions), two narrow layers."""
     characters = ["Ġ", "Ċ", *map(chr, range(33, 127)), "<|endoftext|>"]
     tokenizer = GPT2Tokenizer(vocab={c: i for i, c in enumerate(characters)}, merges=[])
     torch.manual_seed(5)
-    config = GPT2Config(vocab_size=len(tokenizer), n_embd=32, n_layer=2, n_head=4, n_positions=1024)
+    config = GPT2Config(vocab_size=len(tokenizer), n_embd=32, n_layer=2, n_head=4, n_positions=2048)
     GPT2LMHeadModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

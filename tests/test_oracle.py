@@ -6,6 +6,7 @@ import pytest
 import torch
 from tokenizers.processors import TemplateProcessing
 
+from contraflow.errors import UserError
 from contraflow.models.causal_lm import CausalLM
 from contraflow.oracle import Answer, FrozenLMOracle
 from contraflow.policy.constraints import question_constraints
@@ -150,3 +151,9 @@ def test_identity_changes_with_model_prompt_and_length(world):
     other_prompt = FrozenLMOracle(lm, answer_prompt("ask {question}"), max_answer_tokens=6).identity
     other_model = CausalLM(lm.model, lm.tokenizer, "another")
     assert len({base, oracle_of(lm, n=7).identity, other_prompt, oracle_of(other_model).identity}) == 4
+
+
+def test_examples_longer_than_the_context_are_refused_by_name():
+    prompt = answer_prompt("ask : who is rome\nfact : the city\n" * 20 + "ask : {question}\nfact :")
+    with pytest.raises(UserError, match=r"examples of a prompt .* room for 64; give .*prompt\.answer fewer"):
+        FrozenLMOracle(fresh_lm("gpt2"), prompt)

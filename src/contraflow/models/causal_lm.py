@@ -23,6 +23,7 @@ from torch.nn import functional
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from contraflow.errors import UserError
 from contraflow.models import attention
 from contraflow.models.architecture import check_architecture, max_positions
 from contraflow.models.attention import Prefix, attending_to
@@ -238,10 +239,17 @@ class CausalLM:
         """Read a constant text once, with the adapter off. An empty text is an empty prefix.
 
         ``follow`` is how every text after it begins: where two texts meet, a tokenizer may cut the first otherwise.
+
+        Raises: UserError when the model has no positions left after it.
         """
         ids = self._cut_before(text, follow) if text else self.encode(text, first=True)
         if not ids:
             return Prefix((), 0)
+        if len(ids) >= self.max_positions:
+            raise UserError(
+                f"the examples of a prompt ({text[:40]!r}…) are {len(ids)} tokens, but the model has room for "
+                f"{self.max_positions}; give prompt.task or prompt.answer fewer of them"
+            )
         tokens = torch.tensor([ids], device=self.device)
         cache = DynamicCache()
         with self.frozen():
