@@ -25,7 +25,7 @@ from contraflow.seeding import python_rng
 from contraflow.text_checks import strict_success
 from contraflow.text_match import names
 
-PLAIN = {
+PLAIN = {  # the default, `configs/prompt/_answer.yaml`
     "What is the capital of Germany?": "The capital of Germany is Berlin.",
     "Who wrote Romeo and Juliet?": "William Shakespeare wrote Romeo and Juliet.",
     "What is the chemical symbol for oxygen?": "The chemical symbol for oxygen is O.",
@@ -43,6 +43,20 @@ MORE_PLAIN = PLAIN | {
 ONE_WORD = {
     question: answer.removesuffix(".").split()[-1] if "wrote" not in question else "William Shakespeare"
     for question, answer in PLAIN.items()
+}
+
+MORE_SAID = {
+    "What is the capital of Germany?": "The capital of Germany is Berlin.",
+    "What is a baby sheep called?": "A baby sheep is called a lamb.",
+    "When did the French Revolution begin?": "The French Revolution began in 1789.",
+    "Who wrote Romeo and Juliet?": "Romeo and Juliet was written by William Shakespeare, the English playwright.",
+    "What is the chemical symbol for oxygen?": "The chemical symbol for oxygen is O.",
+    "In which country is Mount Fuji?": "Mount Fuji is a mountain in Japan, Asia.",
+    "Who painted the Mona Lisa?": "The Mona Lisa was painted by Leonardo da Vinci, the Italian painter.",
+    "Where is Toyota based?": "Toyota is a car company based in Japan.",
+    "Who was Isaac Newton?": "Isaac Newton was a physicist from England.",
+    "What is the Amazon River?": "The Amazon River is a river in Brazil, South America.",
+    "Which sport is Roger Federer known for?": "Roger Federer is a tennis player from Switzerland.",
 }
 
 
@@ -63,9 +77,9 @@ def main() -> None:
     config = compose_config()
     prompts = {
         "one word, 5": template(ONE_WORD),
-        "plain, 5": template(PLAIN),
+        "plain, 5 (the default)": config.prompt.answer,
         "plain, 11": template(MORE_PLAIN),
-        "the default: more than asked, 11": config.prompt.answer,
+        "more than asked, 11": template(MORE_SAID),
     }
     facts = chosen_facts([config.prompt.task, *prompts.values()], args.facts)
     records = list(open_run(args.run, config).generate(facts, n=args.samples))

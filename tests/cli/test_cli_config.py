@@ -67,7 +67,7 @@ def test_prompts_end_where_the_model_must_go_on(prompt: str) -> None:
     assert config.answer.endswith("\nQuestion: {question}\nAnswer:")
     fields = {"subject": "{x} $y ${z}", "edit_fact": "{x} $y ${z}"}
     assert "{x} $y ${z}" in task_prompt(config.task).body(**fields)  # braces of a fact stay what they are
-    assert answer_prompt(config.answer).header.count("Answer:") == 11
+    assert answer_prompt(config.answer).header.count("Answer:") == 5
 
 
 def test_the_original_prompt_is_the_original_one() -> None:
