@@ -40,11 +40,7 @@ MORE_PLAIN = PLAIN | {
     "Which sport is Roger Federer known for?": "Roger Federer is known for tennis.",
     "In which country is the Amazon River?": "The Amazon River is in Brazil.",
 }
-ONE_WORD = {
-    question: answer.removesuffix(".").split()[-1] if "wrote" not in question else "William Shakespeare"
-    for question, answer in PLAIN.items()
-}
-
+ONE_WORD = dict(zip(PLAIN, ("Berlin", "William Shakespeare", "O", "lamb", "Japan"), strict=True))
 MORE_SAID = {
     "What is the capital of Germany?": "The capital of Germany is Berlin.",
     "What is a baby sheep called?": "A baby sheep is called a lamb.",

@@ -31,16 +31,9 @@ def _csv_version(folder: Path) -> str:
 def _wandb(config: Config, folder: Path) -> Logger:
     import wandb
 
-    options: dict[str, Any] = {
-        "x_disable_stats": True,
-        "console": "off",
-        "silent": True,
-        "mode": config.logger.wandb,
-    }
-    settings = wandb.Settings(**options)
-    wandb.setup(
-        settings
-    )  # silences it before Lightning's `anonymous`, which it no longer knows, makes it warn
+    mode: Any = config.logger.wandb
+    settings = wandb.Settings(x_disable_stats=True, console="off", silent=True, mode=mode)
+    wandb.setup(settings)  # silent from here on: Lightning sets `anonymous`, of which W&B would warn
     return WandbLogger(
         project=config.logger.wandb_project,
         name=config.name,
