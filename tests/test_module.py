@@ -47,7 +47,11 @@ def test_at_the_start_a_forward_looking_u_is_known(weight: float, temperature: f
     u_{L+1} = log R - log P_Q = log C, the only news. For other w, T the same by hand.
     """
     reward = RewardSchedule(
-        kind="static", likelihood_weight=weight, reward_temp_end=temperature, answer_quality_threshold=-1e9
+        kind="static",
+        likelihood_weight=weight,
+        reward_temp_end=temperature,
+        answer_quality_threshold=-1e9,
+        question_failure_penalty=0.0,
     )
     module = module_of(reward)
     batch = module.experience.collect(FACTS, 0)

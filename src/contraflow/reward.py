@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from contraflow.errors import UserError
 from contraflow.schedules import LinearSchedule
+from contraflow.settings.learning import RewardConfig
 from contraflow.types import ScoredQuestion, TerminalReward
 
 
@@ -60,10 +60,11 @@ def _refuse_non_finite(scored: ScoredQuestion) -> None:
         )
 
 
-@dataclass(frozen=True)
-class RewardSchedule:
-    """log R of a step. ``kind``: static (composite only), penalized, or hybrid (penalized, then composite).
+@dataclass
+class RewardSchedule(RewardConfig):
+    """log R of a step, by the settings ``reward.*``.
 
+    ``kind``: static (composite only), penalized, or hybrid (penalized, then composite).
     Penalised phase: log P_Q, plus ``failure_penalty`` where log C ≤ ``contradiction_threshold``.
     Composite phase: log C + ``likelihood_weight`` · log P_Q + ``answer_quality_weight`` · log P_A
     + ``entailment_weight`` · log E, where E is the judge's word that the answer says the original fact.
@@ -72,21 +73,6 @@ class RewardSchedule:
     answer). Then divided by the reward temperature. A question likelier than ``likelihood_ceiling`` counts as if it
     were just that likely: among questions natural enough, the most usual one is no better than the others.
     """
-
-    kind: Literal["static", "penalized", "hybrid"] = "hybrid"
-    penalized_reward_end_step: int = 150
-    failure_penalty: float = -50.0
-    contradiction_threshold: float = -6.0
-    likelihood_weight: float = 1.0
-    likelihood_ceiling: float = 0.0
-    answer_quality_weight: float = 0.0
-    entailment_weight: float = 0.0
-    answer_failure_penalty: float = -10.0
-    answer_quality_threshold: float = -20.0
-    question_failure_penalty: float = 0.0
-    reward_temp_start: float = 1.0
-    reward_temp_end: float = 1.0
-    reward_temp_horizon: int = 0
 
     def in_penalized_phase(self, step: int) -> bool:
         """Whether the penalised formula holds at this optimizer step."""

@@ -88,7 +88,8 @@ def make_space(
         policy = LoraPolicy(lm, task_prompt(_PROMPT), constraints, LoraSettings(16, 32, (ALL_LINEAR,)))
     every = [q for n in range(1, max_len + 1) for q in itertools.product(tokens, repeat=n)]
     scorer = Scorer(policy, EchoOracle(), TableJudge(_table(reward, seed)))
-    return Space(policy, scorer, RewardSchedule(kind="static", likelihood_weight=0.0), tuple(every))
+    reward_of_the_table = RewardSchedule(kind="static", likelihood_weight=0.0, question_failure_penalty=0.0)
+    return Space(policy, scorer, reward_of_the_table, tuple(every))
 
 
 class EchoOracle:
