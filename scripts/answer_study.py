@@ -25,7 +25,7 @@ from contraflow.seeding import python_rng
 from contraflow.text_checks import strict_success
 from contraflow.text_match import names
 
-PLAIN = {  # the default, `configs/prompt/_answer.yaml`
+PLAIN = {
     "What is the capital of Germany?": "The capital of Germany is Berlin.",
     "Who wrote Romeo and Juliet?": "William Shakespeare wrote Romeo and Juliet.",
     "What is the chemical symbol for oxygen?": "The chemical symbol for oxygen is O.",
@@ -41,7 +41,7 @@ MORE_PLAIN = PLAIN | {
     "In which country is the Amazon River?": "The Amazon River is in Brazil.",
 }
 ONE_WORD = dict(zip(PLAIN, ("Berlin", "William Shakespeare", "O", "lamb", "Japan"), strict=True))
-MORE_SAID = {
+MORE_SAID = {  # the default, `configs/prompt/_answer.yaml`, but for the order
     "What is the capital of Germany?": "The capital of Germany is Berlin.",
     "What is a baby sheep called?": "A baby sheep is called a lamb.",
     "When did the French Revolution begin?": "The French Revolution began in 1789.",
@@ -73,9 +73,10 @@ def main() -> None:
     config = compose_config()
     prompts = {
         "one word, 5": template(ONE_WORD),
-        "plain, 5 (the default)": config.prompt.answer,
+        "plain, 5": template(PLAIN),
         "plain, 11": template(MORE_PLAIN),
-        "more than asked, 11": template(MORE_SAID),
+        "more than asked, 11, the capital first": template(MORE_SAID),
+        "the same, the capital last (the default)": config.prompt.answer,
     }
     facts = chosen_facts([config.prompt.task, *prompts.values()], args.facts)
     records = list(open_run(args.run, config).generate(facts, n=args.samples))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -87,6 +88,22 @@ def test_repeated_questions_enter_replay_once():
     batch = experience.collect(FACTS, 0)
     assert len(batch.scored) == 48
     assert experience.replay.size() == experience.replay.stats()["offered"] == 4
+
+
+def test_where_repeats_count_once_a_batch_has_every_question_once_and_says_how_often_it_came():
+    """The same 48 draws of 2 one-token questions per fact, counted and not."""
+    narrow = small_policy(fresh_lm(), n_tokens=2, max_len=1)
+    settings = ExplorationConfig(n_samples=24, use_buffer_prob=0.0, pf_temp_prob=0.0)
+    counted = small_experience(narrow, settings=settings).collect(FACTS, 0)
+    once = small_experience(narrow, settings=replace(settings, count_repeats=False)).collect(FACTS, 0)
+    drawn = Counter((s.fact_id, s.question_ids) for s in counted.scored)
+    assert max(drawn.values()) > 1
+    assert {(s.fact_id, s.question_ids): n for s, n in zip(once.scored, once.times, strict=True)} == drawn
+    assert rows_of(once) == [s.question_ids for s in once.scored] and len(once.scored) == len(drawn)
+    assert counted.draws.tolist() == list(range(48))
+    assert (
+        Counter((once.scored[i].fact_id, once.scored[i].question_ids) for i in once.draws.tolist()) == drawn
+    )
 
 
 def test_about_the_asked_share_of_batches_comes_from_replay(policy: LoraPolicy):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 
 import lightning as L
 import pytest
@@ -15,7 +16,7 @@ from contraflow.objectives import Objective, SubTB, VarGrad, potentials
 from contraflow.policy.lora import LoraSettings
 from contraflow.reward import RewardParts, RewardSchedule
 from contraflow.scoring import Drawn
-from contraflow.settings.learning import OptimizerConfig
+from contraflow.settings.learning import ExplorationConfig, OptimizerConfig
 from table_parts import FACTS, TableJudge, arbitrary_log_c, small_experience, small_policy
 from tiny_models import fresh_lm
 
@@ -23,10 +24,14 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 def module_of(
-    reward: RewardSchedule, objective: Objective | None = None, r: int = 4, **options: bool
+    reward: RewardSchedule,
+    objective: Objective | None = None,
+    r: int = 4,
+    settings: ExplorationConfig | None = None,
+    **options: bool,
 ) -> SamplerModule:
     policy = small_policy(fresh_lm(), lora=LoraSettings(r=r, alpha=8))
-    experience = small_experience(policy, reward=reward)
+    experience = small_experience(policy, reward=reward, settings=settings)
     return SamplerModule(
         policy,
         experience,
@@ -103,6 +108,27 @@ def test_a_loss_that_is_no_number_names_step_facts_and_remedy():
         module.policy.flow.log_z.outer.bias.fill_(math.nan)
     with pytest.raises(UserError, match=r"the loss is nan at step 0 \(facts a, b\); lower optimizer\.lr"):
         module.training_step(StepFacts(0, tuple(FACTS)), 0)
+
+
+def test_repeats_that_count_once_change_the_loss_and_no_other_number():
+    """VarGrad by hand, over the different questions of each fact; what is logged is about all draws, as before."""
+
+    def step_of(count_repeats: bool) -> SamplerModule:
+        settings = ExplorationConfig(64, pf_temp_prob=0.0, use_buffer_prob=0.0, count_repeats=count_repeats)
+        module = module_of(RewardSchedule(kind="static"), VarGrad(), settings=settings)
+        module.training_step(StepFacts(0, tuple(FACTS)), 0)
+        return module
+
+    counted, once = (step_of(count_repeats).outcome for count_repeats in (True, False))
+    assert counted is not None and once is not None
+    assert len(once.batch.scored) < len(counted.batch.scored) == 128
+    ratio = (once.log_reward - once.log_pf).tolist()
+    of_fact = [[r for r, i in zip(ratio, once.batch.fact_index, strict=True) if i == fact] for fact in (0, 1)]
+    squares = [(r - statistics.fmean(rows)) ** 2 for rows in of_fact for r in rows]
+    assert once.metrics["loss"] == pytest.approx(statistics.fmean(squares), rel=1e-4)
+    assert once.metrics["loss"] != pytest.approx(counted.metrics["loss"], rel=1e-2)
+    loss = {"loss": 0.0}
+    assert once.metrics | loss == pytest.approx(counted.metrics | loss, rel=1e-4, abs=1e-5)
 
 
 def test_a_checkpoint_of_another_adapter_is_refused_by_the_tensor_that_differs():

@@ -6,6 +6,7 @@ ids; the learner cannot tell them apart and evaluates both with the current poli
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,8 +32,14 @@ class Batch:
     fact_index: Int[Tensor, " b"]
     questions: Questions
     scored: tuple[ScoredQuestion, ...]
+    times: tuple[int, ...]  # how often each was drawn; all 1 where every draw is a row of its own
     pf_temp: float  # temperature they were drawn at (1 for replay)
     n_replayed: int
+
+    @property
+    def draws(self) -> Int[Tensor, " n"]:
+        """The row of every draw: what a mean over draws is taken over."""
+        return torch.repeat_interleave(torch.tensor(self.times, device=self.fact_index.device))
 
 
 class Experience:
@@ -72,9 +79,12 @@ class Experience:
         rng = torch_rng(self.seed, step, self.rank, "sample", device=self.policy.lm.device)
         drawn = draw(self.policy, facts, self.settings.n_samples, rng, pf_temp)
         scored = self.scorer.score(drawn, step)
+        times = Counter((s.fact_id, s.question_ids) for s in scored)
         unique = list({(s.fact_id, s.question_ids): s for s in scored}.values())
         self.replay.add(unique, self.reward.priority(RewardParts.of(unique)).tolist())
-        return self._batch(facts, scored, pf_temp, 0)
+        if self.settings.count_repeats:
+            return self._batch(facts, scored, [1] * len(scored), pf_temp)
+        return self._batch(facts, unique, list(times.values()), pf_temp)
 
     def _replayed(self, seen: Sequence[Fact], n_facts: int, step: int) -> Batch | None:
         """Stored questions of up to n_facts of these facts, or None where too little is stored to learn from."""
@@ -84,7 +94,7 @@ class Experience:
         found = [s for row in [row for row in usable if len(row) > 1][:n_facts] for s in row]
         if len(found) < self.settings.n_samples:
             return None
-        return self._batch(seen, found, 1.0, len(found))
+        return self._batch(seen, found, [1] * len(found), 1.0, n_replayed=len(found))
 
     def prefixes(self, batch: Batch, step: int) -> list[list[ScoredQuestion]]:
         """Each question of a batch cut after min_len … L tokens, closed with the stop and scored; shortest first.
@@ -103,7 +113,12 @@ class Experience:
         return [[next(scored) for _ in rows] for rows in cut]
 
     def _batch(
-        self, facts: Sequence[Fact], scored: Sequence[ScoredQuestion], pf_temp: float, n_replayed: int
+        self,
+        facts: Sequence[Fact],
+        scored: Sequence[ScoredQuestion],
+        times: Sequence[int],
+        pf_temp: float,
+        n_replayed: int = 0,
     ) -> Batch:
         present = {s.fact_id for s in scored}
         used = tuple(f for f in facts if f.fact_id in present)
@@ -111,7 +126,7 @@ class Experience:
         device = self.policy.lm.device
         index = torch.tensor([place[s.fact_id] for s in scored], device=device)
         questions = stack_questions([s.question_ids for s in scored], device)
-        return Batch(used, index, questions, tuple(scored), pf_temp, n_replayed)
+        return Batch(used, index, questions, tuple(scored), tuple(times), pf_temp, n_replayed)
 
 
 def draw(

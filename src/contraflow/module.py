@@ -19,7 +19,7 @@ from contraflow.exchange.gradients import share_gradients, share_parameters
 from contraflow.exchange.messages import StepNote
 from contraflow.exchange.ranks import Ranks, as_bytes, as_tensor
 from contraflow.experience import Batch, Experience
-from contraflow.objectives import Objective, Potentials, VarGrad, potentials, prefix_potentials
+from contraflow.objectives import Objective, Potentials, group_mean, potentials, prefix_potentials
 from contraflow.policy.lora import LoraPolicy
 from contraflow.replay.codec import entries_of
 from contraflow.reward import RewardParts, RewardSchedule
@@ -148,28 +148,33 @@ class SamplerModule(L.LightningModule):
         log_pf = paths.log_p_question.detach()
         owners = [batch.facts[i] for i in batch.fact_index.tolist()]
         named = [strict_success(record_of(f, s, 0.0, 0.0)) for f, s in zip(owners, batch.scored, strict=True)]
-        distinct = len({(s.fact_id, s.question) for s in batch.scored}) / len(batch.scored)
+        draws = batch.draws
+        group, log_ratio = batch.fact_index[draws], u.terminal.detach()[draws]
+
+        def mean(of_rows: Tensor) -> float:
+            return of_rows[draws].float().mean().item()
+
         metrics = {
             "loss": loss.item(),
-            "log_reward": reward.log_reward.mean().item(),
-            "log_contradiction": parts.log_contradiction.mean().item(),
-            "log_p_question": parts.log_p_question.mean().item(),
-            "log_p_answer": parts.log_p_answer.mean().item(),
-            "log_entailment": parts.log_entailment.mean().item(),
-            "log_pf": log_pf.mean().item(),
-            "question_ok": parts.question_ok.float().mean().item(),
-            "strict_success": sum(named) / len(named),
-            "distinct": distinct,
-            "var_log_ratio": VarGrad()(u, batch.fact_index).item(),
+            "log_reward": mean(reward.log_reward),
+            "log_contradiction": mean(parts.log_contradiction),
+            "log_p_question": mean(parts.log_p_question),
+            "log_p_answer": mean(parts.log_p_answer),
+            "log_entailment": mean(parts.log_entailment),
+            "log_pf": mean(log_pf),
+            "question_ok": mean(parts.question_ok),
+            "strict_success": mean(torch.tensor(named, device=draws.device)),
+            "distinct": len({(s.fact_id, s.question) for s in batch.scored}) / len(draws),
+            "var_log_ratio": (log_ratio - group_mean(log_ratio, group)[group]).square().mean().item(),
             "reward_temp": self.reward.temperature(step),
             "pf_temp": batch.pf_temp,
-            "replay_share": batch.n_replayed / len(batch.scored),
-            "question_tokens": batch.questions.lengths.float().mean().item(),
+            "replay_share": batch.n_replayed / len(draws),
+            "question_tokens": mean(batch.questions.lengths),
         }
         if self.objective.uses_flow:
-            log_z = paths.log_flow[:, 0].detach()
+            log_z = paths.log_flow[:, 0].detach()[draws]
             metrics["log_z"] = log_z.mean().item()
-            metrics["log_z_gap"] = log_z_gap(reward.log_reward - log_pf, log_z, batch.fact_index)
+            metrics["log_z_gap"] = log_z_gap((reward.log_reward - log_pf)[draws], log_z, group)
         if batch.n_replayed:
             metrics["staleness"] = sum(step - s.step for s in batch.scored) / len(batch.scored)
         metrics |= self._health(batch, reward, log_pf, step)
@@ -179,14 +184,12 @@ class SamplerModule(L.LightningModule):
         self, batch: Batch, reward: TerminalReward, log_pf: Float[Tensor, " b"], step: int
     ) -> dict[str, float]:
         """The diagnostics that this batch can tell; one that is undefined for it is left out."""
-        questions, rng = (
-            batch.questions,
-            torch_rng(self.experience.seed, step, self.experience.rank, "health"),
-        )
+        rng = torch_rng(self.experience.seed, step, self.experience.rank, "health")
+        draws, ids, lengths = batch.draws, batch.questions.ids, batch.questions.lengths
         found = health(
-            reward.log_reward, log_pf, batch.fact_index, questions.ids, questions.lengths, rng
-        ).as_dict()
-        return {name: value for name, value in found.items() if math.isfinite(value)}
+            reward.log_reward[draws], log_pf[draws], batch.fact_index[draws], ids[draws], lengths[draws], rng
+        )
+        return {name: value for name, value in found.as_dict().items() if math.isfinite(value)}
 
     def transfer_batch_to_device(self, batch: StepFacts, *_: Any) -> StepFacts:
         """Facts are text: nothing to move."""

@@ -55,7 +55,7 @@ class FixedExperience(Experience):
     def collect(self, facts: Sequence[Fact], step: int, seen: Sequence[Fact] = ()) -> Batch:  # noqa: ARG002
         texts = self.policy.lm.decode
         drawn = [Drawn(f, ids, texts(ids).strip() + "?") for f in facts for ids in QUESTIONS[f]]
-        return self._batch(facts, self.scorer.score(drawn, step), 1.0, 0)
+        return self._batch(facts, self.scorer.score(drawn, step), [1] * len(drawn), 1.0)
 
 
 def gradients_after_a_step(

@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import lightning as L
 import torch
@@ -46,6 +46,7 @@ class ExactSettings:
     lr: float = LR  # of the adapter
     flow_lr: float = 1e-2
     log_z_lr: float = 1e-2
+    count_repeats: bool = True  # as `exploration.count_repeats`
 
 
 def adapter_lr(objective: str) -> float:
@@ -90,7 +91,8 @@ def _fit(space: Space, settings: ExactSettings, objective: Objective, on_step: S
     replay = MemoryReplay(
         ReplaySettings(namespace="exact", capacity_per_fact=len(space.questions), near_duplicate=0.0)
     )
-    experience = Experience(space.policy, space.scorer, replay, space.reward, EXPLORATION, seed=settings.seed)
+    exploration = replace(EXPLORATION, count_repeats=settings.count_repeats)
+    experience = Experience(space.policy, space.scorer, replay, space.reward, exploration, seed=settings.seed)
     optimizer = OptimizerConfig(
         lr=settings.lr, flow_lr=settings.flow_lr, log_z_lr=settings.log_z_lr, final_lr_share=0.005
     )

@@ -52,10 +52,15 @@ class BroadcastExperience(Experience):
         device = self.policy.lm.device
         index = torch.tensor(note.fact_index, device=device)
         questions = stack_questions([s.question_ids for s in note.scored], device)
-        return Batch(note.facts, index, questions, note.scored, note.pf_temp, note.n_replayed)
+        return Batch(note.facts, index, questions, note.scored, note.times, note.pf_temp, note.n_replayed)
 
 
 def _note(batch: Batch) -> BatchNote:
     return BatchNote(
-        batch.facts, tuple(batch.fact_index.tolist()), batch.scored, batch.pf_temp, batch.n_replayed
+        batch.facts,
+        tuple(batch.fact_index.tolist()),
+        batch.scored,
+        batch.times,
+        batch.pf_temp,
+        batch.n_replayed,
     )

@@ -34,6 +34,7 @@ class BatchNote(msgspec.Struct, frozen=True):
     facts: tuple[Fact, ...]
     fact_index: tuple[int, ...]
     scored: tuple[ScoredQuestion, ...]
+    times: tuple[int, ...]
     pf_temp: float
     n_replayed: int
 

@@ -77,6 +77,9 @@ class ExplorationConfig:
     pf_temp_low: float = 0.7
     pf_temp_high: float = 1.5
     use_buffer_prob: float = 0.25
+    count_repeats: bool = (
+        True  # false: a question drawn k times for a fact counts once in the loss, not k times
+    )
 
     def __post_init__(self) -> None:
         check(self.n_samples >= 1, "exploration.n_samples", self.n_samples, "at least 1")
