@@ -11,6 +11,7 @@ draw with.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -25,7 +26,7 @@ from contraflow.seeding import python_rng
 from contraflow.text_checks import strict_success
 from contraflow.text_match import names
 
-PLAIN = {
+PLAIN = {  # the default, `configs/prompt/_answer.yaml`
     "What is the capital of Germany?": "The capital of Germany is Berlin.",
     "Who wrote Romeo and Juliet?": "William Shakespeare wrote Romeo and Juliet.",
     "What is the chemical symbol for oxygen?": "The chemical symbol for oxygen is O.",
@@ -41,7 +42,7 @@ MORE_PLAIN = PLAIN | {
     "In which country is the Amazon River?": "The Amazon River is in Brazil.",
 }
 ONE_WORD = dict(zip(PLAIN, ("Berlin", "William Shakespeare", "O", "lamb", "Japan"), strict=True))
-MORE_SAID = {  # the default, `configs/prompt/_answer.yaml`, but for the order
+MORE_SAID = {
     "What is the capital of Germany?": "The capital of Germany is Berlin.",
     "What is a baby sheep called?": "A baby sheep is called a lamb.",
     "When did the French Revolution begin?": "The French Revolution began in 1789.",
@@ -54,6 +55,14 @@ MORE_SAID = {  # the default, `configs/prompt/_answer.yaml`, but for the order
     "What is the Amazon River?": "The Amazon River is a river in Brazil, South America.",
     "Which sport is Roger Federer known for?": "Roger Federer is a tennis player from Switzerland.",
 }
+
+CAPITAL_LAST = (5, 6, 7, 2, 8, 9, 10, 3, 4, 1, 0)  # of the examples above
+
+
+def reordered(examples: dict[str, str], order: Sequence[int]) -> dict[str, str]:
+    """The same examples in this order."""
+    pairs = list(examples.items())
+    return dict(pairs[i] for i in order)
 
 
 def template(examples: dict[str, str]) -> str:
@@ -73,10 +82,10 @@ def main() -> None:
     config = compose_config()
     prompts = {
         "one word, 5": template(ONE_WORD),
-        "plain, 5": template(PLAIN),
+        "plain, 5 (the default)": config.prompt.answer,
         "plain, 11": template(MORE_PLAIN),
         "more than asked, 11, the capital first": template(MORE_SAID),
-        "the same, the capital last (the default)": config.prompt.answer,
+        "the same, the capital last": template(reordered(MORE_SAID, CAPITAL_LAST)),
     }
     facts = chosen_facts([config.prompt.task, *prompts.values()], args.facts)
     records = list(open_run(args.run, config).generate(facts, n=args.samples))

@@ -26,6 +26,7 @@ _OVERRIDES = """useful overrides:
   objective=subtb objective.lam=0.9 the loss
   reward.likelihood_weight=1.0      1 keeps questions as fluent as the base model's; less is more daring
   reward.likelihood_ceiling=-5      likelier questions than e^-5 count alike: more variety; 0 is no ceiling
+  exploration.count_repeats=false   a question drawn again for its fact counts once in the loss: more variety
   seed=1                            another random stream
 
 `contraflow config` prints every key with its value; overrides follow the grammar of Hydra, so a value with
