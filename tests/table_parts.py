@@ -101,7 +101,7 @@ def small_experience(
         policy,
         Scorer(policy, EchoOracle(), TableJudge(log_c)),
         MemoryReplay(replay or ReplaySettings(namespace="test", capacity_per_fact=64, near_duplicate=0.0)),
-        reward or RewardSchedule(kind="static"),
+        reward or RewardSchedule(kind="static", question_failure_penalty=0.0),
         settings or ExplorationConfig(n_samples=4, use_buffer_prob=0.0, pf_temp_prob=0.0),
         seed=seed,
         rank=rank,

@@ -189,7 +189,13 @@ def test_replayed_rewards_follow_the_phase_the_run_is_in(policy: LoraPolicy):
 
 
 def test_admitted_entries_hold_raw_parts_whatever_phase_and_temperature(policy: LoraPolicy):
-    hot = RewardSchedule(kind="penalized", reward_temp_start=8.0, reward_temp_end=8.0, failure_penalty=-99.0)
+    hot = RewardSchedule(
+        kind="penalized",
+        reward_temp_start=8.0,
+        reward_temp_end=8.0,
+        failure_penalty=-99.0,
+        question_failure_penalty=0.0,
+    )
     experience = small_experience(policy, reward=hot, log_c=lambda *_: -7.0)
     batch = experience.collect(FACTS, 0)
     stored = [s for row in experience.replay.sample(["a", "b"], 64, random.Random(0)) for s in row]
