@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from contraflow.objectives import group_mean
+from contraflow.objectives import centred
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def effective_share(log_w: Float[Tensor, " n"]) -> float:
 
 def slope(x: Float[Tensor, " b"], y: Float[Tensor, " b"], group: Int[Tensor, " b"]) -> float:
     """Least squares of y on x, both centred within their fact, pooled; NaN where x does not vary."""
-    dx, dy = x - group_mean(x, group)[group], y - group_mean(y, group)[group]
+    dx, dy = centred(x, group), centred(y, group)
     spread = float(dx.square().sum())
     return float((dx * dy).sum()) / spread if spread > 1e-9 else math.nan
 

@@ -19,7 +19,7 @@ from contraflow.exchange.gradients import share_gradients, share_parameters
 from contraflow.exchange.messages import StepNote
 from contraflow.exchange.ranks import Ranks, as_bytes, as_tensor
 from contraflow.experience import Batch, Experience
-from contraflow.objectives import Objective, Potentials, group_mean, potentials, prefix_potentials
+from contraflow.objectives import Objective, Potentials, centred, potentials, prefix_potentials
 from contraflow.policy.lora import LoraPolicy
 from contraflow.replay.codec import entries_of
 from contraflow.reward import RewardParts, RewardSchedule
@@ -165,7 +165,7 @@ class SamplerModule(L.LightningModule):
             "question_ok": mean(parts.question_ok),
             "strict_success": mean(torch.tensor(named, device=draws.device)),
             "distinct": len({(s.fact_id, s.question) for s in batch.scored}) / len(draws),
-            "var_log_ratio": (log_ratio - group_mean(log_ratio, group)[group]).square().mean().item(),
+            "var_log_ratio": centred(log_ratio, group).square().mean().item(),
             "reward_temp": self.reward.temperature(step),
             "pf_temp": batch.pf_temp,
             "replay_share": batch.n_replayed / len(draws),

@@ -207,7 +207,7 @@ class ModifiedSubTB(MeanOverQuestions):
     def __call__(self, potentials: Potentials, group: Int[Tensor, " b"]) -> Float[Tensor, ""]:
         within = _pair_loss(potentials.u, _pair_weights(potentials, self.lam), self.bound)
         first = potentials.u.gather(1, potentials.mask.int().argmax(1, keepdim=True)).squeeze(1)
-        return within + penalty(first - group_mean(first, group)[group], self.bound).mean()
+        return within + penalty(centred(first, group), self.bound).mean()
 
 
 @dataclass(frozen=True)
@@ -248,7 +248,7 @@ class VarGrad(MeanOverQuestions):
 
     def __call__(self, potentials: Potentials, group: Int[Tensor, " b"]) -> Float[Tensor, ""]:
         u = potentials.terminal
-        return penalty(u - group_mean(u, group)[group], self.bound).mean()
+        return penalty(centred(u, group), self.bound).mean()
 
 
 @dataclass(frozen=True)
@@ -274,6 +274,11 @@ class ContrastiveTB:
         """One a pair of questions of one fact."""
         sizes = torch.bincount(group)
         return int((sizes * (sizes - 1) // 2).sum())
+
+
+def centred(values: Float[Tensor, " b"], group: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
+    """Each value less the mean of its group."""
+    return values - group_mean(values, group)[group]
 
 
 def group_mean(values: Float[Tensor, " b"], group: Int[Tensor, " b"]) -> Float[Tensor, " g"]:
