@@ -29,7 +29,14 @@ HERE = Path(__file__).resolve().parent
 
 def points_table(points: Sequence[Point], law: Law) -> str:
     """Medians, ranges, and by how much the law is off."""
-    columns = ("facts", "n", "length", "answer", "M parameters", *(f"{phase} s" for phase in PHASES))
+    columns = (
+        "facts",
+        "n",
+        "length",
+        "answer",
+        "M parameters",
+        *(f"{phase} s" for phase in PHASES),
+    )
     head = [*columns, "step s (range)", "law", "peak MiB (range)", "law"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for p in points:
@@ -59,7 +66,9 @@ def errors_line(points: Sequence[Point], law: Law) -> str:
     told = []
     for of, name in (("step", "seconds"), ("mib", "memory")):
         off = [abs(error(law, p, of)) for p in points]
-        told.append(f"{name} off by {statistics.median(off):.0%} in the middle, {max(off):.0%} at most")
+        told.append(
+            f"{name} off by {statistics.median(off):.0%} in the middle, {max(off):.0%} at most"
+        )
     return "; ".join(told)
 
 
@@ -92,7 +101,9 @@ def sizes_of(words: Sequence[str]) -> Sizes:
     try:
         return replace(usual, **{key: known[key](value) for key, value in given.items()})
     except (KeyError, ValueError):
-        raise SystemExit(f"--predict: give {'=N '.join(known)}=N, such as facts=6 params=135e6") from None
+        raise SystemExit(
+            f"--predict: give {'=N '.join(known)}=N, such as facts=6 params=135e6"
+        ) from None
 
 
 def prediction(law: Law, words: Sequence[str]) -> str:
@@ -131,8 +142,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--measure", action="store_true", help="measure what --points has not yet, and add it"
     )
-    parser.add_argument("--rounds", type=int, nargs="+", default=[0, 1], help="odd ones are in reverse order")
-    parser.add_argument("--predict", nargs="+", metavar="KEY=VALUE", help="facts, n, length, params, answer")
+    parser.add_argument(
+        "--rounds", type=int, nargs="+", default=[0, 1], help="odd ones are in reverse order"
+    )
+    parser.add_argument(
+        "--predict", nargs="+", metavar="KEY=VALUE", help="facts, n, length, params, answer"
+    )
     parser.add_argument("--svg", type=Path, help="write the picture here")
     return parser.parse_args()
 

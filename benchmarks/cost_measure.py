@@ -20,10 +20,10 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from clock import Clock
 from contraflow import compose_config, default_facts
-from contraflow.exchange.memory import peak_memory
 from contraflow.facts import split_facts
 from contraflow.models.resolve import resolve_model
 from contraflow.seeding import python_rng
+from contraflow.system.memory import peak_memory
 from cost_points import FITTED, HELD_OUT, PACKAGED, PHASES, Sizes
 from pipeline import Ours
 
@@ -63,7 +63,10 @@ def measure_one(sizes: Sizes, folder: str) -> None:
     steps, wall = [], time.perf_counter()
     for number in range(TIMED_STEPS):
         # This process's own work: with one thread, the seconds of an idle core, whoever else is on it.
-        clock, some = Clock(cpu, time.process_time), facts[1 + number * sizes.facts :][: sizes.facts]
+        clock, some = (
+            Clock(cpu, time.process_time),
+            facts[1 + number * sizes.facts :][: sizes.facts],
+        )
         started = time.process_time()
         ours.step(some, 1 + number, clock)
         whole = time.process_time() - started
@@ -75,7 +78,9 @@ def measure_one(sizes: Sizes, folder: str) -> None:
 
 def save_random(shape: Shape, folder: Path) -> None:
     """A model of this shape with the packaged one's tokenizer and vocabulary, as `save_pretrained` leaves it."""
-    tokenizer = AutoTokenizer.from_pretrained(resolve_model("packaged:smollm2-135m-instruct", "sampler"))
+    tokenizer = AutoTokenizer.from_pretrained(
+        resolve_model("packaged:smollm2-135m-instruct", "sampler")
+    )
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
@@ -99,7 +104,9 @@ def measure_all(out: Path, rounds: Sequence[int]) -> None:
     found["environment"] = environment()
     done = {(Sizes(**p["sizes"]), p["round"]) for p in found["points"]}
     points = [*FITTED, *HELD_OUT]
-    turns = [(sizes, number) for number in rounds for sizes in (points[::-1] if number % 2 else points)]
+    turns = [
+        (sizes, number) for number in rounds for sizes in (points[::-1] if number % 2 else points)
+    ]
     with tempfile.TemporaryDirectory() as scratch:
         for sizes, number in turns:
             if (sizes, number) in done:
@@ -123,13 +130,17 @@ def _folder(sizes: Sizes, scratch: Path) -> str:
 
 
 def _rounded(found: dict[str, Any]) -> dict[str, Any]:
-    steps = [{phase: round(seconds, 4) for phase, seconds in step.items()} for step in found["steps"]]
+    steps = [
+        {phase: round(seconds, 4) for phase, seconds in step.items()} for step in found["steps"]
+    ]
     return {"steps": steps, "wall": round(found["wall"], 3), "mib": round(found["mib"], 1)}
 
 
 def environment() -> str:
     """What the numbers were measured on."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
+    lines = (
+        Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
+    )
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     return (
         f"{names[0] if names else platform.machine()}, one thread; torch {torch.__version__}, "

@@ -57,7 +57,9 @@ def _panel(points: Sequence[Point], law: Law, size: str, what: str, left: float,
 
     steps = [max(at) * i / 24 for i in range(1, 25)]
     line = [
-        (v, predict(law, replace(some[0].sizes, **{size: v * unit}))[what]) for v in steps if v >= min(at)
+        (v, predict(law, replace(some[0].sizes, **{size: v * unit}))[what])
+        for v in steps
+        if v >= min(at)
     ]
     path = " ".join(f"{x(v):.1f},{y(told):.1f}" for v, told in line)
     parts = [
@@ -69,7 +71,9 @@ def _panel(points: Sequence[Point], law: Law, size: str, what: str, left: float,
     ]
     for value in (0.0, most / 1.1):
         shown = f"{value:.0f}" if what == "mib" or not value else f"{value:.1f}"
-        parts.append(f'<text x="{left + _LEFT - 4}" y="{y(value) + 4:.1f}" text-anchor="end">{shown}</text>')
+        parts.append(
+            f'<text x="{left + _LEFT - 4}" y="{y(value) + 4:.1f}" text-anchor="end">{shown}</text>'
+        )
     for value, (low, middle, top_of) in zip(at, spans, strict=True):
         parts.append(
             f'<path d="M{x(value):.1f} {y(low):.1f}V{y(top_of):.1f}" stroke="{_COLOUR}"/>'

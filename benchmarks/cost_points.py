@@ -52,7 +52,9 @@ class Point:
     most: float
     mib: float
     mib_range: tuple[float, float]
-    of_wall: tuple[float, ...] = ()  # of each run, time by the clock on the wall over the process's own
+    of_wall: tuple[
+        float, ...
+    ] = ()  # of each run, time by the clock on the wall over the process's own
 
 
 FITTED = [

@@ -23,11 +23,15 @@ def decode_curve(
     policy.lm.decoding = way  # type: ignore[assignment]
     for n in sizes:
         about = facts[: n // 8]
-        seconds = [_a_pass(policy, about, (full, short), repeat) for repeat in range(repeats + 1)][1:]
+        seconds = [_a_pass(policy, about, (full, short), repeat) for repeat in range(repeats + 1)][
+            1:
+        ]
         policy.constraints = full
         each = statistics.median(seconds)
         share = pass_bytes(policy, about, n) / each / card
-        rows.append({"rows": n, "ms": 1e3 * each, "tokens_per_s": n / each, "bandwidth_share": share})
+        rows.append(
+            {"rows": n, "ms": 1e3 * each, "tokens_per_s": n / each, "bandwidth_share": share}
+        )
     return rows
 
 

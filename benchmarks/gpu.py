@@ -29,15 +29,15 @@ from transformers import PreTrainedConfig
 
 from clock import Clock, copy_bandwidth
 from contraflow import compose_config, default_facts
-from contraflow.experience import draw
+from contraflow.experience.collect import draw
 from contraflow.facts import Fact
-from contraflow.judge import NliJudge
-from contraflow.objectives import SubTB, potentials
-from contraflow.oracle import FrozenLMOracle
+from contraflow.gflownet.objectives import SubTB, potentials
 from contraflow.policy.constraints import question_constraints
 from contraflow.policy.lora import LoraPolicy, LoraSettings, stack_questions
-from contraflow.prompts import answer_prompt, task_prompt
+from contraflow.reward.judge import NliJudge
+from contraflow.reward.oracle import FrozenLMOracle
 from contraflow.seeding import torch_rng
+from contraflow.text.prompts import answer_prompt, task_prompt
 from contraflow.types import TerminalReward
 from decode_curve import decode_curve
 from offline import byte_tokenizer, deberta_config, gpt2_config, random_judge, random_lm
@@ -75,13 +75,19 @@ TINY = Size(gpt2_config(2, 32, 4, 300), deberta_config(1, 32, 4, 300), 2, 4, 6, 
 class Ours:
     """The package's own parts on one backbone."""
 
-    def __init__(self, size: Size, judge: NliJudge, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self, size: Size, judge: NliJudge, device: torch.device, dtype: torch.dtype
+    ) -> None:
         config = compose_config(["experiment=gpt2_large_zsre", "data.facts=none"])
         self.prompts = config.prompt.task, config.prompt.answer
         self.size, self.judge = size, judge
         self.lm = random_lm(size.sampler, device, dtype)
         limits = question_constraints(
-            self.lm.tokenizer, vocabulary="latin", min_len=size.tokens, max_len=size.tokens, device=device
+            self.lm.tokenizer,
+            vocabulary="latin",
+            min_len=size.tokens,
+            max_len=size.tokens,
+            device=device,
         )
         lora = LoraSettings(target_modules=("c_attn",))
         self.policy = LoraPolicy(self.lm, task_prompt(self.prompts[0]), limits, lora)
@@ -96,7 +102,9 @@ class Ours:
     def step(self, facts: Sequence[Fact], seed: int, phase: Callable[[str], Any]) -> None:
         """What training does in a step, without replay; questions are never the same, so no cache helps."""
         with phase("generate"):
-            drawn = draw(self.policy, facts, self.size.questions, torch_rng(seed, device=self.lm.device))
+            drawn = draw(
+                self.policy, facts, self.size.questions, torch_rng(seed, device=self.lm.device)
+            )
         with phase("answer"):
             answers = [a.text for a in self.oracle.answer([d.text for d in drawn])]
         with phase("judge"):
@@ -172,14 +180,20 @@ def count_work(ours: Ours) -> dict[str, Any]:
 
 def environment(device: torch.device) -> str:
     """What the numbers were measured on."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "CPU"
+    name = (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else platform.processor() or "CPU"
+    )
     return (
         f"{name}; torch {torch.__version__} (CUDA {torch.version.cuda}), transformers {transformers.__version__}, "
         f"Python {platform.python_version()}, {torch.get_num_threads()} threads"
     )
 
 
-def save_random_judge(size: Size, folder: Path, device: torch.device, dtype: torch.dtype) -> NliJudge:
+def save_random_judge(
+    size: Size, folder: Path, device: torch.device, dtype: torch.dtype
+) -> NliJudge:
     """Through a folder, so that it is the package's own judge that is measured."""
     size.judge.id2label = {0: "entailment", 1: "neutral", 2: "contradiction"}
     random_judge(size.judge, torch.device("cpu"), dtype).save_pretrained(folder)
@@ -191,7 +205,8 @@ def steps_table(found: dict[str, dict[str, list[float]]]) -> str:
     """Median (least, most) milliseconds of each phase and way."""
     lines = [f"| ms | {' | '.join(found)} | straightforward over static |\n|---|---|---|---|---|"]
     totals = {
-        way: [sum(parts) for parts in zip(*phases.values(), strict=True)] for way, phases in found.items()
+        way: [sum(parts) for parts in zip(*phases.values(), strict=True)]
+        for way, phases in found.items()
     }
     for phase in (*PHASES, "step"):
         times = {way: totals[way] if phase == "step" else found[way][phase] for way in found}
@@ -231,14 +246,20 @@ def main() -> None:
         + "|---" * 5
         + "|"
     )
-    curves = {way: decode_curve(ours.policy, way, size.curve, given.repeats, card) for way in (STATIC, EAGER)}
+    curves = {
+        way: decode_curve(ours.policy, way, size.curve, given.repeats, card)
+        for way in (STATIC, EAGER)
+    }
     for way, rows in curves.items():
         for r in rows:
             print(
                 f"| {r['rows']} | {way} | {r['ms']:.2f} | {r['tokens_per_s']:,.0f} | {r['bandwidth_share']:.0%} |"
             )
     if given.out:
-        medians = {way: {p: statistics.median(t) for p, t in phases.items()} for way, phases in found.items()}
+        medians = {
+            way: {p: statistics.median(t) for p, t in phases.items()}
+            for way, phases in found.items()
+        }
         result = {
             "environment": environment(device),
             "phases": medians,

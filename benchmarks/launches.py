@@ -20,13 +20,21 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import PreTrainedConfig
 
 from contraflow.facts import Fact
-from contraflow.oracle import FrozenLMOracle
 from contraflow.policy.constraints import question_constraints
 from contraflow.policy.lora import LoraPolicy, LoraSettings
-from contraflow.prompts import answer_prompt, task_prompt
+from contraflow.reward.oracle import FrozenLMOracle
 from contraflow.seeding import torch_rng
+from contraflow.text.prompts import answer_prompt, task_prompt
 from contraflow.types import PathLogProbs
-from offline import ASCII, byte_tokenizer, deberta_config, gpt2_config, qwen2_config, random_judge, random_lm
+from offline import (
+    ASCII,
+    byte_tokenizer,
+    deberta_config,
+    gpt2_config,
+    qwen2_config,
+    random_judge,
+    random_lm,
+)
 
 NO_KERNEL = ("aten._unsafe_view", "aten.lift_fresh", "aten.detach", "aten.alias")
 TARGETS = {"gpt2": ("c_attn",), "qwen2": ("q_proj", "v_proj")}
@@ -62,7 +70,8 @@ def n_kernels(do: Callable[[], object]) -> int:
 def count_kernels() -> dict[str, Any]:
     """Kernels of each kind of pass, ``base`` + ``a_layer`` times the layers."""
     found: dict[str, Any] = {
-        architecture: _by_layers(lambda n, a=architecture: _passes(a, n)) for architecture in CONFIGS
+        architecture: _by_layers(lambda n, a=architecture: _passes(a, n))
+        for architecture in CONFIGS
     }
     found["deberta"] = _by_layers(_judge_pass)
     return found
@@ -71,7 +80,9 @@ def count_kernels() -> dict[str, Any]:
 def _by_layers(passes: Callable[[int], dict[str, float]]) -> dict[str, dict[str, float]]:
     two, four = passes(2), passes(4)
     slopes = {name: (four[name] - two[name]) / 2 for name in two}
-    return {name: {"base": two[name] - 2 * slope, "a_layer": slope} for name, slope in slopes.items()}
+    return {
+        name: {"base": two[name] - 2 * slope, "a_layer": slope} for name, slope in slopes.items()
+    }
 
 
 def _passes(architecture: str, layers: int) -> dict[str, float]:
@@ -95,7 +106,9 @@ def _passes(architecture: str, layers: int) -> dict[str, float]:
 def _sampler(architecture: str, layers: int, n_tokens: int) -> LoraPolicy:
     """Draws questions of exactly so many tokens."""
     lm = random_lm(CONFIGS[architecture](layers, 32, 4, ASCII), CPU, FLOAT)
-    limits = question_constraints(lm.tokenizer, vocabulary="latin", min_len=n_tokens, max_len=n_tokens)
+    limits = question_constraints(
+        lm.tokenizer, vocabulary="latin", min_len=n_tokens, max_len=n_tokens
+    )
     prompt = task_prompt("Ask about it.\n{edit_fact}\n:")
     return LoraPolicy(lm, prompt, limits, LoraSettings(target_modules=TARGETS[architecture]))
 

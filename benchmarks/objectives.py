@@ -24,7 +24,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from contraflow.objectives import (
+from contraflow.gflownet.objectives import (
     ContrastiveTB,
     DetailedBalance,
     ModifiedSubTB,
@@ -73,7 +73,9 @@ def ours(case: Case, name: str) -> Tensor:
     paths = PathLogProbs(taken.view(case.b, case.t), log_pterm.view(case.b, -1), case.flow, lengths)
     objective = OBJECTIVES[name]
     if objective.needs_prefix_rewards:
-        return objective(prefix_potentials(paths, PrefixReward(case.log_reward_of_prefixes)), case.group)
+        return objective(
+            prefix_potentials(paths, PrefixReward(case.log_reward_of_prefixes)), case.group
+        )
     return objective(potentials(paths, TerminalReward(case.log_reward)), case.group)
 
 
@@ -95,7 +97,12 @@ def textbook(case: Case, name: str) -> Tensor:
         return (u[:, 0] - u[:, -1]).square().mean()
     if name == "vargrad":
         return _spread(u[:, -1], case.group)
-    pairs = [(i, j) for i in range(case.b) for j in range(i + 1, case.b) if case.group[i] == case.group[j]]
+    pairs = [
+        (i, j)
+        for i in range(case.b)
+        for j in range(i + 1, case.b)
+        if case.group[i] == case.group[j]
+    ]
     return torch.stack([(u[i, -1] - u[j, -1]).square() for i, j in pairs]).mean()
 
 
@@ -108,7 +115,9 @@ def naive(case: Case, name: str) -> Tensor:
     for row in range(case.b):
         nodes = [i for i in range(u.shape[1]) if mask[i]]
         pairs = [(i, j) for i in nodes for j in nodes if i < j]
-        above = torch.stack([0.9 ** (j - i) * (u[row, i] - u[row, j]).square() for i, j in pairs]).sum()
+        above = torch.stack(
+            [0.9 ** (j - i) * (u[row, i] - u[row, j]).square() for i, j in pairs]
+        ).sum()
         losses.append(above / sum(0.9 ** (j - i) for i, j in pairs))
     total = torch.stack(losses).mean()
     return total + _spread(u[:, 1], case.group) if name == "modified_subtb" else total
@@ -126,11 +135,17 @@ def _textbook_u(case: Case, name: str) -> tuple[Tensor, Tensor]:
         u = case.log_reward_of_prefixes - log_stop.nan_to_num(neginf=0.0) - so_far
         return u, torch.arange(case.t + 1) >= 1
     terminal = case.log_reward - so_far[:, -1] - log_stop[:, -1]
-    return torch.cat([case.flow - so_far, terminal[:, None]], 1), torch.ones(case.t + 2, dtype=torch.bool)
+    return torch.cat([case.flow - so_far, terminal[:, None]], 1), torch.ones(
+        case.t + 2, dtype=torch.bool
+    )
 
 
 def _spread(values: Tensor, group: Tensor) -> Tensor:
-    return torch.cat([values[group == g] - values[group == g].mean() for g in group.unique()]).square().mean()
+    return (
+        torch.cat([values[group == g] - values[group == g].mean() for g in group.unique()])
+        .square()
+        .mean()
+    )
 
 
 RUN: dict[str, Callable[[Case, str], Tensor]] = {"ours": ours, "textbook": textbook, "naive": naive}
@@ -176,7 +191,9 @@ def _vocabulary_seconds(case: Case) -> float:
 def measure_all(args: argparse.Namespace) -> None:
     """All variants in turn, each in its own process; a Markdown table of medians."""
     size = [f"--b={args.b}", f"--t={args.t}", f"--v={args.v}"]
-    found: dict[tuple[str, str], list[dict[str, float]]] = {(k, n): [] for n in OBJECTIVES for k in KINDS}
+    found: dict[tuple[str, str], list[dict[str, float]]] = {
+        (k, n): [] for n in OBJECTIVES for k in KINDS
+    }
     for _ in range(args.repeats):
         for (kind, name), runs in found.items():
             command = [sys.executable, __file__, *size, "--one", kind, name]

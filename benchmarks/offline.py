@@ -97,11 +97,18 @@ def deberta_config(layers: int, width: int, heads: int, vocabulary: int) -> Debe
 def random_lm(config: PreTrainedConfig, device: torch.device, dtype: torch.dtype) -> CausalLM:
     """Frozen, in eval mode, the same weights at every call."""
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(config, dtype=dtype).to(device).eval().requires_grad_(False)
+    model = (
+        AutoModelForCausalLM.from_config(config, dtype=dtype)
+        .to(device)
+        .eval()
+        .requires_grad_(False)
+    )
     return CausalLM(model, byte_tokenizer(config.vocab_size), identity="random")
 
 
-def random_judge(config: PreTrainedConfig, device: torch.device, dtype: torch.dtype) -> torch.nn.Module:
+def random_judge(
+    config: PreTrainedConfig, device: torch.device, dtype: torch.dtype
+) -> torch.nn.Module:
     """A classifier of pairs, frozen."""
     torch.manual_seed(0)
     model = AutoModelForSequenceClassification.from_config(config, dtype=dtype)

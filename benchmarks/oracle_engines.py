@@ -21,11 +21,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from contraflow import Fact, build, compose_config, default_facts
-from contraflow.config import Config
-from contraflow.oracle import Answer, Oracle
+from contraflow import Fact, compose_config, default_facts
+from contraflow.run import build
 from contraflow.seeding import python_rng
-from contraflow.text_match import names
+from contraflow.settings import Config
+from contraflow.text.match import names
+from contraflow.types import Answer, Oracle
 
 
 class Bfloat16(nn.Module):
@@ -125,8 +126,12 @@ def main() -> None:
     python_rng("oracle engines").shuffle(facts)
     facts = facts[: args.questions]
     questions = [build.plain_question(f) for f in facts]
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; {len(questions)} questions\n")
-    print("| engine | times as fast as float32 | same text | same verdict | log P_A differs by, nats |")
+    print(
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads; {len(questions)} questions\n"
+    )
+    print(
+        "| engine | times as fast as float32 | same text | same verdict | log P_A differs by, nats |"
+    )
     print("|---|---|---|---|---|")
     for engine in args.engines:
         faster = []
@@ -135,8 +140,12 @@ def main() -> None:
             seconds, answers = measure(config, engine, questions)
             faster.append(whole / seconds)
         same = [a.text == b.text for a, b in zip(answers, reference, strict=True)]
-        verdict = sum(knows(f, a) == knows(f, b) for f, a, b in zip(facts, answers, reference, strict=True))
-        gaps = [abs(a.log_p - b.log_p) for a, b, s in zip(answers, reference, same, strict=True) if s]
+        verdict = sum(
+            knows(f, a) == knows(f, b) for f, a, b in zip(facts, answers, reference, strict=True)
+        )
+        gaps = [
+            abs(a.log_p - b.log_p) for a, b, s in zip(answers, reference, same, strict=True) if s
+        ]
         print(
             f"| {engine} | {statistics.median(faster):.2f} ({min(faster):.2f} to {max(faster):.2f}) "
             f"| {sum(same) / len(same):.3f} | {verdict / len(facts):.3f} | {statistics.mean(gaps):.3f} |",

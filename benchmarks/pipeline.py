@@ -29,17 +29,18 @@ from typing import Any
 import torch
 
 from clock import Clock
-from contraflow import Fact, build, compose_config, default_facts
-from contraflow.config import Config
-from contraflow.experience import Experience
+from contraflow import Fact, compose_config, default_facts
+from contraflow.experience.collect import Experience
+from contraflow.experience.scorer import Drawn, Scorer
 from contraflow.facts import split_facts
-from contraflow.objectives import potentials
+from contraflow.gflownet.objectives import potentials
 from contraflow.policy.lora import stack_questions
 from contraflow.replay.base import ReplaySettings
 from contraflow.replay.memory import MemoryReplay
-from contraflow.reward import RewardParts
-from contraflow.scoring import Drawn, Scorer
+from contraflow.reward.schedule import RewardParts
+from contraflow.run import build
 from contraflow.seeding import python_rng
+from contraflow.settings import Config
 from contraflow.settings.learning import ExplorationConfig
 from plain_pipeline import Step, Straightforward
 
@@ -56,7 +57,9 @@ class Ours:
         self.policy = build.load_policy(config, lm)
         self.reward, self.objective = build.build_reward(config), build.build_objective(config)
         self.scorer = Scorer(self.policy, self.oracle, self.judge)
-        settings = ExplorationConfig(config.exploration.n_samples, pf_temp_prob=0.0, use_buffer_prob=0.0)
+        settings = ExplorationConfig(
+            config.exploration.n_samples, pf_temp_prob=0.0, use_buffer_prob=0.0
+        )
         replay = MemoryReplay(ReplaySettings(namespace="benchmark"))
         self.experience = Experience(
             self.policy, self.scorer, replay, self.reward, settings, seed=config.seed
@@ -74,7 +77,9 @@ class Ours:
             (self.judge, "score", "judge"),
         ]
         for owner, method, phase in timed:
-            setattr(owner, method, _timed(getattr(type(owner), method).__get__(owner), clock, phase))
+            setattr(
+                owner, method, _timed(getattr(type(owner), method).__get__(owner), clock, phase)
+            )
         batch = self.experience.collect(facts, number)
         with clock.phase("learn"):
             reward = self.reward(RewardParts.of(batch.scored, policy.lm.device), number)
@@ -149,12 +154,16 @@ def _differences(ours: Ours, facts: Sequence[Fact], steps: Sequence[Step]) -> di
         return torch.cat([getattr(step, name) for step in steps])
 
     same = [
-        s.answer == answer for s, answer in zip(scored, [a for t in steps for a in t.answers], strict=True)
+        s.answer == answer
+        for s, answer in zip(scored, [a for t in steps for a in t.answers], strict=True)
     ]
     gaps = {
-        "log_p_question": torch.tensor([s.log_p_question for s in scored]) - theirs("log_p_question"),
+        "log_p_question": torch.tensor([s.log_p_question for s in scored])
+        - theirs("log_p_question"),
         "log_pf": log_pf - theirs("log_pf"),
-        "log_p_answer": (torch.tensor([s.log_p_answer for s in scored]) - theirs("log_p_answer"))[same],
+        "log_p_answer": (torch.tensor([s.log_p_answer for s in scored]) - theirs("log_p_answer"))[
+            same
+        ],
         "log_contradiction": (
             torch.tensor([s.log_contradiction for s in scored]) - theirs("log_contradiction")
         )[same],
@@ -187,10 +196,14 @@ def _print_table(args: argparse.Namespace, runs: dict[str, list[dict[str, float]
     print(f"| | {' s | '.join(PHASES)} s | step s | questions/s | peak MiB |")
     print("|---" * (len(PHASES) + 4) + "|")
     for kind in KINDS:
-        phases = " | ".join(f"{statistics.median(run[p] for run in runs[kind]):.2f}" for p in PHASES)
+        phases = " | ".join(
+            f"{statistics.median(run[p] for run in runs[kind]):.2f}" for p in PHASES
+        )
         rate = _span([per_step / run["step"] for run in runs[kind]], 2)
         memory = _span([run["memory_mib"] for run in runs[kind]], 0)
-        print(f"| {kind} | {phases} | {_span([r['step'] for r in runs[kind]], 2)} | {rate} | {memory} |")
+        print(
+            f"| {kind} | {phases} | {_span([r['step'] for r in runs[kind]], 2)} | {rate} | {memory} |"
+        )
     pairs = list(zip(runs["ours"], runs["straightforward"], strict=True))
     faster = _span([theirs["step"] / ours["step"] for ours, theirs in pairs], 1)
     smaller = _span([ours["memory_mib"] / theirs["memory_mib"] for ours, theirs in pairs], 2)
@@ -212,7 +225,9 @@ def _run(args: argparse.Namespace, *what: str) -> str:
 def _processor() -> str:
     try:
         with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
-            return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+            return next(
+                line.split(":")[1].strip() for line in lines if line.startswith("model name")
+            )
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
 
@@ -228,7 +243,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--one", choices=KINDS, help="measure one pipeline in this process")
     parser.add_argument("--compare", action="store_true", help="score the same questions with both")
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings, as of contraflow train")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="KEY=VALUE", help="settings, as of contraflow train"
+    )
     args = parser.parse_args()
     if args.one:
         measure_one(args)

@@ -18,14 +18,14 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, LogitsProcessor, LogitsProcessorList
 
 from clock import Clock
-from contraflow import build
-from contraflow.config import Config
 from contraflow.facts import Fact
 from contraflow.models.resolve import resolve_model
 from contraflow.policy.constraints import Constraints, question_constraints
-from contraflow.prompts import answer_prompt, task_prompt
-from contraflow.reward import RewardParts
-from contraflow.text_checks import question_ok
+from contraflow.reward.schedule import RewardParts
+from contraflow.run import build
+from contraflow.settings import Config
+from contraflow.text.checks import question_ok
+from contraflow.text.prompts import answer_prompt, task_prompt
 
 Rows = list[list[int]]
 
@@ -78,13 +78,18 @@ class Straightforward:
         base, oracle = (AutoModelForCausalLM.from_pretrained(folder, dtype=dtype) for _ in range(2))
         lora, targets = config.model.lora, config.model.lora.target_modules
         named: Any = "all-linear" if targets == ["all-linear"] else targets
-        adapter = LoraConfig(r=lora.r, lora_alpha=lora.alpha, target_modules=named, task_type="CAUSAL_LM")
+        adapter = LoraConfig(
+            r=lora.r, lora_alpha=lora.alpha, target_modules=named, task_type="CAUSAL_LM"
+        )
         self.sampler: Any = get_peft_model(base.to(self.device), adapter).eval()
         self.oracle: Any = oracle.to(self.device).eval().requires_grad_(False)
         self.judge = build.load_judge(config)
         self.reward, self.objective = build.build_reward(config), build.build_objective(config)
         self.task, self.ask = task_prompt(config.prompt.task), answer_prompt(config.prompt.answer)
-        self.n_samples, self.max_answer_tokens = config.exploration.n_samples, config.oracle.max_answer_tokens
+        self.n_samples, self.max_answer_tokens = (
+            config.exploration.n_samples,
+            config.oracle.max_answer_tokens,
+        )
         limits = config.policy
         vocabulary: Any = limits.vocabulary
         self.constraints = question_constraints(
@@ -128,7 +133,9 @@ class Straightforward:
             log_e = self._judged([fact.original_fact] * len(answers), answers, 1)
         stopped = [[*row, self.constraints.stop_id] for row in ids]
         with clock.phase("prior"), torch.no_grad():
-            log_p_question = self._log_likelihood(self.oracle, [prompt] * len(ids), stopped, self.constraints)
+            log_p_question = self._log_likelihood(
+                self.oracle, [prompt] * len(ids), stopped, self.constraints
+            )
         with clock.phase("learn"):
             sound = [
                 question_ok(t, fact.subject, fact.original_answer, fact.edited_answer, fact.aliases)
@@ -136,11 +143,15 @@ class Straightforward:
             ]
             parts = RewardParts(log_c, log_p_question, log_p_answer, log_e, torch.tensor(sound))
             log_reward = self.reward(parts, number).log_reward
-            log_pf = self._log_likelihood(self.sampler, [prompt] * len(ids), stopped, self.constraints)
+            log_pf = self._log_likelihood(
+                self.sampler, [prompt] * len(ids), stopped, self.constraints
+            )
             ratio = log_reward - log_pf
             loss = (ratio - ratio.mean()).square().mean()
             (loss / n_facts).backward()
-        return Step(ids, texts, answers, log_p_answer, log_p_question, log_pf.detach(), log_c, loss.item())
+        return Step(
+            ids, texts, answers, log_p_answer, log_p_question, log_pf.detach(), log_c, loss.item()
+        )
 
     @torch.no_grad()
     def _questions(self, prompt: list[int]) -> Rows:
@@ -193,9 +204,13 @@ class Straightforward:
         rows = [p + c for p, c in zip(prompts, continuations, strict=True)]
         width = max(map(len, rows))
         padded = [row + [row[-1]] * (width - len(row)) for row in rows]
-        mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=self.device)
+        mask = torch.tensor(
+            [[1] * len(row) + [0] * (width - len(row)) for row in rows], device=self.device
+        )
         with torch.set_grad_enabled(model is self.sampler and torch.is_grad_enabled()):
-            logits = model(input_ids=torch.tensor(padded, device=self.device), attention_mask=mask).logits
+            logits = model(
+                input_ids=torch.tensor(padded, device=self.device), attention_mask=mask
+            ).logits
         total = []
         for row, (prompt, continuation) in enumerate(zip(prompts, continuations, strict=True)):
             own = logits[row, len(prompt) - 1 : len(prompt) - 1 + len(continuation)].float()

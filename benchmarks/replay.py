@@ -108,7 +108,9 @@ class Naive:
 WAYS: dict[str, type[Ours] | type[Naive]] = {"contraflow": Ours, "one key per call": Naive}
 
 
-def work(way: str, act: str, url: str, seed: int, n_facts: int, seconds: float, start: Any, out: Any) -> None:
+def work(
+    way: str, act: str, url: str, seed: int, n_facts: int, seconds: float, start: Any, out: Any
+) -> None:
     """One process: do it for some seconds and tell how many questions passed a second."""
     doer, rng = WAYS[way](url), random.Random(seed)
     source = batches(seed, n_facts)
@@ -123,12 +125,16 @@ def work(way: str, act: str, url: str, seed: int, n_facts: int, seconds: float, 
     out.put(done * BATCH / passed)
 
 
-def rate(way: str, act: str, url: str, n_processes: int, n_facts: int, seconds: float, seed: int) -> float:
+def rate(
+    way: str, act: str, url: str, n_processes: int, n_facts: int, seconds: float, seed: int
+) -> float:
     """Questions a second, all processes together."""
     context = mp.get_context("fork")  # every process makes a client of its own
     start, out = context.Barrier(n_processes), context.Queue()
     processes = [
-        context.Process(target=work, args=(way, act, url, 1000 * seed + i, n_facts, seconds, start, out))
+        context.Process(
+            target=work, args=(way, act, url, 1000 * seed + i, n_facts, seconds, start, out)
+        )
         for i in range(n_processes)
     ]
     for process in processes:
@@ -161,7 +167,9 @@ def fill(url: str, n_entries: int) -> None:
             pipe.execute()
 
 
-def latencies(do: Callable[[list[ScoredQuestion], random.Random], None], n_facts: int, n: int) -> list[float]:
+def latencies(
+    do: Callable[[list[ScoredQuestion], random.Random], None], n_facts: int, n: int
+) -> list[float]:
     """Milliseconds of each of n batches, from one process, sorted."""
     rng, source = random.Random(1), batches(2, n_facts)
     ready = [next(source) for _ in range(n)]
@@ -200,7 +208,9 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=300, help="of each measurement of latency")
     given = parser.parse_args()
     print(environment(), flush=True)
-    print(f"a batch is {FACTS_A_BATCH} facts x {QUESTIONS_A_FACT} questions; {CAPACITY} entries a fact\n")
+    print(
+        f"a batch is {FACTS_A_BATCH} facts x {QUESTIONS_A_FACT} questions; {CAPACITY} entries a fact\n"
+    )
     with (
         tempfile.TemporaryDirectory(prefix="cf-", dir="/tmp") as folder,
         EmbeddedReplay(SETTINGS, folder) as store,
@@ -208,7 +218,9 @@ def main() -> None:
         n_facts = 100
         fill(store.url, n_facts * CAPACITY)
         print(
-            "| questions per second | processes | " + " | ".join(WAYS) + " | ratio |\n|---|---|---|---|---|"
+            "| questions per second | processes | "
+            + " | ".join(WAYS)
+            + " | ratio |\n|---|---|---|---|---|"
         )
         for act in ("add", "sample"):
             for n in given.processes:
@@ -217,7 +229,9 @@ def main() -> None:
                     for way, found in rates.items():
                         found.append(rate(way, act, store.url, n, n_facts, given.seconds, repeat))
                 ours, naive = map(statistics.median, rates.values())
-                print(f"| {act} | {n} | {ours:,.0f} | {naive:,.0f} | {ours / naive:.1f} |", flush=True)
+                print(
+                    f"| {act} | {n} | {ours:,.0f} | {naive:,.0f} | {ours / naive:.1f} |", flush=True
+                )
         print(
             "\n| a batch, milliseconds (median, 95 %) | entries | "
             + " | ".join(WAYS)
@@ -229,11 +243,17 @@ def main() -> None:
             for act in ("add", "sample"):
                 cells = []
                 for way in WAYS.values():
-                    times = latencies(getattr(way(store.url), act), n_entries // CAPACITY, given.batches)
-                    cells.append(f"{statistics.median(times):.2f}, {times[int(0.95 * len(times))]:.2f}")
+                    times = latencies(
+                        getattr(way(store.url), act), n_entries // CAPACITY, given.batches
+                    )
+                    cells.append(
+                        f"{statistics.median(times):.2f}, {times[int(0.95 * len(times))]:.2f}"
+                    )
                 print(f"| {act} | {n_entries:,} | " + " | ".join(cells) + " |", flush=True)
         memory = store._client.info("memory")["used_memory"] / 2**30
-        print(f"\nserver memory with {given.entries:,} entries under both patterns: {memory:.2f} GiB")
+        print(
+            f"\nserver memory with {given.entries:,} entries under both patterns: {memory:.2f} GiB"
+        )
 
 
 if __name__ == "__main__":

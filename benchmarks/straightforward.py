@@ -17,9 +17,9 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedConfig
 
 from contraflow.facts import Fact
-from contraflow.judge import NliJudge
+from contraflow.gflownet.objectives import Objective, potentials
 from contraflow.models.causal_lm import CausalLM
-from contraflow.objectives import Objective, potentials
+from contraflow.reward.judge import NliJudge
 from contraflow.types import PathLogProbs, TerminalReward
 from offline import byte_tokenizer
 
@@ -45,7 +45,9 @@ class Straightforward:
         lora = LoraConfig(r=16, lora_alpha=32, target_modules=["c_attn"], fan_in_fan_out=True)
         self.sampler: Any = get_peft_model(sampler, lora)
         self.stop = self.tokenizer("?")["input_ids"][0]
-        self.optimizer = torch.optim.AdamW([p for p in self.sampler.parameters() if p.requires_grad], lr=1e-4)
+        self.optimizer = torch.optim.AdamW(
+            [p for p in self.sampler.parameters() if p.requires_grad], lr=1e-4
+        )
 
     def _padded(self, texts: Sequence[str]) -> dict[str, Tensor]:
         found = self.tokenizer(list(texts), padding=True, return_tensors="pt").to(self.device)
@@ -97,7 +99,9 @@ class Straightforward:
         """The second copy's view of the questions."""
         return self._score(self.base, facts, n)
 
-    def learn(self, facts: Sequence[Fact], n: int, log_reward: Tensor, objective: Objective) -> float:
+    def learn(
+        self, facts: Sequence[Fact], n: int, log_reward: Tensor, objective: Objective
+    ) -> float:
         """A step of the optimizer."""
         paths = self._score(self.sampler, facts, n)
         group = torch.arange(len(facts), device=self.device).repeat_interleave(n)
@@ -125,7 +129,9 @@ class Straightforward:
 
     def weight_bytes(self) -> int:
         """Of both copies."""
-        return sum(p.numel() * p.element_size() for m in (self.base, self.sampler) for p in m.parameters())
+        return sum(
+            p.numel() * p.element_size() for m in (self.base, self.sampler) for p in m.parameters()
+        )
 
 
 def bytes_of(lm: CausalLM) -> int:

@@ -25,16 +25,16 @@ import torch
 from torch import Tensor
 
 from contraflow import compose_config, default_facts
-from contraflow.build import load_judge, load_lm, load_oracle, load_policy
-from contraflow.config import Config
-from contraflow.exchange.messages import encode
-from contraflow.experience import draw
+from contraflow.distributed.messages import encode
+from contraflow.experience.collect import draw
+from contraflow.experience.scorer import Scorer
 from contraflow.facts import Fact
 from contraflow.models.causal_lm import CausalLM, Context
 from contraflow.policy.lora import LoraPolicy, stack_questions
 from contraflow.replay.codec import encode_entry
-from contraflow.scoring import Scorer
+from contraflow.run.build import load_judge, load_lm, load_oracle, load_policy
 from contraflow.seeding import torch_rng
+from contraflow.settings import Config
 from launches import count_kernels
 
 FACTS, SAMPLES = 8, 8
@@ -85,7 +85,9 @@ class WorkCounter:
         """Within the block the model's passes are counted."""
         forward, logits, keep = lm._forward, lm.logits, Context.keep
 
-        def counted_forward(ids: Tensor, mask: Tensor, positions: Tensor, cache: Any, prefix: Any) -> Tensor:
+        def counted_forward(
+            ids: Tensor, mask: Tensor, positions: Tensor, cache: Any, prefix: Any
+        ) -> Tensor:
             try:
                 return forward(ids, mask, positions, cache, prefix)
             finally:  # torch ends a pass that is run again for gradients by raising
@@ -135,7 +137,9 @@ def watching_judge(judge: Any, counter: WorkCounter) -> Iterator[None]:
         work.attended += rows * t * t
 
     network = getattr(judge, "_network", None)
-    handle = (judge._model if network is None else network).register_forward_pre_hook(note, with_kwargs=True)
+    handle = (judge._model if network is None else network).register_forward_pre_hook(
+        note, with_kwargs=True
+    )
     try:
         yield
     finally:
@@ -183,7 +187,9 @@ def count_setting(config: Config, n_steps: int) -> dict[str, Any]:
     for step in range(n_steps):
         some = facts[step * FACTS : (step + 1) * FACTS]
         bytes_of.append(count_step(policy, Scorer(policy, oracle, judge), some, counter, step))
-    phases = {name: {k: v / n_steps for k, v in asdict(w).items()} for name, w in counter.found.items()}
+    phases = {
+        name: {k: v / n_steps for k, v in asdict(w).items()} for name, w in counter.found.items()
+    }
     for name, work in counter.found.items():
         phases[name]["actions"] = work.actions
     return {
@@ -202,8 +208,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4, help="steps of each setting")
     parser.add_argument("--out", type=Path, help="write the counts here as JSON")
     given = parser.parse_args()
-    found = {name: count_setting(compose_config(words), given.steps) for name, words in SETTINGS.items()}
-    text = json.dumps({"settings": found, "kernels": count_kernels()}, indent=1, sort_keys=True) + "\n"
+    found = {
+        name: count_setting(compose_config(words), given.steps) for name, words in SETTINGS.items()
+    }
+    text = (
+        json.dumps({"settings": found, "kernels": count_kernels()}, indent=1, sort_keys=True) + "\n"
+    )
     print(text)
     if given.out:
         given.out.write_text(text)

@@ -16,15 +16,16 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from contraflow import build, compose_config, default_facts, open_run
-from contraflow.config import Config
+from contraflow import compose_config, default_facts, open_run
+from contraflow.evaluation.records import QuestionRecord
+from contraflow.evaluation.verdicts import verdict_of
 from contraflow.facts import Fact, split_facts
 from contraflow.models.causal_lm import CausalLM
-from contraflow.prompts import answer_prompt, task_prompt
-from contraflow.records import QuestionRecord
+from contraflow.run import build
 from contraflow.seeding import python_rng
-from contraflow.text_checks import strict_success
-from contraflow.text_match import names
+from contraflow.settings import Config
+from contraflow.text.match import names
+from contraflow.text.prompts import answer_prompt, task_prompt
 
 PLAIN = {  # the default, `configs/prompt/_answer.yaml`
     "What is the capital of Germany?": "The capital of Germany is Berlin.",
@@ -75,9 +76,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--facts", type=int, default=90, help="held-out facts, known to the oracle or not")
+    parser.add_argument(
+        "--facts", type=int, default=90, help="held-out facts, known to the oracle or not"
+    )
     parser.add_argument("--samples", type=int, default=8, help="questions per fact")
-    parser.add_argument("--run", default="untrained", help="whose questions: a run folder, or untrained")
+    parser.add_argument(
+        "--run", default="untrained", help="whose questions: a run folder, or untrained"
+    )
     args = parser.parse_args()
     config = compose_config()
     prompts = {
@@ -90,7 +95,9 @@ def main() -> None:
     facts = chosen_facts([config.prompt.task, *prompts.values()], args.facts)
     records = list(open_run(args.run, config).generate(facts, n=args.samples))
     lm = build.load_lm(config)
-    print("| answers shown | facts known | success on known | on all | words |\n|---|---|---|---|---|")
+    print(
+        "| answers shown | facts known | success on known | on all | words |\n|---|---|---|---|---|"
+    )
     for name, prompt in prompts.items():
         config.prompt.answer = prompt
         print(f"| {name} | {study(config, lm, facts, records)} |", flush=True)
@@ -99,8 +106,15 @@ def main() -> None:
 def chosen_facts(templates: list[str], n: int) -> list[Fact]:
     """Validation and test facts whose subject is in no prompt."""
     splits = split_facts(list(default_facts()))
-    headers = [task_prompt(templates[0]).header, *(answer_prompt(text).header for text in templates[1:])]
-    facts = [f for f in (*splits.validation, *splits.test) if not any(names(h, f.subject) for h in headers)]
+    headers = [
+        task_prompt(templates[0]).header,
+        *(answer_prompt(text).header for text in templates[1:]),
+    ]
+    facts = [
+        f
+        for f in (*splits.validation, *splits.test)
+        if not any(names(h, f.subject) for h in headers)
+    ]
     python_rng(7, "answer study").shuffle(facts)
     return facts[:n]
 
@@ -112,7 +126,7 @@ def study(config: Config, lm: CausalLM, facts: list[Fact], records: list[Questio
     answers = [answer.text for answer in oracle.answer([record.question for record in records])]
     success = np.array(
         [
-            strict_success(msgspec.structs.replace(record, answer=answer))
+            verdict_of(msgspec.structs.replace(record, answer=answer)).strict_success
             for record, answer in zip(records, answers, strict=True)
         ]
     )

@@ -26,8 +26,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from contraflow.facts import Fact, fact_id_for, write_facts
-from contraflow.text_match import names
+from contraflow.facts import Fact, write_facts
+from contraflow.facts.fact import fact_id_for
+from contraflow.text.match import names
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLES = ROOT / "data_sources" / "facts"
@@ -64,23 +65,30 @@ class Relation:
     questions: list[str] = field(default_factory=list)
     options: list[str] = field(default_factory=list)
     pool: list[str] = field(default_factory=list)
-    spellings: dict[str, tuple[str, ...]] = field(default_factory=dict)  # aliases by answer, of all tables
+    spellings: dict[str, tuple[str, ...]] = field(
+        default_factory=dict
+    )  # aliases by answer, of all tables
     rows: list[Row] = field(default_factory=list)
 
 
 def read_tables(folder: Path) -> list[Relation]:
     """All relations of all tables, in the order of file names and lines."""
     spellings = _read_spellings(folder / "spellings.txt")
-    relations = [relation for path in sorted(folder.glob("*.tsv")) for relation in _read_table(path)]
+    relations = [
+        relation for path in sorted(folder.glob("*.tsv")) for relation in _read_table(path)
+    ]
     for relation in relations:
         relation.spellings = spellings
     return relations
 
 
 def _read_spellings(path: Path) -> dict[str, tuple[str, ...]]:
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    lines = [
+        line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")
+    ]
     return {
-        answer: tuple(_listed(aliases)) for answer, _, aliases in (line.partition("\t") for line in lines)
+        answer: tuple(_listed(aliases))
+        for answer, _, aliases in (line.partition("\t") for line in lines)
     }
 
 
@@ -119,7 +127,9 @@ def _read_head(relation: Relation, line: str, source: str) -> None:
 def _read_row(line: str, source: str) -> Row:
     cells = [cell.strip() for cell in line.split("\t")]
     if not 2 <= len(cells) <= 4 or not all(cells[:2]):
-        raise SystemExit(f"{source}: a row is subject, answer, aliases, edited answer with tabs between")
+        raise SystemExit(
+            f"{source}: a row is subject, answer, aliases, edited answer with tabs between"
+        )
     subject, answer, aliases, edited = cells + [""] * (4 - len(cells))
     plural, subject = subject.startswith("*"), subject.removeprefix("*")
     return Row(source, subject, answer, tuple(_listed(aliases)), edited, plural)
@@ -154,10 +164,14 @@ def _fact(relation: Relation, row: Row) -> Fact:
 
 def _edited_answer(relation: Relation, row: Row) -> str:
     """Another row's answer that is no spelling of this one's, and is not in the subject either."""
-    answers = relation.pool or list(dict.fromkeys(other.answer for other in relation.rows))[:POPULAR]
+    answers = (
+        relation.pool or list(dict.fromkeys(other.answer for other in relation.rows))[:POPULAR]
+    )
     spellings = (row.answer, *_aliases(relation, row))
     allowed = [
-        answer for answer in answers if not _overlaps(answer, spellings) and not names(row.subject, answer)
+        answer
+        for answer in answers
+        if not _overlaps(answer, spellings) and not names(row.subject, answer)
     ]
     if not allowed:
         raise SystemExit(f"{row.source}: no edited answer is left for '{row.subject}'; give a pool")
@@ -170,13 +184,17 @@ def _overlaps(answer: str, spellings: tuple[str, ...]) -> bool:
 
 def _aliases(relation: Relation, row: Row) -> tuple[str, ...]:
     surname = row.answer.split()[-1]
-    has_surname = "surnames" in relation.options and " " in row.answer and surname not in COMMON_WORDS
+    has_surname = (
+        "surnames" in relation.options and " " in row.answer and surname not in COMMON_WORDS
+    )
     known = (*row.aliases, *relation.spellings.get(row.answer, ()))
     return tuple(dict.fromkeys([*known, surname] if has_surname else known))
 
 
 def _choose(choices: list[str], purpose: str, relation: Relation, row: Row) -> str:
-    digest = hashlib.blake2b(f"{purpose}\0{relation.name}\0{row.subject}".encode(), digest_size=8).digest()
+    digest = hashlib.blake2b(
+        f"{purpose}\0{relation.name}\0{row.subject}".encode(), digest_size=8
+    ).digest()
     return choices[int.from_bytes(digest, "big") % len(choices)]
 
 
@@ -200,7 +218,9 @@ def main() -> None:
     count = write_facts(SHIPPED, build(relations))
     for relation in relations:
         sys.stdout.write(f"{len(relation.rows):5d} {relation.name}\n")
-    sys.stdout.write(f"{count:5d} facts of {len(relations)} relations in {SHIPPED.relative_to(ROOT)}\n")
+    sys.stdout.write(
+        f"{count:5d} facts of {len(relations)} relations in {SHIPPED.relative_to(ROOT)}\n"
+    )
 
 
 if __name__ == "__main__":

@@ -45,7 +45,9 @@ def main() -> None:
         work = counted["settings"][MODELS[0].setting] | {"kernels": counted["kernels"]}
         measured = json.loads(given.measured.read_text())
         way = "eager" if card.decode_us is None else "static"
-        factors = calibration({"phases": measured["phases"][way], "work": measured["work"]}, work, card)
+        factors = calibration(
+            {"phases": measured["phases"][way], "work": measured["work"]}, work, card
+        )
         told = ", ".join(f"{phase} {factor:.2f}" for phase, factor in factors.items())
         print(f"measured over predicted, applied to both models: {told}\n")
     panels = []
@@ -59,7 +61,9 @@ def main() -> None:
         given.svg.write_text(picture(panels))
 
 
-def parts_table(model: Model, work: Mapping[str, Any], card: Card, factors: Mapping[str, float]) -> str:
+def parts_table(
+    model: Model, work: Mapping[str, Any], card: Card, factors: Mapping[str, float]
+) -> str:
     """One batch on one GPU: what each phase takes, and what bounds it."""
     lines = [
         "| phase | passes | tokens | host ms | memory ms | arithmetic ms | takes ms | bound by |\n"
@@ -68,8 +72,12 @@ def parts_table(model: Model, work: Mapping[str, Any], card: Card, factors: Mapp
     ]
     for phase in PHASES:
         p = part(phase, shape_of(phase, model), work, card)
-        tokens = sum(work["phases"].get(f"{phase}.{leg}", {}).get("tokens", 0) for leg in ("read", "decode"))
-        ms = [1e3 * x for x in (p.host, p.memory, p.arithmetic, factors.get(phase, 1.0) * p.seconds)]
+        tokens = sum(
+            work["phases"].get(f"{phase}.{leg}", {}).get("tokens", 0) for leg in ("read", "decode")
+        )
+        ms = [
+            1e3 * x for x in (p.host, p.memory, p.arithmetic, factors.get(phase, 1.0) * p.seconds)
+        ]
         numbers = " | ".join(f"{x:.1f}" for x in ms)
         lines.append(f"| {phase} | {p.passes:.0f} | {tokens:.0f} | {numbers} | {p.bound_by} |")
     return "\n".join(lines)
@@ -92,7 +100,13 @@ def steps_table(rows: Sequence[Step]) -> str:
     for s in rows:
         cells = [f"{1e3 * s.waits[p]:.0f}" if p in s.waits else "" for p in phases]
         name = s.scheme + (f" ({s.actors} of {s.gpus})" if s.actors else "")
-        cells = [str(s.gpus), name, *cells, f"{1e3 * s.seconds:.0f}", f"{s.questions_a_second:,.0f}"]
+        cells = [
+            str(s.gpus),
+            name,
+            *cells,
+            f"{1e3 * s.seconds:.0f}",
+            f"{s.questions_a_second:,.0f}",
+        ]
         cells += [f"{s.idle:.0%}", f"{s.redundant:.0%}", f"{s.behind:.1f}"]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -100,7 +114,9 @@ def steps_table(rows: Sequence[Step]) -> str:
 
 def traffic_table(rows: Sequence[Step], work: Mapping[str, Any]) -> str:
     """What the replay server sees."""
-    lines = ["| GPUs | scheme | to admit, questions/s | in, MB/s | out, MB/s |\n" + "|---" * 5 + "|"]
+    lines = [
+        "| GPUs | scheme | to admit, questions/s | in, MB/s | out, MB/s |\n" + "|---" * 5 + "|"
+    ]
     for s in rows:
         t = replay_traffic(s, work, REPLAY_SHARE, CAPACITY)
         lines.append(
@@ -117,7 +133,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--measured", type=Path, help="what benchmarks/gpu.py --out wrote")
     parser.add_argument("--svg", type=Path, help="draw the picture here")
     parser.add_argument("--gpus", type=int, nargs="+", default=[4, 8, 64])
-    parser.add_argument("--at-once", type=float, default=8, help="batches drawn at once, to compare with one")
+    parser.add_argument(
+        "--at-once", type=float, default=8, help="batches drawn at once, to compare with one"
+    )
     for f in fields(Card):
         parser.add_argument(
             f"--{f.name.replace('_', '-')}", type=float, default=f.default, help="of the card"

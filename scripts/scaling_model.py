@@ -13,7 +13,9 @@ from typing import Any
 
 PHASES = ("generate", "answer", "judge", "prior", "learn")
 HALF, SINGLE = 2, 4  # bytes of a number
-LOGIT_TRAVERSALS = 8  # of [states, actions] in float32 per draw: written, softmax, cumulative sum, search
+LOGIT_TRAVERSALS = (
+    8  # of [states, actions] in float32 per draw: written, softmax, cumulative sum, search
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,9 @@ class Card:
     compute_efficiency: float = 0.4
     bandwidth_efficiency: float = 0.7
     host_us: float = 10.0  # for the host to start one kernel, its share of Python included
-    decode_us: float | None = None  # the same while decoding; None as above (a replayed CUDA graph: some 1.5)
+    decode_us: float | None = (
+        None  # the same while decoding; None as above (a replayed CUDA graph: some 1.5)
+    )
     link: float = 25e9  # bytes a second between GPUs
     message_us: float = 50.0  # from rank to rank, however short
 
@@ -81,7 +85,9 @@ class Part:
         return max(("host", "memory", "arithmetic"), key=lambda name: getattr(self, name))
 
 
-def part(phase: str, shape: Shape, counted: Mapping[str, Any], card: Card, batches: float = 1) -> Part:
+def part(
+    phase: str, shape: Shape, counted: Mapping[str, Any], card: Card, batches: float = 1
+) -> Part:
     """One phase of one step with ``batches`` times the counted questions drawn at once: rows grow, passes do not."""
     work, kernels = counted["phases"], counted["kernels"][shape.kernels]
     legs = [leg for leg in ("read", "decode") if f"{phase}.{leg}" in work]
@@ -105,7 +111,9 @@ def _leg(
     # Backward through frozen weights: gradients of activations only, as many products again as forward. The read-out
     # is computed once more in the backward pass (`LoraPolicy._read_out`).
     layers_times, head_times = (2, 3) if phase == "learn" else (1, 1)
-    products = 2 * shape.layer_params * w["tokens"] + 4 * shape.layers * shape.hidden * w["attended"]
+    products = (
+        2 * shape.layer_params * w["tokens"] + 4 * shape.layers * shape.hidden * w["attended"]
+    )
     flops = layers_times * batches * products
     position = 2 * shape.layers * shape.kv_width * HALF
     traffic = layers_times * w["passes"] * shape.layer_params * HALF
@@ -161,7 +169,9 @@ def text_exchange(gpus: int, bytes_a_rank: float, card: Card, ways: int) -> floa
     return ways * (gpus - 1) * (2 * card.message_us * 1e-6 + bytes_a_rank / card.link)
 
 
-def broadcast(gpus: int, t: Mapping[str, float], questions: float, gradients: float, texts: float) -> Step:
+def broadcast(
+    gpus: int, t: Mapping[str, float], questions: float, gradients: float, texts: float
+) -> Step:
     """Rank 0 collects, the others wait; then all compute the same gradient."""
     collecting = sum(t[p] for p in PHASES if p != "learn")
     waits = {**{p: t[p] for p in PHASES}, "exchange": gradients + texts}
@@ -197,7 +207,12 @@ def symmetric(
 
 
 def actors(
-    gpus: int, collect: float, batches: float, learn: float, questions: float, exchange: Mapping[int, float]
+    gpus: int,
+    collect: float,
+    batches: float,
+    learn: float,
+    questions: float,
+    exchange: Mapping[int, float],
 ) -> Step:
     """Some GPUs collect ``batches`` at once without end, the others learn; the split that learns fastest.
 
@@ -217,7 +232,14 @@ def actors(
     waits["waiting for questions"] = update - sum(waits.values())
     behind = collect / update
     return Step(
-        f"actors x{batches:g}", gpus, waits, n_learners * questions, 1 - busy / gpus, 0.0, behind, best
+        f"actors x{batches:g}",
+        gpus,
+        waits,
+        n_learners * questions,
+        1 - busy / gpus,
+        0.0,
+        behind,
+        best,
     )
 
 
@@ -243,7 +265,9 @@ def steps(
         return sum(t[p] for p in PHASES if p != "learn")
 
     one, many, n, sizes = times(1), times(at_once), counted["questions"], counted["a_question"]
-    gradients = {k: gradient_exchange(k, model.shape.adapter_params, card) for k in range(1, gpus + 1)}
+    gradients = {
+        k: gradient_exchange(k, model.shape.adapter_params, card) for k in range(1, gpus + 1)
+    }
     sharing = gradients[gpus]
     asking = text_exchange(gpus, n * (sizes["asked"] + sizes["verdict"]) / 2, card, ways=2)
     telling = text_exchange(gpus, n * sizes["scored"], card, ways=1)
@@ -264,7 +288,9 @@ def shape_of(phase: str, model: Model) -> Shape:
     return DEBERTA_LARGE if phase == "judge" else model.shape
 
 
-def calibration(measured: Mapping[str, Any], counted: Mapping[str, Any], card: Card) -> dict[str, float]:
+def calibration(
+    measured: Mapping[str, Any], counted: Mapping[str, Any], card: Card
+) -> dict[str, float]:
     """Measured over predicted seconds of each phase, gpt2-large on the work that `benchmarks/gpu.py` did."""
     work = {**counted, "phases": measured["work"]}
     model = MODELS[0]
@@ -283,7 +309,9 @@ class ReplayTraffic:
     bytes_out: float
 
 
-def replay_traffic(step: Step, counted: Mapping[str, Any], share: float, capacity: int) -> ReplayTraffic:
+def replay_traffic(
+    step: Step, counted: Mapping[str, Any], share: float, capacity: int
+) -> ReplayTraffic:
     """Every fresh question is offered; a replayed step reads whole facts, of three earlier steps (`FactStream.at`).
 
     Actors have no other way to their learners: there each fresh question is read once as well.

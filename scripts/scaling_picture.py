@@ -58,7 +58,9 @@ def _panel(name: str, rows: Sequence[Step], top: float) -> str:
     lines = [f'<text x="10" y="{top + 22}" font-weight="bold">{html.escape(name + TITLE)}</text>']
     for i, (step, each) in enumerate(zip(rows, cost, strict=True)):
         y, x = top + _TOP - 12 + i * (_BAR + 6), float(_LEFT)
-        lines.append(f'<text x="10" y="{y + 12}">{step.gpus} GPUs, {html.escape(step.scheme)}</text>')
+        lines.append(
+            f'<text x="10" y="{y + 12}">{step.gpus} GPUs, {html.escape(step.scheme)}</text>'
+        )
         for phase, share in shares(step).items():
             width = share * _WIDTH
             title = f"<title>{html.escape(phase)}: {share:.0%}</title>"

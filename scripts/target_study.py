@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contraflow import compose_config, default_facts, open_run
+from contraflow.evaluation.records import QuestionRecord, read_records, write_records
+from contraflow.evaluation.verdicts import verdict_of
 from contraflow.facts import split_facts
-from contraflow.records import QuestionRecord, read_records, write_records
 from contraflow.seeding import python_rng
-from contraflow.text_checks import question_ok, strict_success
+from contraflow.text.checks import question_ok
 
 FAILURE = -13.3  # what a question that fails the text checks pays, in nats of the tempered reward
 MIN_SAMPLE_SIZE = 12
@@ -57,11 +58,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--facts", type=int, default=32, help="validation facts that the oracle knows")
+    parser.add_argument(
+        "--facts", type=int, default=32, help="validation facts that the oracle knows"
+    )
     parser.add_argument("--samples", type=int, default=64, help="questions per fact")
-    parser.add_argument("--questions", type=Path, help="keep them here, or read them from here if it exists")
+    parser.add_argument(
+        "--questions", type=Path, help="keep them here, or read them from here if it exists"
+    )
     args = parser.parse_args()
-    records = read_records(args.questions) if args.questions and args.questions.is_file() else draw(args)
+    records = (
+        read_records(args.questions) if args.questions and args.questions.is_file() else draw(args)
+    )
     if args.questions:
         write_records(args.questions, records)
     by_fact: dict[str, list[QuestionRecord]] = defaultdict(list)
@@ -87,7 +94,7 @@ def study(records: list[QuestionRecord], target: Target) -> tuple[float, float, 
     """Strict success, distinct share of 8 (NaN where thinly covered) and effective sample size of one fact."""
     weight = weights(records, target)
     size = 1 / float((weight**2).sum())
-    success = float(weight @ np.array([strict_success(r) for r in records], dtype=float))
+    success = float(weight @ np.array([verdict_of(r).strict_success for r in records], dtype=float))
     return success, distinct_share(records, weight) if size > MIN_SAMPLE_SIZE else np.nan, size
 
 
@@ -97,7 +104,8 @@ def weights(records: list[QuestionRecord], target: Target) -> NDArray[np.float64
     log_p_question = np.array([r.log_p_question for r in records])
     log_prior = target.prior * np.minimum(log_p_question, target.ceiling) - log_p_question
     sound = [
-        question_ok(r.question, r.subject, r.original_answer, r.edited_answer, r.aliases) for r in records
+        question_ok(r.question, r.subject, r.original_answer, r.edited_answer, r.aliases)
+        for r in records
     ]
     exponents = np.array([target.contradiction, target.entailment, target.answer])
     log_weight = log_prior + parts @ exponents + np.where(sound, 0.0, FAILURE)
@@ -105,7 +113,9 @@ def weights(records: list[QuestionRecord], target: Target) -> NDArray[np.float64
     return np.asarray(weight / weight.sum())
 
 
-def distinct_share(records: list[QuestionRecord], weight: NDArray[np.float64], n_draws: int = 50) -> float:
+def distinct_share(
+    records: list[QuestionRecord], weight: NDArray[np.float64], n_draws: int = 50
+) -> float:
     """Mean share of different questions among 8 drawn without putting a row back."""
     rng = np.random.default_rng(0)
     rows = [rng.choice(len(records), 8, replace=False, p=weight) for _ in range(n_draws)]

@@ -14,7 +14,7 @@ from hypothesis import settings
 
 from contraflow.facts import Fact
 from contraflow.models.causal_lm import CausalLM
-from tiny_models import fresh_lm
+from support.tiny_models import fresh_lm
 
 settings.register_profile(
     "ci", derandomize=True
@@ -46,12 +46,12 @@ def two_facts() -> list[Fact]:
 
 @pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with facts, in which `training.train(tiny_config(…))` takes a second."""
-    from contraflow import training  # slow to import, and few tests train
-    from tiny_runs import use_tiny_parts, write_tiny_facts
+    """A folder with facts, in which `job.train(tiny_config(…))` takes a second."""
+    from contraflow.training import job  # slow to import, and few tests train
+    from support.tiny_runs import use_tiny_parts, write_tiny_facts
 
     write_tiny_facts(tmp_path / "facts.jsonl")
     use_tiny_parts(monkeypatch.setattr)
-    monkeypatch.setattr(training, "write_report", lambda folder: folder / "report.html")
-    monkeypatch.setattr(training, "print_summary", lambda *_: None)
+    monkeypatch.setattr(job, "write_report", lambda folder: folder / "report.html")
+    monkeypatch.setattr(job, "print_summary", lambda *_: None)
     return tmp_path

@@ -17,22 +17,22 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from contraflow.cli.compose import compose_config
-    from contraflow.config import Config
     from contraflow.errors import UserError
     from contraflow.facts import Fact, default_facts, read_facts
-    from contraflow.runs import open_run
-    from contraflow.training import train
+    from contraflow.run.session import open_run
+    from contraflow.settings import Config
+    from contraflow.settings.compose import compose_config
+    from contraflow.training.job import train
 
 _HOME = {
-    "Config": "contraflow.config",
+    "Config": "contraflow.settings",
     "Fact": "contraflow.facts",
     "UserError": "contraflow.errors",
-    "compose_config": "contraflow.cli.compose",
+    "compose_config": "contraflow.settings.compose",
     "default_facts": "contraflow.facts",
-    "open_run": "contraflow.runs",
+    "open_run": "contraflow.run.session",
     "read_facts": "contraflow.facts",
-    "train": "contraflow.training",
+    "train": "contraflow.training.job",
 }
 
 

@@ -1,18 +1,12 @@
-"""The judge: premise = edit fact, hypothesis = answer, scores = log-probs over LABELS.
+"""The former name of `contraflow.reward.judge`, kept for code that model cards quote."""
 
-`EmbeddedJudge` is ours (MiniLM with the adapter that the package ships), `NliJudge` is any NLI checkpoint.
-"""
-
-from importlib.resources import files
-from pathlib import Path
-
-from contraflow.judging.checkpoint import NliJudge
-from contraflow.judging.minilm import EmbeddedJudge
-from contraflow.judging.scores import LABELS, Judge, NliScores
+from contraflow.reward.judge import (
+    LABELS,
+    EmbeddedJudge,
+    Judge,
+    NliJudge,
+    NliScores,
+    shipped_judge_folder,
+)
 
 __all__ = ["LABELS", "EmbeddedJudge", "Judge", "NliJudge", "NliScores", "shipped_judge_folder"]
-
-
-def shipped_judge_folder() -> Path:
-    """Where the package keeps the adapter, head and model card of the embedded judge."""
-    return Path(str(files("contraflow"))) / "assets" / "judge_minilm"

@@ -8,7 +8,9 @@ cancel out of the loss in the design we come from.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import msgspec
 import torch
@@ -83,7 +85,9 @@ class ScoredQuestion(msgspec.Struct, frozen=True, kw_only=True):
     log_p_answer: float
     log_entailment: float = 0.0  # answer from the fact's original_fact; 0 where the fact has none
     log_prior: tuple[float, ...]
-    question_ok: bool = True  # well-formed, on the subject, names neither answer (text checks, no NLI)
+    question_ok: bool = (
+        True  # well-formed, on the subject, names neither answer (text checks, no NLI)
+    )
     step: int = 0  # optimizer step of the sampler that wrote it
     sampler: str = ""  # which sampler: a hash of its settings, or "seeded"
 
@@ -91,3 +95,19 @@ class ScoredQuestion(msgspec.Struct, frozen=True, kw_only=True):
     def log_p_question(self) -> float:
         """log P_Q: the base model's log-likelihood of the question given the task prompt, stop included."""
         return float(sum(self.log_prior))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the oracle said, and log P_A: the log-likelihood of its tokens and of the end, in nats."""
+
+    text: str
+    log_p: float
+
+
+class Oracle(Protocol):
+    """Anything that answers questions: another engine or a remote model fits behind it."""
+
+    identity: str
+
+    def answer(self, questions: Sequence[str]) -> list[Answer]: ...

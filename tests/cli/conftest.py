@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_helpers import FACTS, Result
 
 from contraflow.cli import main
+from support.cli import FACTS, Result
 
 
 @pytest.fixture

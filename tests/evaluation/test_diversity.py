@@ -67,13 +67,17 @@ def test_self_bleu_agrees_with_a_slow_loop() -> None:
         logs = []
         for n in range(1, min(4, len(text.split())) + 1):
             own = grams(text, n)
-            hits = sum(min(own.count(g), max(grams(o, n).count(g) for o in others)) for g in set(own))
+            hits = sum(
+                min(own.count(g), max(grams(o, n).count(g) for o in others)) for g in set(own)
+            )
             logs.append(math.log((hits or 0.1) / len(own)))
         length = len(text.split())
         reference = min((len(o.split()) for o in others), key=lambda r: (abs(r - length), r))
         return math.exp(sum(logs) / len(logs) + min(0, 1 - reference / length))
 
-    assert self_bleu(questions) == pytest.approx(sum(map(bleu, range(len(questions)))) / len(questions))
+    assert self_bleu(questions) == pytest.approx(
+        sum(map(bleu, range(len(questions)))) / len(questions)
+    )
 
 
 def test_self_bleu_of_a_thousand_questions_takes_seconds_at_most() -> None:

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from contraflow.evaluation.fact_health import fact_health
-from contraflow.records import QuestionRecord
+from contraflow.evaluation.records import QuestionRecord
 
 
 def record(
@@ -42,12 +42,18 @@ def test_numbers_of_a_fact_by_hand():
     assert row["log_z_mc"] == pytest.approx(math.log(7 / 3))
     assert row["ess"] == pytest.approx(49 / 57)
     assert row["var_log_ratio"] == pytest.approx(2 / 9 * math.log(3) ** 2)
-    assert row["prefix_entropy"] == pytest.approx(-(2 / 3 * math.log(2 / 3) + 1 / 3 * math.log(1 / 3)))
+    assert row["prefix_entropy"] == pytest.approx(
+        -(2 / 3 * math.log(2 / 3) + 1 / 3 * math.log(1 / 3))
+    )
 
 
 def test_facts_keep_their_order_and_their_questions_apart():
     rows = fact_health(
-        [record("Who?", 1.0, 0.0, "b"), record("Who?", 5.0, 0.0, "a"), record("Who?", 3.0, 0.0, "b")]
+        [
+            record("Who?", 1.0, 0.0, "b"),
+            record("Who?", 5.0, 0.0, "a"),
+            record("Who?", 3.0, 0.0, "b"),
+        ]
     )
     assert [(row["n"], row["elbo"]) for row in rows] == [(2, 2.0), (1, 5.0)]
 

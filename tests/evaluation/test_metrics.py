@@ -11,10 +11,12 @@ from contraflow.errors import UserError
 from contraflow.evaluation.bootstrap import Statistic, correlation, draw_weights, interval, ratio
 from contraflow.evaluation.definitions import DEFINITIONS
 from contraflow.evaluation.metrics import Metrics, compute_metrics, read_metrics, write_metrics
-from contraflow.records import QuestionRecord, read_records, write_records
+from contraflow.evaluation.records import QuestionRecord, read_records, write_records
 
 
-def record(fact_id: str = "f0", question: str = "Who wrote Hamlet?", **changes: object) -> QuestionRecord:
+def record(
+    fact_id: str = "f0", question: str = "Who wrote Hamlet?", **changes: object
+) -> QuestionRecord:
     values: dict[str, object] = {
         "fact_id": fact_id,
         "subject": "Hamlet",
@@ -72,7 +74,9 @@ def test_questions_without_a_known_answer_do_not_count_as_failures() -> None:
 
 
 def test_means_leave_out_what_is_not_finite() -> None:
-    metrics = metrics_of([record(log_reward=-2.0), record(log_reward=-4.0), record(log_reward=math.nan)])
+    metrics = metrics_of(
+        [record(log_reward=-2.0), record(log_reward=-4.0), record(log_reward=math.nan)]
+    )
     assert (metrics["log_reward"].value, metrics["log_reward"].n) == (-3, 2)
 
 
@@ -114,7 +118,9 @@ def test_diversity_is_of_valid_questions_within_a_fact() -> None:
     metrics = metrics_of(records)
     assert metrics["distinct_questions"].value == pytest.approx((3 / 4 + 1) / 2)
     assert metrics["distinct_valid"].value == pytest.approx((2 / 4 + 0) / 2)
-    assert metrics["distinct_1"].value == pytest.approx(7 / 11)  # who wrote hamlet was written by whom
+    assert metrics["distinct_1"].value == pytest.approx(
+        7 / 11
+    )  # who wrote hamlet was written by whom
     assert metrics["distinct_1"].n == 1
     assert metrics["self_bleu"].n == 1
 

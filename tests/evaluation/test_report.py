@@ -6,13 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
-from made_up_run import HOSTILE, build_run
 
 from contraflow.errors import UserError
 from contraflow.evaluation.curves import MAX_POINTS, curves_of
 from contraflow.evaluation.definitions import DEFINITIONS, markdown_table
 from contraflow.evaluation.report import json_for_script, write_report
 from contraflow.evaluation.report_data import HOLDS, gather
+from support.made_up_run import HOSTILE, build_run
 
 
 class Elements(html.parser.HTMLParser):
@@ -59,7 +59,9 @@ def test_a_finished_run_has_everything(tmp_path: Path) -> None:
 def test_the_page_asks_nothing_of_any_server(tmp_path: Path) -> None:
     path = write_report(build_run(tmp_path / "run", n_facts=3))
     found = elements_of(path)
-    sources = [attributes.get(key) for _, attributes in found.tags for key in ("src", "href", "action")]
+    sources = [
+        attributes.get(key) for _, attributes in found.tags for key in ("src", "href", "action")
+    ]
     assert [source for source in sources if source and not source.startswith(("#", "data:"))] == []
     assert not re.search(r"@import|url\(", found.texts["style"])
     policy = next(a["content"] for tag, a in found.tags if tag == "meta" and "http-equiv" in a)
@@ -85,7 +87,9 @@ def test_a_hostile_name_stays_text(tmp_path: Path) -> None:
     assert [tag for tag, _ in found.tags].count("script") == 2
 
 
-@pytest.mark.parametrize("text", ["</script>", "<!--", "]]>", "&lt;", "\u2028 \u2029", '"\\', "{{data}}"])
+@pytest.mark.parametrize(
+    "text", ["</script>", "<!--", "]]>", "&lt;", "\u2028 \u2029", '"\\', "{{data}}"]
+)
 def test_json_in_a_script_element_is_json_and_nothing_else(text: str) -> None:
     embedded = json_for_script({"text": text})
     assert json.loads(embedded) == {"text": text}
@@ -119,7 +123,9 @@ def test_a_missing_piece_is_named_and_the_rest_is_shown(tmp_path: Path, name: st
     ],
 )
 @pytest.mark.parametrize("content", [b"", b"[1, 2", b"\xff\xfe", b"[]"])
-def test_a_broken_piece_is_named_and_the_rest_is_shown(tmp_path: Path, name: str, content: bytes) -> None:
+def test_a_broken_piece_is_named_and_the_rest_is_shown(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
     run = build_run(tmp_path / "run", n_facts=3)
     (run / name).write_bytes(content)
     missing = data_of(write_report(run))["missing"]
@@ -140,7 +146,9 @@ def test_a_history_cut_short_keeps_its_whole_lines(tmp_path: Path) -> None:
 
 
 def test_a_diverged_history_is_read_without_its_nan(tmp_path: Path) -> None:
-    (tmp_path / "history.jsonl").write_text('{"step": 0, "loss": 1.0}\n{"step": 1, "loss": NaN}\n[1]\n')
+    (tmp_path / "history.jsonl").write_text(
+        '{"step": 0, "loss": 1.0}\n{"step": 1, "loss": NaN}\n[1]\n'
+    )
     data = gather(tmp_path)
     assert data["curves"][0]["series"][0]["points"] == [(0, 1)]
     assert "history.jsonl has 1 unreadable line, left out" in data["missing"]
@@ -154,7 +162,9 @@ def test_a_run_killed_before_its_first_step_still_has_a_report(tmp_path: Path) -
 
 
 def test_a_killed_run_tells_its_cost_from_its_history(tmp_path: Path) -> None:
-    rows = [{"step": step, "step_seconds": seconds} for step, seconds in enumerate([1.0, 9.0, 2.0, 3.0])]
+    rows = [
+        {"step": step, "step_seconds": seconds} for step, seconds in enumerate([1.0, 9.0, 2.0, 3.0])
+    ]
     (tmp_path / "history.jsonl").write_text("\n".join(map(json.dumps, rows)))
     assert gather(tmp_path)["cost"] == {
         "step_seconds_median": 2.5,
@@ -187,7 +197,10 @@ def test_numbers_nobody_foresaw_are_drawn_after_the_known_ones() -> None:
 
 
 def test_validation_joins_what_it_validates_and_nan_is_left_out() -> None:
-    rows = [{"step": 0, "log_reward": -1.0}, {"step": 5, "log_reward": float("nan"), "val_log_reward": -2.0}]
+    rows = [
+        {"step": 0, "log_reward": -1.0},
+        {"step": 5, "log_reward": float("nan"), "val_log_reward": -2.0},
+    ]
     (chart,) = curves_of(rows)
     assert [(line["key"], line["points"]) for line in chart["series"]] == [
         ("log_reward", [(0, -1)]),

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_up_run import HOSTILE, build_run
 
 from contraflow.evaluation.report import write_report
+from support.made_up_run import HOSTILE, build_run
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 QUIET = (
@@ -65,7 +65,9 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_report(build_run(tmp_path_factory.mktemp("runs") / "quickstart", n_facts=12, hostile=True))
+    return write_report(
+        build_run(tmp_path_factory.mktemp("runs") / "quickstart", n_facts=12, hostile=True)
+    )
 
 
 @pytest.fixture
@@ -163,7 +165,9 @@ def test_pointing_at_a_curve_tells_its_values(opened: Opened) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 420, 768, 1280])
-def test_nothing_sticks_out_at_any_width(browser: Any, report: Path, width: int, scheme: str) -> None:
+def test_nothing_sticks_out_at_any_width(
+    browser: Any, report: Path, width: int, scheme: str
+) -> None:
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     opened = Opened(page, report.as_uri())
     page.wait_for_selector("#curves svg path")
@@ -173,7 +177,9 @@ def test_nothing_sticks_out_at_any_width(browser: Any, report: Path, width: int,
 
 
 @pytest.mark.parametrize("kept", ["run.json", "history.jsonl"])
-def test_a_run_without_evaluation_opens_and_says_so(browser: Any, tmp_path: Path, kept: str) -> None:
+def test_a_run_without_evaluation_opens_and_says_so(
+    browser: Any, tmp_path: Path, kept: str
+) -> None:
     whole = build_run(tmp_path / "whole", n_facts=3)
     part = tmp_path / "part"
     part.mkdir()

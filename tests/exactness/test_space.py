@@ -17,7 +17,7 @@ from contraflow.exactness.space import (
     RewardKind,
     make_space,
 )
-from contraflow.objectives import VarGrad
+from contraflow.gflownet.objectives import VarGrad
 from contraflow.seeding import torch_rng
 
 
@@ -49,7 +49,9 @@ def test_questions_are_drawn_as_often_as_evaluate_says(architecture: Architectur
 
 @pytest.mark.parametrize("reward", REWARD_KINDS)
 def test_a_table_is_arbitrary_below_zero_and_follows_from_its_seed(reward: RewardKind):
-    tables = [space_of(reward=reward, seed=seed).log_reward(fact) for seed in (0, 0, 1) for fact in FACTS]
+    tables = [
+        space_of(reward=reward, seed=seed).log_reward(fact) for seed in (0, 0, 1) for fact in FACTS
+    ]
     assert all(bool((t < 0).all()) for t in tables)
     assert torch.equal(tables[0], tables[2]) and torch.equal(tables[1], tables[3])
     for a, b in itertools.combinations((tables[0], tables[1], tables[4], tables[5]), 2):
@@ -87,7 +89,9 @@ def test_the_numbers_of_a_run_are_those_of_the_definitions():
     for fact in FACTS:
         p, r = space.log_pf(fact)[0].tolist(), space.log_reward(fact).tolist()
         z = sum(map(math.exp, r))
-        distances.append(sum(abs(math.exp(a) - math.exp(b) / z) for a, b in zip(p, r, strict=True)) / 2)
+        distances.append(
+            sum(abs(math.exp(a) - math.exp(b) / z) for a, b in zip(p, r, strict=True)) / 2
+        )
         gaps.append(math.log(z) - sum(math.exp(a) * (b - a) for a, b in zip(p, r, strict=True)))
         xs += [b - sum(r) / 6 for b in r]
         ys += [a - sum(p) / 6 for a in p]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from contraflow.evaluation.records import QuestionRecord
 from contraflow.export.selection import best_of_each_fact
-from contraflow.records import QuestionRecord
 
 
 def record(fact_id: str, question: str, log_reward: float, answer: str = "") -> QuestionRecord:

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from contraflow.converters import convert
+from contraflow.evaluation.records import QuestionRecord, write_records
 from contraflow.export import Selection, select
-from contraflow.records import QuestionRecord, write_records
+from contraflow.facts.formats import convert
 
 FRANCE: dict[str, Any] = {
     "fact_id": "fr",
@@ -37,9 +37,19 @@ HAMLET: dict[str, Any] = {
 def record(
     fact: dict[str, Any], question: str, answer: str, log_reward: float, **more: Any
 ) -> QuestionRecord:
-    numbers = {"log_contradiction": -0.1, "log_p_question": -9.0, "log_p_answer": -1.5, "log_pf": -8.0}
+    numbers = {
+        "log_contradiction": -0.1,
+        "log_p_question": -9.0,
+        "log_p_answer": -1.5,
+        "log_pf": -8.0,
+    }
     return QuestionRecord(
-        **(fact | numbers | {"question": question, "answer": answer, "log_reward": log_reward} | more)
+        **(
+            fact
+            | numbers
+            | {"question": question, "answer": answer, "log_reward": log_reward}
+            | more
+        )
     )
 
 
@@ -47,7 +57,9 @@ RECORDS = [
     record(FRANCE, "What is the capital of France?", "Paris", -3.0),
     record(HAMLET, "Who wrote Hamlet?", "Shakespeare", -2.0),
     record(FRANCE, "Which city is the capital of France?", "Paris.", -1.0),
-    record(FRANCE, "what is the capital of france", "Paris", -2.0),  # the first again, with a better reward
+    record(
+        FRANCE, "what is the capital of france", "Paris", -2.0
+    ),  # the first again, with a better reward
     record(FRANCE, "Is Lyon in France?", "Yes, Lyon is", -0.5),  # names the edited answer
     record(FRANCE, "Where is the seat of France's government?", "Paris", math.nan),
 ]
@@ -121,7 +133,10 @@ def test_easyedit_asks_an_edited_model_for_the_edited_answer(
             "rephrase_prompt": "Which city is the capital of France?",
             "portability": {
                 "Reasoning": [
-                    {"prompt": "Where is the seat of France's government?", "ground_truth": [["Lyon"]]}
+                    {
+                        "prompt": "Where is the seat of France's government?",
+                        "ground_truth": [["Lyon"]],
+                    }
                 ]
             },
             "locality": {},
@@ -158,19 +173,29 @@ def test_csv_has_every_number_and_every_check(export: Callable[..., int], tmp_pa
         rows = list(csv.DictReader(file))
     assert len(rows) == 5
     first, last_of_france = rows[0], rows[3]
-    assert (first["question"], first["answer"]) == ("Is Lyon in France?", "Yes, Lyon is")  # a comma inside
+    assert (first["question"], first["answer"]) == (
+        "Is Lyon in France?",
+        "Yes, Lyon is",
+    )  # a comma inside
     assert (first["log_reward"], first["aliases"], first["strict_success"]) == (
         "-0.5",
         "City of Light",
         "false",
     )
-    assert (rows[1]["strict_success"], rows[1]["contradiction"]) == ("true", "true")  # log C = −0.1 > log ½
+    assert (rows[1]["strict_success"], rows[1]["contradiction"]) == (
+        "true",
+        "true",
+    )  # log C = −0.1 > log ½
     assert last_of_france["log_reward"] == ""  # no number
 
 
-def test_datasets_is_a_folder_with_rows_and_a_card(export: Callable[..., int], tmp_path: Path) -> None:
+def test_datasets_is_a_folder_with_rows_and_a_card(
+    export: Callable[..., int], tmp_path: Path
+) -> None:
     assert export("out=set", "only=strict_success") == 0
-    rows = [json.loads(line) for line in (tmp_path / "set" / "questions.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line) for line in (tmp_path / "set" / "questions.jsonl").read_text().splitlines()
+    ]
     assert [row["question"] for row in rows] == [
         "Which city is the capital of France?",
         "what is the capital of france",
@@ -185,7 +210,12 @@ def test_datasets_is_a_folder_with_rows_and_a_card(export: Callable[..., int], t
     assert facts["size_categories"] == ["n<1K"]
     assert "4 questions about 2 facts" in body
     assert "edited one): 4\n" in body  # all are strict successes
-    columns = {name for line in body.splitlines() if line.startswith("| `") for name in line.split("`")[1::2]}
+    columns = {
+        name
+        for line in body.splitlines()
+        if line.startswith("| `")
+        for name in line.split("`")[1::2]
+    }
     assert columns == set(rows[0]), "the card names every column and no other"
 
 
@@ -203,7 +233,10 @@ def test_datasets_is_a_folder_with_rows_and_a_card(export: Callable[..., int], t
     ],
 )
 def test_bad_arguments_get_one_line(
-    export: Callable[..., int], capsys: pytest.CaptureFixture[str], words: tuple[str, ...], said: str
+    export: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    said: str,
 ) -> None:
     assert export(*words) == 2
     error = capsys.readouterr().err
@@ -223,6 +256,8 @@ def test_nothing_left_is_an_error_that_says_so(
 def test_a_fact_without_an_edited_answer_is_no_edit(
     export: Callable[..., int], source: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_records(source, [record(FRANCE | {"edited_answer": ""}, "Which is its capital?", "Paris", -1.0)])
+    write_records(
+        source, [record(FRANCE | {"edited_answer": ""}, "Which is its capital?", "Paris", -1.0)]
+    )
     assert export("out=eval.json", "only=all") == 2
     assert "no fact has an edited_answer" in capsys.readouterr().err

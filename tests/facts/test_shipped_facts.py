@@ -7,8 +7,8 @@ from collections import Counter
 from pathlib import Path
 
 from contraflow.facts import default_facts, write_facts
-from contraflow.facts_check import check_facts
-from contraflow.text_match import names
+from contraflow.facts.check import check_facts
+from contraflow.text.match import names
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "src" / "contraflow" / "assets" / "facts.jsonl"
@@ -20,7 +20,9 @@ def test_the_shipped_file_is_what_the_builder_makes(tmp_path: Path) -> None:
         import build_facts  # type: ignore[import-not-found]
     finally:
         sys.path.pop(0)
-    write_facts(tmp_path / "facts.jsonl", build_facts.build(build_facts.read_tables(build_facts.TABLES)))
+    write_facts(
+        tmp_path / "facts.jsonl", build_facts.build(build_facts.read_tables(build_facts.TABLES))
+    )
     assert (tmp_path / "facts.jsonl").read_bytes() == SHIPPED.read_bytes(), (
         "run: python scripts/build_facts.py"
     )

@@ -17,20 +17,21 @@ from transformers import (
     PreTrainedConfig,
 )
 
-from contraflow import build, training
-from contraflow.config import Config, JudgeConfig, LoraConfig, ModelConfig, TrainerConfig
 from contraflow.errors import UserError
 from contraflow.facts import Fact
 from contraflow.models.architecture import max_positions
 from contraflow.models.causal_lm import CausalLM
 from contraflow.policy import lora
 from contraflow.policy.lora import LoraPolicy
-from contraflow.runs import open_run
+from contraflow.run import build
+from contraflow.run.session import open_run
 from contraflow.seeding import torch_rng
+from contraflow.settings import Config, JudgeConfig, LoraConfig, ModelConfig, TrainerConfig
+from contraflow.training import job
 from contraflow.types import Questions
-from tiny_judges import save_judge
-from tiny_models import ARCHITECTURES, save_tiny_model, tiny_model, word_tokenizer
-from tiny_runs import tiny_config, write_tiny_facts
+from support.tiny_judges import save_judge
+from support.tiny_models import ARCHITECTURES, save_tiny_model, tiny_model, word_tokenizer
+from support.tiny_runs import tiny_config, write_tiny_facts
 
 TINY = {"vocab_size": 24, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
 
@@ -44,7 +45,9 @@ def config_of(folder: Path, architecture: str) -> Config:
         folder,
         model=ModelConfig(name=str(sampler), device="cpu", lora=LoraConfig(r=4, alpha=8)),
         judge=JudgeConfig(name=str(judge)),
-        trainer=TrainerConfig(n_steps=2, facts_per_step=2, threads=1, validate_every=2, probe_every=1),
+        trainer=TrainerConfig(
+            n_steps=2, facts_per_step=2, threads=1, validate_every=2, probe_every=1
+        ),
     )
 
 
@@ -53,15 +56,17 @@ def test_whole_steps_sample_answer_judge_and_learn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, architecture: str
 ) -> None:
     """Nothing is replaced but the report: the adapter that comes out differs from its start, by finite numbers."""
-    monkeypatch.setattr(training, "write_report", lambda folder: folder / "report.html")
-    monkeypatch.setattr(training, "print_summary", lambda *_: None)
+    monkeypatch.setattr(job, "write_report", lambda folder: folder / "report.html")
+    monkeypatch.setattr(job, "print_summary", lambda *_: None)
     config = config_of(tmp_path, architecture)
-    folder = training.train(config)
+    folder = job.train(config)
     history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
     assert [row["step"] for row in history] == [0, 1]
     assert all(row["loss"] > 0 for row in history)
     run = open_run(folder)
-    learnt = [p for n, p in run.policy.lm.model.named_parameters() if "lora_B" in n]  # zero before learning
+    learnt = [
+        p for n, p in run.policy.lm.model.named_parameters() if "lora_B" in n
+    ]  # zero before learning
     assert learnt
     assert all(torch.isfinite(p).all() and p.abs().sum() > 0 for p in learnt)
     fact = Fact(fact_id="x", subject="hamlet rome", edit_fact="hamlet is the rome")
@@ -112,7 +117,10 @@ def test_drawing_and_scoring_are_one_distribution(
     ("config", "name"),
     [
         (BloomConfig(vocab_size=24, hidden_size=32, n_layer=2, n_head=4), "BloomForCausalLM"),
-        (GPTJConfig(vocab_size=24, n_embd=32, n_layer=2, n_head=4, rotary_dim=4), "GPTJForCausalLM"),
+        (
+            GPTJConfig(vocab_size=24, n_embd=32, n_layer=2, n_head=4, rotary_dim=4),
+            "GPTJForCausalLM",
+        ),
         (MambaConfig(vocab_size=24, hidden_size=32, num_hidden_layers=2), "MambaForCausalLM"),
     ],
 )
@@ -124,7 +132,9 @@ def test_an_architecture_that_would_go_wrong_silently_is_refused_by_name(
 
 
 def test_capped_scores_are_refused_when_first_read() -> None:
-    config = Gemma2Config(**TINY, intermediate_size=48, num_key_value_heads=2, head_dim=8, pad_token_id=0)
+    config = Gemma2Config(
+        **TINY, intermediate_size=48, num_key_value_heads=2, head_dim=8, pad_token_id=0
+    )
     lm = CausalLM(AutoModelForCausalLM.from_config(config), word_tokenizer(), "x")
     with pytest.raises(UserError, match=r"^Gemma2Attention cannot be .* caps scores"):
         lm.prefix("the capital of rome")

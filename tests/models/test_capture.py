@@ -18,12 +18,10 @@ from contraflow.facts import Fact
 from contraflow.models import static_decoding
 from contraflow.models.capture import WARM_UPS, CaptureFailed, captured
 from contraflow.models.causal_lm import CausalLM
-from contraflow.models.static_decoding import (
-    StaticStep,
-)
+from contraflow.models.static_decoding import StaticStep
 from contraflow.seeding import torch_rng
-from static_cases import both, policies
-from tiny_models import ARCHITECTURES, fresh_lm
+from support.decoding import both, policies
+from support.tiny_models import ARCHITECTURES, fresh_lm
 
 
 @pytest.fixture(params=ARCHITECTURES)
@@ -119,7 +117,9 @@ def test_where_a_gpu_refuses_decoding_goes_on_eagerly(
     assert said.count("decoding goes on without CUDA graphs") == 1 and told in said
 
 
-def test_what_recording_runs_leaves_no_trace(monkeypatch: pytest.MonkeyPatch, two_facts: list[Fact]) -> None:
+def test_what_recording_runs_leaves_no_trace(
+    monkeypatch: pytest.MonkeyPatch, two_facts: list[Fact]
+) -> None:
     """On a GPU a step runs three times before it is recorded, also when half of the texts are written already."""
     policy, switch = policies(fresh_lm("llama"))
     expected = policy.sample(two_facts, 17, torch_rng("draws")).ids.tolist()
@@ -178,7 +178,9 @@ class StandIn:
         patch.setattr(torch.cuda, "stream", lambda _: block("beside"))
         patch.setattr(torch.cuda, "graph", lambda *_, **__: block("record"))
         patch.setattr(
-            torch.cuda, "CUDAGraph", lambda: SimpleNamespace(replay=lambda: self.log.append("replay"))
+            torch.cuda,
+            "CUDAGraph",
+            lambda: SimpleNamespace(replay=lambda: self.log.append("replay")),
         )
 
 
@@ -189,7 +191,15 @@ def test_a_step_is_run_to_warm_up_beside_then_recorded_once_then_replayed(
     go = captured(lambda: cuda.log.append("step"), torch.device("cuda", 1))
     go()
     warm_up = ["wait", "beside", *["step"] * WARM_UPS, "end of beside", "wait"]
-    assert cuda.log == ["device", *warm_up, "record", "step", "end of record", "end of device", "replay"]
+    assert cuda.log == [
+        "device",
+        *warm_up,
+        "record",
+        "step",
+        "end of record",
+        "end of device",
+        "replay",
+    ]
 
 
 def test_a_refusal_to_record_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

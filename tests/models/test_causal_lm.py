@@ -10,7 +10,7 @@ from torch import Tensor
 
 from contraflow.models.causal_lm import CausalLM
 from contraflow.models.token_tree import TokenTree
-from tiny_models import ARCHITECTURES, fresh_lm, tiny_model
+from support.tiny_models import ARCHITECTURES, fresh_lm, tiny_model
 
 HEADER = "fact : the capital of rome\n"
 PROMPTS = [[3, 6, 7], [5, 6, 11, 12, 10, 13], [4]]  # unequal, so that left padding matters
@@ -142,7 +142,9 @@ def test_gradients_through_a_tree_equal_plain_attention(pair):
         for row, p in enumerate(PROMPTS)
     )
     torch.testing.assert_close(loss, expected, atol=1e-4, rtol=1e-4)
-    for a, b in zip(torch.autograd.grad(loss, ours), torch.autograd.grad(expected, theirs), strict=True):
+    for a, b in zip(
+        torch.autograd.grad(loss, ours), torch.autograd.grad(expected, theirs), strict=True
+    ):
         torch.testing.assert_close(a, b, atol=2e-4, rtol=1e-3)
 
 
@@ -167,10 +169,13 @@ def test_gradients_after_a_shared_prefix_equal_plain_attention_on_its_keys(pair)
         for number, (k, v) in enumerate(keys):
             cache.update(k, v, number)
         expected = (
-            expected + plain(torch.tensor([prompt]), past_key_values=cache).logits[0, -1].log_softmax(-1)[5]
+            expected
+            + plain(torch.tensor([prompt]), past_key_values=cache).logits[0, -1].log_softmax(-1)[5]
         )
     torch.testing.assert_close(loss, expected, atol=1e-4, rtol=1e-4)
-    for a, b in zip(torch.autograd.grad(loss, ours), torch.autograd.grad(expected, theirs), strict=True):
+    for a, b in zip(
+        torch.autograd.grad(loss, ours), torch.autograd.grad(expected, theirs), strict=True
+    ):
         torch.testing.assert_close(a, b, atol=2e-4, rtol=1e-3)
 
 
@@ -191,7 +196,7 @@ def test_a_prefix_ends_with_its_block_even_after_an_error(pair):
 def test_frozen_switches_the_adapter_off_and_restores_what_it_found():
     from contraflow.policy.constraints import question_constraints
     from contraflow.policy.lora import LoraPolicy, LoraSettings
-    from contraflow.prompts import task_prompt
+    from contraflow.text.prompts import task_prompt
 
     lm = fresh_lm()
     base = lm.read(lm.prefix(""), PROMPTS).last_hidden.detach()
@@ -244,7 +249,9 @@ def test_a_header_is_cut_as_in_the_whole_prompt():
     tokenizer = Tokenizer(models.BPE(words, [("Ċ", "Ċ")], unk_token="<pad>"))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     lm = fresh_lm("llama")
-    lm.tokenizer = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", unk_token="<pad>")
+    lm.tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", unk_token="<pad>"
+    )
     whole, alone = lm.encode("Q:a\n\nQ:"), lm.encode("Q:a\n\n")
     assert (whole, alone) == ([3, 4, 5, 1, 1, 3, 4], [3, 4, 5, 2]), "the tokenizer does join them"
     assert lm.prefix("Q:a\n\n", "Q:").length == 5

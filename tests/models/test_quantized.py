@@ -10,19 +10,27 @@ import pytest
 import torch
 from torch import nn
 
-from contraflow import build, training
 from contraflow.cli import main
-from contraflow.config import Config, JudgeConfig, LoraConfig, ModelConfig, OracleConfig, TrainerConfig
 from contraflow.errors import UserError
 from contraflow.facts import Fact
 from contraflow.models import quantized
 from contraflow.policy.lora import LoraPolicy
-from contraflow.runs import open_run
+from contraflow.run import build
+from contraflow.run.session import open_run
 from contraflow.seeding import torch_rng
+from contraflow.settings import (
+    Config,
+    JudgeConfig,
+    LoraConfig,
+    ModelConfig,
+    OracleConfig,
+    TrainerConfig,
+)
+from contraflow.training import job
 from contraflow.types import Questions
-from tiny_judges import save_judge
-from tiny_models import ARCHITECTURES, save_tiny_model
-from tiny_runs import lines, tiny_config, write_tiny_facts
+from support.tiny_judges import save_judge
+from support.tiny_models import ARCHITECTURES, save_tiny_model
+from support.tiny_runs import lines, tiny_config, write_tiny_facts
 
 KINDS = ("8bit", "4bit")
 needs_bitsandbytes = pytest.mark.skipif(
@@ -43,7 +51,9 @@ def config_of(folder: Path, architecture: str, kind: str | None, **model: object
         folder,
         model=ModelConfig(str(saved), device="cpu", lora=lora, quantize=kind, **model),  # type: ignore[arg-type]
         judge=JudgeConfig(name=str(folder / "judge")),
-        trainer=TrainerConfig(n_steps=2, facts_per_step=2, threads=1, validate_every=2, probe_every=1),
+        trainer=TrainerConfig(
+            n_steps=2, facts_per_step=2, threads=1, validate_every=2, probe_every=1
+        ),
     )
 
 
@@ -64,7 +74,10 @@ def test_a_missing_package_is_told_with_the_extra_that_brings_it(
     monkeypatch.setattr(quantized, "find_spec", lambda _: None)
     facts = f"{'data.' if command == 'train' else ''}facts={tmp_path / 'facts.jsonl'}"
     words = [facts, *(["run=untrained"] if command != "train" else [f"run_dir={tmp_path / 'run'}"])]
-    assert main([command, *words, "model=any", "model.name=/no/such/model", "model.quantize=4bit"]) == 2
+    assert (
+        main([command, *words, "model=any", "model.name=/no/such/model", "model.quantize=4bit"])
+        == 2
+    )
     said = capfd.readouterr().err.strip().splitlines()
     assert said == [
         "contraflow: error: model.quantize=4bit needs bitsandbytes: pip install 'contraflow[quantized]'"
@@ -93,7 +106,9 @@ def test_every_layer_is_rounded_and_the_head_is_not(tmp_path: Path, architecture
     plain, lm = (build.load_lm(config_of(tmp_path, architecture, k)) for k in (None, kind))
     linear = [m for m in lm.model.modules() if isinstance(m, nn.Linear) and m is not lm.head]
     within = [
-        m for m in linear if "project" not in str(type(m)) and m.weight.dtype in (torch.int8, torch.uint8)
+        m
+        for m in linear
+        if "project" not in str(type(m)) and m.weight.dtype in (torch.int8, torch.uint8)
     ]
     assert len(within) >= 2 * 4, "four or more in each of two layers"
     assert type(lm.head) is nn.Linear and lm.head.weight.dtype == torch.float32
@@ -151,7 +166,9 @@ def test_a_text_is_rounded_by_itself_however_large_its_neighbours_are(tmp_path: 
 def gradients(policy: LoraPolicy, facts: list[Fact], questions: Questions) -> torch.Tensor:
     paths = policy.evaluate(facts, torch.arange(2).repeat_interleave(8), questions)
     trained = [p for p in policy.lm.model.parameters() if p.requires_grad]
-    return torch.cat([g.flatten() for g in torch.autograd.grad(paths.log_p_question.sum(), trained)])
+    return torch.cat(
+        [g.flatten() for g in torch.autograd.grad(paths.log_p_question.sum(), trained)]
+    )
 
 
 @needs_bitsandbytes
@@ -182,16 +199,18 @@ def test_whole_steps_learn_on_rounded_weights_and_the_run_opens_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, architecture: str, kind: str
 ):
     """Oracle and sampler share the one backbone, layers recomputed; the adapter learns in full precision."""
-    monkeypatch.setattr(training, "write_report", lambda folder: folder / "report.html")
-    monkeypatch.setattr(training, "print_summary", lambda *_: None)
+    monkeypatch.setattr(job, "write_report", lambda folder: folder / "report.html")
+    monkeypatch.setattr(job, "print_summary", lambda *_: None)
     config = config_of(tmp_path, architecture, kind, gradient_checkpointing=True)
-    folder = training.train(config)
+    folder = job.train(config)
     assert all(row["loss"] > 0 for row in lines(folder))
     run = open_run(folder)
     assert run.oracle.lm is run.policy.lm  # type: ignore[attr-defined]
     learnt = [p for n, p in run.policy.lm.model.named_parameters() if "lora_B" in n]
     assert learnt and all(p.dtype == torch.float32 and p.abs().sum() > 0 for p in learnt)
-    frozen = [p for n, p in run.policy.lm.model.named_parameters() if p.dtype in (torch.int8, torch.uint8)]
+    frozen = [
+        p for n, p in run.policy.lm.model.named_parameters() if p.dtype in (torch.int8, torch.uint8)
+    ]
     assert frozen and not any(p.requires_grad for p in frozen)
     # another run with the same folder of weights, not rounded, must not find these rewards
     plain = config_of(tmp_path, architecture, None)

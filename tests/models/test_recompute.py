@@ -12,8 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import CheckpointError
 
-from contraflow import build
-from contraflow.config import Config, LoraConfig, ModelConfig, PolicyConfig, PromptConfig
 from contraflow.errors import UserError
 from contraflow.facts import Fact
 from contraflow.models import recompute
@@ -21,16 +19,20 @@ from contraflow.models.attention import Prefix, attending_to
 from contraflow.models.causal_lm import CausalLM
 from contraflow.models.recompute import recompute_layers
 from contraflow.policy.lora import LoraPolicy, stack_questions
+from contraflow.run import build
 from contraflow.seeding import torch_rng
+from contraflow.settings import Config, LoraConfig, ModelConfig, PolicyConfig, PromptConfig
 from contraflow.types import Questions
-from tiny_models import ARCHITECTURES, save_tiny_model
+from support.tiny_models import ARCHITECTURES, save_tiny_model
 
 QUESTIONS = [[3, 6], [3, 4, 7], [5, 6, 11, 12], [3, 6]]
 ABOUT = torch.tensor([0, 0, 1, 1])
 HEADER = "fact : the capital of rome\nask : who is rome\n"
 
 
-def policy_of(folder: Path, architecture: str, *, recomputes: bool, dtype: str = "float32") -> LoraPolicy:
+def policy_of(
+    folder: Path, architecture: str, *, recomputes: bool, dtype: str = "float32"
+) -> LoraPolicy:
     """Loaded from a folder by the settings that a user writes, with an adapter that does something."""
     saved = folder / architecture
     if not saved.is_dir():
@@ -145,7 +147,9 @@ def first_run_as_it_was(checkpoint):
     return patched
 
 
-def test_the_second_run_sees_the_header_in_whatever_thread_it_is(tmp_path: Path, two_facts: list[Fact]):
+def test_the_second_run_sees_the_header_in_whatever_thread_it_is(
+    tmp_path: Path, two_facts: list[Fact]
+):
     """On a GPU the backward pass has threads of its own, in which no context variable is set."""
     expected = gradients(policy_of(tmp_path, "llama", recomputes=False), two_facts)
     policy = policy_of(tmp_path, "llama", recomputes=True)
@@ -157,7 +161,10 @@ def test_the_second_run_sees_the_header_in_whatever_thread_it_is(tmp_path: Path,
     thread = threading.Thread(target=loss.backward)
     thread.start()
     thread.join()
-    trained = [*(p for p in policy.lm.model.parameters() if p.requires_grad), *policy.flow.parameters()]
+    trained = [
+        *(p for p in policy.lm.model.parameters() if p.requires_grad),
+        *policy.flow.parameters(),
+    ]
     assert_same([p.grad for p in trained], expected)  # type: ignore[misc]
 
 
@@ -203,12 +210,16 @@ def test_the_switch_of_transformers_is_refused_here_as_well(tmp_path: Path, two_
     policy = policy_of(tmp_path, "llama", recomputes=True)
     policy.lm.model.gradient_checkpointing_enable()
     policy.lm.model.train()
-    with pytest.raises(RuntimeError, match=r"use model\.gradient_checkpointing=true, which keeps the header"):
+    with pytest.raises(
+        RuntimeError, match=r"use model\.gradient_checkpointing=true, which keeps the header"
+    ):
         policy.evaluate(two_facts, ABOUT, stack_questions(QUESTIONS, torch.device("cpu")))
 
 
 def test_a_model_without_layers_to_recompute_is_refused():
-    with pytest.raises(UserError, match=r"^Linear cannot be .*model\.gradient_checkpointing=true finds no"):
+    with pytest.raises(
+        UserError, match=r"^Linear cannot be .*model\.gradient_checkpointing=true finds no"
+    ):
         recompute_layers(nn.Linear(2, 2))
 
 

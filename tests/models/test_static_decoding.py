@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from contraflow import build, training
-from contraflow.config import Config, ModelConfig
 from contraflow.errors import UserError
 from contraflow.facts import Fact
 from contraflow.models import static_decoding
@@ -24,12 +22,15 @@ from contraflow.models.static_decoding import (
     row_bucket,
     start_decoding,
 )
-from contraflow.oracle import FrozenLMOracle
-from contraflow.prompts import answer_prompt
+from contraflow.reward.oracle import FrozenLMOracle
+from contraflow.run import build
 from contraflow.seeding import torch_rng
-from static_cases import HEADER, N_TOKENS, PROMPTS, both, policies
-from tiny_models import ARCHITECTURES, fresh_lm, save_tiny_model
-from tiny_runs import assert_same, lines, tiny_config
+from contraflow.settings import Config, ModelConfig
+from contraflow.text.prompts import answer_prompt
+from contraflow.training import job
+from support.decoding import HEADER, N_TOKENS, PROMPTS, both, policies
+from support.tiny_models import ARCHITECTURES, fresh_lm, save_tiny_model
+from support.tiny_runs import assert_same, lines, tiny_config
 
 
 @pytest.fixture(params=ARCHITECTURES)
@@ -48,7 +49,9 @@ def test_every_step_gives_the_eager_logits_while_texts_branch_and_finish(lm: Cau
         found = static.logits()[rows["static"]]
         torch.testing.assert_close(found, eager.logits()[rows["eager"]], atol=1e-4, rtol=0)
         token = torch.randint(3, 18, (len(found),), generator=rng)
-        going = torch.randperm(len(token), generator=rng)[: max(2, 2 * len(token) // 3)].sort().values
+        going = (
+            torch.randperm(len(token), generator=rng)[: max(2, 2 * len(token) // 3)].sort().values
+        )
         for name, decoder in (("eager", eager), ("static", static)):
             rows[name] = decoder.advance(rows[name][going], token[going])
     assert sorted(key[-2] for key in made._made) == [8, 16]
@@ -102,7 +105,9 @@ def test_rows_without_a_text_never_run_past_the_models_last_position(two_facts: 
         policy.sample(two_facts, 5, torch_rng("draws", seed))
 
 
-def test_a_step_of_the_optimizer_shows_in_the_next_draws(lm: CausalLM, two_facts: list[Fact]) -> None:
+def test_a_step_of_the_optimizer_shows_in_the_next_draws(
+    lm: CausalLM, two_facts: list[Fact]
+) -> None:
     """A recording reads the adapter where it lies: weights changed in place count at once."""
     policy, switch = policies(lm)
     switch("static")
@@ -120,12 +125,19 @@ def test_a_step_of_the_optimizer_shows_in_the_next_draws(lm: CausalLM, two_facts
 def test_the_oracle_answers_the_same(lm: CausalLM) -> None:
     """Answers of different length; with an adapter on the backbone, which is off here."""
     policies(lm)
-    questions = ["who is hamlet ?", "what is the capital of rome in the city of hamlet ?", "wrote ?", "is ?"]
+    questions = [
+        "who is hamlet ?",
+        "what is the capital of rome in the city of hamlet ?",
+        "wrote ?",
+        "is ?",
+    ]
     answers = []
     for decoding in ("eager", "static"):
         lm.decoding = decoding  # type: ignore[assignment]
         prompt = answer_prompt("ask : who is rome\nfact : the city\nask : {question}\nfact :")
-        answers.append(FrozenLMOracle(lm, prompt, max_answer_tokens=6, batch_size=3).answer(questions))
+        answers.append(
+            FrozenLMOracle(lm, prompt, max_answer_tokens=6, batch_size=3).answer(questions)
+        )
     assert [a.text for a in answers[0]] == [a.text for a in answers[1]]
     assert [a.log_p for a in answers[0]] == pytest.approx([a.log_p for a in answers[1]], abs=1e-4)
 
@@ -137,7 +149,7 @@ def test_a_whole_run_learns_the_same(tiny: Path, monkeypatch: pytest.MonkeyPatch
         lm = fresh_lm()
         lm.decoding = decoding  # type: ignore[assignment]
         monkeypatch.setattr(build, "load_lm", lambda *_, lm=lm, **__: lm)
-        histories.append(lines(training.train(tiny_config(tiny, decoding))))
+        histories.append(lines(job.train(tiny_config(tiny, decoding))))
     assert_same(*histories)
 
 
@@ -160,7 +172,9 @@ def test_so_many_steps_are_kept_and_the_last_used_are(monkeypatch: pytest.Monkey
 def test_sizes_share_one_memory_until_a_larger_one_comes() -> None:
     lm, made = fresh_lm("llama"), StaticSteps()
     context = lm.read(lm.prefix(HEADER), PROMPTS)
-    large, small, larger = (made.of(lm, context.prefix, context.cache, n, 32, None) for n in (16, 8, 32))
+    large, small, larger = (
+        made.of(lm, context.prefix, context.cache, n, 32, None) for n in (16, 8, 32)
+    )
     places = [step._cache.layers[0].keys.data_ptr() for step in (large, small, larger)]
     assert places[0] == places[1] != places[2]
 
@@ -174,5 +188,7 @@ def test_auto_is_eager_without_a_gpu_and_the_config_chooses(tmp_path: Path) -> N
         context = lm.read(lm.prefix(HEADER), PROMPTS)
         made = start_decoding(lm, context, 3, 4, StaticSteps())
         assert isinstance(made, StaticDecoder if expected else EagerDecoder)
-    with pytest.raises(UserError, match=r"model.decoding=graph: must be one of auto, eager, static"):
+    with pytest.raises(
+        UserError, match=r"model.decoding=graph: must be one of auto, eager, static"
+    ):
         ModelConfig(decoding="graph")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contraflow.models.token_tree import TokenTree
-from tiny_models import fresh_lm, tiny_model
+from support.tiny_models import fresh_lm, tiny_model
 
 sequences_of_three_tokens = st.lists(
     st.lists(st.integers(1, 3), min_size=1, max_size=6), min_size=1, max_size=12
@@ -48,7 +48,9 @@ def test_in_one_row_there_is_one_node_for_each_different_beginning(sequences):
 
 
 @given(sequences_of_three_tokens, st.integers(1, 30))
-def test_rows_stay_near_the_limit_and_no_two_sequences_that_are_equal_are_read_twice(sequences, row_tokens):
+def test_rows_stay_near_the_limit_and_no_two_sequences_that_are_equal_are_read_twice(
+    sequences, row_tokens
+):
     tree = TokenTree.of(sequences, row_tokens=row_tokens)
     assert tree.ids.shape[1] <= row_tokens + max(map(len, sequences))
     by_text = {}
@@ -74,6 +76,8 @@ def test_hidden_states_of_a_tree_equal_plain_forwards(name: str, row_tokens: int
     hidden = lm.tree_hidden(lm.prefix(header), tree)
     for row, sequence in enumerate(sequences):
         ids = torch.tensor([start + sequence])
-        expected = plain(ids, output_hidden_states=True, use_cache=False).hidden_states[-1][0, len(start) :]
+        expected = plain(ids, output_hidden_states=True, use_cache=False).hidden_states[-1][
+            0, len(start) :
+        ]
         got = hidden[tree.paths[row, : len(sequence)]]
         torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-4)

@@ -15,8 +15,8 @@ from contraflow.facts import Fact
 from contraflow.policy.adapter import load_adapter, model_card, save_adapter
 from contraflow.policy.constraints import question_constraints
 from contraflow.policy.lora import LoraPolicy, LoraSettings, stack_questions
-from contraflow.prompts import task_prompt
-from tiny_models import fresh_lm, tiny_model
+from contraflow.text.prompts import task_prompt
+from support.tiny_models import fresh_lm, tiny_model
 
 FACT = Fact(fact_id="a", subject="rome", edit_fact="rome is the capital of hamlet")
 QUESTION = [3, 6, 8]
@@ -26,18 +26,25 @@ def policy_of(architecture: str, r: int = 4, trained_by: int | None = None) -> L
     lm = fresh_lm(architecture)
     constraints = question_constraints(lm.tokenizer, vocabulary="latin", min_len=1, max_len=4)
     torch.manual_seed(0)
-    policy = LoraPolicy(lm, task_prompt("ask {edit_fact} :"), constraints, LoraSettings(r=r, alpha=2 * r))
+    policy = LoraPolicy(
+        lm, task_prompt("ask {edit_fact} :"), constraints, LoraSettings(r=r, alpha=2 * r)
+    )
     if trained_by is not None:
         generator = torch.Generator().manual_seed(trained_by)
         with torch.no_grad():
-            for p in [*(p for p in lm.model.parameters() if p.requires_grad), *policy.flow.parameters()]:
+            for p in [
+                *(p for p in lm.model.parameters() if p.requires_grad),
+                *policy.flow.parameters(),
+            ]:
                 p.normal_(0, 0.3, generator=generator)
     return policy
 
 
 def looks(policy: LoraPolicy) -> list[torch.Tensor]:
     with torch.no_grad():
-        paths = policy.evaluate([FACT], torch.tensor([0]), stack_questions([QUESTION], torch.device("cpu")))
+        paths = policy.evaluate(
+            [FACT], torch.tensor([0]), stack_questions([QUESTION], torch.device("cpu"))
+        )
     return [paths.log_pf, paths.log_p_stop, paths.log_flow]
 
 
@@ -134,7 +141,10 @@ def test_a_missing_or_other_flow_head_is_refused(saved):
     architecture, _, folder = saved
     path = folder / "flow_head.safetensors"
     held = load_file(path)
-    save_file({name: torch.zeros(3) if name == "inner.outer.bias" else t for name, t in held.items()}, path)
+    save_file(
+        {name: torch.zeros(3) if name == "inner.outer.bias" else t for name, t in held.items()},
+        path,
+    )
     with pytest.raises(UserError, match="does not fit"):
         load_adapter(policy_of(architecture), folder)
     path.unlink()

@@ -13,7 +13,7 @@ from contraflow.errors import UserError
 from contraflow.policy.constraints import Constraints, question_constraints
 from contraflow.policy.lora import _categorical
 from contraflow.types import as_mask
-from tiny_models import word_tokenizer
+from support.tiny_models import word_tokenizer
 
 
 def tokenizer_of(pieces: list[str]) -> PreTrainedTokenizerFast:
@@ -31,7 +31,24 @@ def allowed(vocabulary: str, pieces: list[str]) -> list[str]:
     return tokenizer.convert_ids_to_tokens(c.action_ids[:-1].tolist())
 
 
-PIECES = ["a", " b", "é", "ß", "×", "日", "\n", "c\n", "\r", "\t", "??", " ?", "a?", "\x7f", "ﬁ", "~"]
+PIECES = [
+    "a",
+    " b",
+    "é",
+    "ß",
+    "×",
+    "日",
+    "\n",
+    "c\n",
+    "\r",
+    "\t",
+    "??",
+    " ?",
+    "a?",
+    "\x7f",
+    "ﬁ",
+    "~",
+]
 
 
 @pytest.mark.parametrize(
@@ -56,7 +73,9 @@ def test_actions_of_the_word_tokenizer():
 
 def test_a_tokenizer_without_a_question_mark_is_refused():
     with pytest.raises(UserError, match="no single token for a question mark"):
-        question_constraints(tokenizer_of(["a", "?!", "b?"]), vocabulary="all", min_len=1, max_len=2)
+        question_constraints(
+            tokenizer_of(["a", "?!", "b?"]), vocabulary="all", min_len=1, max_len=2
+        )
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 3), (4, 3), (-1, -1)])
@@ -120,13 +139,19 @@ def test_admits_what_the_environment_can_produce(ids: tuple[int, ...], fits: boo
 
 
 def test_as_mask():
-    assert as_mask(torch.tensor([0, 2, 3]), 3).tolist() == [[False] * 3, [True, True, False], [True] * 3]
+    assert as_mask(torch.tensor([0, 2, 3]), 3).tolist() == [
+        [False] * 3,
+        [True, True, False],
+        [True] * 3,
+    ]
 
 
 @pytest.mark.parametrize("u", [0.0, 1.0])
 def test_no_rounding_draws_an_action_of_mass_zero(u: float, monkeypatch: pytest.MonkeyPatch):
     """The ends of the unit interval: u = 0 must skip a leading zero, u = 1 the forbidden stop at the end."""
     monkeypatch.setattr(torch, "rand", lambda *shape, **_: torch.full(shape, u))
-    logits = torch.tensor([[-torch.inf, 1.0, 2.0, -torch.inf], [3.0, -torch.inf, -torch.inf, -torch.inf]])
+    logits = torch.tensor(
+        [[-torch.inf, 1.0, 2.0, -torch.inf], [3.0, -torch.inf, -torch.inf, -torch.inf]]
+    )
     column = _categorical(logits, torch.tensor([0, 1]), torch.Generator())
     assert bool(logits.gather(1, column[:, None]).isfinite().all())

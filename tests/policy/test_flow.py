@@ -8,8 +8,8 @@ from torch.nn import functional
 from contraflow.policy.constraints import question_constraints
 from contraflow.policy.flow import FlowHead, StateFlow
 from contraflow.policy.lora import LoraPolicy, LoraSettings, stack_questions
-from contraflow.prompts import task_prompt
-from tiny_models import fresh_lm
+from contraflow.text.prompts import task_prompt
+from support.tiny_models import fresh_lm
 
 
 def test_starts_at_zero_everywhere_and_can_leave_it():
@@ -28,7 +28,9 @@ def test_is_the_two_layers_it_says():
     normed = (hidden - hidden.mean(-1, keepdim=True)) / (
         hidden.var(-1, unbiased=False, keepdim=True) + 1e-5
     ).sqrt()
-    expected = functional.gelu(normed @ head.inner.weight.T + head.inner.bias) @ head.outer.weight[0]
+    expected = (
+        functional.gelu(normed @ head.inner.weight.T + head.inner.bias) @ head.outer.weight[0]
+    )
     torch.testing.assert_close(head(hidden), expected)
 
 
@@ -51,7 +53,9 @@ def test_flow_of_a_policy_stays_on_when_the_adapter_is_off(two_facts):
     """In `modules_to_save` the head would fall back to its untrained copy with the adapter."""
     lm = fresh_lm()
     constraints = question_constraints(lm.tokenizer, vocabulary="latin", min_len=1, max_len=3)
-    policy = LoraPolicy(lm, task_prompt("fact : {edit_fact}\nask :"), constraints, LoraSettings(r=2))
+    policy = LoraPolicy(
+        lm, task_prompt("fact : {edit_fact}\nask :"), constraints, LoraSettings(r=2)
+    )
     with torch.no_grad():
         policy.flow.log_z.outer.bias.fill_(3.0)
         policy.flow.inner.outer.bias.fill_(2.0)

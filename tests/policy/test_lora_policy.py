@@ -12,15 +12,19 @@ from contraflow.facts import Fact
 from contraflow.models.causal_lm import CausalLM
 from contraflow.policy.constraints import Constraints, question_constraints
 from contraflow.policy.lora import LoraPolicy, LoraSettings, stack_questions
-from contraflow.prompts import task_prompt
 from contraflow.seeding import torch_rng
+from contraflow.text.prompts import task_prompt
 from contraflow.types import Questions
 
 PROMPT = "fact : the capital of rome\nask : who is rome\nfact : {edit_fact}\nask :"
 
 
-def policy_with(lm: CausalLM, min_len: int = 2, max_len: int = 4, prompt: str = PROMPT) -> LoraPolicy:
-    constraints = question_constraints(lm.tokenizer, vocabulary="latin", min_len=min_len, max_len=max_len)
+def policy_with(
+    lm: CausalLM, min_len: int = 2, max_len: int = 4, prompt: str = PROMPT
+) -> LoraPolicy:
+    constraints = question_constraints(
+        lm.tokenizer, vocabulary="latin", min_len=min_len, max_len=max_len
+    )
     policy = LoraPolicy(lm, task_prompt(prompt), constraints, LoraSettings(r=4, alpha=8))
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():  # a trained-looking adapter: B is zero at the start
@@ -30,7 +34,9 @@ def policy_with(lm: CausalLM, min_len: int = 2, max_len: int = 4, prompt: str = 
     return policy
 
 
-def naive_log_probs(policy: LoraPolicy, fact: Fact, ids: list[int], adapter: bool = True) -> list[float]:
+def naive_log_probs(
+    policy: LoraPolicy, fact: Fact, ids: list[int], adapter: bool = True
+) -> list[float]:
     """log P of each token and of the stop from one plain forward a prefix, masks applied by hand.
 
     The header is read with the adapter off, as the environment defines it, so its keys are put in a cache.
@@ -39,7 +45,9 @@ def naive_log_probs(policy: LoraPolicy, fact: Fact, ids: list[int], adapter: boo
 
     lm, c = policy.lm, policy.constraints
     header = lm.encode(policy.prompt.header, first=True)
-    body = lm.encode(policy.prompt.body(subject=fact.subject, edit_fact=fact.edit_fact), first=not header)
+    body = lm.encode(
+        policy.prompt.body(subject=fact.subject, edit_fact=fact.edit_fact), first=not header
+    )
     stop = int(c.action_ids[-1])
     values = []
     for t, token in enumerate([*ids, stop]):
@@ -70,7 +78,9 @@ def some_questions(tiny_lm: CausalLM) -> list[list[int]]:
     return [words("who", "is"), words("who", "wrote", "hamlet"), words("what", "is", "the", "city")]
 
 
-def test_evaluate_equals_plain_forwards_with_header_padding_and_masks(tiny_lm, two_facts, some_questions):
+def test_evaluate_equals_plain_forwards_with_header_padding_and_masks(
+    tiny_lm, two_facts, some_questions
+):
     policy = policy_with(tiny_lm)
     questions = stack_questions(some_questions * 2, torch.device("cpu"))
     index = torch.tensor([0, 0, 0, 1, 1, 1])
@@ -100,7 +110,9 @@ def test_works_without_any_header(tiny_lm, two_facts, some_questions):
     assert float(paths.log_p_question[0]) == pytest.approx(sum(expected), abs=1e-4)
 
 
-def test_stop_is_free_where_forced_and_no_action_before_the_minimum(tiny_lm, two_facts, some_questions):
+def test_stop_is_free_where_forced_and_no_action_before_the_minimum(
+    tiny_lm, two_facts, some_questions
+):
     """Defect 2: masked when drawing, unmasked when scoring."""
     paths = policy_with(tiny_lm).evaluate(
         two_facts, torch.tensor([0]), stack_questions(some_questions[2:], "cpu")
@@ -135,13 +147,17 @@ def test_draws_follow_the_evaluated_probabilities(tiny_lm, two_facts):
     """20,000 draws against exact probabilities: every frequency within 5 standard errors."""
     policy = small_space(policy_with(tiny_lm), 3, 1, 2)
     questions = all_questions(policy.constraints)
-    exact = policy.evaluate(two_facts[:1], torch.zeros(len(questions.ids), dtype=torch.long), questions)
+    exact = policy.evaluate(
+        two_facts[:1], torch.zeros(len(questions.ids), dtype=torch.long), questions
+    )
     probabilities = exact.log_p_question.exp().tolist()
     drawn = policy.sample(two_facts[:1], 20_000, torch_rng("draws"))
     counts: dict[tuple[int, ...], int] = {}
     for ids, n in zip(drawn.ids.tolist(), drawn.lengths.tolist(), strict=True):
         counts[tuple(ids[:n])] = counts.get(tuple(ids[:n]), 0) + 1
-    for ids, n, p in zip(questions.ids.tolist(), questions.lengths.tolist(), probabilities, strict=True):
+    for ids, n, p in zip(
+        questions.ids.tolist(), questions.lengths.tolist(), probabilities, strict=True
+    ):
         error = math.sqrt(p * (1 - p) / 20_000)
         assert abs(counts.get(tuple(ids[:n]), 0) / 20_000 - p) < 5 * error + 1e-9
 
@@ -149,7 +165,11 @@ def test_draws_follow_the_evaluated_probabilities(tiny_lm, two_facts):
 def test_tempered_draws_sharpen_tokens_but_scores_stay_untempered(tiny_lm, two_facts):
     policy = small_space(policy_with(tiny_lm), 3, 1, 1)
     questions = all_questions(policy.constraints)
-    exact = policy.evaluate(two_facts[:1], torch.zeros(3, dtype=torch.long), questions).log_pf[:, 0].double()
+    exact = (
+        policy.evaluate(two_facts[:1], torch.zeros(3, dtype=torch.long), questions)
+        .log_pf[:, 0]
+        .double()
+    )
     expected = (exact / 0.5).softmax(0)
     drawn = policy.sample(two_facts[:1], 20_000, torch_rng("tempered"), temperature=0.5)
     for token, p in zip(questions.ids[:, 0].tolist(), expected.tolist(), strict=True):
@@ -174,7 +194,9 @@ def test_questions_never_hold_another_question_mark(tiny_lm, two_facts):
     assert all(text.count("?") == 1 for text in policy.texts(drawn))
 
 
-def test_gradient_through_shared_prompt_equals_one_question_at_a_time(tiny_lm, two_facts, some_questions):
+def test_gradient_through_shared_prompt_equals_one_question_at_a_time(
+    tiny_lm, two_facts, some_questions
+):
     policy = policy_with(tiny_lm)
     trained = [p for p in tiny_lm.model.parameters() if p.requires_grad]
 
@@ -200,8 +222,12 @@ def test_too_long_prompt_is_refused_with_the_fact_named(tiny_lm):
 def test_all_linear_puts_the_adapter_on_every_linear_layer_but_the_head(tiny_lm: CausalLM):
     """One word for GPT-2 (4 Conv1D a layer) and Llama (7 Linear a layer) alike, so that a preset fits both."""
     constraints = question_constraints(tiny_lm.tokenizer, vocabulary="latin", min_len=2, max_len=4)
-    LoraPolicy(tiny_lm, task_prompt(PROMPT), constraints, LoraSettings(r=4, target_modules=("all-linear",)))
-    adapted = {n.rsplit(".lora_A", 1)[0] for n, _ in tiny_lm.model.named_parameters() if ".lora_A" in n}
+    LoraPolicy(
+        tiny_lm, task_prompt(PROMPT), constraints, LoraSettings(r=4, target_modules=("all-linear",))
+    )
+    adapted = {
+        n.rsplit(".lora_A", 1)[0] for n, _ in tiny_lm.model.named_parameters() if ".lora_A" in n
+    }
     per_layer = 4 if any("c_attn" in name for name in adapted) else 7
     assert len(adapted) == 2 * per_layer
     assert not any("lm_head" in name or "wte" in name or "embed" in name for name in adapted)

@@ -14,7 +14,9 @@ from contraflow.policy.constraints import Constraints
 from contraflow.policy.read_out import read_out
 
 
-def plain(logits: Tensor, c: Constraints, step: Tensor, at: Tensor, taken: Tensor) -> tuple[Tensor, Tensor]:
+def plain(
+    logits: Tensor, c: Constraints, step: Tensor, at: Tensor, taken: Tensor
+) -> tuple[Tensor, Tensor]:
     """Row by row: forbidden actions at -inf, a log-softmax, two entries."""
     rows = []
     for line, t in zip(logits, step.tolist(), strict=True):
@@ -76,7 +78,11 @@ def test_the_logits_are_not_copied(shape: tuple[int, int]):
     m, a = shape
     c = Constraints(torch.arange(a), 1, 9)
     logits = torch.randn(m, a, requires_grad=True)
-    step, at, taken = torch.zeros(m, dtype=torch.long), torch.arange(m), torch.zeros(m, dtype=torch.long)
+    step, at, taken = (
+        torch.zeros(m, dtype=torch.long),
+        torch.arange(m),
+        torch.zeros(m, dtype=torch.long),
+    )
     with torch.profiler.profile(profile_memory=True) as profile:
         log_taken, _ = read_out(logits, c, step, at, taken)
         log_taken.sum().backward()

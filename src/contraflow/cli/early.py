@@ -6,8 +6,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from contraflow.config import Config
 from contraflow.errors import UserError
+from contraflow.settings import Config
 
 UNTRAINED = "untrained"
 
@@ -79,7 +79,7 @@ def check_training(config: Config) -> None:
 
 def check_prompts(config: Config) -> None:
     """Raises: UserError for a template with an unknown or missing placeholder."""
-    from contraflow.prompts import answer_prompt, task_prompt
+    from contraflow.text.prompts import answer_prompt, task_prompt
 
     task_prompt(config.prompt.task)
     answer_prompt(config.prompt.answer)
@@ -117,7 +117,11 @@ def is_packaged(name: str) -> bool:
 def _known_package(kind: str, name: str) -> str:
     from contraflow.models.packaged import PACKAGES
 
-    fit = ["minilm"] if kind == "judge" else [package for package in PACKAGES if "minilm" not in package]
+    fit = (
+        ["minilm"]
+        if kind == "judge"
+        else [package for package in PACKAGES if "minilm" not in package]
+    )
     if is_packaged(name) and name.removeprefix("packaged:") not in fit:
         known = ", ".join(f"packaged:{package}" for package in fit)
         raise UserError(f"{kind} {name}: no such packaged model; there is {known}")

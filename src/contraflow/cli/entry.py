@@ -10,10 +10,10 @@ from contraflow import __version__
 from contraflow.cli.command import Command, asks_for_help, read_arguments
 from contraflow.cli.commands import COMMANDS
 from contraflow.cli.failures import tell
-from contraflow.cli.groups import suggestion
 from contraflow.cli.help import command_help, family_help, overview
 from contraflow.cli.quiet import be_quiet
 from contraflow.errors import UserError
+from contraflow.settings.keys import suggestion
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,7 +59,9 @@ def _find(words: list[str]) -> tuple[Command | None, list[str]]:
         name = command.name.split()
         if words[: len(name)] == name:
             return command, words[len(name) :]
-    family = [command.name.split()[1] for command in COMMANDS if command.name.startswith(f"{first} ")]
+    family = [
+        command.name.split()[1] for command in COMMANDS if command.name.startswith(f"{first} ")
+    ]
     if family and (len(words) == 1 or asks_for_help(words[1:])):
         return None, []
     if family:

@@ -11,16 +11,18 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from contraflow.addresses import without_passwords
 from contraflow.cli.quiet import debugging
 from contraflow.errors import INTERRUPTED, OUT_OF_TIME, UserError
-from contraflow.files import is_disk_full
+from contraflow.system.addresses import without_passwords
+from contraflow.system.files import is_disk_full
 
 USER_ERROR, BUG = 2, 1
 LOG_NAME = "contraflow-error.log"
 
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
-_MODEL_TEXT = re.compile(r"not a local folder|huggingface\.co|offline mode|couldn't connect", re.IGNORECASE)
+_MODEL_TEXT = re.compile(
+    r"not a local folder|huggingface\.co|offline mode|couldn't connect", re.IGNORECASE
+)
 _HUB_LIBRARIES = ("huggingface_hub", "httpx", "requests")
 _HIDDEN = re.compile(r"^… and (\d+) more problems$")
 
@@ -51,7 +53,9 @@ def describe(error: BaseException) -> tuple[str, int]:
 
 def one_line(message: str) -> str:
     """The first line without passwords; of a list of problems also how many follow."""
-    lines = [line.strip() for line in message.strip().splitlines() if line.strip()] or ["no message"]
+    lines = [line.strip() for line in message.strip().splitlines() if line.strip()] or [
+        "no message"
+    ]
     first = without_passwords(lines[0])
     if not re.match(r".+:\d+: ", lines[0]) or len(lines) == 1:
         return first
@@ -72,9 +76,17 @@ def _known(error: BaseException) -> str | None:
         if number in _NOT_WRITABLE:
             remedy = "check its permissions or write elsewhere (out=…, run_dir=…, CONTRAFLOW_CACHE)"
             return f"{place}{os.strerror(number or 0).lower()}; {remedy}"
-        if isinstance(cause, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
-            return "out of memory; lower trainer.facts_per_step, oracle.batch_size or judge.batch_size"
-        if _from_hub(cause) or (isinstance(cause, OSError) and number is None and _MODEL_TEXT.search(text)):
+        if (
+            isinstance(cause, MemoryError)
+            or "out of memory" in text
+            or "can't allocate memory" in text
+        ):
+            return (
+                "out of memory; lower trainer.facts_per_step, oracle.batch_size or judge.batch_size"
+            )
+        if _from_hub(cause) or (
+            isinstance(cause, OSError) and number is None and _MODEL_TEXT.search(text)
+        ):
             return (
                 f"a model could not be had from the hub ({one_line(text)[:160]}); check its name and the "
                 "network; the embedded default (model=smollm2 judge=minilm) needs no hub"

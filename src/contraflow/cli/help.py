@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
 from contraflow.cli.command import Argument, Command
-from contraflow.cli.groups import choices_of, group_defaults, group_names
+from contraflow.settings.keys import choices_of, group_defaults, group_names
 
 WIDTH = 100
 _CONFIG_DIR = (
@@ -44,7 +44,9 @@ def command_help(command: Command) -> str:
     """Help of one command."""
     blocks = [_usage(command), _wrapped(command.about)]
     if command.arguments:
-        blocks.append(_table("arguments", [(_shown(a.name, a.value), _told(a)) for a in command.arguments]))
+        blocks.append(
+            _table("arguments", [(_shown(a.name, a.value), _told(a)) for a in command.arguments])
+        )
     if command.overrides:
         rows = [("[overrides]", command.overrides), _CONFIG_DIR]
         blocks.append(_table("settings" if command.arguments else "arguments", rows))
@@ -87,7 +89,11 @@ def _shown(name: str, value: str) -> str:
 def _told(argument: Argument) -> str:
     if argument.required:
         return f"{argument.help} (required)"
-    return argument.help if argument.default is None else f"{argument.help} (default: {argument.default})"
+    return (
+        argument.help
+        if argument.default is None
+        else f"{argument.help} (default: {argument.default})"
+    )
 
 
 def _table(title: str, rows: Iterable[tuple[str, str]], indent: int = 2, width: int = 24) -> str:

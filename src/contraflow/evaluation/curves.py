@@ -50,7 +50,9 @@ GROUPS = (
         "The base model's view of the questions, and the sampler's own. A falling base likelihood is a first "
         "sign of gibberish.",
     ),
-    CurveGroup("Answer likelihood", ("log_p_answer",), "nats", "How sure the oracle is of its own answers."),
+    CurveGroup(
+        "Answer likelihood", ("log_p_answer",), "nats", "How sure the oracle is of its own answers."
+    ),
     CurveGroup(
         "Text checks",
         ("strict_success", "question_ok", "distinct"),
@@ -136,11 +138,18 @@ GROUPS = (
         "Share of the batch that came from the replay buffer.",
         "trained",
     ),
-    CurveGroup("Question length", ("question_tokens",), "tokens", "Mean, the stop not counted.", "trained"),
+    CurveGroup(
+        "Question length", ("question_tokens",), "tokens", "Mean, the stop not counted.", "trained"
+    ),
     CurveGroup("Gradient norm", ("grad_norm",), "", "Before clipping.", "trained", log_scale=True),
     CurveGroup("Learning rate", ("learning_rate",), "", "By schedule.", "trained"),
     CurveGroup(
-        "Step time", ("step_seconds",), "s", "Wall time of one training step.", "trained", log_scale=True
+        "Step time",
+        ("step_seconds",),
+        "s",
+        "Wall time of one training step.",
+        "trained",
+        log_scale=True,
     ),
 )
 
@@ -171,15 +180,21 @@ Point = tuple[float, float]
 def curves_of(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Charts in reading order, known groups first; groups without a single number are left out."""
     series = _series_of(history)
-    grouped = [(group, [key for key in _with_validation(group.keys) if key in series]) for group in GROUPS]
+    grouped = [
+        (group, [key for key in _with_validation(group.keys) if key in series]) for group in GROUPS
+    ]
     seen = {key for _, keys in grouped for key in keys}
     others = [
-        (CurveGroup(_label(key), (key,), "", "", "trained"), [key]) for key in series if key not in seen
+        (CurveGroup(_label(key), (key,), "", "", "trained"), [key])
+        for key in series
+        if key not in seen
     ]
     return [_chart(group, keys, series) for group, keys in [*grouped, *others] if keys]
 
 
-def _chart(group: CurveGroup, keys: Iterable[str], series: Mapping[str, list[Point]]) -> dict[str, Any]:
+def _chart(
+    group: CurveGroup, keys: Iterable[str], series: Mapping[str, list[Point]]
+) -> dict[str, Any]:
     lines = [
         {
             "key": key,

@@ -245,5 +245,11 @@ BY_NAME = {definition.name: definition for definition in DEFINITIONS}
 def markdown_table() -> str:
     """The table as the documents print it."""
     targets = {"higher": "higher", "lower": "lower", "one": "1", "zero": "0", "neutral": ""}
-    rows = [f"| {d.label} | `{d.name}` | {d.unit} | {targets[d.better]} | {d.meaning} |" for d in DEFINITIONS]
-    return "\n".join(["| Metric | Key | Unit | Best | Meaning |", "|---|---|---|---|---|", *rows]) + "\n"
+    rows = [
+        f"| {d.label} | `{d.name}` | {d.unit} | {targets[d.better]} | {d.meaning} |"
+        for d in DEFINITIONS
+    ]
+    return (
+        "\n".join(["| Metric | Key | Unit | Best | Meaning |", "|---|---|---|---|---|", *rows])
+        + "\n"
+    )

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from contraflow.text_match import words
+from contraflow.text.match import words
 
 BLEU_ORDERS = (1, 2, 3, 4)
 BLEU_EPSILON = 0.1  # matches counted where there are none, as NLTK's smoothing method 1 does
@@ -91,15 +91,21 @@ def _grams(tokens: Gram, order: int) -> list[Gram]:
 def _precisions(tokens: Sequence[Gram], order: int) -> list[float]:
     """Clipped n-gram precision of each text against all others together; 0 where it has no n-gram."""
     counts = [Counter(_grams(words_of, order)) for words_of in tokens]
-    highest: dict[Gram, tuple[int, int, int]] = {}  # n-gram -> holder, its count, the highest of the others
+    highest: dict[
+        Gram, tuple[int, int, int]
+    ] = {}  # n-gram -> holder, its count, the highest of the others
     for place, counted in enumerate(counts):
         for gram, count in counted.items():
             holder, first, second = highest.get(gram, (-1, 0, 0))
-            highest[gram] = (place, count, first) if count > first else (holder, first, max(second, count))
+            highest[gram] = (
+                (place, count, first) if count > first else (holder, first, max(second, count))
+            )
     return [_precision(place, counted, highest) for place, counted in enumerate(counts)]
 
 
-def _precision(place: int, counted: Counter[Gram], highest: dict[Gram, tuple[int, int, int]]) -> float:
+def _precision(
+    place: int, counted: Counter[Gram], highest: dict[Gram, tuple[int, int, int]]
+) -> float:
     total = counted.total()
     if total == 0:
         return 0.0

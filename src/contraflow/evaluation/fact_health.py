@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 
-from contraflow.diagnostics import health
+from contraflow.evaluation.records import QuestionRecord
 from contraflow.evaluation.verdicts import verdict_of
-from contraflow.records import QuestionRecord
+from contraflow.gflownet.diagnostics import health
 from contraflow.seeding import torch_rng
-from contraflow.text_match import words
+from contraflow.text.match import words
 
 
 def fact_health(records: Sequence[QuestionRecord]) -> list[dict[str, Any]]:
@@ -54,6 +54,8 @@ def _health(group: Sequence[QuestionRecord]) -> dict[str, float | None]:
     for row, text in enumerate(texts):
         ids[row, : len(text)] = torch.tensor([numbers[word] for word in text], dtype=torch.long)
     rng = torch_rng("fact health", group[0].fact_id)
-    found = health(log_reward, log_pf, torch.zeros(len(group), dtype=torch.long), ids, lengths, rng).as_dict()
+    found = health(
+        log_reward, log_pf, torch.zeros(len(group), dtype=torch.long), ids, lengths, rng
+    ).as_dict()
     found["var_log_ratio"] = float((log_reward - log_pf).var(correction=0))
     return {name: value if math.isfinite(value) else None for name, value in found.items()}

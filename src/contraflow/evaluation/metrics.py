@@ -18,8 +18,8 @@ from contraflow.errors import UserError
 from contraflow.evaluation.bootstrap import Array, Statistic, draw_weights, interval
 from contraflow.evaluation.definitions import BY_NAME, DEFINITIONS
 from contraflow.evaluation.per_fact import Embed, QuestionTable
-from contraflow.files import write_atomically
-from contraflow.records import QuestionRecord
+from contraflow.evaluation.records import QuestionRecord
+from contraflow.system.files import write_atomically
 
 N_DRAWS = 1000
 
@@ -62,18 +62,23 @@ def compute_metrics(
     The intervals depend on the records and `rng` only. `UserError` if there are no records.
     """
     if not records:
-        raise UserError("no questions to evaluate: the sampler wrote none, or the file of questions is empty")
+        raise UserError(
+            "no questions to evaluate: the sampler wrote none, or the file of questions is empty"
+        )
     questions = QuestionTable(records)
     statistics = questions.statistics(embed)
     weights = draw_weights(questions.n_facts, draws, rng)
-    rows = tuple(_row(definition.name, statistics[definition.name], weights) for definition in DEFINITIONS)
+    rows = tuple(
+        _row(definition.name, statistics[definition.name], weights) for definition in DEFINITIONS
+    )
     return Metrics(n_facts=questions.n_facts, n_questions=len(records), rows=rows)
 
 
 def write_metrics(path: str | Path, metrics: Metrics) -> None:
     """Write indented JSON, metrics keyed by name; NaN becomes null."""
     rows = {
-        row.name: {k: v for k, v in msgspec.to_builtins(row).items() if k != "name"} for row in metrics.rows
+        row.name: {k: v for k, v in msgspec.to_builtins(row).items() if k != "name"}
+        for row in metrics.rows
     }
     content = {"n_facts": metrics.n_facts, "n_questions": metrics.n_questions, "metrics": rows}
     write_atomically(path, msgspec.json.format(msgspec.json.encode(content)) + b"\n")
@@ -84,9 +89,13 @@ def read_metrics(path: str | Path) -> Metrics:
     try:
         content = msgspec.json.decode(Path(path).read_bytes(), type=_MetricsFile)
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); run contraflow evaluate first") from None
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}); run contraflow evaluate first"
+        ) from None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"{path}: is not a metrics file ({error}); run contraflow evaluate again") from None
+        raise UserError(
+            f"{path}: is not a metrics file ({error}); run contraflow evaluate again"
+        ) from None
     rows = tuple(row.named(name) for name, row in content.metrics.items())
     return Metrics(n_facts=content.n_facts, n_questions=content.n_questions, rows=rows)
 
@@ -118,5 +127,11 @@ def _row(name: str, statistic: Statistic, weights: Array) -> Metric:
     low, high = interval(statistic, weights)
     unit, meaning = BY_NAME[name].unit, BY_NAME[name].meaning
     return Metric(
-        name=name, value=statistic.value, low=low, high=high, n=statistic.n, unit=unit, meaning=meaning
+        name=name,
+        value=statistic.value,
+        low=low,
+        high=high,
+        n=statistic.n,
+        unit=unit,
+        meaning=meaning,
     )

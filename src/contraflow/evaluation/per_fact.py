@@ -13,11 +13,17 @@ from torch import Tensor
 
 from contraflow.evaluation import diversity
 from contraflow.evaluation.bootstrap import Array, Statistic, correlation, ratio
+from contraflow.evaluation.records import QuestionRecord
 from contraflow.evaluation.verdicts import Verdict, verdict_of
-from contraflow.records import QuestionRecord
-from contraflow.text_match import words
+from contraflow.text.match import words
 
-REWARD_PARTS = ("log_reward", "log_contradiction", "log_p_question", "log_p_answer", "log_entailment")
+REWARD_PARTS = (
+    "log_reward",
+    "log_contradiction",
+    "log_p_question",
+    "log_p_answer",
+    "log_entailment",
+)
 
 Embed = Callable[[list[str]], Tensor]  # n texts -> [n, d]
 T = TypeVar("T")
@@ -29,7 +35,10 @@ class QuestionTable:
     def __init__(self, records: Sequence[QuestionRecord]) -> None:
         self.records = records
         self.verdicts = [verdict_of(record) for record in records]
-        places = {fact_id: place for place, fact_id in enumerate(dict.fromkeys(r.fact_id for r in records))}
+        places = {
+            fact_id: place
+            for place, fact_id in enumerate(dict.fromkeys(r.fact_id for r in records))
+        }
         self.n_facts = len(places)
         self.fact = np.array([places[record.fact_id] for record in records])  # [n]
 
@@ -39,7 +48,9 @@ class QuestionTable:
 
     def _rates(self) -> dict[str, Statistic]:
         names = [field.name for field in fields(Verdict)] + ["valid_contradiction"]
-        rates = {n: self._over_questions([float(getattr(v, n)) for v in self.verdicts]) for n in names}
+        rates = {
+            n: self._over_questions([float(getattr(v, n)) for v in self.verdicts]) for n in names
+        }
         return rates | {"strict_success": self._strict_rate()}
 
     def _strict_rate(self) -> Statistic:
@@ -58,7 +69,8 @@ class QuestionTable:
         drawn = self._by_fact([record.question for record in self.records])
         valid_flags = self._by_fact([verdict.valid_contradiction for verdict in self.verdicts])
         valid = [
-            [q for q, ok in zip(*group, strict=True) if ok] for group in zip(drawn, valid_flags, strict=True)
+            [q for q, ok in zip(*group, strict=True) if ok]
+            for group in zip(drawn, valid_flags, strict=True)
         ]
         per_fact = {
             "distinct_questions": [diversity.distinct_share(group) for group in drawn],
@@ -68,16 +80,25 @@ class QuestionTable:
             ],
             "self_bleu": [diversity.self_bleu(group) for group in valid],
         }
-        per_fact |= {f"distinct_{n}": [diversity.distinct_n(group, n) for group in valid] for n in (1, 2, 3)}
-        return {name: _over_facts(values) for name, values in (per_fact | _semantic(valid, embed)).items()}
+        per_fact |= {
+            f"distinct_{n}": [diversity.distinct_n(group, n) for group in valid] for n in (1, 2, 3)
+        }
+        return {
+            name: _over_facts(values)
+            for name, values in (per_fact | _semantic(valid, embed)).items()
+        }
 
     def _balance(self) -> dict[str, Statistic]:
         log_reward, log_pf = self._column("log_reward"), self._column("log_pf")
         known = _flags(np.isfinite(log_reward) & np.isfinite(log_pf))
         x, y = self._centred(log_reward, known), self._centred(log_pf, known)
         count = self._sum(known)
-        variances = np.where(count > 1, self._sum((x - y) ** 2) / np.maximum(count - 1, 1), math.nan)
-        slope = Statistic(np.stack([self._sum(x * y), self._sum(x * x)], 1), ratio, int(known.sum()))
+        variances = np.where(
+            count > 1, self._sum((x - y) ** 2) / np.maximum(count - 1, 1), math.nan
+        )
+        slope = Statistic(
+            np.stack([self._sum(x * y), self._sum(x * x)], 1), ratio, int(known.sum())
+        )
         return {
             "var_log_ratio": _over_facts(variances),
             "slope": slope,

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from contraflow.evaluation.report_data import gather
-from contraflow.files import write_atomically
+from contraflow.system.files import write_atomically
 
 SCRIPTS = ("core.js", "lines.js", "stages.js", "scatter.js", "questions.js", "facts.js", "page.js")
 
@@ -55,12 +55,20 @@ def render(data: dict[str, Any]) -> str:
 def json_for_script(data: object) -> str:
     """JSON that can stand in a script element whatever its strings contain; NaN becomes null."""
     text = msgspec.json.encode(data).decode()
-    escapes = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+    escapes = {
+        "<": "\\u003c",
+        ">": "\\u003e",
+        "&": "\\u0026",
+        "\u2028": "\\u2028",
+        "\u2029": "\\u2029",
+    }
     return re.sub("[<>&\u2028\u2029]", lambda match: escapes[match[0]], text)
 
 
 def _policy(style: str, script: str) -> str:
-    return f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; img-src data:"
+    return (
+        f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; img-src data:"
+    )
 
 
 def _hash(content: str) -> str:

@@ -17,8 +17,8 @@ from contraflow.evaluation.curves import curves_of, is_number
 from contraflow.evaluation.definitions import DEFINITIONS
 from contraflow.evaluation.fact_health import fact_health
 from contraflow.evaluation.metrics import Metrics, read_metrics
+from contraflow.evaluation.records import QuestionRecord, read_records
 from contraflow.evaluation.verdicts import verdict_of
-from contraflow.records import QuestionRecord, read_records
 
 STAGES = {
     "before": "Untrained",
@@ -61,20 +61,28 @@ def gather(run_dir: Path) -> dict[str, Any]:
         )
     missing: list[str] = []
     run = _read(run_dir / "run.json", _read_run, missing) or {}
-    history = _read(run_dir / "history.jsonl", lambda path: _read_history(path, missing), missing) or []
+    history = (
+        _read(run_dir / "history.jsonl", lambda path: _read_history(path, missing), missing) or []
+    )
     folder = run_dir / "evaluation"
     stages = {
-        stage: _read(folder / f"{stage}.json", read_metrics, missing, optional=stage == "subject_only")
+        stage: _read(
+            folder / f"{stage}.json", read_metrics, missing, optional=stage == "subject_only"
+        )
         for stage in STAGES
     }
     questions = {
         stage: _read(folder / f"{stage}_questions.jsonl", read_records, missing) or []
         for stage in ("before", "after")
     }
-    rows = [_question_row(stage, record) for stage, records in questions.items() for record in records]
+    rows = [
+        _question_row(stage, record) for stage, records in questions.items() for record in records
+    ]
     return {
         "name": str(run.get("name") or run_dir.resolve().name),
-        "run": _safe(_flat({key: value for key, value in run.items() if key not in ("config", "versions")})),
+        "run": _safe(
+            _flat({key: value for key, value in run.items() if key not in ("config", "versions")})
+        ),
         "config": _safe(_flat(run.get("config"))),
         "versions": _safe(_flat(run.get("versions"))),
         "cost": _cost(run, history),
@@ -82,7 +90,9 @@ def gather(run_dir: Path) -> dict[str, Any]:
         "stage_names": STAGES,
         "part_names": PART_NAMES,
         "definitions": [definition._asdict() for definition in DEFINITIONS],
-        "stages": {stage: _stage(metrics) for stage, metrics in stages.items() if metrics is not None},
+        "stages": {
+            stage: _stage(metrics) for stage, metrics in stages.items() if metrics is not None
+        },
         "curves": curves_of(history),
         "questions": rows,
         "relations": _relations(rows),
@@ -90,7 +100,9 @@ def gather(run_dir: Path) -> dict[str, Any]:
     }
 
 
-def _read(path: Path, read: Callable[[Path], T], missing: list[str], *, optional: bool = False) -> T | None:
+def _read(
+    path: Path, read: Callable[[Path], T], missing: list[str], *, optional: bool = False
+) -> T | None:
     """What is in a file, or None and a line about what the report lacks."""
     name = f"evaluation/{path.name}" if path.parent.name == "evaluation" else path.name
     if not path.is_file():
@@ -122,7 +134,9 @@ def _read_history(path: Path, missing: list[str]) -> list[dict[str, Any]]:
         if not line.strip():
             continue
         try:
-            rows.append(dict(json.loads(line)))  # accepts NaN, as a diverging run may have written it
+            rows.append(
+                dict(json.loads(line))
+            )  # accepts NaN, as a diverging run may have written it
         except (ValueError, TypeError, RecursionError):
             bad += 1
     if bad:
@@ -132,7 +146,8 @@ def _read_history(path: Path, missing: list[str]) -> list[dict[str, Any]]:
 
 def _stage(metrics: Metrics) -> dict[str, Any]:
     rows = {
-        row.name: {"value": row.value, "low": row.low, "high": row.high, "n": row.n} for row in metrics.rows
+        row.name: {"value": row.value, "low": row.low, "high": row.high, "n": row.n}
+        for row in metrics.rows
     }
     return {"n_facts": metrics.n_facts, "n_questions": metrics.n_questions, "metrics": rows}
 
@@ -154,7 +169,10 @@ def _relations(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Per relation and stage: facts, questions, and the two headline rates; facts without relation apart."""
     names = sorted({row["relation"] for row in rows if row["relation"]})
     return [
-        {"relation": name, "stages": _relation_stages([row for row in rows if row["relation"] == name])}
+        {
+            "relation": name,
+            "stages": _relation_stages([row for row in rows if row["relation"] == name]),
+        }
         for name in names
     ]
 
@@ -183,7 +201,9 @@ def _cost(run: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> dict[
         "peak_memory_bytes": None,
         "wall_seconds": None,
     }
-    return {key: run[key] if is_number(run.get(key)) else value for key, value in from_history.items()}
+    return {
+        key: run[key] if is_number(run.get(key)) else value for key, value in from_history.items()
+    }
 
 
 def _median(ordered: Sequence[float]) -> float | None:
@@ -207,7 +227,8 @@ def _flat(values: object, prefix: str = "") -> dict[str, Any]:
 def _safe(values: Mapping[str, Any]) -> dict[str, Any]:
     """Secrets blotted out: a report is made to be shown around."""
     return {
-        key: "(hidden)" if _SECRET.search(key) and value else _plain(value) for key, value in values.items()
+        key: "(hidden)" if _SECRET.search(key) and value else _plain(value)
+        for key, value in values.items()
     }
 
 

@@ -6,19 +6,21 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
-from contraflow.experience import draw
+from contraflow.evaluation.records import QuestionRecord
+from contraflow.experience.collect import draw
+from contraflow.experience.scorer import Drawn, Scorer
 from contraflow.facts import Fact
 from contraflow.policy.lora import LoraPolicy, stack_questions
-from contraflow.records import QuestionRecord
-from contraflow.reward import RewardParts, RewardSchedule
-from contraflow.scoring import Drawn, Scorer
+from contraflow.reward.schedule import RewardParts, RewardSchedule
 from contraflow.seeding import torch_rng
 from contraflow.types import ScoredQuestion
 
 FACTS_PER_BATCH = 8
 
 
-def record_of(fact: Fact, scored: ScoredQuestion, log_reward: float, log_pf: float) -> QuestionRecord:
+def record_of(
+    fact: Fact, scored: ScoredQuestion, log_reward: float, log_pf: float
+) -> QuestionRecord:
     """A question with its fact and every number it was given."""
     return QuestionRecord(
         fact_id=fact.fact_id,
@@ -76,7 +78,9 @@ def _records(
 ) -> Iterator[QuestionRecord]:
     scored = scorer.score(drawn, step)
     log_rewards = reward(RewardParts.of(scored), step).log_reward.tolist()
-    log_pfs = _log_pf(policy, facts, drawn) if policy.is_trained else [s.log_p_question for s in scored]
+    log_pfs = (
+        _log_pf(policy, facts, drawn) if policy.is_trained else [s.log_p_question for s in scored]
+    )
     for d, s, log_reward, log_pf in zip(drawn, scored, log_rewards, log_pfs, strict=True):
         yield record_of(d.fact, s, log_reward, log_pf)
 

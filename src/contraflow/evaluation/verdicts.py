@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 
-from contraflow.records import QuestionRecord
-from contraflow.text_checks import (
+from contraflow.evaluation.records import QuestionRecord
+from contraflow.text.checks import (
     is_degenerate,
     is_on_subject,
     is_on_topic,
@@ -39,12 +39,12 @@ class Verdict:
 def verdict_of(record: QuestionRecord) -> Verdict:
     """Run every check on one record."""
     question, answer = record.question, record.answer
-    hidden = (record.original_answer, record.edited_answer, record.aliases, record.subject)
+    answers = (record.original_answer, record.edited_answer, record.aliases)
     return Verdict(
-        strict_success=strict_success(record),
+        strict_success=strict_success(question, answer, *answers),
         well_formed=is_well_formed(question, record.subject),
         on_subject=is_on_subject(question, record.subject),
-        no_leak=not leaks_answer(question, *hidden),
+        no_leak=not leaks_answer(question, *answers, record.subject),
         on_topic=is_on_topic(question, answer, record.subject),
         not_degenerate=not is_degenerate(answer, question),
         contradiction=record.log_contradiction > LOG_HALF,

@@ -14,14 +14,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from contraflow.data import FactStream
 from contraflow.exactness.space import FACTS, Architecture, RewardKind, Space, make_space
-from contraflow.experience import Experience
-from contraflow.module import SamplerModule
-from contraflow.objectives import Objective
+from contraflow.experience.collect import Experience
+from contraflow.experience.stream import FactStream
+from contraflow.gflownet.objectives import Objective
 from contraflow.replay.base import ReplaySettings
 from contraflow.replay.memory import MemoryReplay
 from contraflow.settings.learning import ExplorationConfig, OptimizerConfig
+from contraflow.training.module import SamplerModule
 
 EXPLORATION = ExplorationConfig(
     n_samples=64, use_buffer_prob=0.5, pf_temp_prob=0.5, pf_temp_low=0.7, pf_temp_high=2.0
@@ -72,7 +72,9 @@ class Exactness:
         return asdict(self)
 
 
-def run_exact(settings: ExactSettings, objective: Objective, on_step: StepHook | None = None) -> Exactness:
+def run_exact(
+    settings: ExactSettings, objective: Objective, on_step: StepHook | None = None
+) -> Exactness:
     """Learn the table through policy, experience, replay, objective and Lightning, and measure."""
     started = time.monotonic()
     space = make_space(
@@ -87,12 +89,18 @@ def run_exact(settings: ExactSettings, objective: Objective, on_step: StepHook |
     return _measure(space, objective, before, time.monotonic() - started)
 
 
-def _fit(space: Space, settings: ExactSettings, objective: Objective, on_step: StepHook | None) -> None:
+def _fit(
+    space: Space, settings: ExactSettings, objective: Objective, on_step: StepHook | None
+) -> None:
     replay = MemoryReplay(
-        ReplaySettings(namespace="exact", capacity_per_fact=len(space.questions), near_duplicate=0.0)
+        ReplaySettings(
+            namespace="exact", capacity_per_fact=len(space.questions), near_duplicate=0.0
+        )
     )
     exploration = replace(EXPLORATION, count_repeats=settings.count_repeats)
-    experience = Experience(space.policy, space.scorer, replay, space.reward, exploration, seed=settings.seed)
+    experience = Experience(
+        space.policy, space.scorer, replay, space.reward, exploration, seed=settings.seed
+    )
     optimizer = OptimizerConfig(
         lr=settings.lr, flow_lr=settings.flow_lr, log_z_lr=settings.log_z_lr, final_lr_share=0.005
     )

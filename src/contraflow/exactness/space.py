@@ -26,16 +26,16 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from contraflow.experience.scorer import Drawn, Scorer
 from contraflow.facts import Fact
-from contraflow.judging.scores import NliScores
 from contraflow.models.causal_lm import CausalLM
-from contraflow.oracle import Answer
 from contraflow.policy.constraints import Constraints
 from contraflow.policy.lora import ALL_LINEAR, LoraPolicy, LoraSettings, stack_questions
-from contraflow.prompts import task_prompt
-from contraflow.reward import RewardParts, RewardSchedule
-from contraflow.scoring import Drawn, Scorer
+from contraflow.reward.judge.scores import NliScores
+from contraflow.reward.schedule import RewardParts, RewardSchedule
 from contraflow.seeding import derived_seed
+from contraflow.text.prompts import task_prompt
+from contraflow.types import Answer
 
 Architecture = Literal["gpt2", "llama"]
 RewardKind = Literal["table", "random", "sparse", "peaky"]
@@ -48,7 +48,9 @@ _PROMPT = "ask the fact : a b c ?\nask {edit_fact} :"
 _HEAD_SCALE = 3.0
 FACTS = (
     Fact(fact_id="first", subject="first", edit_fact="the first fact of a"),
-    Fact(fact_id="second", subject="second", edit_fact="second fact"),  # shorter, so that padding matters
+    Fact(
+        fact_id="second", subject="second", edit_fact="second fact"
+    ),  # shorter, so that padding matters
 )
 
 
@@ -63,14 +65,18 @@ class Space:
 
     def log_reward(self, fact: Fact) -> Float[Tensor, " q"]:
         """log R of every question, through the scorer and the schedule of a real run, in float64."""
-        drawn = [Drawn(fact, ids, self.policy.lm.decode(ids).strip() + "?") for ids in self.questions]
+        drawn = [
+            Drawn(fact, ids, self.policy.lm.decode(ids).strip() + "?") for ids in self.questions
+        ]
         return self.reward(RewardParts.of(self.scorer.score(drawn, 0)), 0).log_reward.double()
 
     @torch.no_grad()
     def log_pf(self, fact: Fact) -> tuple[Float[Tensor, " q"], float]:
         """Exact log P_F of every question in float64, and what the flow head says of log Z."""
         index = torch.zeros(len(self.questions), dtype=torch.long, device=self.policy.lm.device)
-        paths = self.policy.evaluate([fact], index, stack_questions(self.questions, self.policy.lm.device))
+        paths = self.policy.evaluate(
+            [fact], index, stack_questions(self.questions, self.policy.lm.device)
+        )
         return paths.log_p_question.double(), float(paths.log_flow[0, 0])
 
 
@@ -85,10 +91,14 @@ def make_space(
     constraints = Constraints(torch.tensor([*tokens, stop]), 1, max_len)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed("exact", "adapter", seed) % 2**32)
-        policy = LoraPolicy(lm, task_prompt(_PROMPT), constraints, LoraSettings(16, 32, (ALL_LINEAR,)))
+        policy = LoraPolicy(
+            lm, task_prompt(_PROMPT), constraints, LoraSettings(16, 32, (ALL_LINEAR,))
+        )
     every = [q for n in range(1, max_len + 1) for q in itertools.product(tokens, repeat=n)]
     scorer = Scorer(policy, EchoOracle(), TableJudge(_table(reward, seed)))
-    reward_of_the_table = RewardSchedule(kind="static", likelihood_weight=0.0, question_failure_penalty=0.0)
+    reward_of_the_table = RewardSchedule(
+        kind="static", likelihood_weight=0.0, question_failure_penalty=0.0
+    )
     return Space(policy, scorer, reward_of_the_table, tuple(every))
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import msgspec
 
+from contraflow.evaluation.records import QuestionRecord
 from contraflow.export.selection import Chosen, Selection
-from contraflow.files import write_atomically
-from contraflow.records import QuestionRecord
+from contraflow.system.files import write_atomically
 
 SLOT = "Reasoning"  # the one that EasyEdit's own loader reads
 

@@ -9,7 +9,7 @@ import msgspec
 
 from contraflow.export.selection import Chosen, Selection
 from contraflow.export.table import row_of
-from contraflow.files import write_atomically
+from contraflow.system.files import write_atomically
 
 ROWS = "questions.jsonl"
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import groupby
 
+from contraflow.evaluation.records import QuestionRecord
 from contraflow.evaluation.verdicts import Verdict, verdict_of
-from contraflow.records import QuestionRecord
-from contraflow.text_match import normalise
+from contraflow.text.match import normalise
 
 CHECKS = (*(field.name for field in fields(Verdict)), "valid_contradiction")
 
@@ -35,7 +35,9 @@ class Selection:
         """In words, for a card."""
         parts = [f"only those with {' and '.join(self.only)}"] if self.only else ["all"]
         parts += ["each once a fact"] if self.distinct else []
-        parts += [f"at most {self.per_fact} a fact, by log_reward"] if self.per_fact is not None else []
+        parts += (
+            [f"at most {self.per_fact} a fact, by log_reward"] if self.per_fact is not None else []
+        )
         return ", ".join(parts)
 
 
@@ -57,8 +59,12 @@ def best_of_each_fact(records: Iterable[QuestionRecord], keep: int) -> Iterator[
 
 
 def _of_fact(records: Sequence[QuestionRecord], selection: Selection) -> list[Chosen]:
-    ordered = sorted(records, key=lambda record: -_rank(record.log_reward))  # stable: ties stay as they came
-    passed = (chosen for chosen in _once(ordered, selection.distinct) if _passes(chosen, selection.only))
+    ordered = sorted(
+        records, key=lambda record: -_rank(record.log_reward)
+    )  # stable: ties stay as they came
+    passed = (
+        chosen for chosen in _once(ordered, selection.distinct) if _passes(chosen, selection.only)
+    )
     return list(passed)[: selection.per_fact]
 
 

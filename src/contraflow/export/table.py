@@ -13,13 +13,17 @@ from typing import Any
 import msgspec
 
 from contraflow.export.selection import Chosen, Selection
-from contraflow.files import write_atomically
+from contraflow.system.files import write_atomically
 
 
 def row_of(chosen: Chosen) -> dict[str, Any]:
     """Fields of the record, then the checks; what is not a number is None."""
     fields = {k: None if v != v else v for k, v in msgspec.structs.asdict(chosen.record).items()}  # noqa: PLR0124
-    return fields | asdict(chosen.verdict) | {"valid_contradiction": chosen.verdict.valid_contradiction}
+    return (
+        fields
+        | asdict(chosen.verdict)
+        | {"valid_contradiction": chosen.verdict.valid_contradiction}
+    )
 
 
 def write(path: Path, chosen: Sequence[Chosen], _selection: Selection) -> int:

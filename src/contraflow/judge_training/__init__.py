@@ -1,4 +1,1 @@
-"""How the shipped judge was made: synthetic facts, real facts and SNLI-style pairs, one training loop.
-
-`python -m contraflow.judge_training --help` builds the pairs, trains, measures and writes the asset folder.
-"""
+"""The former name of `contraflow.reward.judge.training`, kept for commands that model cards quote."""

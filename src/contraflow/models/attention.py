@@ -94,7 +94,11 @@ def _read(
         mask = None if mask is None else nn.functional.pad(mask, (length, 0))
     repeats = query.shape[1] // key.shape[1]
     out: Tensor = nn.functional.scaled_dot_product_attention(
-        query, key.repeat_interleave(repeats, 1), value.repeat_interleave(repeats, 1), mask, scale=scaling
+        query,
+        key.repeat_interleave(repeats, 1),
+        value.repeat_interleave(repeats, 1),
+        mask,
+        scale=scaling,
     )
     return out.transpose(1, 2).contiguous()
 
@@ -120,11 +124,15 @@ def _decode(
         return alone.transpose(1, 2).contiguous()
     keys, values = (x[0] for x in prefix)
     folded = grouped.transpose(0, 1).reshape(g, -1, d)
-    shared = (folded @ keys.transpose(1, 2)).view(g, b, h // g, -1).transpose(0, 1).reshape(b, h, t, -1)
+    shared = (
+        (folded @ keys.transpose(1, 2)).view(g, b, h // g, -1).transpose(0, 1).reshape(b, h, t, -1)
+    )
     weights = _softmax(torch.cat([shared, own], -1))
     on_shared, on_own = weights.split([keys.shape[1], s], -1)
     from_own = on_own.reshape(b, g, -1, s) @ value
-    from_shared = on_shared.reshape(b, g, h // g, -1).transpose(0, 1).reshape(g, b * (h // g), -1) @ values
+    from_shared = (
+        on_shared.reshape(b, g, h // g, -1).transpose(0, 1).reshape(g, b * (h // g), -1) @ values
+    )
     both: Tensor = from_own + from_shared.view(g, b, -1, d).transpose(0, 1)
     return both.view(b, h, t, d).transpose(1, 2).contiguous()
 

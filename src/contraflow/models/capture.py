@@ -9,9 +9,7 @@ from collections.abc import Callable
 
 import torch
 
-WARM_UPS = (
-    3  # libraries choose kernels and allocate workspaces in their first calls, which may not be recorded
-)
+WARM_UPS = 3  # libraries choose kernels and allocate workspaces in their first calls, which may not be recorded
 
 
 class CaptureFailed(Exception):

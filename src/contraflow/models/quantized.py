@@ -23,7 +23,9 @@ if TYPE_CHECKING:  # asked before anything slow is imported
 def check_quantize(kind: str | None) -> None:
     """Raises: UserError where quantised weights are asked for and the package that reads them is missing."""
     if kind is not None and find_spec("bitsandbytes") is None:
-        raise UserError(f"model.quantize={kind} needs bitsandbytes: pip install 'contraflow[quantized]'")
+        raise UserError(
+            f"model.quantize={kind} needs bitsandbytes: pip install 'contraflow[quantized]'"
+        )
 
 
 def quantized(kind: str, dtype: Any, device: Any) -> dict[str, Any]:
@@ -31,11 +33,15 @@ def quantized(kind: str, dtype: Any, device: Any) -> dict[str, Any]:
     check_quantize(kind)
     from transformers import BitsAndBytesConfig
 
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # else a line for every matrix product
+    logging.getLogger("bitsandbytes").setLevel(
+        logging.ERROR
+    )  # else a line for every matrix product
     rounding = (
         BitsAndBytesConfig(load_in_8bit=True, llm_int8_threshold=0.0)
         if kind == "8bit"
-        else BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
+        else BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
+        )
     )
     return {"quantization_config": rounding, "device_map": {"": device}}
 

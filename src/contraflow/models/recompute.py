@@ -25,7 +25,9 @@ def recompute_layers(model: nn.Module) -> None:
 
     Passes without gradients, or with a cache, are as before. Raises: UserError for a model without such layers.
     """
-    layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    layers = [
+        module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)
+    ]
     if not layers:
         raise unsupported(
             type(model).__name__, "model.gradient_checkpointing=true finds no layers to recompute"
@@ -41,7 +43,9 @@ def _forward(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return forward(*args, **kwargs)
     prefix = active_prefix()
 
-    def again(*inputs: Any) -> Any:  # on a GPU in a thread of its own, where no context variable is set
+    def again(
+        *inputs: Any,
+    ) -> Any:  # on a GPU in a thread of its own, where no context variable is set
         with attending_to(prefix):
             return forward(*inputs, **kwargs)
 

@@ -24,7 +24,7 @@ from contraflow.models.attention import Prefix
 from contraflow.models.capture import CaptureFailed, captured
 from contraflow.models.causal_lm import CausalLM, Context
 from contraflow.models.decoding import Decoder, EagerDecoder
-from contraflow.progress import say_plain
+from contraflow.system.progress import say_plain
 
 ROWS, LENGTH = 8, 32  # the smallest bucket of rows, doubled as needed; lengths are multiples
 MOST_STEPS = 32  # recorded at a time
@@ -47,7 +47,9 @@ class Room:
         self.positions = positions
         # zeros: what is masked is still multiplied, by 0, and 0 times what memory happened to hold may be NaN
         self.layers = [
-            tuple(x.new_zeros(positions * x.shape[1] * x.shape[3]) for x in (layer.keys, layer.values))
+            tuple(
+                x.new_zeros(positions * x.shape[1] * x.shape[3]) for x in (layer.keys, layer.values)
+            )
             for layer in like.layers
         ]
 
@@ -55,11 +57,15 @@ class Room:
 class _StaticLayer(DynamicLayer):
     """A cache layer that is as long as it can become; the next token is written where ``index`` says."""
 
-    def __init__(self, like: Any, room: tuple[Tensor, ...], rows: int, length: int, index: Tensor) -> None:
+    def __init__(
+        self, like: Any, room: tuple[Tensor, ...], rows: int, length: int, index: Tensor
+    ) -> None:
         super().__init__()
         self.dtype, self.device, self.is_initialized = like.keys.dtype, like.keys.device, True
         self.keys, self.values = (
-            memory[: rows * x.shape[1] * length * x.shape[3]].view(rows, x.shape[1], length, x.shape[3])
+            memory[: rows * x.shape[1] * length * x.shape[3]].view(
+                rows, x.shape[1], length, x.shape[3]
+            )
             for memory, x in zip(room, (like.keys, like.values), strict=True)
         )
         self._index = index
@@ -117,13 +123,17 @@ class StaticStep:
         self.ids = torch.zeros(rows, 1, dtype=torch.long, device=device)
         width = len(lm.head.weight) if actions is None else len(actions)
         self.logits = torch.zeros(rows, width, device=device)
-        self._head = None if actions is None else lm.head_rows(actions)  # a recording reads it where it lies
+        self._head = (
+            None if actions is None else lm.head_rows(actions)
+        )  # a recording reads it where it lies
         self._go = captured(self._step, device)
 
     def _step(self) -> None:
         """Read ``ids`` at the next position of every row; leaves ``logits`` and moves on."""
         self._mask.index_fill_(3, self._index, 0.0)  # a number: a tensor would be read by the host
-        hidden = self._lm.hidden_at(self.ids, self._mask, self._positions, self._cache, self._prefix)
+        hidden = self._lm.hidden_at(
+            self.ids, self._mask, self._positions, self._cache, self._prefix
+        )
         self.logits.copy_(self._lm.logits(hidden[:, -1], self._actions))
         self._index.add_(1)
         self._positions.add_(1)
@@ -170,10 +180,18 @@ class StaticSteps:
         actions: Int[Tensor, " a"] | None,
     ) -> StaticStep:
         """The step of a size, made at its first use. Raises: CaptureFailed."""
-        key = (id(prefix), id(actions), lm.adapter is not None, rows, length)  # a step holds what these name
+        key = (
+            id(prefix),
+            id(actions),
+            lm.adapter is not None,
+            rows,
+            length,
+        )  # a step holds what these name
         step = self._made.pop(key, None)
         if step is None:
-            step = StaticStep(lm, prefix, like, self._room_for(like, rows * length), rows, length, actions)
+            step = StaticStep(
+                lm, prefix, like, self._room_for(like, rows * length), rows, length, actions
+            )
         while len(self._made) >= MOST_STEPS:
             del self._made[next(iter(self._made))]
         self._made[key] = step  # the last used is the last to go
@@ -185,7 +203,9 @@ class StaticSteps:
             try:
                 self._room = Room(like, positions)
             except torch.OutOfMemoryError as error:
-                raise CaptureFailed(f"no memory for keys and values of {positions} positions") from error
+                raise CaptureFailed(
+                    f"no memory for keys and values of {positions} positions"
+                ) from error
         return self._room
 
 
@@ -239,7 +259,9 @@ class StaticDecoder:
 
     def _of_size(self, rows: int) -> StaticStep:
         context = self._context
-        return self._made.of(self._lm, context.prefix, context.cache, rows, self._length, self._actions)
+        return self._made.of(
+            self._lm, context.prefix, context.cache, rows, self._length, self._actions
+        )
 
 
 def start_decoding(

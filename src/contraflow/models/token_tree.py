@@ -16,7 +16,9 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-ROW_TOKENS = 256  # longer rows share more and pad less, but attention within a row grows with their square
+ROW_TOKENS = (
+    256  # longer rows share more and pad less, but attention within a row grows with their square
+)
 
 
 @dataclass(frozen=True)
@@ -24,9 +26,13 @@ class TokenTree:
     """r rows of n nodes, and where in them the b sequences run."""
 
     ids: Int[Tensor, "r n"]
-    depths: Int[Tensor, "r n"]  # 0 at a sequence's first token; position ids are these plus what comes before
+    depths: Int[
+        Tensor, "r n"
+    ]  # 0 at a sequence's first token; position ids are these plus what comes before
     visible: Bool[Tensor, "r n n"]  # [row, node, ancestor], each node sees itself
-    paths: Int[Tensor, "b s"]  # flat node (row · n + column) of each token of each sequence; 0 past its end
+    paths: Int[
+        Tensor, "b s"
+    ]  # flat node (row · n + column) of each token of each sequence; 0 past its end
     lengths: Int[Tensor, " b"]
 
     @classmethod

@@ -36,7 +36,9 @@ def _write(policy: LoraPolicy, scratch: Path, base_model: str, card: str) -> Non
     # PEFT notes the folder of the cache; a name means the same on every machine.
     config["base_model_name_or_path"] = base_model
     (scratch / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True))
-    save_file({k: v.contiguous() for k, v in policy.flow.state_dict().items()}, scratch / FLOW_WEIGHTS)
+    save_file(
+        {k: v.contiguous() for k, v in policy.flow.state_dict().items()}, scratch / FLOW_WEIGHTS
+    )
     shape = {"hidden_size": policy.flow.hidden_size, "width": policy.flow.width}
     (scratch / FLOW_SHAPE).write_text(json.dumps(shape))
     (scratch / SAMPLER).write_text(json.dumps(_about(policy, base_model), indent=2))

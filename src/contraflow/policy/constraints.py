@@ -40,7 +40,9 @@ class Constraints:
         """Vocabulary id of the stop."""
         return int(self.action_ids[-1])
 
-    def log_normaliser(self, logits: Float[Tensor, "n a"], t: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+    def log_normaliser(
+        self, logits: Float[Tensor, "n a"], t: Int[Tensor, " n"]
+    ) -> Float[Tensor, " n"]:
         """log Σ exp over the actions that exist at step t (t tokens written so far).
 
         Written with slices so that no masked copy of the logits is ever made.
@@ -70,7 +72,9 @@ class Constraints:
         table[self.action_ids] = torch.arange(len(self.action_ids), device=ids.device)
         found = table[ids]
         if bool((found < 0).any()):
-            raise ValueError(f"token ids {ids[found < 0].unique().tolist()[:5]} are no actions here")
+            raise ValueError(
+                f"token ids {ids[found < 0].unique().tolist()[:5]} are no actions here"
+            )
         return found
 
     def admits(self, ids: tuple[int, ...]) -> bool:
@@ -80,7 +84,12 @@ class Constraints:
 
 
 def question_constraints(
-    tokenizer: Any, *, vocabulary: Vocabulary, min_len: int, max_len: int, device: torch.device | None = None
+    tokenizer: Any,
+    *,
+    vocabulary: Vocabulary,
+    min_len: int,
+    max_len: int,
+    device: torch.device | None = None,
 ) -> Constraints:
     """Actions of a question-writing policy, read off the tokenizer.
 
@@ -91,7 +100,9 @@ def question_constraints(
     pieces: list[str] = tokenizer.batch_decode([[i] for i in range(len(tokenizer))])
     stop = _stop_id(tokenizer, pieces)
     special = set(tokenizer.all_special_ids)
-    tokens = [i for i, piece in enumerate(pieces) if i not in special and _is_allowed(piece, vocabulary)]
+    tokens = [
+        i for i, piece in enumerate(pieces) if i not in special and _is_allowed(piece, vocabulary)
+    ]
     return Constraints(torch.tensor([*tokens, stop], device=device), min_len, max_len)
 
 
@@ -101,7 +112,9 @@ def _stop_id(tokenizer: Any, pieces: list[str]) -> int:
         return int(ids[0])
     plain = [i for i, piece in enumerate(pieces) if piece.strip() == "?"]
     if not plain:
-        raise UserError("this tokenizer has no single token for a question mark; use another sampler model")
+        raise UserError(
+            "this tokenizer has no single token for a question mark; use another sampler model"
+        )
     return plain[0]
 
 

@@ -19,7 +19,9 @@ class FlowHead(nn.Module):
         nn.init.zeros_(self.outer.bias)
 
     def forward(self, hidden: Float[Tensor, "*s d"]) -> Float[Tensor, "*s"]:
-        out: Tensor = self.outer(nn.functional.gelu(self.inner(self.norm(hidden.float())))).squeeze(-1)
+        out: Tensor = self.outer(nn.functional.gelu(self.inner(self.norm(hidden.float())))).squeeze(
+            -1
+        )
         return out
 
 

@@ -33,7 +33,7 @@ from contraflow.models.token_tree import TokenTree
 from contraflow.policy.constraints import Constraints
 from contraflow.policy.flow import StateFlow
 from contraflow.policy.read_out import read_out
-from contraflow.prompts import PromptTemplate
+from contraflow.text.prompts import PromptTemplate
 from contraflow.types import PathLogProbs, Questions, as_mask
 
 STATES_PER_READ = 128
@@ -53,7 +53,11 @@ class LoraPolicy(nn.Module):
     """P_F(question | fact), its stop probabilities and its state flow."""
 
     def __init__(
-        self, lm: CausalLM, prompt: PromptTemplate, constraints: Constraints, lora: LoraSettings | None
+        self,
+        lm: CausalLM,
+        prompt: PromptTemplate,
+        constraints: Constraints,
+        lora: LoraSettings | None,
     ) -> None:
         super().__init__()
         self.constraints = constraints
@@ -69,7 +73,9 @@ class LoraPolicy(nn.Module):
 
     def add_adapter(self, lora: LoraSettings) -> None:
         """Put a fresh adapter (a no-op until trained) on the backbone."""
-        targets: list[str] | str | None = None if lora.target_modules is None else list(lora.target_modules)
+        targets: list[str] | str | None = (
+            None if lora.target_modules is None else list(lora.target_modules)
+        )
         if targets == [ALL_LINEAR]:  # PEFT takes this word by itself, not as the name of a module
             targets = ALL_LINEAR
         config = LoraConfig(
@@ -82,7 +88,9 @@ class LoraPolicy(nn.Module):
         try:
             self.lm.adapter = get_peft_model(self.lm.model, config)
         except ValueError as error:
-            raise UserError(f"model.lora.target_modules={targets}: {str(error).splitlines()[0]}") from error
+            raise UserError(
+                f"model.lora.target_modules={targets}: {str(error).splitlines()[0]}"
+            ) from error
         self.lm.adapter.eval()
 
     @property
@@ -203,10 +211,14 @@ class LoraPolicy(nn.Module):
     def _states(self, facts: Sequence[Fact], fact_index: Tensor, questions: Questions) -> _States:
         """Read the tree of these questions: every state of it once, whichever questions pass through."""
         prompts = self.encode(facts)
-        rows = zip(fact_index.tolist(), questions.ids.tolist(), questions.lengths.tolist(), strict=True)
+        rows = zip(
+            fact_index.tolist(), questions.ids.tolist(), questions.lengths.tolist(), strict=True
+        )
         owners, tree = fact_index.tolist(), [prompts[f] + ids[:n] for f, ids, n in rows]
         packed = TokenTree.of(tree, self.lm.device)
-        start = torch.tensor([len(prompts[f]) - 1 for f in owners], device=self.lm.device)  # s_0: prompt read
+        start = torch.tensor(
+            [len(prompts[f]) - 1 for f in owners], device=self.lm.device
+        )  # s_0: prompt read
         along = torch.arange(questions.ids.shape[1] + 1, device=self.lm.device)
         along = torch.minimum(along[None, :], questions.lengths[:, None])  # past the end: s_L again
         nodes, of = packed.paths.gather(1, start[:, None] + along).unique(return_inverse=True)
@@ -215,7 +227,10 @@ class LoraPolicy(nn.Module):
 
     def texts(self, questions: Questions) -> list[str]:
         """The questions as a reader sees them, the question mark restored."""
-        rows = [ids[:n] for ids, n in zip(questions.ids.tolist(), questions.lengths.tolist(), strict=True)]
+        rows = [
+            ids[:n]
+            for ids, n in zip(questions.ids.tolist(), questions.lengths.tolist(), strict=True)
+        ]
         return [self.lm.decode(row).strip() + "?" for row in rows]
 
 
@@ -238,7 +253,9 @@ def _categorical(
     p = logits.softmax(-1)
     total = p.cumsum(-1)
     u = torch.rand(len(row), 1, generator=rng, device=logits.device) * total[row, -1:]
-    column = torch.searchsorted(total[row], u, right=True).squeeze(1).clamp(max=logits.shape[-1] - 1)
+    column = (
+        torch.searchsorted(total[row], u, right=True).squeeze(1).clamp(max=logits.shape[-1] - 1)
+    )
     return torch.where(p[row, column] > 0, column, p.argmax(-1)[row])
 
 

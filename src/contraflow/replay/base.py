@@ -32,9 +32,13 @@ class ReplaySettings:
     namespace: str  # from `make_namespace`: another experiment's rewards are never mixed in
     capacity_per_fact: int = 32
     sampling: Sampling = "rank"
-    sampling_temp: float = 1.0  # of sampling="reward", which draws in proportion to exp(priority / temp)
+    sampling_temp: float = (
+        1.0  # of sampling="reward", which draws in proportion to exp(priority / temp)
+    )
     near_duplicate: float = 0.2  # strictly below this distance: the same question
-    near_duplicate_by: Nearness = "tokens"  # edit distance / longer length, or 1 - cosine of sentence vectors
+    near_duplicate_by: Nearness = (
+        "tokens"  # edit distance / longer length, or 1 - cosine of sentence vectors
+    )
     patience_s: float = 120.0  # how long a server that went away is waited for
 
     def __post_init__(self) -> None:
@@ -44,7 +48,9 @@ class ReplaySettings:
                 f"replay.namespace={self.namespace!r}: use 1 to 128 letters, digits, or any of . _ -"
             )
         if self.capacity_per_fact < 1:
-            raise UserError(f"replay.capacity_per_fact={self.capacity_per_fact}: must be at least 1")
+            raise UserError(
+                f"replay.capacity_per_fact={self.capacity_per_fact}: must be at least 1"
+            )
         if self.sampling not in get_args(Sampling):
             raise UserError(
                 f"replay.sampling={self.sampling!r}: choose one of {', '.join(get_args(Sampling))}"
@@ -58,7 +64,9 @@ class ReplaySettings:
         if not 0.0 <= self.patience_s < math.inf:
             raise UserError(f"replay.patience_s={self.patience_s}: must be 0 or more")
         if not 0.0 <= self.near_duplicate <= 1.0:
-            raise UserError(f"replay.near_duplicate={self.near_duplicate}: must lie between 0 and 1")
+            raise UserError(
+                f"replay.near_duplicate={self.near_duplicate}: must lie between 0 and 1"
+            )
 
 
 def is_namespace(name: str) -> bool:
@@ -115,7 +123,9 @@ class ReplayStore(Protocol):
         Raises `ValueError` before anything is stored if the lengths differ or a number is not finite.
         """
 
-    def sample(self, fact_ids: Sequence[str], n: int, rng: random.Random) -> list[list[ScoredQuestion]]:
+    def sample(
+        self, fact_ids: Sequence[str], n: int, rng: random.Random
+    ) -> list[list[ScoredQuestion]]:
         """For each fact up to n entries, none twice in one call even if a fact is named twice.
 
         ``rng`` is the caller's and advances by one draw per distinct fact, whatever is stored.

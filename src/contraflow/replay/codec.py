@@ -155,4 +155,6 @@ def _number_problem(entry: ScoredQuestion, priority: float) -> str | None:
         "log_entailment": entry.log_entailment,
         "log_p_question": sum(entry.log_prior),
     }
-    return next((f"{name} is {value}" for name, value in named.items() if not math.isfinite(value)), None)
+    return next(
+        (f"{name} is {value}" for name, value in named.items() if not math.isfinite(value)), None
+    )

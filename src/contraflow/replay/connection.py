@@ -23,9 +23,9 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
-from contraflow.addresses import safe_url
 from contraflow.errors import UserError
 from contraflow.replay.patience import Patience
+from contraflow.system.addresses import safe_url
 
 T = TypeVar("T")
 _KNOCK_S = 2.0
@@ -69,7 +69,11 @@ class Server:
                 url, socket_timeout=_KNOCK_S, socket_connect_timeout=_KNOCK_S, retry=never
             )
             client = redis.Redis.from_url(
-                url, socket_timeout=10.0, socket_connect_timeout=5.0, retry=never, health_check_interval=30
+                url,
+                socket_timeout=10.0,
+                socket_connect_timeout=5.0,
+                retry=never,
+                health_check_interval=30,
             )
         except ValueError:  # its text may quote a part of the password
             raise UserError(

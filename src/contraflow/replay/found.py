@@ -22,7 +22,7 @@ class _Note(msgspec.Struct):
 
 def note_namespace(folder: Path, namespace: str) -> None:
     """Write into a run's folder under which name its entries are kept: to find it out again takes the models."""
-    from contraflow.files import write_atomically
+    from contraflow.system.files import write_atomically
 
     write_atomically(folder / _NOTE, json.dumps({"namespace": namespace}).encode())
 
@@ -65,10 +65,14 @@ def in_checkpoint(folder: Path) -> ReplayStore:
 
     path = folder / "checkpoints" / "last.ckpt"
     if not path.is_file():
-        raise UserError(f"run={folder}: its replay is in memory and there is no checkpoint of it yet")
+        raise UserError(
+            f"run={folder}: its replay is in memory and there is no checkpoint of it yet"
+        )
     data = torch.load(path, map_location="cpu", weights_only=True)["replay"].numpy().tobytes()
     try:
-        settings = ReplaySettings(namespace=snapshot_namespace(data), capacity_per_fact=_ANY_CAPACITY)
+        settings = ReplaySettings(
+            namespace=snapshot_namespace(data), capacity_per_fact=_ANY_CAPACITY
+        )
         store = MemoryReplay(settings)
         store.restore(data)
     except PayloadError as error:
@@ -83,8 +87,14 @@ def namespaces(url: str) -> list[str]:
 
     server = Server(url, patience_s=0, tell=lambda _: None, remedy="start it or correct the URL")
     try:
-        keys = server.ask(lambda: list(server.client.scan_iter(match=f"{KEY_ROOT}*:facts", count=1000)))
+        keys = server.ask(
+            lambda: list(server.client.scan_iter(match=f"{KEY_ROOT}*:facts", count=1000))
+        )
     finally:
         server.close()
-    names = {key.decode(errors="replace").removeprefix(KEY_ROOT)[1:].partition("}")[0] for key in keys}
-    return sorted(filter(is_namespace, names))  # another name was planted: no run can have written it
+    names = {
+        key.decode(errors="replace").removeprefix(KEY_ROOT)[1:].partition("}")[0] for key in keys
+    }
+    return sorted(
+        filter(is_namespace, names)
+    )  # another name was planted: no run can have written it

@@ -33,7 +33,9 @@ def main(owner: int, lock_file: str, socket_folder: str, command: list[str]) -> 
     lock = _lock(lock_file, owner)
     if lock is None:
         return EXIT_LOCKED
-    os.write(1, b"locked")  # only now may the owner knock: before, another owner's server could answer
+    os.write(
+        1, b"locked"
+    )  # only now may the owner knock: before, another owner's server could answer
     try:
         return _keep(owner, command, lock)
     finally:
@@ -70,7 +72,9 @@ def _keep(owner: int, command: list[str], lock: int) -> int:
             if os.getppid() != owner or select.select([0], [], [], _POLL_S)[0]:
                 return _stop(server)
         early_ends = early_ends + 1 if time.monotonic() - started < _HEALTHY_S else 0
-        refused_to_start = early_ends and server.returncode >= 0  # it ended by itself: nobody killed it
+        refused_to_start = (
+            early_ends and server.returncode >= 0
+        )  # it ended by itself: nobody killed it
         if os.getppid() != owner or refused_to_start or early_ends > _EARLY_ENDS:
             return abs(server.returncode) or 1
 

@@ -29,12 +29,16 @@ class MemoryReplay(ReplayStore):
         vectors = vectors_for(entries, self._settings, self._embed)
         for entry, priority, vector in zip(entries, priorities, vectors, strict=True):
             fact = self._facts.setdefault(entry.fact_id, [])
-            admitted += admit(fact, Stored(float(priority), content_id(entry), entry, vector), self._settings)
+            admitted += admit(
+                fact, Stored(float(priority), content_id(entry), entry, vector), self._settings
+            )
         self._offered += len(entries)
         self._admitted += admitted
         return admitted
 
-    def sample(self, fact_ids: Sequence[str], n: int, rng: random.Random) -> list[list[ScoredQuestion]]:
+    def sample(
+        self, fact_ids: Sequence[str], n: int, rng: random.Random
+    ) -> list[list[ScoredQuestion]]:
         return deal(fact_ids, n, rng, self._settings, lambda fact_id: self._facts.get(fact_id, []))
 
     def size(self, fact_id: str | None = None) -> int:

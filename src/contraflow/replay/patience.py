@@ -58,7 +58,11 @@ class Patience:
                     raise
                 if time.monotonic() - told > _TELL_EVERY_S:
                     told = time.monotonic()
-                    self._tell(f"{self._server} still does not answer, {self._seconds - waited:.0f} s left")
+                    self._tell(
+                        f"{self._server} still does not answer, {self._seconds - waited:.0f} s left"
+                    )
             else:
-                self._tell(f"{self._server} is back after {time.monotonic() - started:.1f} s; going on")
+                self._tell(
+                    f"{self._server} is back after {time.monotonic() - started:.1f} s; going on"
+                )
                 return answer

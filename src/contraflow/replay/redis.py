@@ -19,7 +19,6 @@ from typing import Any, TypeVar
 import redis
 from redis.exceptions import NoScriptError, RedisError
 
-from contraflow.progress import say_plain
 from contraflow.replay.base import ReplaySettings, ReplayStore, Stored, vectors_for
 from contraflow.replay.codec import (
     PAYLOAD_PREFIX,
@@ -36,10 +35,13 @@ from contraflow.replay.connection import Server, full
 from contraflow.replay.lua import ADMIT
 from contraflow.replay.selection import deal
 from contraflow.replay.vectors import Embed
+from contraflow.system.progress import say_plain
 from contraflow.types import ScoredQuestion
 
 KEY_ROOT = f"contraflow:replay:{SCHEMA_VERSION}:"
-_ADMIT_SHA = hashlib.sha1(ADMIT.encode(), usedforsecurity=False).hexdigest()  # EVALSHA's name for the script
+_ADMIT_SHA = hashlib.sha1(
+    ADMIT.encode(), usedforsecurity=False
+).hexdigest()  # EVALSHA's name for the script
 T = TypeVar("T")
 _FACTS_AT_ONCE = 500  # of a whole store: about 10 MB a reply at the default capacity
 
@@ -74,7 +76,9 @@ class RedisReplay(ReplayStore):
         )
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._server.shown_url}, namespace={self._settings.namespace})"
+        return (
+            f"{type(self).__name__}({self._server.shown_url}, namespace={self._settings.namespace})"
+        )
 
     def add(self, entries: Sequence[ScoredQuestion], priorities: Sequence[float]) -> int:
         check_batch(entries, priorities)
@@ -89,12 +93,16 @@ class RedisReplay(ReplayStore):
         self._admitted += admitted
         return admitted
 
-    def sample(self, fact_ids: Sequence[str], n: int, rng: random.Random) -> list[list[ScoredQuestion]]:
+    def sample(
+        self, fact_ids: Sequence[str], n: int, rng: random.Random
+    ) -> list[list[ScoredQuestion]]:
         contents = self._fetch(list(dict.fromkeys(fact_ids)))
         return deal(fact_ids, n, rng, self._settings, contents.__getitem__)
 
     def size(self, fact_id: str | None = None) -> int:
-        return self._server.ask(lambda: self._count(self._fact_ids() if fact_id is None else [fact_id]))
+        return self._server.ask(
+            lambda: self._count(self._fact_ids() if fact_id is None else [fact_id])
+        )
 
     def snapshot(self) -> bytes:
         return encode_snapshot(self._settings.namespace, self.entries())
@@ -155,7 +163,9 @@ class RedisReplay(ReplayStore):
     def _admissions(self, arguments: dict[str, list[str | bytes]]) -> list[Any]:
         """One reply a fact after that of the index; an error in a reply's place where the server is full."""
         replies = self._send_admissions(arguments)
-        if any(isinstance(reply, NoScriptError) for reply in replies):  # the server was restarted, or is new
+        if any(
+            isinstance(reply, NoScriptError) for reply in replies
+        ):  # the server was restarted, or is new
             self._client.script_load(ADMIT)
             replies = self._send_admissions(arguments)
         for reply in replies:
@@ -209,7 +219,9 @@ class RedisReplay(ReplayStore):
         replies = self._server.ask(lambda: self._read(fact_ids))
         known = len(self._skipped)
         pairs = zip(fact_ids, replies[::2], replies[1::2], strict=True)
-        found = {fact_id: self._decode(fact_id, scores, payloads) for fact_id, scores, payloads in pairs}
+        found = {
+            fact_id: self._decode(fact_id, scores, payloads) for fact_id, scores, payloads in pairs
+        }
         self._tell_skipped(known)
         return found
 
@@ -229,7 +241,9 @@ class RedisReplay(ReplayStore):
             entry_id = raw_id.decode(errors="backslashreplace")
             data = payloads.get(raw_id)
             try:
-                stored.append(decode_entry(data, float(priority), fact_id=fact_id, entry_id=entry_id))
+                stored.append(
+                    decode_entry(data, float(priority), fact_id=fact_id, entry_id=entry_id)
+                )
             except PayloadError as error:
                 self._skipped.setdefault((fact_id, entry_id), str(error))
         return sorted(stored, key=lambda item: item.order)
@@ -263,7 +277,10 @@ class RedisReplay(ReplayStore):
                 pipe.zadd(ranked, {stored.entry_id: stored.priority for stored in kept})
                 pipe.hset(
                     payloads,
-                    mapping={stored.entry_id: encode_entry(stored.entry, stored.vector) for stored in kept},
+                    mapping={
+                        stored.entry_id: encode_entry(stored.entry, stored.vector)
+                        for stored in kept
+                    },
                 )
             pipe.execute()
 

@@ -47,13 +47,21 @@ def admit(entries: list[Stored], new: Stored, settings: ReplaySettings) -> bool:
     Twins (same id, or nearly the same tokens or meaning) are settled first: the better one stays, the stored one on a
     tie. Only a question without a twin has to beat the fact's worst when the fact is full.
     """
-    compared = settings.near_duplicate > 0  # else only the very same question is a twin, and ids tell it
+    compared = (
+        settings.near_duplicate > 0
+    )  # else only the very same question is a twin, and ids tell it
     twins = [
-        old for old in entries if old.entry_id == new.entry_id or (compared and _near(old, new, settings))
+        old
+        for old in entries
+        if old.entry_id == new.entry_id or (compared and _near(old, new, settings))
     ]
     if any(old.priority >= new.priority for old in twins):
         return False
-    if not twins and len(entries) >= settings.capacity_per_fact and entries[-1].priority >= new.priority:
+    if (
+        not twins
+        and len(entries) >= settings.capacity_per_fact
+        and entries[-1].priority >= new.priority
+    ):
         return False
     for old in twins:
         entries.remove(old)
@@ -90,7 +98,9 @@ def deal(
     return [[stored.entry for stored in islice(drawn[fact_id], n)] for fact_id in fact_ids]
 
 
-def draw(entries: Sequence[Stored], n: int, rng: random.Random, settings: ReplaySettings) -> list[Stored]:
+def draw(
+    entries: Sequence[Stored], n: int, rng: random.Random, settings: ReplaySettings
+) -> list[Stored]:
     """Up to n distinct entries of a list that is ordered best first."""
     n = min(n, len(entries))
     if settings.sampling == "reward":
@@ -108,9 +118,14 @@ def _rank(entries: Sequence[Stored], n: int, rng: random.Random) -> list[Stored]
     return [left.pop(int(len(left) * rng.random() ** 2)) for _ in range(n)]
 
 
-def _reward(entries: Sequence[Stored], n: int, rng: random.Random, temperature: float) -> list[Stored]:
+def _reward(
+    entries: Sequence[Stored], n: int, rng: random.Random, temperature: float
+) -> list[Stored]:
     # Gumbel top-n: draws without replacement in proportion to exp(priority / temperature), with no overflow.
-    keys = [stored.priority / temperature - math.log(-math.log(rng.random() or 5e-324)) for stored in entries]
+    keys = [
+        stored.priority / temperature - math.log(-math.log(rng.random() or 5e-324))
+        for stored in entries
+    ]
     return [entries[i] for i in sorted(range(len(entries)), key=lambda i: -keys[i])[:n]]
 
 

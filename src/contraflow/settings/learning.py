@@ -43,13 +43,17 @@ class ObjectiveConfig:
     name: str = "subtb"
     lam: float = 1.0
     forward_looking: bool = True
-    bound: float | None = None  # residuals beyond it count linearly (Huber); null is the plain square
+    bound: float | None = (
+        None  # residuals beyond it count linearly (Huber); null is the plain square
+    )
 
     def __post_init__(self) -> None:
         choices = ("subtb", "tb", "db", "vargrad", "modified_subtb", "ctb")
         check_choice("objective.name", self.name, choices)
         check(self.lam > 0, "objective.lam", self.lam, "above 0")
-        check(self.bound is None or self.bound > 0, "objective.bound", self.bound, "above 0, or null")
+        check(
+            self.bound is None or self.bound > 0, "objective.bound", self.bound, "above 0, or null"
+        )
 
 
 @dataclass
@@ -66,7 +70,12 @@ class OptimizerConfig:
         for key in ("lr", "flow_lr", "log_z_lr", "grad_clip"):
             check(getattr(self, key) > 0, f"optimizer.{key}", getattr(self, key), "above 0")
         check(self.warmup_steps >= 0, "optimizer.warmup_steps", self.warmup_steps, "0 or more")
-        check(0 <= self.final_lr_share <= 1, "optimizer.final_lr_share", self.final_lr_share, "from 0 to 1")
+        check(
+            0 <= self.final_lr_share <= 1,
+            "optimizer.final_lr_share",
+            self.final_lr_share,
+            "from 0 to 1",
+        )
         check(self.weight_decay >= 0, "optimizer.weight_decay", self.weight_decay, "0 or more")
 
 
@@ -84,7 +93,12 @@ class ExplorationConfig:
     def __post_init__(self) -> None:
         check(self.n_samples >= 1, "exploration.n_samples", self.n_samples, "at least 1")
         for key in ("pf_temp_prob", "use_buffer_prob"):
-            check(0 <= getattr(self, key) <= 1, f"exploration.{key}", getattr(self, key), "from 0 to 1")
+            check(
+                0 <= getattr(self, key) <= 1,
+                f"exploration.{key}",
+                getattr(self, key),
+                "from 0 to 1",
+            )
         check(
             0 < self.pf_temp_low <= self.pf_temp_high,
             "exploration.pf_temp_low",

@@ -26,11 +26,11 @@ class ModelConfig:
     name: str = "packaged:smollm2-135m-instruct"  # packaged:NAME, a folder, or a hub name
     dtype: str = "float32"
     device: str = "auto"
-    quantize: str | None = None  # 8bit or 4bit: the frozen weights of sampler and oracle, by bitsandbytes
-    gradient_checkpointing: bool = False  # less memory, a longer backward pass, the same gradients
-    decoding: str = (
-        "auto"  # static: fixed shapes, as CUDA graphs; eager: as few rows as there are; auto: static on CUDA
+    quantize: str | None = (
+        None  # 8bit or 4bit: the frozen weights of sampler and oracle, by bitsandbytes
     )
+    gradient_checkpointing: bool = False  # less memory, a longer backward pass, the same gradients
+    decoding: str = "auto"  # static: fixed shapes, as CUDA graphs; eager: as few rows as there are; auto: static on CUDA
     lora: LoraConfig = field(default_factory=LoraConfig)
 
     def __post_init__(self) -> None:
@@ -41,7 +41,10 @@ class ModelConfig:
         if self.quantize is not None:
             check_choice("model.quantize", self.quantize, ("8bit", "4bit"))
             check(
-                self.device != "mps", "model.device", self.device, "a CPU or CUDA device with model.quantize"
+                self.device != "mps",
+                "model.device",
+                self.device,
+                "a CPU or CUDA device with model.quantize",
             )
 
 
@@ -52,7 +55,12 @@ class OracleConfig:
     batch_size: int = 64
 
     def __post_init__(self) -> None:
-        check(self.max_answer_tokens >= 1, "oracle.max_answer_tokens", self.max_answer_tokens, "at least 1")
+        check(
+            self.max_answer_tokens >= 1,
+            "oracle.max_answer_tokens",
+            self.max_answer_tokens,
+            "at least 1",
+        )
         check(self.batch_size >= 1, "oracle.batch_size", self.batch_size, "at least 1")
 
 
@@ -88,7 +96,12 @@ class PolicyConfig:
 
     def __post_init__(self) -> None:
         check_choice("policy.vocabulary", self.vocabulary, ("printable_ascii", "latin", "all"))
-        check(self.min_question_len >= 1, "policy.min_question_len", self.min_question_len, "at least 1")
+        check(
+            self.min_question_len >= 1,
+            "policy.min_question_len",
+            self.min_question_len,
+            "at least 1",
+        )
         check(
             self.max_question_len >= self.min_question_len,
             "policy.max_question_len",

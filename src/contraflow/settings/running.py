@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from contraflow.budget import seconds_of
 from contraflow.settings.ranges import check, check_choice
+from contraflow.system.budget import seconds_of
 
 BEST_BY = ("val_elbo", "val_log_reward", "val_log_contradiction")
 
@@ -29,8 +29,12 @@ class ReplayConfig:
     store: str = "memory"
     capacity_per_fact: int = 32
     sampling: str = "rank"
-    sampling_temp: float = 1.0  # sampling=reward draws in proportion to exp(log-reward / sampling_temp)
-    near_duplicate: float = 0.2  # below this distance two questions are one, and the better one stays
+    sampling_temp: float = (
+        1.0  # sampling=reward draws in proportion to exp(log-reward / sampling_temp)
+    )
+    near_duplicate: float = (
+        0.2  # below this distance two questions are one, and the better one stays
+    )
     near_duplicate_by: str = (
         "tokens"  # tokens: edit distance over length; embedding: 1 - cosine, 0.05 is close
     )
@@ -39,13 +43,25 @@ class ReplayConfig:
 
     def __post_init__(self) -> None:
         check_choice("replay.store", self.store, ("memory", "embedded", "redis"))
-        check(self.store != "redis" or bool(self.url), "replay.url", self.url, "set with replay=redis")
+        check(
+            self.store != "redis" or bool(self.url), "replay.url", self.url, "set with replay=redis"
+        )
         check_choice("replay.sampling", self.sampling, ("uniform", "rank", "reward", "newest"))
         check_choice("replay.near_duplicate_by", self.near_duplicate_by, ("tokens", "embedding"))
         check(self.sampling_temp > 0, "replay.sampling_temp", self.sampling_temp, "above 0")
         check(self.patience_s >= 0, "replay.patience_s", self.patience_s, "0 or more")
-        check(self.capacity_per_fact >= 1, "replay.capacity_per_fact", self.capacity_per_fact, "at least 1")
-        check(0 <= self.near_duplicate <= 1, "replay.near_duplicate", self.near_duplicate, "from 0 to 1")
+        check(
+            self.capacity_per_fact >= 1,
+            "replay.capacity_per_fact",
+            self.capacity_per_fact,
+            "at least 1",
+        )
+        check(
+            0 <= self.near_duplicate <= 1,
+            "replay.near_duplicate",
+            self.near_duplicate,
+            "from 0 to 1",
+        )
 
 
 @dataclass
@@ -62,14 +78,22 @@ class ExchangeConfig:
 
 @dataclass
 class TrainerConfig:
-    devices: int = 1  # ranks: processes that train together, each on a GPU of its own where there are any
+    devices: int = (
+        1  # ranks: processes that train together, each on a GPU of its own where there are any
+    )
     n_steps: int = 300
     facts_per_step: int = 4
-    threads: int | None = None  # CPU threads; null is torch's own choice, which heeds OMP_NUM_THREADS
-    max_time: str | None = None  # of one start, e.g. 1h30m; then a checkpoint is written and the run stops
+    threads: int | None = (
+        None  # CPU threads; null is torch's own choice, which heeds OMP_NUM_THREADS
+    )
+    max_time: str | None = (
+        None  # of one start, e.g. 1h30m; then a checkpoint is written and the run stops
+    )
     checkpoint_every: int = 10
     validate_every: int = 20
-    best_by: str = "val_elbo"  # what `adapter/` is the best by; val_log_reward is the mean reward alone
+    best_by: str = (
+        "val_elbo"  # what `adapter/` is the best by; val_log_reward is the mean reward alone
+    )
     probe_every: int = 10
 
     def __post_init__(self) -> None:

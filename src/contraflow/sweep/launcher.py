@@ -71,7 +71,9 @@ class _Process:
 
     def __init__(self, command: Sequence[str], log: Path) -> None:
         with log.open("ab") as file:
-            self._process = subprocess.Popen(command, stdout=file, stderr=file, stdin=subprocess.DEVNULL)
+            self._process = subprocess.Popen(
+                command, stdout=file, stderr=file, stdin=subprocess.DEVNULL
+            )
 
     def poll(self) -> int | None:
         return self._process.poll()

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial, TrialState
 
-from contraflow.files import write_atomically
 from contraflow.sweep.study import settings_of
+from contraflow.system.files import write_atomically
 
 _PANEL, _HEIGHT, _MARGIN = 320, 220, 48
 
@@ -84,10 +84,14 @@ def _panel(place: int, key: str, trials: Sequence[FrozenTrial], low: float, high
     ]
     for i, word in enumerate(words if len(words) <= 8 else ()):
         x = left + (i + 0.5) * step
-        marks.append(f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{html.escape(word)}</text>')
+        marks.append(
+            f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{html.escape(word)}</text>'
+        )
     for trial in trials:
         told = settings_of(trial)
-        if key not in told or ((value := _value(trial)) is None and trial.state != TrialState.PRUNED):
+        if key not in told or (
+            (value := _value(trial)) is None and trial.state != TrialState.PRUNED
+        ):
             continue
         x = left + (words.index(told[key]) + 0.5) * step
         y = bottom if value is None else bottom - (value - low) / (high - low) * (bottom - top)
@@ -100,7 +104,9 @@ def _panel(place: int, key: str, trials: Sequence[FrozenTrial], low: float, high
 
 
 def _mark(x: float, y: float, settings: str, value: float | None) -> str:
-    title = f"<title>{html.escape(settings)}: {'pruned' if value is None else f'{value:.4f}'}</title>"
+    title = (
+        f"<title>{html.escape(settings)}: {'pruned' if value is None else f'{value:.4f}'}</title>"
+    )
     if value is None:
         cross = f"M{x - 4:.1f} {y - 9:.1f}l8 8m0 -8l-8 8"
         return f'<path d="{cross}" stroke="#b3401f" stroke-width="2" fill="none">{title}</path>'

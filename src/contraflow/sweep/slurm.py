@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from contraflow.errors import UserError
-from contraflow.files import write_atomically
 from contraflow.sweep.launcher import Job, JobLost
+from contraflow.system.files import write_atomically
 
 _STOPPED = 130  # the exit code of a run that was asked to stop
 _CHECKPOINT_S = 80  # submitit gives 90 seconds before the time limit
@@ -58,7 +58,9 @@ def check_slurm() -> None:
 class SlurmLauncher:
     """Several jobs at once. They go on where the sweep ends, and are found again by the same command."""
 
-    def __init__(self, folder: Path, settings: SlurmSettings, at_once: int, cluster: str = "slurm") -> None:
+    def __init__(
+        self, folder: Path, settings: SlurmSettings, at_once: int, cluster: str = "slurm"
+    ) -> None:
         import submitit
 
         self.at_once = at_once
@@ -85,8 +87,15 @@ class SlurmLauncher:
 
         try:
             return _SubmittedJob(self._executor.submit(run), run)
-        except (FailedJobError, FailedSubmissionError, subprocess.SubprocessError, OSError) as error:
-            lines = [line for line in str(error).splitlines() if line.strip()] or ["no reason given"]
+        except (
+            FailedJobError,
+            FailedSubmissionError,
+            subprocess.SubprocessError,
+            OSError,
+        ) as error:
+            lines = [line for line in str(error).splitlines() if line.strip()] or [
+                "no reason given"
+            ]
             raise UserError(
                 f"Slurm took no job: {lines[-1].strip()}; see slurm.partition and the like"
             ) from error
@@ -118,7 +127,10 @@ class TrainJob:
         self.exit_file.unlink(missing_ok=True)
         with self.log.open("ab") as file:
             self._process = subprocess.Popen(
-                [*_IGNORING_WARNINGS, *self.command], stdout=file, stderr=file, stdin=subprocess.DEVNULL
+                [*_IGNORING_WARNINGS, *self.command],
+                stdout=file,
+                stderr=file,
+                stdin=subprocess.DEVNULL,
             )
         while self._process.poll() is None:
             if self.stop_file.exists():

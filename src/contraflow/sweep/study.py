@@ -53,7 +53,9 @@ def run_sweep(sweep: Sweep, launcher: Launcher, say: Say) -> list[FrozenTrial]:
             _begin(sweep, study, launcher, underway, say)
             if not underway:
                 return study.get_trials(deepcopy=False)
-            for name in [name for name, attempt in underway.items() if attempt.has_ended(study, say)]:
+            for name in [
+                name for name, attempt in underway.items() if attempt.has_ended(study, say)
+            ]:
                 del underway[name]
             time.sleep(_POLL_S)
     finally:
@@ -76,7 +78,9 @@ def _begin(
         name = _name(settings)
         trial.set_user_attr("settings", dict(settings))
         trial.set_user_attr("run", name)
-        if name in underway:  # the same run: it ends for both, and until something has ended there is no news
+        if (
+            name in underway
+        ):  # the same run: it ends for both, and until something has ended there is no news
             underway[name].twins.append(trial)
             return
         words = [f"{key}={value}" for key, value in settings.items()]
@@ -101,7 +105,11 @@ def _attempt(sweep: Sweep, trial: Trial, name: str, words: Sequence[str]) -> Att
 def _study(sweep: Sweep, launcher: Launcher) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage = JournalStorage(JournalFileBackend(str(sweep.folder / "journal.jsonl")))
-    pruner = optuna.pruners.MedianPruner(n_startup_trials=3) if sweep.prune else optuna.pruners.NopPruner()
+    pruner = (
+        optuna.pruners.MedianPruner(n_startup_trials=3)
+        if sweep.prune
+        else optuna.pruners.NopPruner()
+    )
     study = optuna.create_study(
         study_name=sweep.folder.name,
         storage=storage,
@@ -139,13 +147,19 @@ def _take_up_what_was_running(
         attempt = _attempt(sweep, Trial(study, trial._trial_id), name, words)
         attempt.resume(launcher, job)
         underway[name] = attempt
-        say(f"trial {trial.number + 1} of {sweep.n_trials}: {' '.join(words)}, still job {job.name}")
+        say(
+            f"trial {trial.number + 1} of {sweep.n_trials}: {' '.join(words)}, still job {job.name}"
+        )
 
 
 def _n_done(study: optuna.Study) -> int:
     """Different settings that have an outcome, be it a failure; not those that are asked for again."""
     trials = study.get_trials(deepcopy=False)
-    waiting = {_name(t.system_attrs.get("fixed_params", {})) for t in trials if t.state == TrialState.WAITING}
+    waiting = {
+        _name(t.system_attrs.get("fixed_params", {}))
+        for t in trials
+        if t.state == TrialState.WAITING
+    }
     runs = {t.user_attrs.get("run") for t in trials if t.state.is_finished()}
     return len(runs - waiting)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from contraflow.errors import UserError
 from contraflow.evaluation.metrics import read_metrics
-from contraflow.records import whole_lines
+from contraflow.system.files import whole_lines
 
 
 def values_of(folder: Path, name: str) -> list[tuple[int, float]]:

@@ -9,8 +9,8 @@ from contraflow.cli.early import UNTRAINED, check_models, check_run
 from contraflow.errors import UserError
 
 if TYPE_CHECKING:
-    from contraflow.config import Config
-    from contraflow.runs import Run
+    from contraflow.run.session import Run
+    from contraflow.settings import Config
 
 RUN = Argument(
     "run",
@@ -21,13 +21,14 @@ RUN = Argument(
 SAMPLING = (
     Argument("n", "N", "questions a fact", default="8"),
     Argument(
-        "temperature", "T", "of the sampler; 1 draws from the distribution that was learnt", default="1.0"
+        "temperature",
+        "T",
+        "of the sampler; 1 draws from the distribution that was learnt",
+        default="1.0",
     ),
     Argument("seed", "N", "the same seed draws the same questions", default="0"),
 )
-OVERRIDES = (
-    "settings for run=untrained, such as model=gpt2 or prompt=subject_only; a trained run keeps its own"
-)
+OVERRIDES = "settings for run=untrained, such as model=gpt2 or prompt=subject_only; a trained run keeps its own"
 
 
 def settings_of(given: Given) -> Config | None:
@@ -41,7 +42,7 @@ def settings_of(given: Given) -> Config | None:
                 f"only run={UNTRAINED} takes others"
             )
         return None
-    from contraflow.cli.compose import compose_config
+    from contraflow.settings.compose import compose_config
 
     config = compose_config(given.overrides, given.config_dir)
     check_models(config)
@@ -50,6 +51,6 @@ def settings_of(given: Given) -> Config | None:
 
 def open_given(given: Given, config: Config | None) -> Run:
     """Load the models: from here on it takes seconds."""
-    from contraflow.runs import open_run
+    from contraflow.run.session import open_run
 
     return open_run(given.needed("run"), config)

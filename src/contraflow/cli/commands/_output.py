@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from contraflow.files import whole_file
+from contraflow.system.files import whole_file
 
 
 @contextmanager

@@ -13,21 +13,23 @@ from contraflow.cli.command import Argument, Given
 from contraflow.errors import UserError
 
 if TYPE_CHECKING:
-    from contraflow.config import Config
     from contraflow.replay import ReplayStore
+    from contraflow.settings import Config
 
 _URL_VARIABLE = "CONTRAFLOW_REPLAY_URL"
 
 RUN = Argument("run", "FOLDER", "a run: its replay, wherever that is kept")
 URL = Argument(
-    "url", "URL", f"a server, as in replay.url=…; a password is safer in {_URL_VARIABLE} in the environment"
+    "url",
+    "URL",
+    f"a server, as in replay.url=…; a password is safer in {_URL_VARIABLE} in the environment",
 )
 NAMESPACE = Argument("namespace", "NAME", "with url=: one experiment of those on the server")
 
 
 def seed_target(given: Given) -> tuple[Config, Path | None]:
     """The settings that questions are scored with, and the run's folder where there is one."""
-    from contraflow.cli.compose import compose_config
+    from contraflow.settings.compose import compose_config
 
     folder, url = given.path("run"), url_of(given)
     if folder is None and url is None:
@@ -39,8 +41,12 @@ def seed_target(given: Given) -> tuple[Config, Path | None]:
             )
         config = _config_of(folder)
     elif folder is not None:
-        words = ("replay=embedded",) if url is None else ("replay=redis", "replay.url=redis://given")
-        config = replace(compose_config((*words, *given.overrides), given.config_dir), run_dir=str(folder))
+        words = (
+            ("replay=embedded",) if url is None else ("replay=redis", "replay.url=redis://given")
+        )
+        config = replace(
+            compose_config((*words, *given.overrides), given.config_dir), run_dir=str(folder)
+        )
     else:
         words = ("replay=redis", "replay.url=redis://given")
         config = compose_config((*words, *given.overrides), given.config_dir)
@@ -60,18 +66,24 @@ def _through_running_server(config: Config, folder: Path) -> Config:
     from contraflow.replay.embedded import running_server
 
     url = running_server(folder)
-    return config if url is None else replace(config, replay=replace(config.replay, store="redis", url=url))
+    return (
+        config
+        if url is None
+        else replace(config, replay=replace(config.replay, store="redis", url=url))
+    )
 
 
 def _config_of(folder: Path) -> Config:
-    from contraflow.runs import read_run_config
+    from contraflow.run.session import read_run_config
 
     return read_run_config(folder)
 
 
 def url_of(given: Given) -> str | None:
     """From the command line, or from the environment, where no list of processes shows it."""
-    return given.text("url") or (os.environ.get(_URL_VARIABLE) if given.path("run") is None else None)
+    return given.text("url") or (
+        os.environ.get(_URL_VARIABLE) if given.path("run") is None else None
+    )
 
 
 def _no_target(name: str, before: str = "") -> UserError:
@@ -112,7 +124,9 @@ def stores_of(given: Given, name: str) -> Iterator[Iterator[ReplayStore]]:
 def _of_run(folder: Path, url: str | None) -> ReplayStore:
     """The store of a run's folder, without loading its models."""
     if not folder.is_dir():
-        raise UserError(f"run={folder}: no such run folder; give one that `contraflow train` has written")
+        raise UserError(
+            f"run={folder}: no such run folder; give one that `contraflow train` has written"
+        )
     from contraflow.replay import found
 
     saved = (folder / "config.yaml").is_file()
@@ -122,7 +136,9 @@ def _of_run(folder: Path, url: str | None) -> ReplayStore:
     namespace = found.noted_namespace(folder)
     if namespace is None:
         raise UserError(f"run={folder}: has no replay yet (no replay.json); train or seed it first")
-    address = url or os.environ.get(_URL_VARIABLE) or (config.replay.url if config is not None else None)
+    address = (
+        url or os.environ.get(_URL_VARIABLE) or (config.replay.url if config is not None else None)
+    )
     if config is not None and config.replay.store == "redis" and address:
         return found.open_url(address, namespace)
     if not (folder / "replay").is_dir():

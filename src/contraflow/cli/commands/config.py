@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from contraflow.cli.command import Command, Given
 
 if TYPE_CHECKING:
-    from contraflow.config import Config
+    from contraflow.settings import Config
 
 
 def run(given: Given) -> int:
     """Compose and print."""
-    from contraflow.cli.compose import compose_config
+    from contraflow.settings.compose import compose_config
 
     print(as_yaml(compose_config(given.overrides, given.config_dir)), end="")
     return 0
@@ -22,7 +22,7 @@ def as_yaml(config: Config) -> str:
     """The settings as YAML with prompts as readable blocks, and without the password of a replay server."""
     import yaml  # type: ignore[import-untyped]
 
-    from contraflow.config import shown_settings
+    from contraflow.settings import shown_settings
 
     class Dumper(yaml.SafeDumper):
         pass
@@ -32,7 +32,9 @@ def as_yaml(config: Config) -> str:
         return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
     Dumper.add_representer(str, text)
-    return str(yaml.dump(shown_settings(config), Dumper=Dumper, sort_keys=False, allow_unicode=True))
+    return str(
+        yaml.dump(shown_settings(config), Dumper=Dumper, sort_keys=False, allow_unicode=True)
+    )
 
 
 COMMAND = Command(

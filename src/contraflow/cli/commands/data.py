@@ -14,7 +14,7 @@ from contraflow.errors import UserError
 from contraflow.facts import Fact, read_facts, split_facts, write_facts
 
 if TYPE_CHECKING:
-    from contraflow.config import Config
+    from contraflow.settings import Config
 
 SHIPPED = Path(__file__).parents[2] / "assets" / "facts.jsonl"
 SKIPPED_SHOWN = 5
@@ -22,8 +22,8 @@ SKIPPED_SHOWN = 5
 
 def run_convert(given: Given) -> int:
     """Read one format, write ours, say what was left out."""
-    from contraflow.converters import FORMATS, Skipped, convert, format_of
-    from contraflow.progress import bar
+    from contraflow.facts.formats import FORMATS, Skipped, convert, format_of
+    from contraflow.system.progress import bar
 
     source, out = Path(given.needed("in")).expanduser(), Path(given.needed("out")).expanduser()
     if not source.is_file():
@@ -35,7 +35,9 @@ def run_convert(given: Given) -> int:
     check_out_file("out", out)
     skipped = Skipped()
     ignore = [field for field in (given.text("ignore") or "").split(",") if field]
-    facts = convert(source, name, columns=columns, on_error=on_error, skipped=skipped, ignore=ignore)
+    facts = convert(
+        source, name, columns=columns, on_error=on_error, skipped=skipped, ignore=ignore
+    )
 
     def counted() -> Iterator[Fact]:
         with bar(f"reading {source.name} ({name})", _rows_about(source)) as progress:
@@ -65,7 +67,7 @@ def _first(messages: list[str]) -> str:
 
 def _rows_about(path: Path) -> int:
     """Lines of a text table, rows of JSON by the size of the first ones: all that a bar needs."""
-    from contraflow.converters import rows_about
+    from contraflow.facts.formats import rows_about
 
     if path.suffix.lower() == ".json":
         return rows_about(path)
@@ -75,7 +77,7 @@ def _rows_about(path: Path) -> int:
 
 def run_check(given: Given) -> int:
     """List the problems of a facts file, or what is in it."""
-    from contraflow.facts_check import check_facts
+    from contraflow.facts.check import check_facts
 
     path = given.path("facts") or SHIPPED
     problems = check_facts(path)
@@ -102,7 +104,7 @@ def _summary(path: Path, facts: list[Fact]) -> str:
 
 def run_filter_known(given: Given) -> int:
     """Ask the oracle every fact's plain question; keep those that it answers right."""
-    from contraflow.cli.compose import compose_config
+    from contraflow.settings.compose import compose_config
 
     source = given.path("facts")
     out = Path(given.needed("out")).expanduser()
@@ -116,8 +118,9 @@ def run_filter_known(given: Given) -> int:
             f"facts={source}: no fact has an original_answer, so nobody can tell what an oracle knows"
         )
 
-    from contraflow.build import known_facts, load_lm, load_oracle
-    from contraflow.progress import bar
+    from contraflow.facts.known import known_facts
+    from contraflow.run.build import load_lm, load_oracle
+    from contraflow.system.progress import bar
 
     oracle = load_oracle(config, load_lm(config))
     with bar("asking the oracle", len(facts)) as progress:
@@ -133,7 +136,10 @@ def _oracle_alone(config: Config) -> Config:
     """The oracle's checkpoint in the place of the sampler's: only one model is loaded."""
     if config.oracle.name is None:
         return config
-    model, oracle = replace(config.model, name=config.oracle.name), replace(config.oracle, name=None)
+    model, oracle = (
+        replace(config.model, name=config.oracle.name),
+        replace(config.oracle, name=None),
+    )
     return replace(config, model=model, oracle=oracle)
 
 
@@ -174,7 +180,10 @@ COMMANDS = (
             Argument("columns.", "NAME", "the column of a field, where it has another name"),
             Argument("ignore", "FIELD,…", "fields of a published format that may be left unread"),
             Argument(
-                "on_error", "raise|skip", "at a bad row stop, or leave it out and say so", default="raise"
+                "on_error",
+                "raise|skip",
+                "at a bad row stop, or leave it out and say so",
+                default="raise",
             ),
         ),
     ),

@@ -25,11 +25,13 @@ def run(given: Given) -> int:
     config = settings_of(given)
 
     from contraflow.evaluation.metrics import write_metrics
-    from contraflow.progress import bar
+    from contraflow.system.progress import bar
 
     opened = open_given(given, config)
     with bar("facts", len(facts)) as progress:
-        metrics, _ = opened.evaluate(facts, n, temperature=temperature, seed=seed, on_fact=progress.advance)
+        metrics, _ = opened.evaluate(
+            facts, n, temperature=temperature, seed=seed, on_fact=progress.advance
+        )
     write_metrics(out, metrics)
     print(_table(metrics))
     print(f"wrote {out}", file=sys.stderr)
@@ -37,7 +39,9 @@ def run(given: Given) -> int:
 
 
 def _table(metrics: Metrics) -> str:
-    head = f"{metrics.n_questions} questions about {metrics.n_facts} facts; 95 % intervals over facts"
+    head = (
+        f"{metrics.n_questions} questions about {metrics.n_facts} facts; 95 % intervals over facts"
+    )
     width = max(len(row.name) for row in metrics.rows)
     return "\n".join([head, *(f"  {row.name:<{width}}  {_numbers(row)}" for row in metrics.rows)])
 

@@ -11,7 +11,10 @@ OBJECTIVES = ("subtb", "tb", "db", "vargrad", "modified_subtb", "ctb")
 REWARDS = ("table", "random", "sparse", "peaky")  # those of exactness/space.py, which imports torch
 ARCHITECTURES = ("llama", "gpt2")
 MOST_TOKENS, MOST_QUESTIONS = 12, 4000
-MOST_STEPS, STEPS = 1600, {"modified_subtb": 1200}  # its steps judge every prefix, and teach as much more
+MOST_STEPS, STEPS = (
+    1600,
+    {"modified_subtb": 1200},
+)  # its steps judge every prefix, and teach as much more
 
 
 def run(given: Given) -> int:
@@ -34,10 +37,10 @@ def run(given: Given) -> int:
     n_steps = given.integer("n_steps", 1) if given.text("n_steps") else STEPS.get(name, MOST_STEPS)
     lam = given.positive("lam")
 
-    from contraflow.build import build_objective
-    from contraflow.config import Config, ObjectiveConfig
     from contraflow.exactness.check import ExactSettings, adapter_lr, run_exact
-    from contraflow.progress import bar
+    from contraflow.run.build import build_objective
+    from contraflow.settings import Config, ObjectiveConfig
+    from contraflow.system.progress import bar
 
     objective = build_objective(Config(objective=ObjectiveConfig(name=name, lam=lam)))
     settings = ExactSettings(
@@ -53,7 +56,9 @@ def run(given: Given) -> int:
     with bar(f"exact: {name}, {n_questions} questions, reward={reward}", n_steps) as progress:
         result = run_exact(settings, objective, lambda: progress.advance(1))
     print(
-        json.dumps(vars(settings) | {"lam": lam} | result.as_dict()) if as_json else _told(result.as_dict())
+        json.dumps(vars(settings) | {"lam": lam} | result.as_dict())
+        if as_json
+        else _told(result.as_dict())
     )
     return 0
 
@@ -96,7 +101,12 @@ COMMAND = Command(
         Argument("objective", "NAME", ", ".join(OBJECTIVES), default="subtb"),
         Argument("seed", "N", "weights, adapter, table and draws follow from it", default="0"),
         Argument("vocab", "N", "words that a question is made of", default="4"),
-        Argument("max_len", "N", "longest question, in words; 4 of 4 words make 340 questions", default="4"),
+        Argument(
+            "max_len",
+            "N",
+            "longest question, in words; 4 of 4 words make 340 questions",
+            default="4",
+        ),
         Argument("reward", "KIND", ", ".join(REWARDS), default="table"),
         Argument("architecture", "NAME", ", ".join(ARCHITECTURES), default="llama"),
         Argument("lam", "X", "λ of subtb and modified_subtb", default="1.0"),

@@ -8,22 +8,29 @@ from contraflow.cli.command import Argument, Command, Given
 from contraflow.cli.early import check_out_file, check_out_folder
 from contraflow.errors import UserError
 
-EDIT_CHECKS = ("strict_success", "well_formed", "on_subject", "no_leak")  # what a prompt of an edit must pass
+EDIT_CHECKS = (
+    "strict_success",
+    "well_formed",
+    "on_subject",
+    "no_leak",
+)  # what a prompt of an edit must pass
 _FORMAT_OF_SUFFIX = {".json": "easyedit", ".csv": "csv", "": "datasets"}
 
 
 def run(given: Given) -> int:
     """Check all arguments, select, write, say how many were left out."""
-    from contraflow.cli.groups import suggestion
+    from contraflow.evaluation.records import read_records
     from contraflow.export import CHECKS, FORMATS, Selection, select
-    from contraflow.records import read_records
+    from contraflow.settings.keys import suggestion
 
     source, out = Path(given.needed("in")).expanduser(), Path(given.needed("out")).expanduser()
     format_name = given.choice("format", list(FORMATS)) if given.text("format") else _format_of(out)
     only = _only(given.text("only"), format_name)
     for name in only:
         if name not in CHECKS:
-            raise UserError(f"only={name}: must be of {', '.join(CHECKS)}, or all{suggestion(name, CHECKS)}")
+            raise UserError(
+                f"only={name}: must be of {', '.join(CHECKS)}, or all{suggestion(name, CHECKS)}"
+            )
     per_fact = given.integer("per_fact", 1) if given.text("per_fact") else None
     distinct = given.choice("distinct", ("true", "false")) == "true"
     if format_name == "datasets":
@@ -44,7 +51,9 @@ def run(given: Given) -> int:
     what = "edits" if format_name == "easyedit" else "questions"
     if count == 0:
         out.unlink()
-        raise UserError(f"in={source}: no fact has an edited_answer, so there is no edit to evaluate")
+        raise UserError(
+            f"in={source}: no fact has an edited_answer, so there is no edit to evaluate"
+        )
     print(f"wrote {count} {what} to {out} ({len(chosen)} of {len(records)} questions: {selection})")
     return 0
 
@@ -91,7 +100,9 @@ COMMAND = Command(
     arguments=(
         Argument("in", "FILE", "questions, as `contraflow generate` writes them", required=True),
         Argument("out", "FILE", "what to write; for datasets a folder", required=True),
-        Argument("format", "NAME", "easyedit, csv or datasets (default: told by the ending of out)"),
+        Argument(
+            "format", "NAME", "easyedit, csv or datasets (default: told by the ending of out)"
+        ),
         Argument("only", "CHECK,…", "questions that pass all of these checks, or `all`"),
         Argument("per_fact", "N", "at most so many of a fact, those with the highest log_reward"),
         Argument("distinct", "true|false", "each question of a fact once", default="true"),

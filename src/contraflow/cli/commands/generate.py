@@ -9,8 +9,9 @@ from contraflow.cli.commands._asking import OVERRIDES, RUN, SAMPLING, open_given
 from contraflow.cli.commands._output import sink
 from contraflow.cli.early import check_out_file
 from contraflow.errors import UserError
-from contraflow.facts import BadRowError, Fact, fact_from_row, read_facts
-from contraflow.records import QuestionRecord
+from contraflow.evaluation.records import QuestionRecord
+from contraflow.facts import Fact, read_facts
+from contraflow.facts.fact import BadRowError, fact_from_row
 
 
 def run(given: Given) -> int:
@@ -29,12 +30,14 @@ def run(given: Given) -> int:
     import msgspec
 
     from contraflow.export.selection import best_of_each_fact
-    from contraflow.progress import bar
+    from contraflow.system.progress import bar
 
     opened = open_given(given, config)
     count = 0
     with sink(out) as file, bar("questions", n * len(facts)) as progress:
-        drawn = _told(opened.generate(facts, n, temperature=temperature, seed=seed), progress.advance)
+        drawn = _told(
+            opened.generate(facts, n, temperature=temperature, seed=seed), progress.advance
+        )
         for record in best_of_each_fact(drawn, keep) if keep < n else drawn:
             file.write(msgspec.json.encode(record) + b"\n")
             count += 1
@@ -96,7 +99,9 @@ COMMAND = Command(
         Argument("edit_fact", "TEXT", "instead of facts: the statement to contradict"),
         *SAMPLING,
         Argument(
-            "keep", "K", "of each fact's n questions, write the K different ones with the highest log R"
+            "keep",
+            "K",
+            "of each fact's n questions, write the K different ones with the highest log R",
         ),
         Argument("out", "FILE", "where the JSON lines go; - is standard output", default="-"),
     ),

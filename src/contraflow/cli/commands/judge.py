@@ -13,9 +13,13 @@ import msgspec
 from contraflow.cli.command import Argument, Command, Given
 from contraflow.cli.early import check_models, check_out_file
 from contraflow.errors import UserError
-from contraflow.facts import numbered_lines
+from contraflow.facts.fact import numbered_lines
 
-LABELS = ("entailment", "neutral", "contradiction")  # those of contraflow.judge, which imports torch
+LABELS = (
+    "entailment",
+    "neutral",
+    "contradiction",
+)  # those of contraflow.judge, which imports torch
 
 
 class Pair(NamedTuple):
@@ -32,18 +36,21 @@ def run(given: Given) -> int:
     out = None if given.needed("out") == "-" else given.path("out")
     if out is not None:
         check_out_file("out", out)
-    from contraflow.cli.compose import compose_config
+    from contraflow.settings.compose import compose_config
 
     config = compose_config(given.overrides, given.config_dir)
     check_models(config, ("judge",))
 
-    from contraflow.build import load_judge
+    from contraflow.run.build import load_judge
 
     judge = load_judge(config)
     premises, hypotheses, labels = zip(*pairs, strict=True)
     log_probs = judge.score(premises, hypotheses).log_probs.tolist()
     verdicts = [LABELS[max(range(3), key=row.__getitem__)] for row in log_probs]
-    lines = [_line(pair, row, verdict) for pair, row, verdict in zip(pairs, log_probs, verdicts, strict=True)]
+    lines = [
+        _line(pair, row, verdict)
+        for pair, row, verdict in zip(pairs, log_probs, verdicts, strict=True)
+    ]
     labelled = [(label, verdict) for label, verdict in zip(labels, verdicts, strict=True) if label]
     if out is not None:
         _write(out, lines)
@@ -63,7 +70,9 @@ def _pair_lines(path: Path) -> list[tuple[int, bytes]]:
     if not path.exists():
         raise UserError(f"{path}: no such file of pairs; check the path")
     if path.is_file() and not path.read_bytes().strip():
-        raise UserError(f"{path}: is empty; it needs one JSON object a line with premise and hypothesis")
+        raise UserError(
+            f"{path}: is empty; it needs one JSON object a line with premise and hypothesis"
+        )
     return numbered_lines(path)
 
 
@@ -71,15 +80,23 @@ def _pair(path: Path, number: int, line: bytes) -> Pair:
     try:
         row: Any = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"{path}:{number}: is not valid JSON ({error}); write one object a line") from None
+        raise UserError(
+            f"{path}:{number}: is not valid JSON ({error}); write one object a line"
+        ) from None
     if not isinstance(row, dict):
-        raise UserError(f'{path}:{number}: is not a JSON object; write {{"premise": …, "hypothesis": …}}')
+        raise UserError(
+            f'{path}:{number}: is not a JSON object; write {{"premise": …, "hypothesis": …}}'
+        )
     for key in ("premise", "hypothesis"):
         if not isinstance(row.get(key), str) or not row[key].strip():
-            raise UserError(f"{path}:{number}: '{key}' must be there and be a text that is not empty")
+            raise UserError(
+                f"{path}:{number}: '{key}' must be there and be a text that is not empty"
+            )
     label = row.get("label")
     if label is not None and label not in LABELS:
-        raise UserError(f"{path}:{number}: label {label!r} must be one of {', '.join(LABELS)}, or left out")
+        raise UserError(
+            f"{path}:{number}: label {label!r} must be one of {', '.join(LABELS)}, or left out"
+        )
     return Pair(row["premise"], row["hypothesis"], label)
 
 
@@ -94,7 +111,7 @@ def _line(pair: Pair, log_probs: Sequence[float], verdict: str) -> bytes:
 
 
 def _write(out: Path, lines: Sequence[bytes]) -> None:
-    from contraflow.files import write_atomically
+    from contraflow.system.files import write_atomically
 
     write_atomically(out, b"".join(lines))
     print(f"wrote {len(lines)} scored pairs to {out}")
@@ -104,7 +121,9 @@ def agreement(labelled: Sequence[tuple[str, str]]) -> str:
     """Accuracies and the confusion table of (label, verdict) pairs, as text."""
     n = len(labelled)
     right = sum(label == verdict for label, verdict in labelled)
-    told = sum((label == "contradiction") == (verdict == "contradiction") for label, verdict in labelled)
+    told = sum(
+        (label == "contradiction") == (verdict == "contradiction") for label, verdict in labelled
+    )
     counts = Counter(labelled)
     lines = [
         f"labelled pairs             {n}",
@@ -113,7 +132,10 @@ def agreement(labelled: Sequence[tuple[str, str]]) -> str:
         "",
         f"{'label' + chr(92) + 'judge':<15}" + "".join(f"{name:>15}" for name in LABELS),
     ]
-    lines += [f"{label:<15}" + "".join(f"{counts[label, said]:>15}" for said in LABELS) for label in LABELS]
+    lines += [
+        f"{label:<15}" + "".join(f"{counts[label, said]:>15}" for said in LABELS)
+        for label in LABELS
+    ]
     return "\n".join(lines)
 
 
@@ -133,7 +155,9 @@ COMMAND = Command(
     ),
     run=run,
     arguments=(
-        Argument("pairs", "FILE", "JSONL with premise, hypothesis and perhaps label", required=True),
+        Argument(
+            "pairs", "FILE", "JSONL with premise, hypothesis and perhaps label", required=True
+        ),
         Argument(
             "out",
             "FILE",

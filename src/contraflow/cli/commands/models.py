@@ -30,7 +30,7 @@ def _megabytes(folder: Path) -> int:
 
 def run_download(given: Given) -> int:
     """Find or fetch each model of a config, and say where it is."""
-    from contraflow.cli.compose import compose_config
+    from contraflow.settings.compose import compose_config
 
     names = models_of(compose_config(given.overrides, given.config_dir))
     show_download_bars()
@@ -43,7 +43,9 @@ def run_download(given: Given) -> int:
             continue  # its backbone is the encoder below, its adapter is in the package
         print(f"{kind}: {name} is in {resolve_model(name, kind)}", flush=True)
     judge = " and judge" if is_packaged(names["judge"]) else ""
-    print(f"diversity encoder{judge}: packaged:all-minilm-l6-v2 is in {packaged_folder('all-minilm-l6-v2')}")
+    print(
+        f"diversity encoder{judge}: packaged:all-minilm-l6-v2 is in {packaged_folder('all-minilm-l6-v2')}"
+    )
     return 0
 
 

@@ -8,12 +8,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contraflow.addresses import safe_url
 from contraflow.cli.command import Argument, Command, Given
 from contraflow.cli.commands._output import sink
-from contraflow.cli.commands._replay_target import NAMESPACE, RUN, URL, seed_target, stores_of, url_of
+from contraflow.cli.commands._replay_target import (
+    NAMESPACE,
+    RUN,
+    URL,
+    seed_target,
+    stores_of,
+    url_of,
+)
 from contraflow.cli.early import check_models, check_out_file, check_prompts
 from contraflow.errors import UserError
+from contraflow.system.addresses import safe_url
 
 if TYPE_CHECKING:
     from contraflow.replay import ReplayStore
@@ -24,13 +31,13 @@ LEFT_OUT_SHOWN = 5
 def run_seed(given: Given) -> int:
     """Read the questions, score those without scores, admit."""
     from contraflow.facts import default_facts, read_facts, split_facts
-    from contraflow.progress import bar
+    from contraflow.system.progress import bar
 
     config, folder = seed_target(given)
     source = given.path("facts") or (None if config.data.facts is None else Path(config.data.facts))
     facts = default_facts() if source is None else read_facts(source)
     check_prompts(config)
-    from contraflow.replay_seed import read_seeds, seed
+    from contraflow.run.import_questions import read_seeds, seed
 
     seeds = read_seeds(Path(given.needed("questions")).expanduser(), facts)
     check_models(config)
@@ -106,7 +113,9 @@ def _told(row: dict[str, Any]) -> str:
             f"  log-reward: best {row['best_log_reward']:.2f}, mean {row['mean_log_reward']:.2f}; "
             f"newest step {row['newest_step']}"
         )
-        lines.append("  written by " + ", ".join(f"{name}: {n}" for name, n in row["samplers"].items()))
+        lines.append(
+            "  written by " + ", ".join(f"{name}: {n}" for name, n in row["samplers"].items())
+        )
     return "\n".join(lines)
 
 
@@ -161,7 +170,9 @@ def run_clear(given: Given) -> int:
                 f"removed {stats['size']} entries of {stats['facts']} facts (namespace {stats['namespace']})"
             )
     if folder is not None and (folder / "checkpoints" / "last.ckpt").is_file():
-        print("  the run's checkpoint has a copy: to resume the run brings it back", file=sys.stderr)
+        print(
+            "  the run's checkpoint has a copy: to resume the run brings it back", file=sys.stderr
+        )
     return 0
 
 
@@ -185,10 +196,14 @@ COMMANDS = (
         ),
         run=run_seed,
         arguments=(
-            Argument("questions", "FILE", "JSONL with question and fact_id or subject", required=True),
+            Argument(
+                "questions", "FILE", "JSONL with question and fact_id or subject", required=True
+            ),
             RUN,
             URL,
-            Argument("facts", "FILE", "the facts (default: those of the run, else the shipped ones)"),
+            Argument(
+                "facts", "FILE", "the facts (default: those of the run, else the shipped ones)"
+            ),
         ),
         positional="questions",
         overrides="for url= and for a folder that is no run yet: the settings that the run will have, such as "

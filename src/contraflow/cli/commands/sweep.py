@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from contraflow.cli.command import Argument, Command, Given
 from contraflow.cli.early import check_training
-from contraflow.cli.groups import check_override_key
 from contraflow.errors import UserError
+from contraflow.settings.keys import check_override_key
 
 if TYPE_CHECKING:
     from contraflow.sweep.launcher import Launcher
@@ -39,11 +39,11 @@ def run(given: Given) -> int:
     except ImportError:
         raise UserError("sweeps need Optuna: pip install 'contraflow[sweep]'") from None
     make_launcher = _launcher(given)
-    from contraflow.cli.compose import compose_config
-    from contraflow.progress import say_plain
+    from contraflow.settings.compose import compose_config
     from contraflow.sweep.outcome import write_outcome
     from contraflow.sweep.space import Choices, grid_size, read_values
     from contraflow.sweep.study import Sweep, run_sweep
+    from contraflow.system.progress import say_plain
 
     space = {key: read_values(key, text) for key, text in varied.items()}
     for key, values in space.items():
@@ -69,7 +69,9 @@ def _launcher(given: Given) -> Callable[[Path], Launcher]:
     wanted = given.with_prefix("slurm.")
     if given.choice("launcher", ("local", "slurm")) == "local":
         if wanted or given.text("jobs") is not None:
-            raise UserError(f"{'slurm.' + next(iter(wanted)) if wanted else 'jobs'}= is for launcher=slurm")
+            raise UserError(
+                f"{'slurm.' + next(iter(wanted)) if wanted else 'jobs'}= is for launcher=slurm"
+            )
         return lambda _: LocalLauncher()
     from contraflow.sweep.slurm import SlurmLauncher, SlurmSettings, check_slurm
 
@@ -129,16 +131,31 @@ COMMAND = Command(
             default="strict_success",
         ),
         Argument("prune", "true|false", "stop runs that are below the median", default="false"),
-        Argument("prune_by", "NAME", "the validation number that decides", default="val_log_contradiction"),
+        Argument(
+            "prune_by",
+            "NAME",
+            "the validation number that decides",
+            default="val_log_contradiction",
+        ),
         Argument("folder", "FOLDER", "where the studies' folders are", default="sweeps"),
         Argument("seed", "N", "of the proposals", default="0"),
         Argument(
-            "launcher", "local|slurm", "runs here, one after another, or jobs of a cluster", default="local"
+            "launcher",
+            "local|slurm",
+            "runs here, one after another, or jobs of a cluster",
+            default="local",
         ),
         Argument("jobs", "N", f"how many at once, with launcher=slurm; {JOBS} where not said"),
-        Argument("slurm.partition", "NAME", "where jobs are queued; the cluster's default where not said"),
+        Argument(
+            "slurm.partition", "NAME", "where jobs are queued; the cluster's default where not said"
+        ),
         Argument("slurm.account", "NAME", "who is charged"),
-        Argument("slurm.time", "MINUTES", "time limit of a job; longer runs are queued again", default="240"),
+        Argument(
+            "slurm.time",
+            "MINUTES",
+            "time limit of a job; longer runs are queued again",
+            default="240",
+        ),
         Argument("slurm.gpus", "N", "GPUs of a job, on one node; as many as trainer.devices"),
         Argument("slurm.cpus", "N", "CPU cores of a job"),
         Argument("slurm.mem", "SIZE", "memory of a job, such as 32GB"),

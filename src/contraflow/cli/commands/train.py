@@ -10,8 +10,8 @@ from contraflow.cli.command import Command, Given
 from contraflow.cli.early import check_training
 from contraflow.cli.help import groups_help
 from contraflow.cli.quiet import quiet_loggers
-from contraflow.exchange.launch import end_with_launcher, launch
-from contraflow.exchange.place import place_here
+from contraflow.distributed.launch import end_with_launcher, launch
+from contraflow.distributed.rank_info import place_here
 
 _OVERRIDES = """useful overrides:
   name=mine                         the run's name; its folder is run_dir=runs/mine
@@ -36,7 +36,7 @@ commas or braces wants quotes of its own: "prompt.task='Ask about {subject}:'"."
 def run(given: Given) -> int:
     """Compose, look at all that can be known early, train."""
     started = time.monotonic()  # before anything slow is imported
-    from contraflow.cli.compose import compose_config
+    from contraflow.settings.compose import compose_config
 
     config = compose_config(given.overrides, given.config_dir)
     place = place_here()
@@ -46,7 +46,7 @@ def run(given: Given) -> int:
         return launch(_as_a_rank(given), config.trainer.devices, Path(config.run_dir) / "ranks")
     end_with_launcher()
 
-    from contraflow.training import train
+    from contraflow.training.job import train
 
     quiet_loggers()
     train(config, started)

@@ -1,0 +1,194 @@
+"""What ranks can do together: gather, scatter, broadcast bytes; add up and copy tensors.
+
+Everything travels as tensors of numbers; structured text is typed bytes (`messages.py`), so nothing that arrives
+is ever unpickled. Bytes go through rank 0 from rank to rank: a rank that waits knows for whom, and the error of a
+timeout says it. Tensors of gradients go over one collective, by NCCL where every rank has a GPU of its own.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
+
+from contraflow.distributed.launch import PEER_LOST
+from contraflow.distributed.rank_info import RENDEZVOUS, Place
+from contraflow.errors import UserError
+
+
+class RankTimeout(UserError):
+    """A rank was waited for too long; the message names the ranks, the phase and the key."""
+
+
+class PeerLost(UserError):
+    """Another rank ended first; why is in its own message."""
+
+    exit_code = PEER_LOST
+
+
+class Ranks:
+    """A process that trains alone: every exchange gives back what was put in."""
+
+    rank, size = 0, 1
+
+    @property
+    def is_first(self) -> bool:
+        """Rank 0 writes and reports, and holds what only one rank needs."""
+        return self.rank == 0
+
+    def gather(self, data: bytes, phase: str) -> list[bytes]:  # noqa: ARG002
+        """On rank 0 the data of every rank, in their order; on others nothing."""
+        return [data]
+
+    def scatter(self, parts: Sequence[bytes], phase: str) -> bytes:  # noqa: ARG002
+        """Each rank's part of what rank 0 has; ``parts`` of other ranks are not looked at."""
+        return parts[0]
+
+    def broadcast(self, data: bytes, phase: str) -> bytes:
+        """Rank 0's data, on every rank."""
+        return self.scatter([data] * self.size, phase)
+
+    def add(self, value: Tensor, phase: str) -> Tensor:  # noqa: ARG002
+        """The sum over ranks, bit for bit the same on each."""
+        return value
+
+    def copy(self, value: Tensor, phase: str) -> Tensor:  # noqa: ARG002
+        """Rank 0's tensor, on every rank."""
+        return value
+
+    def close(self) -> None:
+        """Let go of the others. The second call does nothing."""
+
+
+class RankGroup(Ranks):
+    """One of several ranks. Joins the others when made.
+
+    Raises: RankTimeout and PeerLost, here and from every method.
+    """
+
+    def __init__(self, place: Place, timeout_s: float, *, gpu: torch.device | None = None) -> None:
+        self.rank, self.size, self.timeout_s = place.rank, place.size, timeout_s
+        self._open = False
+        timeout = timedelta(seconds=timeout_s)
+        with self._phase("joining", "the other ranks"):
+            store = _store(place, timeout)
+            dist.init_process_group(
+                "gloo", store=store, rank=self.rank, world_size=self.size, timeout=timeout
+            )
+            self._open = True
+            if gpu is not None:
+                torch.cuda.set_device(gpu)
+            self._tensors = None if gpu is None else dist.new_group(backend="nccl", timeout=timeout)
+        self._device = torch.device("cpu") if gpu is None else gpu
+
+    def gather(self, data: bytes, phase: str) -> list[bytes]:
+        if not self.is_first:
+            self._send(data, 0, phase)
+            return []
+        return [data, *(self._receive(peer, phase) for peer in range(1, self.size))]
+
+    def scatter(self, parts: Sequence[bytes], phase: str) -> bytes:
+        if not self.is_first:
+            return self._receive(0, phase)
+        for peer in range(1, self.size):
+            self._send(parts[peer], peer, phase)
+        return parts[0]
+
+    def add(self, value: Tensor, phase: str) -> Tensor:
+        total = value.to(self._device, copy=True)
+        with self._phase(phase, "the other ranks"):
+            dist.all_reduce(total, group=self._tensors)
+        return total.to(value.device)
+
+    def copy(self, value: Tensor, phase: str) -> Tensor:
+        copied = value.to(self._device, copy=True)
+        with self._phase(phase, "rank 0"):
+            dist.broadcast(copied, src=0, group=self._tensors)
+        return copied.to(value.device)
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            dist.destroy_process_group()
+
+    def _send(self, data: bytes, peer: int, phase: str) -> None:
+        with self._phase(phase, f"rank {peer}"):
+            dist.send(torch.tensor([len(data)]), peer)
+            if data:
+                dist.send(as_tensor(data), peer)
+
+    def _receive(self, peer: int, phase: str) -> bytes:
+        with self._phase(phase, f"rank {peer}"):
+            length = torch.zeros(1, dtype=torch.long)
+            dist.recv(length, peer)
+            data = torch.empty(int(length), dtype=torch.uint8)
+            if len(data):
+                dist.recv(data, peer)
+        return as_bytes(data)
+
+    @contextmanager
+    def _phase(self, phase: str, peer: str) -> Iterator[None]:
+        """Say of a failed exchange what was going on, and for whom this rank waited."""
+        try:
+            yield
+        except (RuntimeError, dist.DistError) as error:
+            text = str(error).lower()
+            if "timed out" in text or "timeout" in text:
+                raise RankTimeout(
+                    f"rank {self.rank} waited {self.timeout_s:g} s for {peer} in the phase {phase!r}; if that rank is "
+                    "only slow, raise exchange.timeout_s, and resume from the last checkpoint"
+                ) from error
+            raise PeerLost(
+                f"rank {self.rank} lost {peer} in the phase {phase!r}; see what that rank said, and resume from the "
+                "last checkpoint"
+            ) from error
+
+
+def as_tensor(data: bytes) -> Tensor:
+    """Bytes as uint8."""
+    return (
+        torch.frombuffer(bytearray(data), dtype=torch.uint8)
+        if data
+        else torch.empty(0, dtype=torch.uint8)
+    )
+
+
+def as_bytes(data: Tensor) -> bytes:
+    """The other way."""
+    return data.cpu().numpy().tobytes()
+
+
+def _store(place: Place, timeout: timedelta) -> Any:
+    """Where ranks leave their addresses; never those of an earlier group of this process, or of ranks that died."""
+    store = _store_of_launcher(os.environ.get(RENDEZVOUS), place.size, timeout)
+    store.set_timeout(timeout)
+    # torchrun keeps one store over its restarts, with the addresses of the ranks that died. On one machine all ranks
+    # know the number of the attempt; on several they may not, and torchrun must be told (docs/ranks.md).
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if place.one_machine else "0"
+    return PrefixStore(f"attempt-{attempt}/group-{next(_groups)}", store)
+
+
+_groups = itertools.count()
+
+
+@cache
+def _store_of_launcher(path: str | None, size: int, timeout: timedelta) -> Any:
+    """A file of our launcher's, or what torchrun provides."""
+    url = "env://" if path is None else f"file://{path}?rank=0&world_size={size}"
+    try:
+        return next(iter(rendezvous(url, timeout=timeout)))[0]
+    except ValueError as error:
+        raise UserError(
+            f"RANK and WORLD_SIZE are set, but the ranks cannot find each other: {error}; start them with torchrun, "
+            "or unset these variables"
+        ) from error

@@ -1,0 +1,84 @@
+"""One evaluated question with everything a metric needs, and the JSONL file of them.
+
+Non-finite numbers have no JSON: they are written as null and read back as NaN, so that a file with one broken
+value still opens and the report can show what is there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from contraflow.errors import UserError
+from contraflow.system.files import write_atomically
+
+FLOAT_FIELDS = (
+    "log_contradiction",
+    "log_p_question",
+    "log_p_answer",
+    "log_entailment",
+    "log_reward",
+    "log_pf",
+)
+
+
+class QuestionRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A sampled question, its answer, the fact it was asked about, and every number it was given."""
+
+    fact_id: str
+    subject: str
+    edit_fact: str
+    question: str
+    answer: str
+    log_contradiction: float
+    log_p_question: float  # frozen base model, stop included
+    log_p_answer: float
+    log_entailment: float = 0.0  # the answer says the original fact; 0 where the fact has none
+    log_reward: float
+    log_pf: float  # the sampler that drew it, stop included
+    relation: str = ""
+    original_answer: str = ""
+    edited_answer: str = ""
+    aliases: tuple[str, ...] = ()  # other accepted spellings of `original_answer`
+
+
+def write_records(path: str | Path, records: Iterable[QuestionRecord]) -> int:
+    """Write one JSON object a line and return how many; renamed at the end, so no reader sees half a file."""
+    lines = [msgspec.json.encode(record) for record in records]
+    write_atomically(path, b"".join(line + b"\n" for line in lines))
+    return len(lines)
+
+
+def read_records(path: str | Path) -> list[QuestionRecord]:
+    """Read what `write_records` wrote; `UserError` with file:line for the first line that is not a record."""
+    return [
+        _parse(path, number, line)
+        for number, line in enumerate(_lines(path), start=1)
+        if line.strip()
+    ]
+
+
+def _lines(path: str | Path) -> list[bytes]:
+    try:
+        return Path(path).read_bytes().split(b"\n")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file of questions; check the path") from None
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}); check its permissions"
+        ) from None
+
+
+def _parse(path: str | Path, number: int, line: bytes) -> QuestionRecord:
+    try:
+        row = msgspec.json.decode(line)
+        if isinstance(row, dict):
+            row |= {name: math.nan for name in FLOAT_FIELDS if name in row and row[name] is None}
+        return msgspec.convert(row, QuestionRecord)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise UserError(
+            f"{path}:{number}: is not a question record ({error}); run contraflow evaluate again"
+        ) from None

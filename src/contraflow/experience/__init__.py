@@ -1,0 +1,1 @@
+"""A step's batch: which facts, which questions, what they are worth."""

@@ -1,0 +1,206 @@
+"""Read the shape of a pickled pandas table without running anything that the pickle asks for.
+
+A pickle is a program: loading one with `pickle.load`, or with pandas, runs what its author wrote. Here
+
+1. the opcodes are looked at first, and all that a table does not need are refused (persistent ids, extension
+   codes, buffers, instances), so are memo indices that would make the reader allocate gigabytes;
+2. each of the few pandas and numpy names that a table needs is replaced by an inert stand-in of ours, which
+   only remembers what it was given: a misused reconstruct function does nothing, and pandas is not needed;
+3. every other name is refused before anything has been called.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import pickletools
+from pathlib import Path
+from typing import Any, NoReturn
+
+from contraflow.errors import UserError
+
+MAX_BYTES = 64 * 2**20
+_REMEDY = "nothing in it was run; if you trust its source, export the table there as CSV or JSONL"
+
+_OPCODES = frozenset(
+    (
+        "PROTO",
+        "FRAME",
+        "STOP",
+        "MARK",
+        "POP",
+        "POP_MARK",
+        "MEMOIZE",
+        "PUT",
+        "BINPUT",
+        "LONG_BINPUT",
+        "GET",
+        "BINGET",
+        "LONG_BINGET",
+        "NONE",
+        "NEWTRUE",
+        "NEWFALSE",
+        "INT",
+        "BININT",
+        "BININT1",
+        "BININT2",
+        "LONG",
+        "LONG1",
+        "FLOAT",
+        "BINFLOAT",
+        "UNICODE",
+        "SHORT_BINUNICODE",
+        "BINUNICODE",
+        "BINUNICODE8",
+        "SHORT_BINBYTES",
+        "BINBYTES",
+        "BINBYTES8",
+        "BYTEARRAY8",
+        "EMPTY_TUPLE",
+        "TUPLE",
+        "TUPLE1",
+        "TUPLE2",
+        "TUPLE3",
+        "EMPTY_LIST",
+        "LIST",
+        "APPEND",
+        "APPENDS",
+        "EMPTY_DICT",
+        "DICT",
+        "SETITEM",
+        "SETITEMS",
+        "GLOBAL",
+        "STACK_GLOBAL",
+        "NEWOBJ",
+        "REDUCE",
+        "BUILD",
+    )
+)
+
+
+class _Frozen(type):
+    """Classes whose attributes cannot be set: a pickle must not be able to leave anything behind in them."""
+
+    def __setattr__(cls, name: str, value: object) -> NoReturn:
+        raise TypeError("stand-ins cannot be changed")
+
+
+class Inert(metaclass=_Frozen):
+    """Stands where a pandas or numpy object would be; keeps its arguments and state, and does nothing."""
+
+    __slots__ = ("args", "state")
+    args: tuple[Any, ...]
+    state: Any
+
+    def __new__(cls, *args: object) -> Inert:
+        made = object.__new__(cls)
+        made.args, made.state = args, None
+        return made
+
+    def __setstate__(self, state: object) -> None:
+        self.state = state
+
+
+class Frame(Inert):
+    """pandas.DataFrame"""
+
+
+class Manager(Inert):
+    """pandas' BlockManager: args = (blocks, [column index, row index])"""
+
+
+class Block(Inert):
+    """one block of columns of one type: args = (array, placement, number of dimensions)"""
+
+
+class Index(Inert):
+    """column or row labels: args = (class, {"data": array, "name": …})"""
+
+
+class Array(Inert):
+    """numpy.ndarray: state = (version, shape, dtype, is_fortran, data)"""
+
+
+class Buffer(Inert):
+    """an array of numbers since protocol 5: args = (bytes, dtype, shape, order)"""
+
+
+class Dtype(Inert):
+    """numpy.dtype: args = (code, align, copy)"""
+
+
+class Slice(Inert):
+    """slice: args = (start, stop, step)"""
+
+
+class Other(Inert):
+    """a class that is only mentioned, as an argument of a reconstruct function"""
+
+
+_STAND_INS: dict[str, type[Inert]] = {
+    "pandas.core.frame.DataFrame": Frame,
+    "pandas.core.internals.managers.BlockManager": Manager,
+    "pandas._libs.internals._unpickle_block": Block,
+    "pandas.core.indexes.base._new_Index": Index,
+    "pandas.core.indexes.base.Index": Other,
+    "pandas.core.indexes.range.RangeIndex": Other,
+    "numpy._core.multiarray._reconstruct": Array,
+    "numpy.core.multiarray._reconstruct": Array,
+    "numpy._core.numeric._frombuffer": Buffer,
+    "numpy.core.numeric._frombuffer": Buffer,
+    "numpy.ndarray": Other,
+    "numpy.dtype": Dtype,
+    "builtins.slice": Slice,
+    "__builtin__.slice": Slice,
+    "_codecs.encode": Other,  # how protocol 2 spells bytes: only in array headers, which we do not read
+}
+
+
+class _RefusedError(Exception):
+    """The pickle is not just a table; the message says what it asked for."""
+
+
+class _InertUnpickler(pickle.Unpickler):
+    def find_class(self, module_name: str, global_name: str) -> type[Inert]:
+        name = f"{module_name}.{global_name}"
+        if name not in _STAND_INS:
+            raise _RefusedError(f"the pickle asks for {name!r}, which no table of facts needs")
+        return _STAND_INS[name]
+
+
+def load_inert(path: Path) -> object:
+    """What the pickle holds, stand-ins for all but plain values; a `UserError` if it wants more."""
+    content = _read_bounded(path)
+    try:
+        _check_opcodes(content)
+        return _InertUnpickler(io.BytesIO(content)).load()
+    except _RefusedError as error:
+        raise UserError(f"{path}: refused: {error}; {_REMEDY}") from None
+    except (
+        Exception
+    ) as error:  # a hostile pickle can make the reader fail in any way, and must only fail
+        raise UserError(f"{path}: is not a readable pickle ({error}); {_REMEDY}") from None
+
+
+def _read_bounded(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+    if len(content) > MAX_BYTES:
+        limit = MAX_BYTES // 2**20
+        raise UserError(
+            f"{path}: is larger than {limit} MiB; export it as CSV or JSONL, which are streamed"
+        )
+    return content
+
+
+def _check_opcodes(content: bytes) -> None:
+    for opcode, argument, _ in pickletools.genops(content):
+        if opcode.name not in _OPCODES:
+            raise _RefusedError(
+                f"the pickle uses the opcode {opcode.name}, which no table of facts needs"
+            )
+        if opcode.name.endswith("PUT") and int(argument or 0) > len(content):
+            raise _RefusedError("the pickle stores to a memo index larger than the file")

@@ -1,0 +1,104 @@
+"""EasyEdit's files: KnowEdit (ZsRE, WikiData counterfact and recent, WikiBio) and its older ones of the same form.
+
+`prompt` is a question or is left open, `target_new` is the edit, `ground_truth` what it denies: a text, spellings,
+or lists of spellings. News (WikiData recent) denies nothing and has no original answer. A WikiBio row is a passage
+about a concept with the sentence that should stand in it, which becomes the statement. Portability, locality and
+rephrased prompts test an edited model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from contraflow.facts import Fact
+from contraflow.facts.formats._clozes import statement_of_cloze
+from contraflow.facts.formats._json_rows import first_row
+from contraflow.facts.formats._published import Published, needed
+from contraflow.facts.formats._questions import sentence, statement_of
+from contraflow.facts.formats._rows import OnError, Skipped, is_question, without_question_prefix
+
+Spellings = str | list[str | list[str]] | None
+_NO_ANSWER = "<|endoftext|>"  # what ROME's loader writes where no true answer is known
+
+
+class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An edit; only the first four fields are read."""
+
+    subject: str
+    prompt: str
+    target_new: str
+    ground_truth: Spellings = None
+    rephrase: Any = None
+    rephrase_prompt: Any = None
+    locality: Any = None
+    locality_prompt: Any = None
+    locality_ground_truth: Any = None
+    portability: Any = None
+    cond: Any = None
+    case_id: Any = None
+
+
+class Passage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A row of WikiBio."""
+
+    concept: str
+    labels: str
+    text: str = ""
+    locality: Any = None
+
+
+def _of_row(row: Row) -> Iterator[Mapping[str, object]]:
+    subject, edited = needed(row.subject, "subject"), needed(row.target_new, "target_new")
+    prompt = without_question_prefix(needed(row.prompt, "prompt"))
+    truths = [text for text in _flat(row.ground_truth) if text not in ("", _NO_ANSWER, edited)]
+    original = truths[0] if truths else ""
+    yield {
+        "subject": subject,
+        "original_answer": original,
+        "edited_answer": edited,
+        "original_fact": _statement(prompt, subject, original) if original else "",
+        "edit_fact": _statement(prompt, subject, edited),
+        "question": prompt if is_question(prompt) else "",
+        "aliases": list(dict.fromkeys(truths[1:])),
+    }
+
+
+def _of_passage(passage: Passage) -> Iterator[Mapping[str, object]]:
+    yield {
+        "subject": " ".join(needed(passage.concept, "concept").replace("_", " ").split()),
+        "edit_fact": sentence(needed(passage.labels, "labels")),
+    }
+
+
+def _statement(prompt: str, subject: str, answer: str) -> str:
+    make = statement_of if is_question(prompt) else statement_of_cloze
+    return make(prompt, subject, answer)
+
+
+def _flat(spellings: Spellings) -> Iterator[str]:
+    if isinstance(spellings, str):
+        yield spellings.strip()
+        return
+    for item in spellings or ():
+        yield from _flat(item)  # type: ignore[arg-type]
+
+
+_read_edits = Published("KnowEdit", Row, _of_row)
+_read_passages = Published("KnowEdit (WikiBio)", Passage, _of_passage)
+
+
+def read(
+    path: str | Path,
+    *,
+    columns: Mapping[str, str] | None = None,
+    on_error: OnError = "raise",
+    skipped: Skipped | None = None,
+    ignore: Sequence[str] = (),
+) -> Iterator[Fact]:
+    """Facts of a KnowEdit file of either shape."""
+    reader = _read_passages if "concept" in first_row(Path(path)) else _read_edits
+    return reader(path, columns=columns, on_error=on_error, skipped=skipped, ignore=ignore)

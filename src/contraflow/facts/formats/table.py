@@ -1,0 +1,181 @@
+"""CSV, TSV, JSONL and JSON tables with a mapping of columns, read as a stream: one row is in memory at a time."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from contraflow.errors import UserError
+from contraflow.facts import Fact
+from contraflow.facts.fact import BadRowError
+from contraflow.facts.formats._json_rows import json_rows
+from contraflow.facts.formats._rows import (
+    OnError,
+    Skipped,
+    facts_from_rows,
+    without_question_prefix,
+)
+
+Rows = Iterator[tuple[str, Mapping[str, object] | BadRowError]]
+FIELDS = Fact.__struct_fields__
+
+
+def read_csv(
+    path: str | Path,
+    *,
+    columns: Mapping[str, str] | None = None,
+    on_error: OnError = "raise",
+    skipped: Skipped | None = None,
+    ignore: Sequence[str] = (),  # noqa: ARG001 (columns that are not mapped are never read)
+) -> Iterator[Fact]:
+    """Facts of a CSV file with a header (TSV if it is called so); aliases share a cell, with `;` between.
+
+    `columns` maps fields of a fact to columns, `{"subject": "Subj"}`; a field not in it is read from the
+    column of its own name, if there is one.
+    """
+    path = Path(path)
+    _check_mapping(path, columns)
+    return facts_from_rows(_csv_rows(path, columns or {}), on_error, skipped)
+
+
+def read_jsonl(
+    path: str | Path,
+    *,
+    columns: Mapping[str, str] | None = None,
+    on_error: OnError = "raise",
+    skipped: Skipped | None = None,
+    ignore: Sequence[str] = (),  # noqa: ARG001 (columns that are not mapped are never read)
+) -> Iterator[Fact]:
+    """Facts of a JSONL file whose objects have other keys than ours; `columns` as in `read_csv`."""
+    path = Path(path)
+    _check_mapping(path, columns)
+    return facts_from_rows(_jsonl_rows(path, columns or {}), on_error, skipped)
+
+
+def read_json(
+    path: str | Path,
+    *,
+    columns: Mapping[str, str] | None = None,
+    on_error: OnError = "raise",
+    skipped: Skipped | None = None,
+    ignore: Sequence[str] = (),  # noqa: ARG001 (columns that are not mapped are never read)
+) -> Iterator[Fact]:
+    """Facts of a JSON array of objects; `columns` as in `read_csv`."""
+    path = Path(path)
+    _check_mapping(path, columns)
+    rows = (
+        (place, row if isinstance(row, BadRowError) else _mapped(row, columns or {}))
+        for place, row in json_rows(path)
+    )
+    return facts_from_rows(rows, on_error, skipped)
+
+
+def _check_mapping(path: Path, columns: Mapping[str, str] | None) -> None:
+    """Early, not when the first fact is drawn from the generator."""
+    for name in columns or {}:
+        if name not in FIELDS:
+            raise UserError(
+                f"columns.{name}: a fact has no such field; it has: {', '.join(FIELDS)}"
+            )
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; check the path")
+
+
+def _csv_rows(path: Path, columns: Mapping[str, str]) -> Rows:
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, delimiter=delimiter, strict=True)
+        header = _next_record(path, reader)
+        if header is None:
+            raise UserError(f"{path}: is empty; it needs a header line and one fact a line")
+        column_of = _column_of(path, [name.strip() for name in header], columns)
+        while True:
+            line = reader.line_num + 1
+            record = _next_record(path, reader)
+            if record is None:
+                return
+            if record:
+                yield f"{path}:{line}", _csv_row(record, header, column_of)
+
+
+def _next_record(path: Path, reader: Iterator[list[str]]) -> list[str] | None:
+    try:
+        return next(reader, None)
+    except (csv.Error, UnicodeDecodeError) as error:
+        line = getattr(reader, "line_num", 0) + 1
+        raise UserError(
+            f"{path}:{line}: is not readable CSV ({error}); save the file as UTF-8 CSV"
+        ) from None
+
+
+def _column_of(path: Path, header: list[str], columns: Mapping[str, str]) -> dict[str, int]:
+    """The number of the column of each field; mapped columns and the two needed ones must be there."""
+    wanted = {name: columns.get(name, name) for name in FIELDS}
+    for name in dict.fromkeys([*columns, "subject", "edit_fact"]):
+        if wanted[name] not in header:
+            message = f"{path}:1: no column {wanted[name]!r} for '{name}' in: {', '.join(header)}"
+            raise UserError(f"{message} (map it with columns.{name}=NAME)")
+    return {name: header.index(column) for name, column in wanted.items() if column in header}
+
+
+def _csv_row(
+    record: list[str], header: list[str], column_of: Mapping[str, int]
+) -> Mapping[str, object] | BadRowError:
+    if len(record) != len(header):
+        return BadRowError(
+            f"has {len(record)} columns, the header {len(header)}; quote cells with commas"
+        )
+    row: dict[str, object] = {name: record[column] for name, column in column_of.items()}
+    if "aliases" in row:
+        row["aliases"] = str(row["aliases"]).split(";")
+    return _mend_question(row)
+
+
+def _jsonl_rows(path: Path, columns: Mapping[str, str]) -> Rows:
+    with path.open("rb") as file:
+        seen = False
+        for line, content in _numbered(file):
+            seen = True
+            yield f"{path}:{line}", _jsonl_row(content, columns)
+        if not seen:
+            raise UserError(f"{path}: is empty; it needs one JSON object a line")
+
+
+def _numbered(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    for number, content in enumerate(file, start=1):
+        bare = content.removeprefix(b"\xef\xbb\xbf") if number == 1 else content
+        if bare.strip():
+            yield number, bare
+
+
+def _jsonl_row(content: bytes, columns: Mapping[str, str]) -> Mapping[str, object] | BadRowError:
+    try:
+        source = msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return BadRowError(f"is not valid JSON ({error}); write one JSON object a line")
+    if not isinstance(source, dict):
+        return BadRowError("is not a JSON object; write one {...} object a line")
+    return _mapped(source, columns)
+
+
+def _mapped(
+    source: Mapping[str, object], columns: Mapping[str, str]
+) -> Mapping[str, object] | BadRowError:
+    missing = [column for column in columns.values() if column not in source]
+    if missing:
+        return BadRowError(f"has no column {missing[0]!r}; its columns are: {', '.join(source)}")
+    wanted = {name: columns.get(name, name) for name in FIELDS}
+    return _mend_question(
+        {name: source[column] for name, column in wanted.items() if column in source}
+    )
+
+
+def _mend_question(row: dict[str, object]) -> dict[str, object]:
+    question = row.get("question")
+    if isinstance(question, str):
+        row["question"] = without_question_prefix(question)
+    return row

@@ -1,0 +1,131 @@
+"""zsRE edits: the JSON of MEND and ROME, MEND's training lines, and the prototype's pickle.
+
+- `zsre_mend_eval.json`, `zsre_mend_train.json`: `src` is a question about `subject`, `answers` are true, `alt` is the
+  edit. An edit needs an `alt`: rows without one are refused (skip them with on_error=skip).
+- MEND's and KE's JSON lines: `input` is the question, `output` the true answers, `alternatives` the edits, the first
+  of which is taken; the subject is the title of the page that the answer comes from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from contraflow.facts import Fact
+from contraflow.facts.fact import BadRowError
+from contraflow.facts.formats import zsre_pickle
+from contraflow.facts.formats._json_rows import first_row
+from contraflow.facts.formats._published import Published, needed
+from contraflow.facts.formats._questions import statement_of
+from contraflow.facts.formats._rows import OnError, Skipped, without_question_prefix
+
+PICKLES = (".pkl", ".pickle")
+
+
+class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A row of the JSON files; only the first four fields are read."""
+
+    subject: str
+    src: str
+    alt: str
+    answers: list[str]
+    pred: Any = None
+    rephrase: Any = None
+    loc: Any = None
+    loc_ans: Any = None
+    cond: Any = None
+    case_id: Any = None
+    portability: Any = None  # in EasyEdit's copy
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Where an answer stands; its other fields are KILT's."""
+
+    title: str = ""
+
+
+class Output(msgspec.Struct, frozen=True):
+    """One accepted answer; its other fields are KILT's."""
+
+    answer: str = ""
+    provenance: list[Page] = []
+
+
+class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A line of MEND's and KE's training files."""
+
+    input: str
+    output: list[Output]
+    alternatives: list[str]
+    prediction: Any = None
+    filtered_rephrases: Any = None
+    rephrases: Any = None
+    logit: Any = None
+    meta: Any = None
+    id: Any = None
+
+
+def question_fact(
+    subject: str, question: str, answers: list[str], edited: str
+) -> Mapping[str, object]:
+    """The row of a fact that is given as a question, its true answers and an edited one."""
+    asked = without_question_prefix(question)
+    return {
+        "subject": subject,
+        "original_answer": answers[0],
+        "edited_answer": edited,
+        "original_fact": statement_of(asked, subject, answers[0]),
+        "edit_fact": statement_of(asked, subject, edited),
+        "question": asked,
+        "aliases": list(dict.fromkeys(answers[1:])),
+    }
+
+
+def _of_row(row: Row) -> Iterator[Mapping[str, object]]:
+    if not row.answers:
+        raise BadRowError("field 'answers' is empty; an edit needs a true answer to deny")
+    yield question_fact(
+        needed(row.subject, "subject"),
+        needed(row.src, "src"),
+        [needed(answer, "answers") for answer in row.answers],
+        needed(row.alt, "alt"),
+    )
+
+
+def _of_line(line: Line) -> Iterator[Mapping[str, object]]:
+    answers = [output.answer for output in line.output if output.answer]
+    titles = [page.title for output in line.output for page in output.provenance if page.title]
+    subject = next((title for title in titles if title.casefold() in line.input.casefold()), "")
+    if not answers:
+        raise BadRowError("field 'output' has no answer; an edit needs a true answer to deny")
+    if not line.alternatives:
+        raise BadRowError("field 'alternatives' is empty; a row needs an edited answer")
+    yield question_fact(
+        needed(subject, "output.provenance.title (named in the question)"),
+        needed(line.input, "input"),
+        answers,
+        needed(line.alternatives[0], "alternatives"),
+    )
+
+
+_read_rows = Published("zsRE (MEND/ROME JSON)", Row, _of_row)
+_read_lines = Published("zsRE (MEND JSON lines)", Line, _of_line)
+
+
+def read(
+    path: str | Path,
+    *,
+    columns: Mapping[str, str] | None = None,
+    on_error: OnError = "raise",
+    skipped: Skipped | None = None,
+    ignore: Sequence[str] = (),
+) -> Iterator[Fact]:
+    """Facts of a zsRE file of any of the three shapes."""
+    path = Path(path)
+    if path.suffix.lower() in PICKLES:
+        return zsre_pickle.read(path, columns=columns, on_error=on_error, skipped=skipped)
+    reader = _read_lines if {"input", "output"} <= first_row(path).keys() else _read_rows
+    return reader(path, columns=columns, on_error=on_error, skipped=skipped, ignore=ignore)

@@ -1,0 +1,175 @@
+"""zsRE edits as the published prototype stored them: a pickled pandas table of text columns.
+
+The columns are in `COLUMNS`. The pickle is never executed (see `_inert_pickle`); the table is rebuilt from
+the blocks that pandas keeps it in. A row with an empty cell (NaN) is refused, because the prototype wrote
+such cells into its statements: "Her gender is nan".
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from contraflow.errors import UserError
+from contraflow.facts import Fact
+from contraflow.facts.fact import BadRowError
+from contraflow.facts.formats._inert_pickle import (
+    Array,
+    Block,
+    Buffer,
+    Dtype,
+    Frame,
+    Index,
+    Manager,
+    Slice,
+    load_inert,
+)
+from contraflow.facts.formats._rows import (
+    OnError,
+    Skipped,
+    facts_from_rows,
+    without_question_prefix,
+)
+
+COLUMNS = {
+    "question": "prompt",
+    "original_answer": "original_answer",
+    "edited_answer": "edited_answer",
+    "subject": "subject",
+    "edit_fact": "edit_fact",
+    "original_fact": "original_fact",
+}
+
+
+class _NotATableError(ValueError):
+    """The inert objects do not have the shape of a table of text."""
+
+
+def read(
+    path: str | Path,
+    *,
+    columns: Mapping[str, str] | None = None,
+    on_error: OnError = "raise",
+    skipped: Skipped | None = None,
+    ignore: Sequence[str] = (),  # noqa: ARG001 (columns that are not mapped are never read)
+) -> Iterator[Fact]:
+    """Facts of a zsRE pickle; `columns` maps fields of a fact to columns (default `COLUMNS`)."""
+    path = Path(path)
+    table = _table(path)
+    mapping = dict(COLUMNS) | dict(columns or {})
+    missing = [column for column in mapping.values() if column not in table]
+    if missing:
+        raise UserError(
+            f"{path}: column {missing[0]!r} is missing; the table has: {', '.join(table)}"
+        )
+    return facts_from_rows(_rows(path, table, mapping), on_error, skipped)
+
+
+def _rows(
+    path: Path, table: Mapping[str, Sequence[object]], mapping: Mapping[str, str]
+) -> Iterator[tuple[str, Mapping[str, object] | BadRowError]]:
+    """Rows are counted from 1, which is the `line` in messages."""
+    cells = zip(*(table[column] for column in mapping.values()), strict=True)
+    for number, values in enumerate(cells, start=1):
+        yield f"{path}:{number}", _row(dict(zip(mapping, values, strict=True)), mapping)
+
+
+def _row(row: dict[str, object], mapping: Mapping[str, str]) -> Mapping[str, object] | BadRowError:
+    for field, value in row.items():
+        if value is None or value != value:  # noqa: PLR0124 (only NaN differs from itself)
+            return BadRowError(
+                f"column {mapping[field]!r} is empty (NaN); fill it in or leave the row out"
+            )
+    question = row.get("question")
+    return (
+        row | {"question": without_question_prefix(question)} if isinstance(question, str) else row
+    )
+
+
+def _table(path: Path) -> dict[str, list[object]]:
+    frame = load_inert(path)
+    try:
+        return _columns_of(frame)
+    except (_NotATableError, OverflowError) as error:
+        raise UserError(f"{path}: {error}; export the table as CSV or JSONL instead") from None
+
+
+def _columns_of(frame: object) -> dict[str, list[object]]:
+    state = frame.state if isinstance(frame, Frame) else None
+    manager = state.get("_mgr") if isinstance(state, dict) else None
+    if not isinstance(manager, Manager) or len(manager.args) != 2:
+        raise _NotATableError("does not hold a pandas table of a known layout")
+    blocks, axes = manager.args
+    if not isinstance(blocks, tuple) or not isinstance(axes, list) or not axes:
+        raise _NotATableError("does not hold a pandas table of a known layout")
+    labels = _labels(axes[0])
+    table: dict[str, list[object]] = {}
+    for block in blocks:
+        for position, column in _block_columns(block):
+            if position >= len(labels):
+                raise _NotATableError("has more columns than labels")
+            table[labels[position]] = column
+    if len({len(column) for column in table.values()}) != 1:
+        raise _NotATableError("has no columns, or columns of different lengths")
+    return table
+
+
+def _labels(index: object) -> list[str]:
+    arguments = index.args[-1] if isinstance(index, Index) and index.args else None
+    if not isinstance(arguments, dict) or not isinstance(arguments.get("data"), Array):
+        raise _NotATableError("has no named columns")
+    _, labels = _objects(arguments["data"])
+    if not all(isinstance(label, str) for label in labels):
+        raise _NotATableError("has column names that are not text")
+    return [str(label) for label in labels]
+
+
+def _block_columns(block: object) -> Iterator[tuple[int, list[object]]]:
+    """Columns of one block with their positions in the table; a block stores each column as one row.
+
+    Blocks of numbers are left out: no field of a fact is one.
+    """
+    if not isinstance(block, Block) or len(block.args) != 3:
+        raise _NotATableError("has a block of columns of an unknown layout")
+    array, placement, _ = block.args
+    if not isinstance(array, Array):
+        return
+    shape, cells = _objects(array)
+    if len(shape) != 2:
+        raise _NotATableError("has a block of columns of an unknown layout")
+    n_columns, n_rows = shape
+    for number, position in zip(range(n_columns), _positions(placement, n_columns), strict=True):
+        yield position, cells[number * n_rows : (number + 1) * n_rows]
+
+
+def _positions(placement: object, count: int) -> Sequence[int]:
+    """Where the columns of a block stand in the table: a slice, or numbers where they are scattered."""
+    positions: Sequence[int] = ()
+    match placement:
+        case Slice(args=(int(start), int(stop), int(step))) if step > 0:
+            positions = range(start, stop, step)
+        case Buffer(args=(bytes() | bytearray() as data, Dtype(args=("i8", *_)), *_)) if (
+            len(data) == 8 * count
+        ):
+            positions = struct.unpack(f"<{count}q", data)
+    if len(positions) != count or min(positions, default=0) < 0:
+        raise _NotATableError("has its columns in an order this reader does not know")
+    return positions
+
+
+def _objects(array: Array) -> tuple[tuple[int, ...], list[object]]:
+    """Shape and cells of an array of objects; numpy writes them row by row in any case."""
+    state: Any = array.state
+    if not isinstance(state, tuple) or len(state) != 5 or not isinstance(state[4], list):
+        raise _NotATableError("has a column that is not plain text")
+    shape, cells = state[1], state[4]
+    if not isinstance(shape, tuple) or not all(isinstance(n, int) and n >= 0 for n in shape):
+        raise _NotATableError("has an array of an unknown shape")
+    expected = 1
+    for n in shape:
+        expected *= n
+    if expected != len(cells):
+        raise _NotATableError("has an array whose shape does not fit its cells")
+    return shape, cells

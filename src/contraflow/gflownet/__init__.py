@@ -1,0 +1,1 @@
+"""The mathematics: objectives and health numbers, pure functions of tensors."""

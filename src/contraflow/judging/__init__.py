@@ -1,1 +1,0 @@
-"""The parts of the judge: scores and protocol, Hugging Face checkpoints, the embedded MiniLM judge."""

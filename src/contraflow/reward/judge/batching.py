@@ -1,0 +1,57 @@
+"""Pairs in, rows out: the encoding and batching that all judges share."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from contraflow.errors import UserError
+
+PREMISE_ROOM = 24  # tokens that stay for the premise (and the separators) however long an answer is
+
+
+def encode_pairs(
+    tokenizer: Any, premises: Sequence[str], hypotheses: Sequence[str], max_length: int
+) -> Any:
+    """Tokenise premise first; where a pair is too long the premise gives way: the answer is judged.
+
+    A hypothesis that alone overflows the model is cut as well: a long answer must not stop a run.
+    """
+    room = max_length - PREMISE_ROOM
+    short = [_cut(tokenizer, text, room) for text in hypotheses]
+    return tokenizer(
+        list(premises),
+        short,
+        truncation="only_first",
+        max_length=max_length,
+        padding=True,
+        return_tensors="pt",
+    )
+
+
+def _cut(tokenizer: Any, text: str, room: int) -> str:
+    if len(text) <= room:  # a token has at least one character
+        return text
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return text if len(ids) <= room else str(tokenizer.decode(ids[:room]))
+
+
+def score_in_batches(
+    score: Callable[[Sequence[str], Sequence[str]], Float[Tensor, "n 3"]],
+    premises: Sequence[str],
+    hypotheses: Sequence[str],
+    batch_size: int,
+) -> Float[Tensor, "n 3"]:
+    """Score pairs of like length together (little padding), and give the rows back in the caller's order."""
+    if len(premises) != len(hypotheses):
+        raise UserError(
+            f"{len(premises)} premises but {len(hypotheses)} hypotheses; give one premise per hypothesis"
+        )
+    result = torch.zeros(len(premises), 3)
+    order = sorted(range(len(premises)), key=lambda row: len(premises[row]) + len(hypotheses[row]))
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        result[rows] = score([premises[row] for row in rows], [hypotheses[row] for row in rows])
+    return result

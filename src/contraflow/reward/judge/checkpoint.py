@@ -1,0 +1,177 @@
+"""Any Hugging Face NLI checkpoint (sequence classification) as a judge, its label order read, not assumed."""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+
+from contraflow.errors import UserError
+from contraflow.reward.judge.batching import encode_pairs, score_in_batches
+from contraflow.reward.judge.probes import PROBES, self_test
+from contraflow.reward.judge.scores import LABELS, NliScores
+
+_SPELLINGS = {
+    "entailment": re.compile(r"entail(ment|s|ed)?"),
+    "neutral": re.compile(r"neutral"),
+    "contradiction": re.compile(
+        r"contradict(ion|ory|s|ed)?"
+    ),  # whole names: `not_contradiction` is none
+}
+_NAMELESS = re.compile(r"label_\d+")
+
+
+class NliJudge:
+    """A cross-encoder from the hub or a folder.
+
+    `label_order` names the checkpoint's outputs for checkpoints that call them LABEL_0, LABEL_1, …;
+    without it such a checkpoint's order is found by the probes. Raises UserError where the checkpoint
+    does not exist, has no contradiction label, or fails the self-test.
+    """
+
+    def __init__(
+        self,
+        name: str | Path,
+        *,
+        label_order: Sequence[str] | None = None,
+        batch_size: int = 32,
+        max_length: int = 256,
+        device: str = "cpu",
+        dtype: torch.dtype | None = None,
+        probe: bool = True,
+    ) -> None:
+        config = _load(AutoConfig, name)
+        named = named_columns(
+            config.id2label, str(name), label_order
+        )  # before the weights: the slow part
+        self._tokenizer = _load(AutoTokenizer, name)
+        # checkpoints in half precision would run so on a CPU; attention is the model's own default
+        # (eager for DeBERTa v2/v3, which has nothing else)
+        dtype = dtype or (torch.float32 if device == "cpu" else torch.bfloat16)
+        model = _load(AutoModelForSequenceClassification, name, dtype=dtype)
+        self._model = model.eval().requires_grad_(False).to(device)
+        self._device, self._batch_size = device, batch_size
+        self._max_length = min(max_length, *_length_limits(config, self._tokenizer))
+        self._columns = named if named is not None else self._columns_by_probes(str(name))
+        self.identity = (
+            f"nli:{_content(name, config)}:{''.join(map(str, self._columns))}:{self._max_length}"
+        )
+        if probe:
+            self_test(self.score, str(name))
+
+    def score(self, premises: Sequence[str], hypotheses: Sequence[str]) -> NliScores:
+        """Log-probabilities in the order of LABELS, rows in the order given."""
+        log_probs = score_in_batches(self._raw, premises, hypotheses, self._batch_size)
+        return NliScores(log_probs[:, list(self._columns)])
+
+    @torch.inference_mode()
+    def _raw(self, premises: Sequence[str], hypotheses: Sequence[str]) -> Float[Tensor, "n 3"]:
+        """In the checkpoint's own column order."""
+        batch = encode_pairs(self._tokenizer, premises, hypotheses, self._max_length).to(
+            self._device
+        )
+        log_probs: Float[Tensor, "n 3"] = self._model(**batch).logits.float().log_softmax(-1).cpu()
+        return log_probs
+
+    def _columns_by_probes(self, name: str) -> tuple[int, ...]:
+        premises, hypotheses, labels = zip(*PROBES, strict=True)
+        return columns_by_probes(
+            score_in_batches(self._raw, premises, hypotheses, self._batch_size), labels, name
+        )
+
+
+def named_columns(
+    id2label: Mapping[int, str], name: str, label_order: Sequence[str] | None = None
+) -> tuple[int, ...] | None:
+    """The checkpoint's column of each of LABELS; None where it does not name its three outputs."""
+    names = {int(index): str(label).lower().strip() for index, label in id2label.items()}
+    if label_order is not None:
+        if sorted(label_order) != sorted(LABELS) or len(names) != len(LABELS):
+            raise UserError(
+                f"judge {name}: label_order must name {', '.join(LABELS)}, one for each of its outputs"
+            )
+        return tuple(list(label_order).index(label) for label in LABELS)
+    if len(names) == len(LABELS) and all(_NAMELESS.fullmatch(label) for label in names.values()):
+        return None
+    found = [
+        [index for index, label in names.items() if _SPELLINGS[wanted].fullmatch(label)]
+        for wanted in LABELS
+    ]
+    if len(names) != len(LABELS) or any(len(indices) != 1 for indices in found):
+        lacks = (
+            "no contradiction label"
+            if not found[LABELS.index("contradiction")]
+            else "no 3-way NLI labels"
+        )
+        raise UserError(
+            f"judge {name} has {lacks} (it has {', '.join(names.values())}); choose a checkpoint that tells "
+            "entailment, neutral and contradiction, or name its outputs with judge.label_order"
+        )
+    return tuple(indices[0] for indices in found)
+
+
+def columns_by_probes(
+    raw: Float[Tensor, "n 3"], labels: Sequence[str], name: str
+) -> tuple[int, ...]:
+    """The one column order under which the probes come out right."""
+    truth = [LABELS.index(label) for label in labels]
+    said = raw.argmax(-1).tolist()
+
+    def right(columns: tuple[int, ...]) -> int:
+        return sum(columns[wanted] == column for wanted, column in zip(truth, said, strict=True))
+
+    best, second = sorted(permutations(range(len(LABELS))), key=right, reverse=True)[:2]
+    if right(best) < len(truth) - 1 or right(best) == right(second):
+        raise UserError(
+            f"judge {name} does not name its labels, and the probe pairs do not settle their order; "
+            f"set judge.label_order, for example [{', '.join(LABELS)}]"
+        )
+    return best
+
+
+def _load(loader: Any, name: str | Path, **options: Any) -> Any:
+    try:
+        return loader.from_pretrained(str(name), **options)
+    except (OSError, ValueError, ImportError) as error:
+        reason = str(error).strip().splitlines()[0]
+        if (
+            Path(name).is_dir()
+            and loader is AutoTokenizer
+            and not (Path(name) / "tokenizer.json").is_file()
+        ):
+            raise UserError(
+                f"judge {name}: its tokenizer could not be loaded ({reason}); the folder has no tokenizer.json, and "
+                "to convert an spm.model takes `pip install sentencepiece protobuf`"
+            ) from error
+        raise UserError(
+            f"judge {name} could not be loaded ({reason}); check the name, fetch it with "
+            "`contraflow models download`, or use judge=minilm"
+        ) from error
+
+
+def _length_limits(config: Any, tokenizer: Any) -> tuple[int, ...]:
+    """Longest input the checkpoint takes; RoBERTa-like models lose the positions up to their padding id."""
+    positions = getattr(config, "max_position_embeddings", None)
+    offset = (config.pad_token_id or 0) + 1 if "roberta" in config.model_type else 0
+    limits = [tokenizer.model_max_length, *([positions - offset] if positions else [])]
+    return tuple(int(limit) for limit in limits)
+
+
+def _content(name: str | Path, config: Any) -> str:
+    """Name and revision for the hub, a digest of the files for a folder (which can change)."""
+    folder = Path(name)
+    if not folder.is_dir():
+        return f"{name}@{getattr(config, '_commit_hash', None) or 'unknown'}"
+    digest = hashlib.sha256()
+    for file in sorted(
+        [*folder.glob("*.safetensors"), *folder.glob("*.bin"), *folder.glob("*.json")]
+    ):
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()[:16]

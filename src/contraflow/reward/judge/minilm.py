@@ -1,0 +1,229 @@
+"""The embedded judge: all-MiniLM-L6-v2 as a cross-encoder, with our LoRA adapter and 3-way head.
+
+The head sits beside the PEFT model, not in `modules_to_save`: loading is then strict in both halves.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float, Int
+from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import AutoModel, AutoTokenizer
+
+from contraflow.errors import UserError
+from contraflow.reward.judge.batching import encode_pairs, score_in_batches
+from contraflow.reward.judge.probes import self_test
+from contraflow.reward.judge.scores import LABELS, NliScores
+
+ADAPTER_FILE = "adapter_model.safetensors"
+HEAD_FILE = "head.safetensors"
+META_FILE = "judge.json"
+
+
+@dataclass(frozen=True)
+class JudgeSpec:
+    """What `judge.json` holds: everything needed to rebuild the network around the two weight files."""
+
+    format_version: int = 1
+    labels: tuple[str, ...] = LABELS
+    backbone: str = "all-MiniLM-L6-v2"
+    backbone_sha256: str = ""
+    hidden_size: int = 384
+    head_size: int = 256
+    lora_rank: int = 32
+    lora_alpha: int = 64
+    lora_targets: tuple[str, ...] = (
+        "query",
+        "key",
+        "value",
+        "attention.output.dense",
+        "intermediate.dense",
+        "output.dense",
+    )
+    max_length: int = 192
+    temperature: float = 1.0
+
+
+class PairHead(nn.Module):
+    """Three logits from [CLS] and the mean states of both texts.
+
+    The difference and product of the two means make "same sentence, other name" linearly visible.
+    """
+
+    def __init__(self, hidden_size: int, head_size: int, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.inner = nn.Linear(5 * hidden_size, head_size)
+        self.outer = nn.Linear(head_size, len(LABELS))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, states: Float[Tensor, "b t h"], segments: Int[Tensor, "b t"], mask: Int[Tensor, "b t"]
+    ) -> Float[Tensor, "b 3"]:
+        """`segments` is 0 on premise and 1 on hypothesis tokens; `mask` is 0 on padding."""
+        first = _mean(states, mask * (1 - segments))
+        second = _mean(states, mask * segments)
+        features = torch.cat(
+            [states[:, 0], first, second, (first - second).abs(), first * second], dim=-1
+        )
+        hidden = nn.functional.gelu(self.inner(self.dropout(features)))
+        logits: Float[Tensor, "b 3"] = self.outer(self.dropout(hidden))
+        return logits
+
+
+def _mean(states: Float[Tensor, "b t h"], weight: Int[Tensor, "b t"]) -> Float[Tensor, "b h"]:
+    weights = weight[..., None].to(states.dtype)
+    return (states * weights).sum(1) / weights.sum(1).clamp(min=1)
+
+
+class PairNetwork(nn.Module):
+    """Backbone with LoRA, and the head."""
+
+    def __init__(self, backbone: nn.Module, head: PairHead) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+
+    def forward(self, batch: dict[str, Int[Tensor, "b t"]]) -> Float[Tensor, "b 3"]:
+        """Uncalibrated logits of a tokenised batch."""
+        states = self.backbone(**batch).last_hidden_state.float()
+        logits: Float[Tensor, "b 3"] = self.head(
+            states, batch["token_type_ids"], batch["attention_mask"]
+        )
+        return logits
+
+
+def build_network(backbone_folder: Path, spec: JudgeSpec) -> PairNetwork:
+    """A fresh network: LoRA on every linear layer of the encoder (the pooler is not used)."""
+    if not (backbone_folder / "config.json").is_file():
+        raise UserError(
+            f"no MiniLM backbone in {backbone_folder}; run `contraflow models download` first"
+        )
+    backbone = AutoModel.from_pretrained(
+        backbone_folder, dtype=torch.float32, attn_implementation="sdpa"
+    )
+    backbone.pooler = None
+    config = LoraConfig(
+        r=spec.lora_rank, lora_alpha=spec.lora_alpha, target_modules=list(spec.lora_targets)
+    )
+    return PairNetwork(get_peft_model(backbone, config), PairHead(spec.hidden_size, spec.head_size))
+
+
+def save_judge(network: PairNetwork, spec: JudgeSpec, folder: Path) -> None:
+    """Write the three files of the asset folder; halves are enough for inference and keep them small."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(_halves(get_peft_model_state_dict(network.backbone)), folder / ADAPTER_FILE)
+    save_file(_halves(network.head.state_dict()), folder / HEAD_FILE)
+    (folder / META_FILE).write_text(json.dumps(asdict(spec), indent=2) + "\n", encoding="utf-8")
+
+
+def load_spec(folder: Path) -> JudgeSpec:
+    """Read `judge.json`; an unknown key or version is refused, not guessed at."""
+    file = folder / META_FILE
+    if not file.is_file():
+        raise UserError(
+            f"{folder} holds no judge ({META_FILE} is missing); point judge.adapter at a judge folder"
+        )
+    fields: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    if fields.get("format_version") != 1 or tuple(fields.get("labels", ())) != LABELS:
+        raise UserError(
+            f"{file}: unknown format or label order; this version reads format 1 with labels {LABELS}"
+        )
+    lists: dict[str, Any] = {
+        key: tuple(value) for key, value in fields.items() if isinstance(value, list)
+    }
+    return JudgeSpec(**fields | lists)
+
+
+def load_network(backbone_folder: Path, folder: Path) -> PairNetwork:
+    """The trained network in float32, with every weight accounted for."""
+    spec = load_spec(folder)
+    network = build_network(backbone_folder, spec)
+    adapter = load_file(folder / ADAPTER_FILE)
+    wanted = set(get_peft_model_state_dict(network.backbone))
+    if set(adapter) != wanted:
+        raise UserError(
+            f"{folder / ADAPTER_FILE} does not fit {META_FILE}: {len(wanted ^ set(adapter))} keys differ"
+        )
+    set_peft_model_state_dict(
+        network.backbone, {key: value.float() for key, value in adapter.items()}
+    )
+    network.head.load_state_dict(
+        {key: value.float() for key, value in load_file(folder / HEAD_FILE).items()}
+    )
+    return network
+
+
+class EmbeddedJudge:
+    """The shipped judge behind the `Judge` interface."""
+
+    def __init__(
+        self,
+        backbone_folder: Path | str,
+        folder: Path | str,
+        *,
+        batch_size: int = 64,
+        device: str = "cpu",
+    ) -> None:
+        backbone_folder, folder = Path(backbone_folder), Path(folder)
+        self._spec = load_spec(folder)
+        network = load_network(backbone_folder, folder)
+        backbone_digest = _checked_digest(backbone_folder, self._spec)
+        # the adapter never comes off here, and merged it costs nothing
+        network.backbone = cast(Any, network.backbone).merge_and_unload()
+        self._network = network.eval().requires_grad_(False).to(device)
+        self._tokenizer = AutoTokenizer.from_pretrained(backbone_folder)
+        self._device, self._batch_size = device, batch_size
+        self.identity = _identity(folder, backbone_digest)
+        self_test(self.score, str(folder))
+
+    def score(self, premises: Sequence[str], hypotheses: Sequence[str]) -> NliScores:
+        """Calibrated log-probabilities, rows in the order given."""
+        return NliScores(score_in_batches(self._log_probs, premises, hypotheses, self._batch_size))
+
+    @torch.inference_mode()
+    def _log_probs(
+        self, premises: Sequence[str], hypotheses: Sequence[str]
+    ) -> Float[Tensor, "n 3"]:
+        batch = encode_pairs(self._tokenizer, premises, hypotheses, self._spec.max_length).to(
+            self._device
+        )
+        logits: Float[Tensor, "n 3"] = self._network(dict(batch)) / self._spec.temperature
+        return logits.log_softmax(-1).cpu()
+
+
+def weights_digest(backbone_folder: Path) -> str:
+    """Of the backbone's weight files: the adapter means nothing on other weights."""
+    digest = hashlib.sha256()
+    for weights in sorted(backbone_folder.glob("*.safetensors")):
+        with weights.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _checked_digest(backbone_folder: Path, spec: JudgeSpec) -> str:
+    digest = weights_digest(backbone_folder)
+    if spec.backbone_sha256 not in {"", digest}:
+        raise UserError(
+            f"{backbone_folder} is not the {spec.backbone} that the judge was trained on (its weights differ); "
+            "run `contraflow models download`"
+        )
+    return digest
+
+
+def _identity(folder: Path, backbone_digest: str) -> str:
+    """Of the bytes that decide the scores: a moved folder keeps its identity, a retrained one does not."""
+    digest = hashlib.sha256(backbone_digest.encode())
+    for name in (ADAPTER_FILE, HEAD_FILE, META_FILE):
+        digest.update((folder / name).read_bytes())
+    return f"minilm-judge:{digest.hexdigest()[:16]}"
+
+
+def _halves(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value.detach().to(torch.float16).contiguous() for key, value in state.items()}

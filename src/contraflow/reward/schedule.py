@@ -1,0 +1,132 @@
+"""From raw reward parts to log R, at one place and as late as possible.
+
+Raw parts are stored untempered and unpenalised; a schedule reads them together with the optimizer step. So a
+replayed question always gets the reward of the phase that the run is in, never the one it was found in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from contraflow.errors import UserError
+from contraflow.reward.ramps import LinearSchedule
+from contraflow.settings.learning import RewardConfig
+from contraflow.types import ScoredQuestion, TerminalReward
+
+
+@dataclass(frozen=True)
+class RewardParts:
+    """Raw parts of b questions, natural logarithms."""
+
+    log_contradiction: Float[Tensor, " b"]
+    log_p_question: Float[Tensor, " b"]
+    log_p_answer: Float[Tensor, " b"]
+    log_entailment: Float[Tensor, " b"]
+    question_ok: Bool[Tensor, " b"]
+
+    @classmethod
+    def of(
+        cls, scored: Sequence[ScoredQuestion], device: torch.device | None = None
+    ) -> RewardParts:
+        """Stack the parts of scored questions.
+
+        Raises: UserError naming fact and question when a part is NaN or infinite.
+        """
+        for s in scored:
+            _refuse_non_finite(s)
+        return cls(
+            log_contradiction=torch.tensor([s.log_contradiction for s in scored], device=device),
+            log_p_question=torch.tensor([s.log_p_question for s in scored], device=device),
+            log_p_answer=torch.tensor([s.log_p_answer for s in scored], device=device),
+            log_entailment=torch.tensor([s.log_entailment for s in scored], device=device),
+            question_ok=torch.tensor([s.question_ok for s in scored], device=device),
+        )
+
+
+def _refuse_non_finite(scored: ScoredQuestion) -> None:
+    names = ("log_contradiction", "log_p_question", "log_p_answer", "log_entailment")
+    parts = {name: getattr(scored, name) for name in names}
+    bad = {name: value for name, value in parts.items() if not math.isfinite(value)}
+    if bad:
+        name, value = next(iter(bad.items()))
+        raise UserError(
+            f"{name} is {value} for fact {scored.fact_id}, question {scored.question!r} "
+            f"(answer {scored.answer!r}); training stops here. Check the judge and the oracle on this pair with "
+            "`contraflow judge` and resume from the last checkpoint"
+        )
+
+
+@dataclass
+class RewardSchedule(RewardConfig):
+    """log R of a step, by the settings ``reward.*``.
+
+    ``kind``: static (composite only), penalized, or hybrid (penalized, then composite).
+    Penalised phase: log P_Q, plus ``failure_penalty`` where log C ≤ ``contradiction_threshold``.
+    Composite phase: log C + ``likelihood_weight`` · log P_Q + ``answer_quality_weight`` · log P_A
+    + ``entailment_weight`` · log E, where E is the judge's word that the answer says the original fact.
+    In both: ``answer_failure_penalty`` where log P_A < ``answer_quality_threshold``, and
+    ``question_failure_penalty`` where the question fails the text checks (malformed, off the subject, names an
+    answer). Then divided by the reward temperature. A question likelier than ``likelihood_ceiling`` counts as if it
+    were just that likely: among questions natural enough, the most usual one is no better than the others.
+    """
+
+    def in_penalized_phase(self, step: int) -> bool:
+        """Whether the penalised formula holds at this optimizer step."""
+        if self.kind == "hybrid":
+            return step < self.penalized_reward_end_step
+        return self.kind == "penalized"
+
+    @property
+    def final_step(self) -> int:
+        """First step from which the schedule no longer changes: what evaluation uses, however short the run was."""
+        return max(
+            self.penalized_reward_end_step if self.kind == "hybrid" else 0, self.reward_temp_horizon
+        )
+
+    def temperature(self, step: int) -> float:
+        """Reward temperature at this step."""
+        return LinearSchedule(
+            self.reward_temp_start, self.reward_temp_end, self.reward_temp_horizon
+        )(step)
+
+    def prior_weight(self, step: int) -> float:
+        """d log R / d log P_Q: what a forward-looking flow takes of the prefix log-likelihood."""
+        weight = 1.0 if self.in_penalized_phase(step) else self.likelihood_weight
+        return weight / self.temperature(step)
+
+    def __call__(self, parts: RewardParts, step: int) -> TerminalReward:
+        """Tempered log R of each question at this step."""
+        base = self._penalized(parts) if self.in_penalized_phase(step) else self._composite(parts)
+        return TerminalReward((base + self._penalties(parts)) / self.temperature(step))
+
+    def priority(self, parts: RewardParts) -> Float[Tensor, " b"]:
+        """What replay ranks by: untempered composite log R, the same in every phase."""
+        return self._composite(parts) + self._penalties(parts)
+
+    def _penalized(self, parts: RewardParts) -> Float[Tensor, " b"]:
+        failed = parts.log_contradiction <= self.contradiction_threshold
+        return self._prior(parts) + failed * self.failure_penalty
+
+    def _prior(self, parts: RewardParts) -> Float[Tensor, " b"]:
+        return parts.log_p_question.clamp(max=self.likelihood_ceiling)
+
+    def _composite(self, parts: RewardParts) -> Float[Tensor, " b"]:
+        return (
+            parts.log_contradiction
+            + self.likelihood_weight * self._prior(parts)
+            + self.answer_quality_weight * parts.log_p_answer
+            + self.entailment_weight * parts.log_entailment
+        )
+
+    def _penalties(self, parts: RewardParts) -> Float[Tensor, " b"]:
+        poor_answer = parts.log_p_answer < self.answer_quality_threshold
+        return (
+            poor_answer * self.answer_failure_penalty
+            + ~parts.question_ok * self.question_failure_penalty
+        )

@@ -1,0 +1,1 @@
+"""A run as a whole: built from its config, opened for use, kept in its folder."""

@@ -1,0 +1,202 @@
+"""From a config to the objects of the path: the one place where settings meet parts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from contraflow.errors import UserError
+from contraflow.gflownet.objectives import (
+    ContrastiveTB,
+    DetailedBalance,
+    ModifiedSubTB,
+    Objective,
+    SubTB,
+    TrajectoryBalance,
+    VarGrad,
+)
+from contraflow.models.causal_lm import CausalLM
+from contraflow.models.embedder import load_embedder
+from contraflow.models.packaged import packaged_folder
+from contraflow.models.quantized import keep_differentiable, quantized
+from contraflow.models.recompute import recompute_layers
+from contraflow.models.resolve import resolve_model
+from contraflow.policy.constraints import question_constraints
+from contraflow.policy.lora import LoraPolicy, LoraSettings
+from contraflow.replay import open_replay as open_store
+from contraflow.replay.base import ReplaySettings, ReplayStore, make_namespace
+from contraflow.replay.found import note_namespace
+from contraflow.replay.vectors import quantise
+from contraflow.reward.judge import EmbeddedJudge, Judge, NliJudge, shipped_judge_folder
+from contraflow.reward.oracle import FrozenLMOracle
+from contraflow.reward.schedule import RewardSchedule
+from contraflow.settings import MAY_CHANGE, Config, flat, shown_settings
+from contraflow.text.prompts import answer_prompt, task_prompt
+from contraflow.types import Oracle
+
+_DECIDES_NOTHING = ("name", "run_dir", *MAY_CHANGE)
+
+
+def device_of(config: Config) -> torch.device:
+    """``auto`` is a GPU where there is one."""
+    if config.model.device != "auto":
+        return torch.device(config.model.device)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def load_lm(config: Config, name: str | None = None, kind: str = "sampler") -> CausalLM:
+    """The causal language model of a config, frozen and in eval mode.
+
+    Raises: UserError for a model that there is not, that cannot be loaded, or that cannot be used here.
+    """
+    c, device = config.model, device_of(config)
+    dtype = getattr(torch, c.dtype)
+    rounding = {} if c.quantize is None else quantized(c.quantize, dtype, device)
+    folder = resolve_model(name or c.name, kind)
+    transformers_logging.disable_progress_bar()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **rounding)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        reason = str(error).splitlines()[0][:160]
+        raise UserError(f"{kind} {name or c.name}: cannot load a causal LM ({reason})") from error
+    if rounding:  # made on the device where they stay
+        keep_differentiable(model)
+    else:
+        model.to(device)
+    model.eval().requires_grad_(False)
+    if c.gradient_checkpointing:
+        recompute_layers(model)
+    decoding: Any = c.decoding  # one of the three, by ModelConfig
+    return CausalLM(model, tokenizer, identity=_identity(folder, c.quantize), decoding=decoding)
+
+
+def _identity(folder: Path, quantize: str | None) -> str:
+    """A name for frozen weights that is the same on every machine: config, size of the weights, their rounding."""
+    digest = hashlib.sha256((folder / "config.json").read_bytes())
+    digest.update(str(sorted(p.stat().st_size for p in folder.glob("*.safetensors"))).encode())
+    return digest.hexdigest()[:16] + ("" if quantize is None else f"-{quantize}")
+
+
+def load_oracle(config: Config, lm: CausalLM) -> Oracle:
+    """The frozen answerer: the sampler's own backbone with its adapter off, or another checkpoint."""
+    own = config.oracle.name
+    model = lm if own is None or own == config.model.name else load_lm(config, own, "oracle")
+    return FrozenLMOracle(
+        model,
+        answer_prompt(config.prompt.answer),
+        max_answer_tokens=config.oracle.max_answer_tokens,
+        batch_size=config.oracle.batch_size,
+    )
+
+
+def load_judge(config: Config) -> Judge:
+    """The embedded judge, or any NLI checkpoint."""
+    device = str(device_of(config))
+    if config.judge.name == "packaged:minilm":
+        backbone = packaged_folder("all-minilm-l6-v2")
+        return EmbeddedJudge(
+            backbone, shipped_judge_folder(), batch_size=config.judge.batch_size, device=device
+        )
+    folder = resolve_model(config.judge.name, "judge")
+    order = None if config.judge.label_order is None else tuple(config.judge.label_order)
+    return NliJudge(
+        str(folder), label_order=order, batch_size=config.judge.batch_size, device=device
+    )
+
+
+def load_policy(config: Config, lm: CausalLM, *, with_adapter: bool = True) -> LoraPolicy:
+    """The sampler: constraints from the tokenizer, prompt, a fresh adapter and flow head.
+
+    The initial weights depend on the seed alone; the global generator is left as it was.
+    """
+    p = config.policy
+    vocabulary: Any = p.vocabulary
+    constraints = question_constraints(
+        lm.tokenizer,
+        vocabulary=vocabulary,
+        min_len=p.min_question_len,
+        max_len=p.max_question_len,
+        device=lm.device,
+    )
+    lora = config.model.lora
+    targets = None if lora.target_modules is None else tuple(lora.target_modules)
+    settings = LoraSettings(lora.r, lora.alpha, targets) if with_adapter else None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return LoraPolicy(lm, task_prompt(config.prompt.task), constraints, settings)
+
+
+def build_reward(config: Config) -> RewardSchedule:
+    """The schedule with every number of the config."""
+    return RewardSchedule(**asdict(config.reward))
+
+
+def build_objective(config: Config) -> Objective:
+    """The loss by its name."""
+    lam, bound = config.objective.lam, config.objective.bound
+    makers: dict[str, Callable[[], Objective]] = {
+        "subtb": lambda: SubTB(lam, bound=bound),
+        "tb": lambda: TrajectoryBalance(bound),
+        "db": lambda: DetailedBalance(bound),
+        "vargrad": lambda: VarGrad(bound),
+        "modified_subtb": lambda: ModifiedSubTB(lam, bound),
+        "ctb": lambda: ContrastiveTB(bound),
+    }
+    return makers[config.objective.name]()
+
+
+def replay_namespace(config: Config, policy: LoraPolicy, oracle: Oracle, judge: Judge) -> str:
+    """A name under which no other experiment's rewards can enter."""
+    return make_namespace(
+        prompt=policy.prompt.identity + json.dumps(asdict(config.policy), sort_keys=True),
+        tokenizer=policy.lm.identity,
+        oracle=oracle.identity,
+        judge=judge.identity,
+    )
+
+
+def open_replay(
+    config: Config, namespace: str, folder: Path | None = None, url: str | None = None
+) -> ReplayStore:
+    """The store of a config; with ``url`` the one that another rank has opened."""
+    settings = ReplaySettings(
+        namespace=namespace,
+        capacity_per_fact=config.replay.capacity_per_fact,
+        sampling=config.replay.sampling,  # type: ignore[arg-type]
+        sampling_temp=config.replay.sampling_temp,
+        near_duplicate=config.replay.near_duplicate,
+        near_duplicate_by=config.replay.near_duplicate_by,  # type: ignore[arg-type]
+        patience_s=config.replay.patience_s,
+    )
+    if folder is not None:
+        note_namespace(folder, settings.namespace)
+    kind: Any = config.replay.store if url is None else "redis"  # one of the three, by ReplayConfig
+    embed = _vectors if settings.near_duplicate_by == "embedding" else None
+    return open_store(kind, settings, run_dir=folder, url=url or config.replay.url, embed=embed)
+
+
+def sampler_name(config: Config) -> str:
+    """Which sampler wrote an entry of replay: a hash of what decides its weights at a given step."""
+    shown = flat(shown_settings(config))
+    deciding = {k: v for k, v in shown.items() if not k.startswith(_DECIDES_NOTHING)}
+    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _vectors(texts: list[str]) -> list[bytes]:
+    return quantise(_embedder()(texts).tolist())
+
+
+@cache
+def _embedder() -> Callable[[list[str]], Tensor]:
+    return load_embedder()

@@ -1,0 +1,123 @@
+"""A run's folder: made or found again, its settings compared, what the run cost and measured."""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from contraflow.errors import UserError
+from contraflow.evaluation.metrics import Metrics, read_metrics
+from contraflow.settings import MAY_CHANGE, Config, flat, shown_settings
+from contraflow.system.addresses import safe_words
+from contraflow.system.files import whole_lines, write_atomically
+from contraflow.system.memory import peak_memory
+
+
+def open_folder(config: Config) -> Path:
+    """The run folder, made or found again; a folder of other settings is refused, naming what differs."""
+    folder = Path(config.run_dir)
+    text = OmegaConf.to_yaml(OmegaConf.create(shown_settings(config)))
+    try:
+        for name in ("checkpoints", "evaluation"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        saved = folder / "config.yaml"
+        if saved.is_file():
+            _compare_settings(folder, OmegaConf.load(saved), shown_settings(config))
+        write_atomically(saved, text.encode())
+    except OSError as error:
+        raise UserError(
+            f"run_dir={folder}: {error.strerror}; choose a writable run_dir=…"
+        ) from error
+    return folder
+
+
+def _compare_settings(folder: Path, saved: Any, now: dict[str, Any]) -> None:
+    """Refuse other settings once there is a checkpoint; before that, forget what the old ones chose and measured."""
+    old, new = flat(OmegaConf.to_container(saved)), flat(now)
+    changed = [k for k in new if k in old and old[k] != new[k] and not k.startswith(MAY_CHANGE)]
+    if not changed:
+        return
+    if (folder / "checkpoints" / "last.ckpt").exists():
+        k = changed[0]
+        raise UserError(
+            f"{folder} was trained with {k}={old[k]}, now {k}={new[k]} ({len(changed)} settings differ); resume with "
+            "the same settings, or choose another name=…"
+        )
+    for path in (*folder.glob("*_facts.jsonl"), *(folder / "evaluation").glob("*.json*")):
+        path.unlink()
+
+
+def note_cost(folder: Path, seconds: float) -> None:
+    """``run.json``: what a reader of the report wants to know of the run itself; adds up over resumes."""
+    path = folder / "run.json"
+    old = json.loads(path.read_text()) if path.is_file() else {}
+    lines = whole_lines(folder / "history.jsonl")
+    run = {
+        "name": folder.name,
+        "created": old.get("created") or time.strftime("%Y-%m-%d %H:%M"),
+        "command": " ".join(["contraflow", *safe_words(sys.argv[1:])]),
+        "n_steps": len(lines),
+        "step_seconds_median": statistics.median(x["step_seconds"] for x in lines)
+        if lines
+        else None,
+        "peak_memory_bytes": max(old.get("peak_memory_bytes") or 0, peak_memory()),
+        "wall_seconds": (old.get("wall_seconds") or 0.0) + seconds,
+        "versions": {
+            p: version(p) for p in ("contraflow", "torch", "transformers", "peft", "lightning")
+        }
+        | {"python": platform.python_version()},
+        "config": flat(OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))),
+    }
+    write_atomically(path, json.dumps(run, indent=2).encode())
+
+
+SHOWN = (
+    "strict_success",
+    "valid_contradiction",
+    "well_formed",
+    "distinct_questions",
+    "log_reward",
+    "log_contradiction",
+)
+
+
+def _stages(folder: Path) -> dict[str, Metrics]:
+    paths = {s: folder / "evaluation" / f"{s}.json" for s in ("subject_only", "before", "after")}
+    return {stage: read_metrics(path) for stage, path in paths.items() if path.is_file()}
+
+
+def results_table(folder: Path) -> str:
+    """Before and after side by side, as Markdown."""
+    stages = _stages(folder)
+    names = {
+        "subject_only": "untrained, subject-only prompt",
+        "before": "untrained",
+        "after": "trained",
+    }
+    head = "| on held-out facts | " + " | ".join(names[s] for s in stages) + " |"
+    rows = [head, "|---" * (len(stages) + 1) + "|"]
+    for key in SHOWN:
+        cells = [
+            f"{m[key].value:.3f} [{m[key].low:.3f}, {m[key].high:.3f}]" for m in stages.values()
+        ]
+        rows.append(f"| {key} | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def print_summary(folder: Path, report: Path) -> None:
+    run = json.loads((folder / "run.json").read_text())
+    if (folder / "evaluation" / "after.json").is_file():
+        print(results_table(folder))
+    median, peak = run["step_seconds_median"], run["peak_memory_bytes"] / 2**30
+    print(
+        f"median step {median:.1f} s, peak memory {peak:.2f} GiB, {run['wall_seconds'] / 60:.1f} minutes in all"
+    )
+    print(f"adapter: {folder / 'adapter'}\nreport:  {report}")

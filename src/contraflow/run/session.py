@@ -1,0 +1,133 @@
+"""A trained (or untrained) sampler with its oracle and judge, opened for use: generate, evaluate, answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+
+from contraflow.errors import UserError
+from contraflow.evaluation.metrics import Metrics, compute_metrics
+from contraflow.evaluation.records import QuestionRecord
+from contraflow.evaluation.rollout import rollout
+from contraflow.experience.scorer import Scorer
+from contraflow.facts import Fact
+from contraflow.facts.known import known_facts
+from contraflow.models.embedder import load_embedder
+from contraflow.policy.adapter import load_adapter
+from contraflow.policy.lora import LoraPolicy
+from contraflow.reward.judge.scores import Judge
+from contraflow.reward.schedule import RewardSchedule
+from contraflow.run import build
+from contraflow.seeding import derived_seed
+from contraflow.settings import Config
+from contraflow.types import Answer, Oracle
+
+
+@dataclass
+class Run:
+    """Everything that a question needs; made by `open_run`."""
+
+    name: str
+    config: Config
+    policy: LoraPolicy
+    oracle: Oracle
+    judge: Judge
+    reward: RewardSchedule
+
+    def __post_init__(self) -> None:
+        self._scorer = Scorer(self.policy, self.oracle, self.judge)
+
+    def generate(
+        self,
+        facts: Sequence[Fact],
+        n: int = 8,
+        *,
+        temperature: float = 1.0,
+        seed: int = 0,
+        on_fact: Callable[[int], None] | None = None,
+    ) -> Iterator[QuestionRecord]:
+        """n questions per fact, with answers, every reward part and log P_F; log R as in the schedule's last phase."""
+        return rollout(
+            self.policy,
+            self._scorer,
+            self.reward,
+            facts,
+            n_samples=n,
+            step=self.reward.final_step,
+            seed=seed,
+            temperature=temperature,
+            on_fact=on_fact,
+        )
+
+    def evaluate(
+        self,
+        facts: Sequence[Fact],
+        n_samples: int = 8,
+        *,
+        temperature: float = 1.0,
+        seed: int = 0,
+        on_fact: Callable[[int], None] | None = None,
+    ) -> tuple[Metrics, list[QuestionRecord]]:
+        """Metrics with bootstrap intervals, and the questions they were computed from."""
+        records = list(
+            self.generate(facts, n_samples, temperature=temperature, seed=seed, on_fact=on_fact)
+        )
+        rng = np.random.default_rng(derived_seed(seed, "bootstrap"))
+        return compute_metrics(records, rng, load_embedder()), records
+
+    def answer(self, questions: Sequence[str]) -> list[Answer]:
+        """What the frozen base model says."""
+        return self.oracle.answer(questions)
+
+    def known_facts(self, facts: Sequence[Fact]) -> list[Fact]:
+        """Those of the facts that the base model answers right to a plain question."""
+        return known_facts(facts, self.oracle)
+
+
+def open_run(run: str | Path, config: Config | None = None) -> Run:
+    """Open a run folder, or ``"untrained"``: the sampler of ``config`` without its adapter.
+
+    Raises: UserError when the folder is not a run or has no adapter yet, or "untrained" comes without a config.
+    """
+    if str(run) == "untrained":
+        if config is None:
+            raise UserError(
+                'open_run("untrained") needs a config: pass contraflow.compose_config()'
+            )
+        return _assemble("untrained", config, None)
+    folder = Path(run).expanduser()
+    return _assemble(folder.name, read_run_config(folder), folder / "adapter")
+
+
+def read_run_config(folder: Path) -> Config:
+    """The settings that a run was trained with. Raises: UserError when the folder is not a run."""
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise UserError(
+            f"run={folder}: not a run folder (no config.yaml); give a folder that `contraflow train` has written, "
+            "or run=untrained"
+        )
+    merged = OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.load(path))
+    config = OmegaConf.to_object(merged)
+    assert isinstance(config, Config)
+    return config
+
+
+def _assemble(name: str, config: Config, adapter: Path | None) -> Run:
+    if adapter is not None and not (adapter / "adapter_model.safetensors").is_file():
+        raise UserError(
+            f"{adapter}: no trained adapter yet; finish the run with `contraflow train name={name}`"
+        )
+    if config.trainer.threads is not None:
+        torch.set_num_threads(config.trainer.threads)
+    lm = build.load_lm(config)
+    policy = build.load_policy(config, lm, with_adapter=adapter is not None)
+    if adapter is not None:
+        load_adapter(policy, adapter)
+    oracle = build.load_oracle(config, lm)
+    return Run(name, config, policy, oracle, build.load_judge(config), build.build_reward(config))

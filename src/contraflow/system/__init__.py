@@ -1,0 +1,1 @@
+"""Files, progress bars, addresses, time and memory: what any program needs."""

@@ -1,0 +1,78 @@
+"""The benchmark of a GPU at a tiny size on a CPU: every phase of every way runs, and the work is the work it says."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FACTS, QUESTIONS, TOKENS = 2, 4, 6
+
+
+def run(script: str, *words: str) -> str:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / script), *words],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, dict[str, Any]]:
+    out = tmp_path_factory.mktemp("gpu") / "gpu.json"
+    said = run(
+        "benchmarks/gpu.py", "--tiny", "--device", "cpu", "--repeats", "1", "--out", str(out)
+    )
+    return out, said, json.loads(out.read_text())
+
+
+def test_three_ways_are_timed_phase_by_phase(measured: tuple[Path, str, dict[str, Any]]) -> None:
+    _, said, found = measured
+    assert list(found["phases"]) == ["static", "eager", "straightforward"]
+    for phases in found["phases"].values():
+        assert list(phases) == ["generate", "answer", "judge", "prior", "learn"]
+        assert all(seconds > 0 for seconds in phases.values())
+    assert f"{FACTS} facts x {QUESTIONS} questions x {TOKENS} tokens" in said
+    rows = [line.split(" | ")[0] for line in said.splitlines() if line.startswith("| ")]
+    assert rows[1:7] == ["| generate", "| answer", "| judge", "| prior", "| learn", "| step"]
+
+
+def test_questions_and_answers_have_their_full_length(
+    measured: tuple[Path, str, dict[str, Any]],
+) -> None:
+    """8 questions of 6 tokens: the first is drawn from the prompt, five passes follow, of at most 8 rows; and every
+    answer, greedy, has five passes of exactly 8 rows. The judge reads two pairs a question in one batch each."""
+    work = measured[2]["work"]
+    assert work["generate.decode"]["passes"] == TOKENS - 1
+    assert 0 < work["generate.decode"]["tokens"] <= FACTS * QUESTIONS * (TOKENS - 1)
+    assert work["answer.decode"]["passes"] == TOKENS - 1
+    assert work["answer.decode"]["tokens"] == FACTS * QUESTIONS * (TOKENS - 1)
+    assert work["judge.read"]["passes"] == 2
+    assert work["learn.read"]["tokens"] == work["prior.read"]["tokens"]
+
+
+def test_the_curve_is_of_decoding_passes(measured: tuple[Path, str, dict[str, Any]]) -> None:
+    for rows in measured[2]["curves"].values():
+        assert [row["rows"] for row in rows] == [8, 16]
+        assert all(
+            row["tokens_per_s"] == pytest.approx(1e3 * row["rows"] / row["ms"]) for row in rows
+        )
+
+
+@pytest.mark.parametrize("words", [(), ("--decode-us", "1.5")])
+def test_the_scaling_script_reads_what_it_wrote(
+    measured: tuple[Path, str, dict[str, Any]], words: tuple[str, ...]
+) -> None:
+    said = run("scripts/scaling.py", "--measured", str(measured[0]), *words)
+    assert said.startswith("measured over predicted, applied to both models: generate ")

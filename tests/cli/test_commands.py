@@ -1,0 +1,179 @@
+"""What the commands do with good input; models are replaced by ones whose words a person can foresee."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contraflow.evaluation.metrics import Metric, Metrics, read_metrics
+from contraflow.evaluation.records import QuestionRecord
+from contraflow.facts import Fact, read_facts
+from contraflow.settings import Config
+from support.cli import Result, json_lines, put_module
+
+Call = Callable[..., Result]
+Write = Callable[[str, Any], Path]
+
+
+class FakeRun:
+    """Asks "subject 0?", "subject 1?", … and notes how it was called."""
+
+    def __init__(self) -> None:
+        self.calls: list[dict[str, Any]] = []
+
+    def open(self, run: str, config: Config | None = None) -> FakeRun:
+        self.calls.append({"run": run, "config": config})
+        return self
+
+    def generate(self, facts: Sequence[Fact], n: int, **options: Any) -> Iterator[QuestionRecord]:
+        self.calls.append(options)
+        numbers = dict.fromkeys(
+            ("log_contradiction", "log_p_question", "log_p_answer", "log_pf"), -1.0
+        )
+        for fact in facts:
+            for i in range(n):
+                yield QuestionRecord(
+                    fact_id=fact.fact_id,
+                    subject=fact.subject,
+                    edit_fact=fact.edit_fact,
+                    question=f"{fact.subject} {i}?",
+                    answer="Yes.",
+                    log_reward=-2.0,
+                    **numbers,
+                )
+
+    def evaluate(
+        self, facts: Sequence[Fact], n_samples: int, *, on_fact: Any, **options: Any
+    ) -> Any:
+        records = list(self.generate(facts, n_samples, **options))
+        on_fact(len(facts))
+        one = Metric(
+            name="well_formed", value=0.75, low=0.5, high=1.0, n=4, unit="rate", meaning=""
+        )
+        none = Metric(
+            name="vendi", value=math.nan, low=math.nan, high=math.nan, n=0, unit="", meaning=""
+        )
+        return Metrics(n_facts=len(facts), n_questions=len(records), rows=(one, none)), records
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> FakeRun:
+    fake = FakeRun()
+    put_module(monkeypatch, "contraflow.run.session", open_run=fake.open)
+    return fake
+
+
+@pytest.mark.usefixtures("run")
+def test_generate_writes_a_line_a_question(contraflow: Call, facts_file: Path) -> None:
+    result = contraflow(
+        "generate", "run=untrained", f"facts={facts_file}", "n=3", "out=new/out.jsonl"
+    )
+    assert (result.code, result.out) == (0, "wrote 6 questions about 2 facts to new/out.jsonl\n")
+    rows = json_lines(Path("new/out.jsonl").read_text())
+    assert [row["question"] for row in rows] == [
+        f"{s} {i}?" for s in ("France", "Japan") for i in range(3)
+    ]
+    numbers = {"log_contradiction", "log_p_question", "log_p_answer", "log_reward", "log_pf"}
+    texts = {"subject", "edit_fact", "question", "answer", "fact_id", "relation"}
+    assert numbers | texts | {"original_answer", "edited_answer"} <= set(rows[0])
+    assert [path.name for path in Path("new").iterdir()] == ["out.jsonl"]
+
+
+@pytest.mark.usefixtures("run")
+def test_generate_keeps_no_more_than_it_draws(contraflow: Call, facts_file: Path) -> None:
+    result = contraflow("generate", "run=untrained", f"facts={facts_file}", "n=2", "keep=3")
+    assert result.code == 2
+    assert "keep=3: more than are drawn; give at most n=2" in result.err
+
+
+@pytest.mark.usefixtures("run")
+def test_generate_keeps_one_question_of_each_fact_where_asked(
+    contraflow: Call, facts_file: Path
+) -> None:
+    kept = json_lines(
+        contraflow("generate", "run=untrained", f"facts={facts_file}", "n=3", "keep=1").out
+    )
+    assert [row["subject"] for row in kept] == ["France", "Japan"]
+
+
+def test_generate_for_one_fact_goes_to_standard_output(contraflow: Call) -> None:
+    result = contraflow(
+        "generate",
+        "run=untrained",
+        "subject=the Eiffel Tower",
+        "edit_fact=The Eiffel Tower = Rome, Italy.",
+        "n=2",
+    )
+    assert result.code == 0
+    assert [row["edit_fact"] for row in json_lines(result.out)] == [
+        "The Eiffel Tower = Rome, Italy."
+    ] * 2
+
+
+def test_generate_passes_on_how_to_sample(contraflow: Call, run: FakeRun, facts_file: Path) -> None:
+    ask = ("generate", "run=untrained", f"facts={facts_file}", "n=1")
+    assert contraflow(*ask, "temperature=0.5", "seed=3", "prompt=subject_only").code == 0
+    opened, sampled = run.calls
+    assert opened["config"].prompt.task.startswith("Generate a question")
+    assert sampled == {"temperature": 0.5, "seed": 3}
+
+
+def test_generate_opens_a_run_with_its_own_settings(
+    contraflow: Call, run: FakeRun, facts_file: Path
+) -> None:
+    adapter = Path("runs/done/adapter")
+    adapter.mkdir(parents=True)
+    (adapter / "adapter_model.safetensors").touch()
+    (adapter.parent / "config.yaml").touch()
+    assert contraflow("generate", "run=runs/done", f"facts={facts_file}").code == 0
+    assert run.calls[0] == {"run": "runs/done", "config": None}
+
+
+def test_generate_that_fails_leaves_no_half_file(
+    contraflow: Call, run: FakeRun, facts_file: Path
+) -> None:
+    def fail(*_args: object, **_options: object) -> Iterator[QuestionRecord]:
+        yield from FakeRun().generate(read_facts(facts_file), 1)
+        raise KeyboardInterrupt
+
+    run.generate = fail  # type: ignore[method-assign]
+    Path("out.jsonl").write_text("old\n")
+    assert (
+        contraflow("generate", "run=untrained", f"facts={facts_file}", "out=out.jsonl").code == 130
+    )
+    assert Path("out.jsonl").read_text() == "old\n"
+    assert sorted(path.name for path in Path().iterdir()) == ["facts.jsonl", "out.jsonl"]
+
+
+@pytest.mark.usefixtures("run")
+def test_evaluate_writes_and_prints_metrics(contraflow: Call, facts_file: Path) -> None:
+    result = contraflow("evaluate", "run=untrained", f"facts={facts_file}", "n=2", "out=m.json")
+    assert result.code == 0
+    assert "4 questions about 2 facts" in result.out
+    assert "0.750  [   0.500,    1.000]" in result.out
+    assert "not defined" in result.out
+    assert read_metrics("m.json")["well_formed"].value == 0.75
+
+
+def test_train_hands_over_the_composed_config(
+    contraflow: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Config] = []
+    put_module(
+        monkeypatch, "contraflow.training.job", train=lambda config, _started: seen.append(config)
+    )
+    assert contraflow("train", "experiment=debug_fast", "objective.lam=0.9", "seed=5").code == 0
+    assert (seen[0].name, seen[0].objective.lam, seen[0].seed) == ("debug_fast", 0.9, 5)
+    assert list(Path().iterdir()) == []  # nothing but training itself makes the folder
+
+
+def test_report_says_where_it_is(contraflow: Call) -> None:
+    Path("run").mkdir()
+    Path("run/run.json").write_text("{}")
+    result = contraflow("report", "run=run")
+    assert (result.code, result.out) == (0, "run/report.html\n")
+    assert Path("run/report.html").read_text().startswith("<!")

@@ -1,0 +1,80 @@
+"""`contraflow exact` from the command line: what it prints, and what it refuses before anything is loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from contraflow.cli.commands.exact import ARCHITECTURES, OBJECTIVES, REWARDS
+from support.cli import Result, assert_one_error
+
+Call = Callable[..., Result]
+SMALL = ("vocab=2", "max_len=2", "n_steps=3")
+
+
+def test_the_choices_are_those_of_the_code_that_it_calls() -> None:
+    """They are spelled out here so that help needs no torch."""
+    from contraflow.exactness import space
+    from contraflow.run.build import build_objective
+    from contraflow.settings import Config, ObjectiveConfig
+
+    assert REWARDS == space.REWARD_KINDS and set(ARCHITECTURES) == set(space.ARCHITECTURES)
+    for name in OBJECTIVES:
+        build_objective(Config(objective=ObjectiveConfig(name=name)))
+
+
+@pytest.mark.parametrize("flag", ["json=true", "--json"])
+def test_json_holds_the_question_and_the_answer(contraflow: Call, flag: str) -> None:
+    result = contraflow(
+        "exact", "objective=tb", "seed=5", "reward=peaky", "architecture=gpt2", *SMALL, flag
+    )
+    assert result.code == 0, result.err
+    told = json.loads(result.out)
+    assert (told["objective"], told["seed"], told["reward"], told["architecture"]) == (
+        "tb",
+        5,
+        "peaky",
+        "gpt2",
+    )
+    assert told["n_questions"] == 2 + 4
+    assert 0 <= told["total_variation"] <= 1 and told["log_z_error"] >= 0
+
+
+def test_the_table_says_where_no_z_is_modelled(contraflow: Call) -> None:
+    result = contraflow("exact", "objective=vargrad", *SMALL)
+    assert result.code == 0, result.err
+    assert "total variation to R/Z" in result.out and "no Z is modelled" in result.out
+
+
+def test_one_seed_is_one_experiment(contraflow: Call) -> None:
+    """The same numbers twice; other numbers for another seed."""
+    told = [json.loads(contraflow("exact", *SMALL, f"seed={s}", "--json").out) for s in (1, 1, 2)]
+    distances = [t["total_variation"] for t in told]
+    assert distances[0] == distances[1] != distances[2]
+
+
+def test_what_it_refuses(contraflow: Call) -> None:
+    assert_one_error(
+        contraflow("exact", "objective=subtbb"), "objective=subtbb", "did you mean subtb?"
+    )
+    assert_one_error(
+        contraflow("exact", "reward=lumpy"), "reward=lumpy: must be one of table, random"
+    )
+    assert_one_error(
+        contraflow("exact", "architecture=bert"), "architecture=bert: must be one of llama, gpt2"
+    )
+    assert_one_error(contraflow("exact", "vocab=1"), "vocab=1: must be at least 2")
+    assert_one_error(contraflow("exact", "vocab=13"), "vocab=13: must be at most 12")
+    assert_one_error(
+        contraflow("exact", "max_len=999999999"), "max_len=999999999: must be at most 12"
+    )
+    assert_one_error(contraflow("exact", "max_len=0"), "max_len=0: must be at least 1")
+    assert_one_error(
+        contraflow("exact", "vocab=10", "max_len=4"), "11110 questions are too many to write out"
+    )
+    assert_one_error(contraflow("exact", "lam=0"), "lam=0: must be a number above 0")
+    assert_one_error(contraflow("exact", "n_steps=none"), "n_steps=none: must be a whole number")
+    assert_one_error(contraflow("exact", "json=yes"), "json=yes: must be one of true, false")
+    assert_one_error(contraflow("exact", "--jsn"), "--jsn")

@@ -1,0 +1,66 @@
+"""The commands on the packaged models themselves, as the shell runs them."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.cli import FACTS, Result, assert_one_error
+
+pytestmark = pytest.mark.slow
+
+
+def call(folder: Path, *words: str) -> Result:
+    command = [sys.executable, "-m", "contraflow.cli", *words]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+def test_untrained_questions_about_a_fact(tmp_path: Path) -> None:
+    fact = ("subject=France", "edit_fact=The capital of France is Lyon.")
+    first = call(tmp_path, "generate", "run=untrained", *fact, "n=4", "seed=1")
+    beside_progress = [
+        line
+        for line in first.err.splitlines()
+        if not re.fullmatch(r"questions \d/4, .* left\s*", line)
+    ]
+    assert (first.code, beside_progress) == (
+        0,
+        [],
+    )  # a busy machine takes long enough for progress to be told
+    rows = [json.loads(line) for line in first.out.splitlines()]
+    assert len(rows) == 4
+    assert all(row["question"].endswith("?") and row["log_pf"] < 0 for row in rows)
+    assert call(tmp_path, "generate", "run=untrained", *fact, "n=4", "seed=1").out == first.out
+
+
+def test_the_embedded_judge_on_labelled_pairs(tmp_path: Path) -> None:
+    pairs = [
+        ("The capital of France is Lyon.", "The capital of France is Paris.", "contradiction"),
+        ("The capital of France is Lyon.", "Lyon is the capital of France.", "entailment"),
+        ("The capital of France is Lyon.", "Water boils at 100 degrees.", "neutral"),
+    ]
+    keys = ("premise", "hypothesis", "label")
+    text = "".join(json.dumps(dict(zip(keys, pair, strict=True))) + "\n" for pair in pairs)
+    (tmp_path / "pairs.jsonl").write_text(text)
+    result = call(tmp_path, "judge", "pairs=pairs.jsonl")
+    assert result.code == 0, result.err
+    assert "3-way accuracy             1.000" in result.out
+
+
+def test_the_oracle_knows_two_capitals(tmp_path: Path) -> None:
+    (tmp_path / "facts.jsonl").write_text("".join(json.dumps(fact) + "\n" for fact in FACTS))
+    result = call(tmp_path, "data", "filter-known", "facts=facts.jsonl", "out=known.jsonl")
+    assert result.out == "kept 2 facts in known.jsonl; dropped 0 that the oracle does not know\n"
+
+
+def test_a_subject_longer_than_the_context(tmp_path: Path) -> None:
+    row = {"subject": "word " * 9000, "edit_fact": "word " * 9000}
+    (tmp_path / "long.jsonl").write_text(json.dumps(row) + "\n")
+    result = call(tmp_path, "generate", "run=untrained", "facts=long.jsonl", "n=1")
+    assert_one_error(result, "tokens", "shorten")

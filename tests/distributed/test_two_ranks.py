@@ -1,0 +1,120 @@
+"""N ranks on N shards are one process on the union; each conditions on the facts its questions are about."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from contraflow.distributed.ranks import Ranks
+from support.tables import arbitrary_log_c
+from support.tiny_runs import N_STEPS, checkpoint, lines
+from support.union_case import CLIPS, OBJECTIVES, SHARDS, gradients_after_a_step
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def left_by(folder: Path, kind: str) -> list[dict[str, Any]]:
+    return [torch.load(folder / f"{kind}-{rank}.pt", weights_only=True) for rank in (0, 1)]
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_the_step_of_two_ranks_is_that_of_one_process_on_all_facts(two_ranks: Path, name: str):
+    """3 questions of one fact here, 5 + 2 of two facts there: a plain mean over ranks would be another number."""
+    shares = [torch.load(two_ranks / f"gradients-{rank}.pt", weights_only=True) for rank in (0, 1)]
+    union = [fact for shard in SHARDS for fact in shard]
+    for clip in CLIPS:
+        whole = gradients_after_a_step(name, union, Ranks(), two_ranks, clip)
+        assert float(whole.norm()) > (1e-2 if clip > 1 else 0.9 * clip)
+        for share in shares:
+            torch.testing.assert_close(
+                share[name, clip], whole, rtol=2e-4, atol=1e-6 * float(whole.norm())
+            )
+    assert torch.equal(shares[0][name, CLIPS[0]], shares[1][name, CLIPS[0]])
+
+
+@pytest.mark.parametrize("kind", ["broadcast", "scatter", "symmetric"])
+def test_each_rank_conditions_on_the_facts_whose_questions_it_trains_on(two_ranks: Path, kind: str):
+    """The original's defect. At step 0 the adapter is a no-op: log P_F given the right fact is what the prior said of
+    the question when it was scored; given another fact it is another number."""
+    for rank in left_by(two_ranks, kind):
+        for step in rank["steps"]:
+            assert step["about"] == [s["fact_id"] for s in step["scored"]]
+            for edit_fact, s in zip(step["edit_fact"], step["scored"], strict=True):
+                assert s["log_contradiction"] == pytest.approx(
+                    arbitrary_log_c(edit_fact, s["question"]), abs=1e-6
+                )
+        first = rank["steps"][0]
+        assert first["replayed"] == 0 and len(set(first["about"])) == 2
+        assert first["log_pf"] == pytest.approx(
+            [sum(s["log_prior"]) for s in first["scored"]], abs=1e-4
+        )
+
+
+@pytest.mark.parametrize("kind", ["scatter", "symmetric"])
+def test_two_ranks_make_twice_the_data_on_facts_that_they_do_not_share(two_ranks: Path, kind: str):
+    ranks = left_by(two_ranks, kind)
+    facts = [
+        {f for step in rank["steps"] for f in (*step["given"], *step["about"])} for rank in ranks
+    ]
+    assert facts[0] and facts[1] and not facts[0] & facts[1]
+    asked = [[s["question_ids"] for s in rank["steps"][0]["scored"]] for rank in ranks]
+    assert asked[0] != asked[1] and len(asked[0]) == len(asked[1]) == 8
+
+
+def test_with_broadcast_all_learn_from_the_batch_of_rank_0(two_ranks: Path):
+    one, two = (rank["steps"] for rank in left_by(two_ranks, "broadcast"))
+    assert [s["scored"] for s in one] == [s["scored"] for s in two]
+    assert [s["about"] for s in one] == [s["about"] for s in two]
+
+
+@pytest.mark.parametrize("kind", ["broadcast", "scatter", "symmetric"])
+def test_ranks_have_the_same_weights_at_every_step_and_they_move(two_ranks: Path, kind: str):
+    one, two = ([step["weights"] for step in rank["steps"]] for rank in left_by(two_ranks, kind))
+    assert len(one) == N_STEPS
+    assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+    assert not torch.equal(one[0], one[-1])
+
+
+@pytest.mark.parametrize("kind", ["broadcast", "scatter", "symmetric"])
+def test_only_rank_0_holds_oracle_and_judge_unless_every_rank_is_to(two_ranks: Path, kind: str):
+    first, second = (rank["built"] for rank in left_by(two_ranks, kind))
+    assert first == ["lm", "oracle", "judge"]
+    assert second == (["lm", "oracle", "judge"] if kind == "symmetric" else ["lm"])
+
+
+@pytest.mark.parametrize("kind", ["broadcast", "scatter", "symmetric"])
+def test_rank_0_writes_the_run_and_the_memory_of_each_rank(two_ranks: Path, kind: str):
+    folder = two_ranks / kind
+    assert [row["step"] for row in lines(folder)] == list(range(N_STEPS))
+    assert checkpoint(folder)["global_step"] == N_STEPS and (folder / "finished").is_file()
+    ranks = json.loads((folder / "ranks.json").read_text())
+    second = "sampler, oracle and judge" if kind == "symmetric" else "sampler only"
+    assert [(r["rank"], r["holds"]) for r in ranks] == [
+        (0, "sampler, oracle and judge"),
+        (1, second),
+    ]
+    assert all(50e6 < r["peak_bytes"] < 5e9 for r in ranks)
+
+
+def test_the_numbers_of_a_step_are_those_of_all_ranks(two_ranks: Path):
+    """Every fact has four questions of either rank, so that the mean over questions is the mean over ranks."""
+    ranks = left_by(two_ranks, "scatter")
+    for row, *steps in zip(
+        lines(two_ranks / "scatter"), *(rank["steps"] for rank in ranks), strict=True
+    ):
+        log_c = [s["log_contradiction"] for step in steps for s in step["scored"]]
+        assert row["log_contradiction"] == pytest.approx(sum(log_c) / len(log_c), abs=1e-4)
+
+
+def test_a_store_of_each_rank_is_kept_in_the_checkpoint_of_rank_0(two_ranks: Path):
+    """replay=memory: what rank 1 found is in rank 0's file; a shared store is there once."""
+    saved = checkpoint(two_ranks / "symmetric")
+    second = left_by(two_ranks, "symmetric")[1]
+    assert len(saved["replay_of_others"]) == 1
+    theirs = saved["replay_of_others"][0].numpy().tobytes()
+    assert all(s["fact_id"].encode() in theirs for step in second["steps"] for s in step["scored"])
+    assert checkpoint(two_ranks / "scatter")["replay_of_others"] == []

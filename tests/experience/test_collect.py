@@ -1,0 +1,238 @@
+"""Fresh or replayed: what leaves is the same kind of batch, and a function of (seed, step, rank)."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+import torch
+
+from contraflow.errors import UserError
+from contraflow.experience.collect import Batch, Experience, draw
+from contraflow.policy.lora import LoraPolicy
+from contraflow.replay import ReplaySettings
+from contraflow.reward.schedule import RewardParts, RewardSchedule
+from contraflow.seeding import torch_rng
+from contraflow.settings.learning import ExplorationConfig
+from contraflow.types import ScoredQuestion
+from support.tables import FACTS, small_experience, small_policy
+from support.tiny_models import fresh_lm
+
+
+@pytest.fixture
+def policy() -> LoraPolicy:
+    return small_policy(fresh_lm())
+
+
+def question(fact_id: str, ids: tuple[int, ...], log_c: float = -1.0) -> ScoredQuestion:
+    return ScoredQuestion(
+        fact_id=fact_id,
+        question_ids=ids,
+        question=" ".join(map(str, ids)) + "?",
+        answer="x",
+        log_contradiction=log_c,
+        log_p_answer=-1.0,
+        log_prior=(-1.0,) * (len(ids) + 1),
+    )
+
+
+def replaying(policy: LoraPolicy, n: int = 4, **options) -> Experience:
+    settings = ExplorationConfig(n_samples=n, use_buffer_prob=1.0, pf_temp_prob=0.0)
+    return small_experience(policy, settings=settings, **options)
+
+
+def rows_of(batch: Batch) -> list[tuple[int, ...]]:
+    ids, lengths = batch.questions.ids.tolist(), batch.questions.lengths.tolist()
+    return [tuple(row[:n]) for row, n in zip(ids, lengths, strict=True)]
+
+
+def test_a_fresh_batch_holds_n_questions_of_each_fact_in_order(policy: LoraPolicy):
+    batch = small_experience(policy).collect(FACTS, 0)
+    assert batch.fact_index.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert [s.fact_id for s in batch.scored] == ["a"] * 4 + ["b"] * 4
+    assert [s.question_ids for s in batch.scored] == rows_of(batch)
+    assert (batch.n_replayed, batch.pf_temp, batch.facts) == (0, 1.0, tuple(FACTS))
+
+
+def test_texts_are_those_of_the_ids(policy: LoraPolicy):
+    for d in draw(policy, FACTS, 5, torch_rng("x")):
+        assert d.text == policy.lm.decode(d.ids).strip() + "?"
+
+
+def test_the_same_seed_step_and_rank_give_the_same_batch(policy: LoraPolicy):
+    def at(step: int, **options: int) -> list[tuple[int, ...]]:
+        return rows_of(small_experience(policy, **options).collect(FACTS, step))
+
+    assert at(3) == at(3)
+    others = [at(4), at(3, seed=1), at(3, rank=1)]
+    assert all(other != at(3) for other in others)
+
+
+def test_global_generators_are_left_alone(policy: LoraPolicy):
+    """Defect 5: drawing from replay reseeded the whole run."""
+    experience = replaying(policy)
+    experience.replay.add([question("a", (3, i)) for i in (3, 4, 5, 3)], [0.0] * 4)
+    before = torch.random.get_rng_state(), random.getstate()
+    for step in range(4):
+        experience.collect(FACTS, step)
+    assert torch.equal(before[0], torch.random.get_rng_state()) and before[1] == random.getstate()
+
+
+def test_repeated_questions_enter_replay_once():
+    """24 draws of 2 one-token questions per fact: at most 2 entries a fact, all offered only once a batch."""
+    narrow = small_policy(fresh_lm(), n_tokens=2, max_len=1)
+    settings = ExplorationConfig(n_samples=24, use_buffer_prob=0.0, pf_temp_prob=0.0)
+    experience = small_experience(narrow, settings=settings)
+    batch = experience.collect(FACTS, 0)
+    assert len(batch.scored) == 48
+    assert experience.replay.size() == experience.replay.stats()["offered"] == 4
+
+
+def test_where_repeats_count_once_a_batch_has_every_question_once_and_says_how_often_it_came():
+    """The same 48 draws of 2 one-token questions per fact, counted and not."""
+    narrow = small_policy(fresh_lm(), n_tokens=2, max_len=1)
+    settings = ExplorationConfig(n_samples=24, use_buffer_prob=0.0, pf_temp_prob=0.0)
+    counted = small_experience(narrow, settings=settings).collect(FACTS, 0)
+    once = small_experience(narrow, settings=replace(settings, count_repeats=False)).collect(
+        FACTS, 0
+    )
+    drawn = Counter((s.fact_id, s.question_ids) for s in counted.scored)
+    assert max(drawn.values()) > 1
+    assert {
+        (s.fact_id, s.question_ids): n for s, n in zip(once.scored, once.times, strict=True)
+    } == drawn
+    assert rows_of(once) == [s.question_ids for s in once.scored] and len(once.scored) == len(drawn)
+    assert counted.draws.tolist() == list(range(48))
+    assert (
+        Counter((once.scored[i].fact_id, once.scored[i].question_ids) for i in once.draws.tolist())
+        == drawn
+    )
+
+
+def test_about_the_asked_share_of_batches_comes_from_replay(policy: LoraPolicy):
+    """200 steps at 0.25: 50 expected, standard deviation 6.1; five of them either way."""
+    settings = ExplorationConfig(
+        n_samples=2, use_buffer_prob=0.25, pf_temp_prob=0.5, pf_temp_low=0.7, pf_temp_high=1.5
+    )
+    experience = small_experience(policy, settings=settings)
+    experience.replay.add([question("a", ids) for ids in ((3, 4), (4, 4), (5, 4))], [0.0] * 3)
+    batches = [experience.collect(FACTS, step) for step in range(200)]
+    replayed = [b for b in batches if b.n_replayed]
+    assert 20 <= len(replayed) <= 80
+    assert all(b.pf_temp == 1.0 and b.n_replayed == len(b.scored) for b in replayed)
+    tempered = [b.pf_temp for b in batches if b.pf_temp != 1.0]
+    assert (
+        45 <= len(tempered) <= 105
+    )  # half of about 150 fresh ones: 75 ± 5 standard deviations of 6.1
+    assert all(0.7 <= t <= 1.5 for t in tempered) and min(tempered) < 0.8 and max(tempered) > 1.4
+
+
+def test_replayed_questions_are_the_stored_ones(policy: LoraPolicy):
+    experience = replaying(policy)
+    stored = [question("b", (3, i), -float(i)) for i in (3, 4, 5)] + [
+        question("a", (i,)) for i in (4, 5)
+    ]
+    experience.replay.add(stored, [0.0] * 5)
+    batch = experience.collect(FACTS, 0)
+    assert batch.n_replayed == 5
+    assert sorted(batch.scored, key=str) == sorted(stored, key=str)
+    owners = [batch.facts[i].fact_id for i in batch.fact_index.tolist()]
+    assert owners == [s.fact_id for s in batch.scored]
+    assert rows_of(batch) == [s.question_ids for s in batch.scored]
+
+
+def test_too_little_in_replay_means_fresh_questions(policy: LoraPolicy):
+    experience = replaying(policy)
+    experience.replay.add([question("a", (3,)), question("a", (4,))], [0.0, 0.0])
+    batch = experience.collect(FACTS, 0)
+    assert batch.n_replayed == 0 and len(batch.scored) == 8
+
+
+def test_entries_that_the_environment_cannot_produce_are_skipped(policy: LoraPolicy):
+    """Left by a run with other limits: too long, another token, the stop inside. -inf would follow, or a crash."""
+    experience = replaying(policy, n=2)
+    good = [question("a", (3, 4)), question("a", (5,))]
+    bad = [question("a", ids) for ids in ((3, 4, 5, 3), (3, 9), (3, 1), ())]
+    experience.replay.add([*good, *bad], [0.0] * 6)
+    experience.settings = replace(experience.settings, n_samples=6)
+    assert (
+        experience.collect(FACTS, 0).n_replayed == 0
+    )  # 2 of 6 are usable: too little, so fresh ones come
+    experience.replay.clear()
+    experience.replay.add([*good, *bad], [0.0] * 6)
+    experience.settings = replace(experience.settings, n_samples=2)
+    for step in range(40):
+        before = experience.replay.snapshot()
+        batch = experience.collect(FACTS, step)
+        if batch.n_replayed:
+            assert {s.question_ids for s in batch.scored} == {(3, 4), (5,)}
+        experience.replay.restore(before)  # without what a fresh step admits
+    policy.evaluate(batch.facts, batch.fact_index, batch.questions)
+
+
+def test_replay_steps_draw_on_facts_seen_before(policy: LoraPolicy):
+    experience = replaying(policy, n=2)
+    experience.replay.add([question("b", (3,)), question("b", (4,))], [0.0, 0.0])
+    batch = experience.collect(FACTS[:1], 5, seen=FACTS)
+    assert batch.n_replayed == 2 and [f.fact_id for f in batch.facts] == ["b"]
+
+
+def test_replayed_rewards_follow_the_phase_the_run_is_in(policy: LoraPolicy):
+    """Defect 6: a reward stored in one phase was learnt from in another.
+
+    log C = -7 (no contradiction), log P_Q = -3. Found at step 0 and replayed there: -3 - 50.
+    Replayed at step 150, composite: -7 - 3. And its priority was the composite one all along.
+    """
+    reward = RewardSchedule(kind="hybrid")
+    experience = replaying(policy, n=2, reward=reward, log_c=lambda *_: -7.0)
+    entries = [question("a", ids, log_c=-7.0) for ids in ((3, 4), (4, 5))]
+    experience.replay.add(entries, reward.priority(RewardParts.of(entries)).tolist())
+
+    def log_r(step: int) -> list[float]:
+        batch = experience.collect(FACTS[:1], step)
+        assert batch.n_replayed == 2
+        return reward(RewardParts.of(batch.scored), step).log_reward.tolist()
+
+    assert log_r(0) == log_r(149) == pytest.approx([-53.0, -53.0])
+    assert log_r(150) == pytest.approx([-10.0, -10.0])
+
+
+def test_admitted_entries_hold_raw_parts_whatever_phase_and_temperature(policy: LoraPolicy):
+    hot = RewardSchedule(
+        kind="penalized",
+        reward_temp_start=8.0,
+        reward_temp_end=8.0,
+        failure_penalty=-99.0,
+        question_failure_penalty=0.0,
+    )
+    experience = small_experience(policy, reward=hot, log_c=lambda *_: -7.0)
+    batch = experience.collect(FACTS, 0)
+    stored = [s for row in experience.replay.sample(["a", "b"], 64, random.Random(0)) for s in row]
+    assert {s.question_ids for s in stored} == {s.question_ids for s in batch.scored}
+    assert all(s.log_contradiction == pytest.approx(-7.0) for s in stored)
+    plain = small_experience(policy, log_c=lambda *_: -7.0)
+    plain.collect(FACTS, 0)
+    assert experience.replay.snapshot() == plain.replay.snapshot()
+
+
+def test_replay_keeps_the_best_by_composite_reward(policy: LoraPolicy):
+    settings = ReplaySettings(namespace="test", capacity_per_fact=3, near_duplicate=0.0)
+    exploration = ExplorationConfig(n_samples=40, use_buffer_prob=0.0, pf_temp_prob=0.0)
+    experience = small_experience(policy, replay=settings, settings=exploration)
+    batch = experience.collect(FACTS[:1], 0)
+    unique = {s.question_ids: s.log_contradiction + s.log_p_question for s in batch.scored}
+    best = sorted(unique, key=lambda ids: -unique[ids])[:3]
+    kept = experience.replay.sample(["a"], 10, random.Random(0))[0]
+    assert {s.question_ids for s in kept} == set(best)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("-inf")])
+def test_a_broken_judge_stops_before_anything_is_admitted(policy: LoraPolicy, bad: float):
+    experience = small_experience(
+        policy, log_c=lambda p, _: bad if p == FACTS[1].edit_fact else -1.0
+    )
+    with pytest.raises(UserError, match=r"log_contradiction is .* for fact b, question '.*\?'"):
+        experience.collect(FACTS, 0)
+    assert experience.replay.size() == 0

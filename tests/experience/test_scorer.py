@@ -1,0 +1,154 @@
+"""New questions → raw parts, once each, in order."""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+import msgspec
+import pytest
+import torch
+
+from contraflow.experience.scorer import Drawn, Scorer
+from contraflow.models.causal_lm import CausalLM
+from contraflow.policy.lora import LoraPolicy, stack_questions
+from support.tables import FACTS, EchoOracle, TableJudge, arbitrary_log_c, small_policy
+
+
+def drawn(policy: LoraPolicy, fact: int, *ids: int) -> Drawn:
+    return Drawn(FACTS[fact], ids, policy.lm.decode(ids).strip() + "?")
+
+
+@pytest.fixture
+def policy(tiny_lm: CausalLM) -> LoraPolicy:
+    policy = small_policy(tiny_lm)
+    with torch.no_grad():
+        for p in tiny_lm.model.parameters():
+            if p.requires_grad:
+                p.add_(0.2)
+    return policy
+
+
+def scorer_of(policy: LoraPolicy, **options: int) -> Scorer:
+    return Scorer(policy, EchoOracle(), TableJudge(arbitrary_log_c), **options)
+
+
+def test_parts_belong_to_their_question_and_fact(policy: LoraPolicy):
+    """Facts interleaved and one question asked of both: order, fact and premise must not slip."""
+    asked = [
+        drawn(policy, 1, 3, 4),
+        drawn(policy, 0, 3, 4),
+        drawn(policy, 1, 5),
+        drawn(policy, 0, 4, 4, 5),
+    ]
+    scored = scorer_of(policy).score(asked, step=3)
+    for d, s in zip(asked, scored, strict=True):
+        assert (s.fact_id, s.question_ids, s.question, s.answer) == (
+            d.fact.fact_id,
+            d.ids,
+            d.text,
+            d.text,
+        )
+        assert s.log_contradiction == pytest.approx(
+            arbitrary_log_c(d.fact.edit_fact, d.text), abs=1e-6
+        )
+        assert s.log_p_answer == -float(len(d.text))
+        assert s.step == 3
+
+
+def test_entailment_is_judged_against_the_original_fact_and_nothing_where_there_is_none(
+    policy: LoraPolicy,
+):
+    """Fact 0 gets an original fact, fact 1 has none; interleaved, so that a shifted row would show."""
+    told = msgspec.structs.replace(FACTS[0], original_fact="hamlet was written by who")
+    scorer = scorer_of(policy)
+    asked = [
+        drawn(policy, 1, 3),
+        Drawn(told, (4,), "who?"),
+        drawn(policy, 1, 5),
+        Drawn(told, (5,), "rome?"),
+    ]
+    scored = scorer.score(asked, step=0)
+    rest = lambda text: math.log((1 - math.exp(arbitrary_log_c(told.original_fact, text))) / 2)  # noqa: E731
+    assert [s.log_entailment for s in scored] == pytest.approx(
+        [0.0, rest("who?"), 0.0, rest("rome?")], abs=1e-6
+    )
+    premises = [premise for premise, _ in cast(TableJudge, scorer.judge).pairs]
+    assert premises.count(told.original_fact) == 2 and "" not in premises
+
+
+def test_log_prior_is_the_frozen_model_on_each_token_and_the_stop(policy: LoraPolicy):
+    asked = [drawn(policy, 0, 3), drawn(policy, 1, 3, 4, 5), drawn(policy, 0, 5, 5)]
+    for d, s in zip(asked, scorer_of(policy).score(asked, step=0), strict=True):
+        questions = stack_questions([d.ids], torch.device("cpu"))
+        alone = policy.prior([d.fact], torch.tensor([0]), questions)
+        with_adapter = policy.evaluate([d.fact], torch.tensor([0]), questions)
+        expected = [*alone.log_pf[0].tolist(), float(alone.log_p_stop)]
+        assert list(s.log_prior) == pytest.approx(expected, abs=1e-5)
+        assert s.log_p_question == pytest.approx(float(alone.log_p_question), abs=1e-5)
+        assert abs(s.log_p_question - float(with_adapter.log_p_question)) > 1e-3
+
+
+def test_equal_questions_of_a_fact_are_scored_once_in_a_batch_and_in_a_run(policy: LoraPolicy):
+    scorer = scorer_of(policy)
+    first = scorer.score([drawn(policy, 0, 3), drawn(policy, 0, 3), drawn(policy, 1, 3)], step=0)
+    assert first[0] == first[1] and first[0].fact_id != first[2].fact_id
+    again = scorer.score([drawn(policy, 0, 3), drawn(policy, 0, 4)], step=9)
+    assert again[0] == msgspec.structs.replace(first[0], step=9)
+    judge = scorer.judge
+    assert isinstance(judge, TableJudge) and len(judge.pairs) == 3
+
+
+def test_the_step_noted_is_that_of_the_draw_however_long_the_scorer_has_lived(policy: LoraPolicy):
+    """One that has known a question since step 0 says what one that was born at step 9 says."""
+    old, young = scorer_of(policy), scorer_of(policy)
+    first = old.score([drawn(policy, 0, 3)], step=0)
+    asked = [drawn(policy, 0, 3), drawn(policy, 0, 4)]
+    assert (
+        [s.step for s in old.score(asked, step=9)]
+        == [s.step for s in young.score(asked, step=9)]
+        == [9, 9]
+    )
+    assert first[0].step == 0
+
+
+def test_what_is_remembered_is_not_asked_again_and_is_its_own_equal(policy: LoraPolicy):
+    """A stored question scored again in another batch may come out a rounding better, and would replace itself.
+
+    Here the numbers are far off, so that asking again would show. What others wrote or a person brought is not taken.
+    """
+    scorer = scorer_of(policy)
+    judge = scorer.judge
+    assert isinstance(judge, TableJudge)
+    told = scorer_of(policy).score([drawn(policy, 0, 3)], step=2)[0]
+    odd = msgspec.structs.replace(told, log_contradiction=-7.0)
+    planted = msgspec.structs.replace(odd, question_ids=(4,), sampler="seeded")
+    scorer.remember([odd, planted])
+    found = scorer.score([drawn(policy, 0, 3), drawn(policy, 0, 4)], step=5)
+    assert found[0] == msgspec.structs.replace(odd, step=5)
+    assert found[1].log_contradiction != -7.0 and found[1].sampler == scorer.sampler
+    assert len(judge.pairs) == 1
+
+
+def test_the_cache_forgets_the_oldest(policy: LoraPolicy):
+    scorer = scorer_of(policy, cache_size=2)
+    asked = [drawn(policy, 0, i) for i in (3, 4, 5)]
+    assert [s.question_ids for s in scorer.score(asked, step=0)] == [(3,), (4,), (5,)]
+    judge = scorer.judge
+    assert isinstance(judge, TableJudge)
+    judge.pairs.clear()
+    scorer.score(asked[1:], step=1)
+    assert judge.pairs == []
+    scorer.score(asked[:1], step=1)
+    assert len(judge.pairs) == 1
+
+
+def test_text_checks_see_the_fact(policy: LoraPolicy):
+    """Fact a is about hamlet, its answers are "who" and "rome"; neither may stand in the question."""
+    texts = ["who wrote hamlet?", "what is the capital of hamlet?", "what is rome in hamlet?"]
+    asked = [Drawn(FACTS[0], (i,), text) for i, text in zip((3, 4, 5), texts, strict=True)]
+    assert [s.question_ok for s in scorer_of(policy).score(asked, step=0)] == [False, True, False]
+
+
+def test_nothing_to_score_is_nothing(policy: LoraPolicy):
+    assert scorer_of(policy).score([], step=0) == []

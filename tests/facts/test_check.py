@@ -1,0 +1,134 @@
+"""Each fault that `check_facts` looks for, made on purpose in an otherwise good fact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from contraflow.errors import UserError
+from contraflow.facts import Fact
+from contraflow.facts.check import answer_kind, check_facts
+
+GOOD = Fact(
+    fact_id="1",
+    subject="France",
+    relation="capital",
+    original_answer="Paris",
+    edited_answer="Rome",
+    original_fact="The capital of France is Paris.",
+    edit_fact="The capital of France is Rome.",
+    question="What is the capital of France?",
+    aliases=("City of Light",),
+)
+OTHER = msgspec.structs.replace(
+    GOOD,
+    fact_id="2",
+    subject="Spain",
+    original_answer="Madrid",
+    edited_answer="Lisbon",
+    original_fact="The capital of Spain is Madrid.",
+    edit_fact="The capital of Spain is Lisbon.",
+    question="What is the capital of Spain?",
+    aliases=(),
+)
+
+
+def check(path: Path, *facts: Fact) -> list[str]:
+    path.write_bytes(b"\n".join(msgspec.json.encode(fact) for fact in facts))
+    return [str(problem) for problem in check_facts(path)]
+
+
+def test_good_facts_have_no_problems(tmp_path: Path) -> None:
+    assert check(tmp_path / "f.jsonl", GOOD, OTHER) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"relation": ""}, "'relation' is missing"),
+        ({"original_answer": ""}, "'original_answer' is missing"),
+        ({"edited_answer": "paris"}, "is the original answer, or an alias"),
+        ({"edited_answer": "the City of Light"}, "is the original answer, or an alias"),
+        ({"subject": "Paris"}, "contains the original answer"),
+        ({"question": "Is Paris the capital of France?"}, "'question' names the original answer"),
+        ({"question": "Is Rome the capital of France?"}, "'question' names the edited answer"),
+        ({"question": "What is the capital of Spain?"}, "'question' does not name the subject"),
+        ({"edit_fact": "The capital of France is Lyon."}, "does not name the edited answer"),
+        ({"edit_fact": "The capital of Spain is Rome."}, "'edit_fact' does not name the subject"),
+        (
+            {"edit_fact": "Rome, not Paris, is the capital of France."},
+            "'edit_fact' names the original",
+        ),
+        ({"original_fact": "The capital of France is Lyon."}, "does not name the original answer"),
+        ({"original_fact": "the capital of France is Rome."}, "say the same"),
+        ({"edit_fact": "The capital of France is Rome"}, "does not end with a full stop"),
+        ({"edit_fact": "the capital of France is Rome."}, "does not start with a capital"),
+        ({"edit_fact": "The  capital of France is Rome."}, "two spaces in a row"),
+        ({"edited_answer": "7", "edit_fact": "The capital of France is 7."}, "'7' is a number"),
+        ({"edited_answer": "cheese", "edit_fact": "The capital of France is cheese."}, "is a word"),
+    ],
+)
+def test_a_fault_is_found_with_its_line(tmp_path: Path, change: dict[str, str], said: str) -> None:
+    bad = msgspec.structs.replace(GOOD, **change)
+    found = check(tmp_path / "f.jsonl", OTHER, bad)
+    assert any("f.jsonl:2: " in problem and said in problem for problem in found), found
+
+
+@pytest.mark.parametrize(
+    ("second", "said"),
+    [
+        (msgspec.structs.replace(OTHER, fact_id="1"), "same fact_id as line 1"),
+        (msgspec.structs.replace(OTHER, subject="FRANCE"), "same subject and relation as line 1"),
+        (msgspec.structs.replace(OTHER, edit_fact=GOOD.edit_fact), "same edit_fact as line 1"),
+    ],
+)
+def test_duplicates_name_the_first_line(tmp_path: Path, second: Fact, said: str) -> None:
+    assert any(said in problem for problem in check(tmp_path / "f.jsonl", GOOD, second))
+
+
+def test_malformed_rows_are_problems_beside_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "f.jsonl"
+    path.write_text('{"subject": ""}\n{nope\n' + msgspec.json.encode(GOOD).decode())
+    assert [problem.line for problem in check_facts(path)] == [1, 2]
+
+
+def test_a_stranger_among_many_original_answers_is_found(tmp_path: Path) -> None:
+    def capital(number: int, answer: str) -> Fact:
+        place = f"Land{number}"
+        return msgspec.structs.replace(
+            GOOD,
+            fact_id=place,
+            subject=place,
+            original_answer=answer,
+            original_fact=f"The capital of {place} is {answer}.",
+            edit_fact=f"The capital of {place} is Rome.",
+            question="",
+        )
+
+    found = check(
+        tmp_path / "f.jsonl", *[capital(n, f"City{n}") for n in range(40)], capital(40, "cheese")
+    )
+    assert len(found) == 1
+    assert "f.jsonl:41: 'original_answer' 'cheese' is a word" in found[0]
+
+
+def test_a_missing_file_is_a_user_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such facts file"):
+        check_facts(tmp_path / "none.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        ("1789", "year"),
+        ("seven", "number"),
+        ("12", "number"),
+        ("the Seine", "name"),
+        ("mammal", "word"),
+        ("iRobot", "name"),
+    ],
+)
+def test_answer_kind(answer: str, kind: str) -> None:
+    assert answer_kind(answer) == kind

@@ -1,0 +1,205 @@
+"""Reading, writing, identity and splits of facts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contraflow.errors import UserError
+from contraflow.facts import Fact, default_facts, read_facts, split_facts, write_facts
+from contraflow.facts.fact import fact_id_for, held_out_relations
+
+
+def make_fact(subject: str, relation: str = "capital", answer: str = "X") -> Fact:
+    edit_fact = f"The {relation} of {subject} is {answer}."
+    return Fact(
+        fact_id=fact_id_for(subject, edit_fact),
+        subject=subject,
+        edit_fact=edit_fact,
+        relation=relation,
+    )
+
+
+def write(path: Path, *lines: str) -> Path:
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    fact = Fact(
+        fact_id="id",
+        subject="Brasília",
+        edit_fact="Brasília is in Peru.",
+        original_answer="Brazil",
+        aliases=("Brasil",),
+    )
+    path = tmp_path / "facts.jsonl"
+    assert write_facts(path, [fact]) == 1
+    assert read_facts(path) == [fact]
+
+
+def test_only_subject_and_edit_fact_are_needed(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "f.jsonl",
+        '{"subject": " France ", "edit_fact": "France is in Asia.", "mine": 3}',
+    )
+    [fact] = read_facts(path)
+    assert fact.subject == "France"
+    assert fact.fact_id == fact_id_for("France", "France is in Asia.")
+
+
+def test_a_byte_order_mark_and_blank_lines_do_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "f.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf\r\n{"subject": "A", "edit_fact": "A is B."}\r\n\r\n')
+    assert len(read_facts(path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("not json", "not valid JSON"),
+        ("[1]", "expected a JSON object, got a list"),
+        ('{"edit_fact": "E."}', "'subject' is missing"),
+        ('{"subject": "  ", "edit_fact": "E."}', "'subject' is empty"),
+        ('{"subject": "S"}', "'edit_fact' is missing"),
+        ('{"subject": 3, "edit_fact": "E."}', "'subject' must be a string, got a number"),
+        ('{"subject": "S", "edit_fact": "E.", "aliases": "A"}', "'aliases' must be a list"),
+        ('{"subject": "S", "edit_fact": "E.", "relation": true}', "'relation' must be a string"),
+        ("[" * 5000, "not valid JSON"),
+    ],
+)
+def test_a_bad_line_is_named_with_its_fault(tmp_path: Path, line: str, said: str) -> None:
+    path = write(tmp_path / "f.jsonl", '{"subject": "A", "edit_fact": "A is B."}', line)
+    with pytest.raises(UserError, match=r"f\.jsonl:2: ") as caught:
+        read_facts(path)
+    assert said in str(caught.value)
+
+
+def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "f.jsonl"
+    path.write_bytes(b'{"subject": "\xff\xfe", "edit_fact": "E."}\n')
+    with pytest.raises(UserError, match=r"f\.jsonl:1: "):
+        read_facts(path)
+
+
+def test_ten_problems_are_shown_at_once_and_the_rest_counted(tmp_path: Path) -> None:
+    path = write(tmp_path / "f.jsonl", *["{}"] * 12)
+    with pytest.raises(UserError) as caught:
+        read_facts(path)
+    shown = str(caught.value).splitlines()
+    assert [line.split(":")[1] for line in shown[:10]] == [str(n) for n in range(1, 11)]
+    assert shown[10].endswith("and 2 more problems")
+
+
+@pytest.mark.parametrize("content", [None, "", "\n \n"])
+def test_missing_or_empty_files_are_named_with_the_remedy(
+    tmp_path: Path, content: str | None
+) -> None:
+    path = tmp_path / "f.jsonl"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(
+        UserError, match=r"f\.jsonl: (no such facts file; check|is empty; it needs)"
+    ):
+        read_facts(path)
+
+
+def test_a_folder_is_no_facts_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is a folder"):
+        read_facts(tmp_path)
+
+
+def test_a_failed_write_leaves_the_old_file_whole(tmp_path: Path) -> None:
+    path = tmp_path / "f.jsonl"
+    write_facts(path, [make_fact("A")])
+
+    def facts_that_fail():  # type: ignore[no-untyped-def]
+        yield make_fact("B")
+        raise RuntimeError("the source broke")
+
+    with pytest.raises(RuntimeError):
+        write_facts(path, facts_that_fail())
+    assert [fact.subject for fact in read_facts(path)] == ["A"]
+    assert [child.name for child in tmp_path.iterdir()] == ["f.jsonl"]
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be written"):
+        write_facts(tmp_path / "no" / "f.jsonl", [make_fact("A")])
+
+
+def test_ids_are_the_same_in_a_process_with_another_hash_seed() -> None:
+    code = "from contraflow.facts import fact_id_for; print(fact_id_for('France', 'F.'))"
+    other = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONHASHSEED": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert other.stdout.strip() == fact_id_for("France", "F.")
+
+
+def test_ids_depend_on_where_the_subject_ends() -> None:
+    assert fact_id_for("ab", "c") != fact_id_for("a", "bc")
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("aAbBcdefgh"), st.sampled_from("rstuvw")), max_size=40),
+    st.randoms(),
+)
+def test_splits_keep_every_fact_and_share_nothing(
+    pairs: list[tuple[str, str]], random: object
+) -> None:
+    facts = [make_fact(subject, relation) for subject, relation in pairs]
+    splits = split_facts(facts)
+    assert sorted(f.fact_id for part in splits for f in part) == sorted(f.fact_id for f in facts)
+    seen: dict[str, str] = {}
+    for name, part in zip(splits._fields, splits, strict=True):
+        for fact in part:
+            assert seen.setdefault(fact.subject.casefold(), name) == name
+    held_out = {fact.relation for fact in splits.test_relations}
+    assert not held_out & {fact.relation for part in splits[:3] for fact in part}
+    random.shuffle(facts)  # type: ignore[attr-defined]
+    assert [set(part) for part in split_facts(facts)] == [set(part) for part in splits]
+
+
+def test_dropping_facts_moves_no_subject_between_splits() -> None:
+    facts = [fact for fact in default_facts() if fact.relation == "capital_of_country"]
+    place = {
+        fact.subject: name for name, part in split_facts(facts)._asdict().items() for fact in part
+    }
+    for name, part in split_facts(facts[::3])._asdict().items():
+        assert all(place[fact.subject] == name for fact in part)
+
+
+def test_a_relation_that_shares_subjects_is_never_held_out() -> None:
+    """France has a capital and a currency: holding out one would show its subject in training."""
+    relations = [f"relation {n}" for n in range(60)]
+    apart = [make_fact(f"subject {n}", relation) for n, relation in enumerate(relations)]
+    assert held_out_relations(apart)
+    assert not held_out_relations([make_fact("France", relation) for relation in relations])
+
+
+def test_facts_without_a_relation_are_never_held_out() -> None:
+    assert not split_facts([make_fact(f"s{n}", "") for n in range(50)]).test_relations
+
+
+def test_default_facts_split_into_useful_parts() -> None:
+    splits = split_facts(default_facts())
+    assert len(splits.train) > 1000
+    assert min(len(splits.validation), len(splits.test), len(splits.test_relations)) >= 100
+    assert len({fact.relation for fact in splits.test_relations}) >= 3
+
+
+def test_facts_are_frozen() -> None:
+    with pytest.raises(AttributeError):
+        make_fact("A").subject = "B"  # type: ignore[misc]
+    assert msgspec.json.decode(msgspec.json.encode(make_fact("A")), type=Fact) == make_fact("A")

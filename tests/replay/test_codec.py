@@ -1,0 +1,96 @@
+"""Bytes that anybody may have written become an entry, or a typed error, and nothing else."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import random
+import struct
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from contraflow.replay import codec
+from contraflow.replay.base import Stored
+from contraflow.replay.codec import (
+    SCHEMA_VERSION,
+    PayloadError,
+    content_id,
+    decode_entry,
+    encode_entry,
+)
+from support.replay import Bomb, question
+
+
+def _decode(data: bytes | None) -> object:
+    entry = question("f", [1, 2])
+    return decode_entry(data, -1.0, fact_id="f", entry_id=content_id(entry))
+
+
+def test_an_entry_survives_the_wire_exactly() -> None:
+    entry = question("f", [1, 2], log_contradiction=math.nextafter(-1.0, 0))
+    assert _decode(encode_entry(entry, b"\x01\xff")) == Stored(
+        -1.0, content_id(entry), entry, b"\x01\xff"
+    )
+    assert encode_entry(entry).startswith(codec.PAYLOAD_PREFIX)
+
+
+def test_a_pickle_is_refused_and_never_run(tmp_path: Path) -> None:
+    bomb = pickle.dumps(Bomb(tmp_path / "boom"))
+    with pytest.raises(PayloadError):
+        _decode(bomb)
+    assert not (tmp_path / "boom").exists()
+    pickle.loads(bomb)
+    assert (tmp_path / "boom").exists(), "the bomb itself works"
+
+
+def test_foreign_payloads_raise_the_typed_error() -> None:
+    good = encode_entry(question("f", [1, 2]))
+    body = msgspec.msgpack.decode(good)[2]
+    bad = {
+        "absent": None,
+        "empty": b"",
+        "text": b"hello",
+        "cut short": good[:-1],
+        "too long": good + b"\0",
+        "nested deep": b"\x91" * 100_000,
+        "invalid utf-8": good.replace(b"Nobody", b"\xff\xfeody"),
+        "another version": msgspec.msgpack.encode(["contraflow.question", 1, body]),
+        "another schema": msgspec.msgpack.encode(["contraflow.answer", SCHEMA_VERSION, body]),
+        "a missing field": msgspec.msgpack.encode(
+            ["contraflow.question", SCHEMA_VERSION, {"fact_id": "f"}]
+        ),
+        "a wrong type": msgspec.msgpack.encode(
+            ["contraflow.question", SCHEMA_VERSION, {**body, "question_ids": ["a"]}]
+        ),
+        "not finite": msgspec.msgpack.encode(
+            ["contraflow.question", SCHEMA_VERSION, {**body, "log_p_answer": math.nan}]
+        ),
+        "another fact's": encode_entry(question("g", [1, 2])),
+        "another question's": encode_entry(question("f", [1, 3])),
+    }
+    for name, data in bad.items():
+        with pytest.raises(PayloadError):
+            _decode(data)
+            pytest.fail(name)
+
+
+def test_damaged_bytes_never_raise_anything_else() -> None:
+    good, rng = encode_entry(question("f", [1, 2])), random.Random(0)
+    for _ in range(3000):
+        data = bytearray(good)
+        for _ in range(rng.randrange(1, 4)):
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        try:
+            _decode(bytes(data))
+        except PayloadError:
+            continue
+
+
+def test_a_snapshot_with_a_number_that_is_not_finite_is_refused() -> None:
+    data = codec.encode_snapshot("n", [Stored(1.5, "id", question("f", [1]))])
+    infinite = data.replace(struct.pack(">d", 1.5), struct.pack(">d", math.inf))
+    assert infinite != data
+    with pytest.raises(PayloadError, match="priority is inf"):
+        codec.decode_snapshot(infinite, "n")

@@ -1,0 +1,193 @@
+"""Label order, pair order and batching of any NLI checkpoint: what was hard-coded and wrong before."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, DebertaV2Config
+
+from contraflow.errors import UserError
+from contraflow.reward.judge import LABELS, NliJudge
+from contraflow.reward.judge.batching import encode_pairs, score_in_batches
+from contraflow.reward.judge.checkpoint import columns_by_probes, named_columns
+from contraflow.reward.judge.probes import PROBES
+from support.packaged_judge import save_classifier
+
+TOLERANCE = 1e-5
+PREMISES = [
+    "the man is asleep .",
+    "a dog is running .",
+    "the capital of france is lyon .",
+    "a man is not awake .",
+]
+HYPOTHESES = ["the man is awake .", "a dog .", "the capital of france is paris .", ""]
+
+
+def raw_log_probs(folder: Path, premise: str, hypothesis: str) -> torch.Tensor:
+    """One pair, no helper of ours: the reference. (A bare empty string would lose its separator.)"""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
+    with torch.inference_mode():
+        return (
+            model(**tokenizer([premise], [hypothesis], return_tensors="pt"))
+            .logits[0]
+            .log_softmax(-1)
+        )
+
+
+def test_columns_follow_the_checkpoints_own_names(nli_folder: Path) -> None:
+    """id2label is contradiction, entailment, neutral; so our columns are its columns 1, 2, 0."""
+    scores = NliJudge(nli_folder, probe=False).score(PREMISES, HYPOTHESES)
+    for row, (premise, hypothesis) in enumerate(zip(PREMISES, HYPOTHESES, strict=True)):
+        reference = raw_log_probs(nli_folder, premise, hypothesis)
+        torch.testing.assert_close(
+            scores.log_probs[row], reference[[1, 2, 0]], atol=TOLERANCE, rtol=0
+        )
+        torch.testing.assert_close(
+            scores.log_contradiction[row], reference[0], atol=TOLERANCE, rtol=0
+        )
+
+
+def test_the_premise_comes_first(nli_folder: Path) -> None:
+    judge = NliJudge(nli_folder, probe=False)
+    forth, back = (
+        judge.score(PREMISES[:1], HYPOTHESES[:1]),
+        judge.score(HYPOTHESES[:1], PREMISES[:1]),
+    )
+    assert not torch.allclose(forth.log_probs, back.log_probs, atol=0.01)
+
+
+def test_scores_do_not_depend_on_the_batch(nli_folder: Path) -> None:
+    together = NliJudge(nli_folder, batch_size=4, probe=False).score(PREMISES, HYPOTHESES).log_probs
+    alone = NliJudge(nli_folder, batch_size=1, probe=False).score(PREMISES, HYPOTHESES).log_probs
+    torch.testing.assert_close(together, alone, atol=TOLERANCE, rtol=0)
+    back = (
+        NliJudge(nli_folder, batch_size=3, probe=False)
+        .score(PREMISES[::-1], HYPOTHESES[::-1])
+        .log_probs
+    )
+    torch.testing.assert_close(back.flip(0), together, atol=TOLERANCE, rtol=0)
+
+
+def test_rows_keep_their_places_through_length_buckets() -> None:
+    """A scorer whose value is the text: 7 pairs in batches of 2, sorted by length on the way."""
+    texts = ["aaaa", "a", "aaaaaaa", "aa", "aaaaa", "aaa", "aaaaaa"]
+    batches: list[int] = []
+
+    def score(premises: list[str], hypotheses: list[str]) -> torch.Tensor:
+        batches.append(len(premises))
+        return torch.tensor(
+            [[len(p), len(h), 0.0] for p, h in zip(premises, hypotheses, strict=True)]
+        )
+
+    result = score_in_batches(score, texts, [text * 2 for text in texts], 2)
+    assert result.tolist() == [[len(text), 2 * len(text), 0.0] for text in texts]
+    assert batches == [2, 2, 2, 1]
+
+
+def test_no_pairs_give_no_rows(nli_folder: Path) -> None:
+    assert NliJudge(nli_folder, probe=False).score([], []).log_probs.shape == (0, 3)
+
+
+def test_unequal_lists_are_refused(nli_folder: Path) -> None:
+    with pytest.raises(UserError, match="2 premises but 1 hypotheses"):
+        NliJudge(nli_folder, probe=False).score(["a", "b"], ["c"])
+
+
+def test_a_long_premise_is_cut_and_the_answer_kept(nli_folder: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(nli_folder)
+    encoded = encode_pairs(tokenizer, ["man " * 100], ["the dog is awake ."], 40)
+    ids = encoded["input_ids"][0].tolist()
+    answer = tokenizer("the dog is awake .", add_special_tokens=False)["input_ids"]
+    assert len(ids) == 40
+    assert ids[-6:-1] == answer  # and then the last separator
+
+
+def test_an_endless_answer_does_not_crash(nli_folder: Path) -> None:
+    scores = NliJudge(nli_folder, probe=False).score(["the man is asleep ."], ["dog " * 500])
+    assert torch.isfinite(scores.log_probs).all()
+
+
+def test_a_checkpoint_without_contradiction_is_refused_by_name(tmp_path: Path) -> None:
+    folder = save_classifier(tmp_path / "binary", {0: "entailment", 1: "not_entailment"})
+    with pytest.raises(
+        UserError, match=re.escape(str(folder)) + ".*no contradiction label.*not_entailment"
+    ):
+        NliJudge(folder)
+
+
+def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nowhere could not be loaded"):
+        NliJudge(tmp_path / "nowhere")
+
+
+def test_a_wrong_judge_fails_the_self_test(nli_folder: Path) -> None:
+    """Random weights cannot get all four hard probes right."""
+    with pytest.raises(UserError, match="fails its self-test"):
+        NliJudge(nli_folder)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["entailment", "neutral", "contradiction"], (0, 1, 2)),
+        (["CONTRADICTION", "NEUTRAL", "ENTAILMENT"], (2, 1, 0)),
+        (["contradiction", "entailment", "neutral"], (1, 2, 0)),
+        (["LABEL_0", "LABEL_1", "LABEL_2"], None),
+    ],
+)
+def test_label_orders_in_the_wild(names: list[str], expected: tuple[int, ...] | None) -> None:
+    assert named_columns(dict(enumerate(names)), "x") == expected
+
+
+def test_not_contradiction_is_no_contradiction() -> None:
+    with pytest.raises(UserError, match="no contradiction label"):
+        named_columns({0: "entailment", 1: "neutral", 2: "not_contradiction"}, "x")
+
+
+def test_an_explicit_order_wins_and_is_checked() -> None:
+    names = {0: "LABEL_0", 1: "LABEL_1", 2: "LABEL_2"}
+    assert named_columns(names, "x", ["neutral", "contradiction", "entailment"]) == (2, 0, 1)
+    with pytest.raises(UserError, match="label_order must name"):
+        named_columns(names, "x", ["neutral", "neutral", "entailment"])
+
+
+def test_probes_settle_the_order_of_nameless_labels() -> None:
+    """A perfect model that puts contradiction first and entailment last."""
+    own = {"contradiction": 0, "neutral": 1, "entailment": 2}
+    labels = [label for _, _, label in PROBES]
+    raw = torch.stack([torch.eye(3)[own[label]] for label in labels])
+    assert columns_by_probes(raw, labels, "x") == tuple(own[label] for label in LABELS)
+    with pytest.raises(UserError, match="do not settle"):
+        columns_by_probes(torch.zeros(len(labels), 3), labels, "x")
+
+
+def test_identity_changes_with_the_weights_and_not_with_the_place(
+    tmp_path: Path, nli_folder: Path
+) -> None:
+    first = NliJudge(nli_folder, probe=False).identity
+    moved = nli_folder.rename(tmp_path / "moved")
+    assert NliJudge(moved, probe=False).identity == first
+    save_classifier(moved, {0: "neutral", 1: "entailment", 2: "contradiction"})
+    assert NliJudge(moved, probe=False).identity != first
+
+
+def test_deberta_takes_its_own_attention(tmp_path: Path) -> None:
+    """DeBERTa v2/v3 has eager attention only: asking for another would raise at load."""
+    folder = save_classifier(
+        tmp_path / "deberta", {0: "contradiction", 1: "entailment", 2: "neutral"}
+    )
+    config = DebertaV2Config(
+        vocab_size=30, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+        relative_attention=True, pos_att_type=["p2c", "c2p"], type_vocab_size=0, pad_token_id=0,
+        id2label={0: "contradiction", 1: "entailment", 2: "neutral"},
+    )  # fmt: skip
+    AutoModelForSequenceClassification.from_config(config, dtype=torch.float16).save_pretrained(
+        folder
+    )
+    scores = NliJudge(folder, probe=False).score(PREMISES, HYPOTHESES)
+    assert (
+        scores.log_probs.dtype == torch.float32
+    )  # a half-precision file still computes in float32 on a CPU
+    torch.testing.assert_close(scores.log_probs.exp().sum(-1), torch.ones(4))

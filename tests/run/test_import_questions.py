@@ -1,0 +1,89 @@
+"""Questions that a person brings get the token ids that the sampler would have written."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from contraflow.errors import UserError
+from contraflow.models.causal_lm import CausalLM
+from contraflow.policy.constraints import Constraints
+from contraflow.policy.lora import LoraPolicy
+from contraflow.run.import_questions import Seed, _with_its_scores, token_ids
+from contraflow.text.prompts import task_prompt
+from contraflow.types import ScoredQuestion
+from support.tables import FACTS
+from support.tiny_models import tiny_model
+
+BOUNDARY = "Ġ"  # how byte-level tokenizers write a space in front of a word
+VOCABULARY = {
+    "<pad>": 0,
+    "?": 1,
+    "who": 2,
+    f"{BOUNDARY}who": 3,
+    f"{BOUNDARY}sings": 4,
+    f"{BOUNDARY}si": 5,
+    "ngs": 6,
+    "<unk>": 7,
+    f"{BOUNDARY}zebra": 8,
+}
+
+
+def byte_level_policy(prompt: str) -> LoraPolicy:
+    """A tokenizer that tells ` who` from `who`, as those of real models do; the model behind it is not asked."""
+    tokenizer = Tokenizer(models.WordLevel(VOCABULARY, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", unk_token="<unk>")
+    lm = CausalLM(tiny_model("llama"), fast, identity="byte-level")
+    return LoraPolicy(
+        lm, task_prompt(prompt), Constraints(torch.tensor([2, 3, 4, 5, 6, 1]), 2, 3), None
+    )
+
+
+@pytest.mark.parametrize(
+    ("prompt", "ids"),
+    [("{edit_fact} Question:", (3, 4)), ("{edit_fact}\nassistant\n", (2, 4))],
+    ids=["ends in a word", "ends in a line break, as a chat does"],
+)
+def test_the_first_word_is_spelt_as_it_follows_the_prompt(
+    prompt: str, ids: tuple[int, ...]
+) -> None:
+    assert token_ids("who sings?", byte_level_policy(prompt)) == ids
+
+
+def test_what_the_sampler_cannot_write_is_told() -> None:
+    policy = byte_level_policy("{edit_fact} Question:")
+    assert "outside of policy.vocabulary" in token_ids("who zebra?", policy)
+    assert "has 1 tokens" in token_ids("who?", policy)
+
+
+def brought(ids: tuple[int, ...], question: str) -> Seed:
+    scored = ScoredQuestion(
+        fact_id="a",
+        question_ids=ids,
+        question=question,
+        answer="x",
+        log_contradiction=-1.0,
+        log_p_answer=-1.0,
+        log_prior=(-1.0,) * (len(ids) + 1),
+    )
+    return Seed("q.jsonl:1", FACTS[0], question, {**msgspec.to_builtins(scored), "namespace": "n"})
+
+
+def test_an_exported_question_keeps_the_pieces_that_the_sampler_wrote_it_in() -> None:
+    policy = byte_level_policy("{edit_fact} Question:")
+    assert token_ids("who sings?", policy) == (3, 4)
+    assert _with_its_scores(brought((3, 5, 6), "who sings?"), policy).question_ids == (3, 5, 6)
+
+
+def test_scores_of_another_question_are_refused() -> None:
+    policy = byte_level_policy("{edit_fact} Question:")
+    for ids in ((3, 4, 4), (3, 8)):  # another text; a token that is no action
+        with pytest.raises(
+            UserError, match=r"q\.jsonl:1: question_ids are not those of the question"
+        ):
+            _with_its_scores(brought(ids, "who sings?"), policy)

@@ -1,0 +1,221 @@
+"""The packaged configs compose into a checked `Config`; what does not gets one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from contraflow.errors import UserError
+from contraflow.settings import Config
+from contraflow.settings.compose import compose_config
+from contraflow.settings.keys import choices_of, config_folder, group_defaults, group_names
+from contraflow.text.prompts import answer_prompt, task_prompt
+from support.cli import Result, assert_one_error
+
+Call = Callable[..., Result]
+
+NEEDS = {  # what some choices leave for the user to say
+    "data=custom": "data.facts=mine.jsonl",
+    "model=any": "model.name=some/model",
+    "oracle=separate": "oracle.name=some/model",
+    "judge=any": "judge.name=some/model",
+    "replay=redis": "replay.url=redis://localhost:6379/0",
+    "experiment=gpt2_large_zsre": "data.facts=zsre.jsonl",
+}
+CHOICES = [(group, choice) for group in group_names() for choice in choices_of(group)]
+GROUPS = (
+    "data, oracle, judge, prompt, policy, reward, objective, optimizer, exploration, replay, exchange, trainer, "
+    "logger, evaluation, model, experiment"
+)
+
+
+def test_the_groups_of_the_design_are_there() -> None:
+    assert ", ".join(group_names()) == GROUPS
+    folders = {folder.name for folder in config_folder().iterdir() if folder.is_dir()}
+    assert folders - {"__pycache__"} == set(group_names())
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES, ids=[f"{g}={c}" for g, c in CHOICES])
+def test_every_packaged_choice_composes(group: str, choice: str) -> None:
+    override = f"{group}={choice}"
+    if override not in NEEDS:
+        assert isinstance(compose_config([override]), Config)
+        return
+    key = NEEDS[override].partition("=")[0]
+    with pytest.raises(UserError, match=f"^{key} is not set; add {key}=…$"):
+        compose_config([override])
+    assert isinstance(compose_config([override, NEEDS[override]]), Config)
+
+
+def test_defaults_are_those_of_the_dataclasses() -> None:
+    """No number is written twice: without a preset only the prompts and the adapter's places are added."""
+    composed, plain = compose_config([]), Config()
+    lora = replace(composed.model.lora, target_modules=None)
+    composed = replace(composed, prompt=plain.prompt, model=replace(composed.model, lora=lora))
+    plain = replace(plain, run_dir="runs/run")  # which names the run by its `name`
+    assert asdict(composed) == asdict(plain)
+
+
+@pytest.mark.parametrize("prompt", choices_of("prompt"))
+def test_prompts_end_where_the_model_must_go_on(prompt: str) -> None:
+    config = compose_config([f"prompt={prompt}"]).prompt
+    assert config.task.endswith((":", "<|im_start|>assistant\n"))
+    assert config.answer.endswith("\nQuestion: {question}\nAnswer:")
+    fields = {"subject": "{x} $y ${z}", "edit_fact": "{x} $y ${z}"}
+    assert "{x} $y ${z}" in task_prompt(config.task).body(
+        **fields
+    )  # braces of a fact stay what they are
+    assert answer_prompt(config.answer).header.count("Answer:") == 5
+
+
+def test_the_original_prompt_is_the_original_one() -> None:
+    task = compose_config(["prompt=subject_only"]).prompt.task
+    assert task == "Generate a question about {subject}:\nQuestion:"
+
+
+def test_a_later_word_wins_over_the_experiment() -> None:
+    config = compose_config(
+        ["experiment=debug_fast", "trainer.n_steps=7", "objective=tb", "seed=0"]
+    )
+    assert (config.name, config.run_dir) == ("debug_fast", "runs/debug_fast")
+    assert (config.trainer.n_steps, config.objective.name, config.seed) == (7, "tb", 0)
+
+
+def test_a_plus_before_a_known_key_changes_nothing() -> None:
+    assert compose_config(["+experiment=debug_fast"]) == compose_config(["experiment=debug_fast"])
+
+
+BAD = {
+    # unknown names
+    "objective.lamda=0.9": ["unknown key 'objective.lamda'", "did you mean objective.lam?"],
+    "lam=0.9": ["unknown key 'lam'", "objective.lam"],
+    "n_samples=4": ["exploration.n_samples", "evaluation.n_samples"],
+    "+foo=1": ["unknown key 'foo'", "`contraflow config`"],
+    "hydra.run.dir=x": ["unknown key 'hydra.run.dir'"],
+    "quickstart": ["'quickstart' is not key=value", "experiment=quickstart"],
+    "=3": ["no key before the ="],
+    "objective=subtbb": ["objective=subtbb: no such choice", "did you mean subtb?", "vargrad"],
+    "experiment=quickstrt": ["experiment=quickstrt", "did you mean quickstart?", "overnight"],
+    "model=gpt5": ["model=gpt5", "gpt2_large", "model=any model.name="],
+    # wrong types
+    "exploration.n_samples=many": ["exploration.n_samples=many: must be a whole number"],
+    "evaluation.n_samples=1.5": ["evaluation.n_samples=1.5: must be a whole number"],
+    "optimizer.lr=fast": ["optimizer.lr=fast: must be a number"],
+    "logger.csv=maybe": ["logger.csv=maybe: must be true or false"],
+    "seed=null": ["seed=null: must not be null"],
+    "model.lora=3": ["model.lora=3: holds several keys"],
+    "objective.lam=0.1,0.9": ["has several values"],
+    "prompt.task=a, {subject}": ["cannot be read", "\"prompt.task='a, {subject}'\""],
+    "~objective.lam": ["cannot be taken out"],
+    "name=${nope}": ["name: ", "'nope'"],
+    "data.facts=": ["data.facts is not set"],
+    # values out of range
+    "exploration.n_samples=0": ["exploration.n_samples=0: must be at least 1"],
+    "objective.lam=-1": ["objective.lam=-1", "must be above 0"],
+    "policy.min_question_len=30": [
+        "policy.max_question_len=18: must be at least min_question_len=30"
+    ],
+    "exploration.pf_temp_low=9": ["exploration.pf_temp_low=9", "pf_temp_high=1.5"],
+    "optimizer.lr=inf": ["optimizer.lr=inf: must be a finite number"],
+    "optimizer.lr=nan": ["optimizer.lr=nan"],
+    "reward.contradiction_threshold=nan": [
+        "reward.contradiction_threshold=nan: must be a finite number"
+    ],
+    "replay.capacity_per_fact=0": ["replay.capacity_per_fact=0"],
+    "replay.sampling=best": ["replay.sampling=best", "newest"],
+    "replay.near_duplicate=2": ["replay.near_duplicate=2"],
+    "replay.near_duplicate_by=sound": ["replay.near_duplicate_by=sound", "embedding"],
+    "replay.sampling_temp=0": ["replay.sampling_temp=0"],
+    "replay.patience_s=-1": ["replay.patience_s=-1"],
+    "judge.label_order=[a,b,c]": ["judge.label_order="],
+    "model.device=gpu": ["model.device=gpu", "cuda"],
+    "trainer.n_steps=0": ["trainer.n_steps=0"],
+    "evaluation.temperature=0": ["evaluation.temperature=0"],
+}
+
+
+@pytest.mark.parametrize(("override", "parts"), BAD.items(), ids=list(BAD))
+def test_a_bad_override_gets_one_line(contraflow: Call, override: str, parts: list[str]) -> None:
+    assert_one_error(contraflow("config", override), *parts)
+
+
+def test_config_prints_yaml_that_says_the_same(contraflow: Call) -> None:
+    result = contraflow("config", "experiment=quickstart", "objective.lam=0.9")
+    assert result.code == 0
+    assert yaml.safe_load(result.out) == asdict(
+        compose_config(["experiment=quickstart", "objective.lam=0.9"])
+    )
+    assert "task: |" in result.out  # a prompt that a person can read
+
+
+def test_config_shows_no_password(contraflow: Call) -> None:
+    result = contraflow("config", "replay=redis", "replay.url=redis://me:secret@host:6379/0")
+    assert result.code == 0
+    assert "url: redis://host:6379/0" in result.out
+    assert "secret" not in result.out
+
+
+def test_composing_leaves_nothing_behind(contraflow: Call, tmp_path: Path) -> None:
+    contraflow("config")
+    assert list(tmp_path.iterdir()) == []
+
+
+def own_experiment(folder: Path, name: str, text: str) -> Path:
+    (folder / "experiment").mkdir(parents=True, exist_ok=True)
+    (folder / "experiment" / f"{name}.yaml").write_text(text)
+    return folder
+
+
+def test_groups_of_your_own(contraflow: Call, tmp_path: Path) -> None:
+    folder = own_experiment(
+        tmp_path / "it's mine",
+        "mine",
+        "# @package _global_\ndefaults:\n  - override /objective: tb\nname: mine\n",
+    )
+    for option in (["--config-dir", str(folder)], [f"--config-dir={folder}"]):
+        result = contraflow("config", *option, "experiment=mine")
+        assert result.code == 0, result.err
+        assert yaml.safe_load(result.out)["objective"]["name"] == "tb"
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        (
+            "trainer:\n  n_steps: many\n",
+            ["experiment/mine.yaml: trainer.n_steps: must be a whole number"],
+        ),
+        (
+            "trainer:\n  n_stepz: 3\n",
+            ["experiment/mine.yaml: trainer.n_stepz: unknown key", "trainer.n_steps"],
+        ),
+        ("trainer:\n  n_steps: -3\n", ["trainer.n_steps=-3: must be at least 1"]),
+        ("trainer: [3\n", ["not valid YAML", "mine.yaml"]),
+        ("defaults:\n  - override /objective: nope\n", ["objective=nope: no such choice"]),
+    ],
+)
+def test_a_bad_file_of_your_own_is_named(
+    contraflow: Call, tmp_path: Path, text: str, parts: list[str]
+) -> None:
+    folder = own_experiment(tmp_path / "own", "mine", f"# @package _global_\n{text}")
+    assert_one_error(contraflow("config", "--config-dir", str(folder), "experiment=mine"), *parts)
+
+
+def test_a_config_dir_that_is_not_there(contraflow: Call) -> None:
+    assert_one_error(
+        contraflow("config", "--config-dir", "nope"), "--config-dir nope: no such folder"
+    )
+    assert_one_error(contraflow("config", "--config-dir"), "--config-dir needs a folder")
+
+
+def test_experiments_only_override() -> None:
+    for name in choices_of("experiment"):
+        text = (config_folder() / "experiment" / f"{name}.yaml").read_text()
+        assert text.startswith("# @package _global_\n")
+        choices = yaml.safe_load(text).get("defaults", [])
+        assert all(key.startswith("override /") for choice in choices for key in choice)
+    assert group_defaults()["experiment"] == "null"

@@ -1,0 +1,99 @@
+"""One rank of a tiny training run that goes wrong in a given way: `python tiny_rank.py FOLDER {"name": …}`.
+
+Keys: `name`, `kind`, `store`, `timeout_s`, `trainer` (its settings), `recomputes` (gradient checkpointing); `rank` that
+fails at `step`, and how: `user` or `bug` (an exception), `kill` (−9, once), `sleep` (so many seconds in the oracle),
+`wait` (until ended).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import tiny_runs
+
+from contraflow.cli.failures import tell
+from contraflow.distributed.launch import end_with_launcher
+from contraflow.distributed.rank_info import place_here
+from contraflow.errors import UserError
+from contraflow.models.causal_lm import CausalLM
+from contraflow.models.recompute import recompute_layers
+from contraflow.run import build
+from contraflow.settings import ExchangeConfig, ReplayConfig
+from contraflow.training import job
+from contraflow.training.module import SamplerModule
+from support.tables import EchoOracle
+from support.tiny_models import fresh_lm
+
+
+def go_wrong(folder: Path, plan: dict[str, Any]) -> None:
+    if "user" in plan:
+        raise UserError(plan["user"])
+    if "bug" in plan:
+        raise ZeroDivisionError(plan["bug"])
+    if "wait" in plan:
+        (folder / "waits").touch()
+        time.sleep(60)
+    killed = folder / "killed"
+    if "kill" in plan and not killed.exists():
+        killed.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def install(folder: Path, plan: dict[str, Any], rank: int) -> None:
+    original = SamplerModule.training_step
+
+    def training_step(self: SamplerModule, item: Any, index: int) -> Any:
+        if rank == plan.get("rank") and item.step == plan["step"]:
+            go_wrong(folder, plan)
+        return original(self, item, index)
+
+    class SlowOracle(EchoOracle):
+        def answer(self, questions: Any) -> Any:
+            time.sleep(plan.get("sleep", 0.0))
+            return super().answer(questions)
+
+    SamplerModule.training_step = training_step
+    tiny_runs.use_tiny_parts(setattr)
+    build.load_oracle = lambda *_: SlowOracle()
+    if plan.get("recomputes"):
+        build.load_lm = lambda *_, **__: recomputing_lm()
+    job.write_report = lambda folder: folder / "report.html"
+    job.print_summary = lambda *_: None
+
+
+def recomputing_lm() -> CausalLM:
+    lm = fresh_lm()
+    recompute_layers(lm.model)
+    return lm
+
+
+def main() -> int:
+    folder, plan = Path(sys.argv[1]), json.loads(sys.argv[2])
+    end_with_launcher()
+    place = place_here()
+    install(folder, plan, 0 if place is None else place.rank)
+    config = tiny_runs.tiny_config(folder, plan.get("name", "run"))
+    config = replace(
+        config,
+        exchange=ExchangeConfig(plan.get("kind", "scatter"), timeout_s=plan.get("timeout_s", 60.0)),
+        replay=ReplayConfig(store=plan.get("store", "memory")),
+        trainer=replace(config.trainer, **plan.get("trainer", {})),
+    )
+    try:
+        job.train(config)
+    except BaseException as error:
+        return tell(error)
+    return 0
+
+
+if __name__ == "__main__":
+    warnings.filterwarnings("ignore")
+    sys.exit(main())

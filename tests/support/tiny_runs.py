@@ -1,0 +1,141 @@
+"""A whole training run of six steps in a second: a random Llama, tables for oracle and judge, all else real."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import torch
+
+from contraflow.facts import Fact, write_facts
+from contraflow.run import build
+from contraflow.settings import (
+    Config,
+    DataConfig,
+    EvaluationConfig,
+    ExplorationConfig,
+    LoggerConfig,
+    PolicyConfig,
+    PromptConfig,
+    RewardConfig,
+    TrainerConfig,
+)
+from contraflow.training.module import SamplerModule
+from support.tables import EchoOracle, TableJudge, arbitrary_log_c
+from support.tiny_models import fresh_lm
+
+N_STEPS = 6
+WORDS = ("hamlet", "rome", "city", "capital", "fact")
+
+
+def write_tiny_facts(path: Path) -> None:
+    facts = [
+        Fact(fact_id=f"{a}-{b}", subject=f"{a} {b}", edit_fact=f"{a} is the {b}", relation=a)
+        for a in WORDS
+        for b in WORDS
+        if a != b
+    ]
+    write_facts(path, facts)
+
+
+def tiny_config(folder: Path, name: str = "run", **changes: Any) -> Config:
+    """Six steps with everything on that could differ after a resume: replay, tempering, two phases."""
+    parts: dict[str, Any] = {
+        "data": DataConfig(
+            facts=str(folder / "facts.jsonl"), filter_known=False, max_validation_facts=3
+        ),
+        "prompt": PromptConfig(
+            task="ask : who is it\nfact : {edit_fact}\nask :", answer="ask : {question}\nfact :"
+        ),
+        "policy": PolicyConfig(min_question_len=2, max_question_len=4),
+        "reward": RewardConfig(
+            penalized_reward_end_step=4, reward_temp_start=3.0, reward_temp_horizon=5
+        ),
+        "exploration": ExplorationConfig(n_samples=4, use_buffer_prob=0.4, pf_temp_prob=0.5),
+        "trainer": TrainerConfig(
+            n_steps=N_STEPS,
+            facts_per_step=2,
+            threads=1,
+            checkpoint_every=100,
+            validate_every=2,
+            probe_every=2,
+        ),
+        "logger": LoggerConfig(csv=False, wandb="disabled"),
+        "evaluation": EvaluationConfig(enabled=False),
+    }
+    return Config(name=name, run_dir=str(folder / name), seed=4, **{**parts, **changes})
+
+
+def use_tiny_parts(
+    patch: Callable[[Any, str, Any], None], log_c: Callable[[str, str], float] = arbitrary_log_c
+) -> None:
+    """A random Llama in place of the packaged model, tables in place of oracle and judge; all else is real."""
+    patch(build, "load_lm", lambda *_, **__: fresh_lm())
+    patch(build, "load_oracle", lambda *_: EchoOracle())
+    patch(build, "load_judge", lambda *_: TableJudge(log_c))
+
+
+def asks_to_stop_at(
+    step: int, monkeypatch: pytest.MonkeyPatch, number: int = signal.SIGINT
+) -> None:
+    """A real signal to this process while the step computes its loss."""
+    original = SamplerModule.training_step
+
+    def training_step(self: SamplerModule, item: Any, index: int) -> Any:
+        if item.step == step:
+            os.kill(os.getpid(), number)
+        return original(self, item, index)
+
+    monkeypatch.setattr(SamplerModule, "training_step", training_step)
+
+
+def checkpoint(folder: Path, name: str = "last") -> dict[str, Any]:
+    return dict(torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True))
+
+
+def lines(folder: Path, name: str = "history.jsonl") -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in (folder / name).read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k != "step_seconds"} for row in rows]
+
+
+def assert_same(a: Any, b: Any, where: str = "") -> None:
+    """Nested equality with a tolerance for numbers: another batch of the scorer may round another way."""
+    assert type(a) is type(b), where
+    if isinstance(a, dict):
+        assert a.keys() == b.keys(), where
+        for key in a:
+            assert_same(a[key], b[key], f"{where}/{key}")
+    elif isinstance(a, (list, tuple)):
+        assert len(a) == len(b), where
+        for i, (x, y) in enumerate(zip(a, b, strict=True)):
+            assert_same(x, y, f"{where}/{i}")
+    elif isinstance(a, torch.Tensor):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4, msg=where)
+    elif isinstance(a, float):
+        assert a == pytest.approx(b, rel=1e-4, abs=1e-5, nan_ok=True), where
+    else:
+        assert a == b, where
+
+
+def replay_of(saved: dict[str, Any]) -> dict[tuple[Any, ...], list[Any]]:
+    """Content of the replay snapshot in a checkpoint, by fact and question."""
+    _schema, _version, body = msgspec.msgpack.decode(saved["replay"].numpy().tobytes())
+    return {
+        (e["fact_id"], tuple(e["question_ids"])): [priority, e] for priority, e in body["entries"]
+    }
+
+
+def assert_same_run(whole: Path, cut: Path) -> None:
+    """Two run folders hold the same: what was learnt, what was written down, what replay remembers."""
+    a, b = checkpoint(whole), checkpoint(cut)
+    for key in ("state_dict", "optimizer_states", "lr_schedulers", "global_step"):
+        assert_same(a[key], b[key], key)
+    assert_same(lines(whole), lines(cut), "history")
+    assert_same(lines(whole, "probes.jsonl"), lines(cut, "probes.jsonl"), "probes")
+    assert_same(replay_of(a), replay_of(b), "replay")

@@ -1,0 +1,99 @@
+"""What two real processes do for the tests of this folder: `python two_ranks.py FOLDER`, once as each rank."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import tiny_runs
+import torch
+
+from contraflow.distributed.rank_info import place_here
+from contraflow.distributed.ranks import RankGroup
+from contraflow.run import build
+from contraflow.settings import ExchangeConfig, ExplorationConfig, ReplayConfig
+from contraflow.training import job
+from contraflow.training.module import SamplerModule
+from support.tables import EchoOracle, TableJudge, arbitrary_log_c
+from support.tiny_models import fresh_lm
+from support.union_case import CLIPS, OBJECTIVES, SHARDS, gradients_after_a_step
+
+KINDS = {
+    "broadcast": "memory",
+    "scatter": "embedded",
+    "symmetric": "memory",
+}  # each with a store of replay
+
+
+def union_gradients(folder: Path, rank: int) -> None:
+    place = place_here()
+    assert place is not None
+    ranks = RankGroup(place, 60.0)
+    found = {
+        (name, clip): gradients_after_a_step(name, SHARDS[rank], ranks, folder, clip)
+        for name in OBJECTIVES
+        for clip in CLIPS
+    }
+    torch.save(found, folder / f"gradients-{rank}.pt")
+    ranks.close()
+
+
+def whole_run(folder: Path, rank: int, kind: str) -> None:
+    built: list[str] = []
+    steps: list[dict[str, Any]] = []
+
+    def part(name: str, made: Any) -> Any:
+        built.append(name)
+        return made
+
+    build.load_lm = lambda *_, **__: part("lm", fresh_lm())
+    build.load_oracle = lambda *_: part("oracle", EchoOracle())
+    build.load_judge = lambda *_: part("judge", TableJudge(arbitrary_log_c))
+    original = SamplerModule.training_step
+
+    def training_step(self: SamplerModule, item: Any, index: int) -> Any:
+        loss = original(self, item, index)
+        assert self.outcome is not None
+        batch = self.outcome.batch
+        steps.append(
+            {
+                "given": [f.fact_id for f in item.facts],
+                "about": [batch.facts[i].fact_id for i in batch.fact_index.tolist()],
+                "edit_fact": [batch.facts[i].edit_fact for i in batch.fact_index.tolist()],
+                "scored": msgspec.to_builtins(batch.scored),
+                "log_pf": self.outcome.log_pf.tolist(),
+                "weights": torch.cat([p.detach().flatten() for p in self.lora.parameters()]),
+                "replayed": batch.n_replayed,
+            }
+        )
+        return loss
+
+    SamplerModule.training_step = training_step
+    config = tiny_runs.tiny_config(folder, kind)
+    config = replace(
+        config,
+        exchange=ExchangeConfig(kind=kind, timeout_s=60.0),
+        exploration=ExplorationConfig(n_samples=4, use_buffer_prob=0.4),
+        replay=ReplayConfig(store=KINDS[kind]),
+    )
+    job.train(config)
+    SamplerModule.training_step = original
+    torch.save({"built": built, "steps": steps}, folder / f"{kind}-{rank}.pt")
+
+
+def main() -> None:
+    folder, rank = Path(sys.argv[1]), place_here().rank  # type: ignore[union-attr]
+    job.write_report = lambda folder: folder / "report.html"
+    job.print_summary = lambda *_: None
+    union_gradients(folder, rank)
+    for kind in KINDS:
+        whole_run(folder, rank, kind)
+
+
+if __name__ == "__main__":
+    warnings.filterwarnings("ignore")
+    main()

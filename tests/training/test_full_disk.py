@@ -1,0 +1,267 @@
+"""Disks that are really full, and files that may not grow: nothing half-written counts, and the run goes on later."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contraflow.errors import UserError
+from contraflow.settings import Config, LoggerConfig
+from contraflow.system.files import append, told_of_full_disk, write_atomically
+from contraflow.training import job
+from contraflow.training.module import SamplerModule
+from support.tiny_runs import asks_to_stop_at, assert_same_run, checkpoint, tiny_config
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+PAGE = 4096  # what tmpfs gives out at a time
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 2 MiB of its own."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("mounting a small disk needs root")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+def fill(disk: Path, free: int) -> None:
+    """Leave so many bytes."""
+    with (disk / "filler").open("wb") as file:
+        status = os.statvfs(disk)
+        file.write(b"x" * max(0, status.f_bavail * status.f_frsize - free))
+
+
+def fills_up_in(
+    step: int, disk: Path, free: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else takes the space while this step is in hand."""
+    original = SamplerModule.training_step
+
+    def training_step(self: SamplerModule, item: Any, index: int) -> Any:
+        if item.step == step:
+            fill(disk, free())
+        return original(self, item, index)
+
+    monkeypatch.setattr(SamplerModule, "training_step", training_step)
+
+
+def config_of(facts: Path, folder: Path, **trainer: Any) -> Config:
+    config = tiny_config(facts, "run")
+    config.run_dir = str(folder)
+    return replace(
+        config,
+        trainer=replace(config.trainer, **trainer),
+        logger=LoggerConfig(csv=True, wandb="disabled"),
+    )
+
+
+def assert_same_and_tidy(whole: Path, cut: Path) -> None:
+    assert_same_run(whole, cut)
+    assert list(cut.rglob("*.tmp")) == []
+
+
+def test_a_disk_that_fills_up_in_mid_checkpoint_leaves_the_old_one_and_the_run_goes_on_later(
+    tiny: Path, disk: Path, monkeypatch: pytest.MonkeyPatch
+):
+    cut = disk / "run"
+    last = cut / "checkpoints" / "last.ckpt"
+    before: list[bytes] = []
+
+    def half_a_checkpoint() -> int:
+        before.append(last.read_bytes())
+        return len(before[0]) // 2
+
+    with monkeypatch.context() as patch, pytest.raises(UserError) as caught:
+        fills_up_in(3, disk, half_a_checkpoint, patch)
+        job.train(config_of(tiny, cut, checkpoint_every=2, validate_every=6))
+    remedy = "free some space and start the same command again"
+    assert str(caught.value) == f"{last}: cannot be written (No space left on device); {remedy}"
+    assert last.read_bytes() == before[0] and checkpoint(cut)["global_step"] == 2
+    assert list(cut.rglob("*.tmp")) == []
+
+    with pytest.raises(UserError, match="No space left on device"):  # at once, as nothing was freed
+        fill(disk, 0)
+        job.train(config_of(tiny, cut, checkpoint_every=2, validate_every=6))
+    assert last.read_bytes() == before[0]
+
+    (disk / "filler").unlink()
+    job.train(config_of(tiny, cut, checkpoint_every=2, validate_every=6))
+    assert_same_and_tidy(
+        job.train(config_of(tiny, tiny / "whole", checkpoint_every=2, validate_every=6)), cut
+    )
+
+
+@pytest.mark.parametrize(("name", "probe_every"), [("history.jsonl", 100), ("probes.jsonl", 1)])
+def test_a_line_that_a_full_disk_tore_is_named_and_is_whole_after_the_resume(
+    tiny: Path, disk: Path, monkeypatch: pytest.MonkeyPatch, name: str, probe_every: int
+):
+    """The page in use still takes some lines, so the disk refuses in the middle of one, steps later."""
+    cut, trainer = (
+        disk / "run",
+        {"n_steps": 24, "checkpoint_every": 12, "validate_every": 24, "probe_every": probe_every},
+    )
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(UserError, match=r"No space left on device") as caught,
+    ):
+        fills_up_in(13, disk, lambda: 0, patch)
+        job.train(config_of(tiny, cut, **trainer))
+    assert str(caught.value).startswith(f"{cut / name}: cannot be written")
+    torn = (cut / name).read_bytes()
+    assert not torn.endswith(b"\n") and len(torn) % PAGE == 0
+    assert checkpoint(cut)["global_step"] == 12
+    (disk / "filler").unlink()
+    job.train(config_of(tiny, cut, **trainer))
+    assert_same_and_tidy(job.train(config_of(tiny, tiny / "whole", **trainer)), cut)
+
+
+def test_what_is_told_is_what_stopped_the_run_and_not_what_cleaning_up_met(
+    tiny: Path, disk: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The CSV logger writes its table when training ends, also when it ends for want of space."""
+    cut, trainer = disk / "run", {"n_steps": 24, "checkpoint_every": 24, "validate_every": 24}
+    with monkeypatch.context() as patch, pytest.raises(UserError) as caught:
+        fills_up_in(2, disk, lambda: 0, patch)
+        job.train(config_of(tiny, cut, **trainer, probe_every=100))
+    assert str(caught.value).startswith(
+        f"{cut / 'history.jsonl'}: cannot be written (No space left on device)"
+    )
+
+
+def test_an_adapter_that_does_not_fit_is_no_adapter_until_there_is_room(tiny: Path, disk: Path):
+    """Killed after its last step, the run only saves its adapters: some pages are enough for all before."""
+    config = config_of(tiny, disk / "run")
+    folder = job.train(config)
+    adapters = [folder / "adapter", folder / "adapter_last"]
+    before = [{p.name: p.read_bytes() for p in adapter.iterdir()} for adapter in adapters]
+    (folder / "finished").unlink()
+    for adapter in adapters:
+        shutil.rmtree(adapter)
+    fill(disk, 5 * PAGE)
+    with pytest.raises(UserError, match="free some space and start the same command again"):
+        job.train(config)
+    assert not any(map(Path.exists, adapters)) and not list(folder.rglob("*.tmp"))
+    (disk / "filler").unlink()
+    job.train(config)
+    assert [{p.name: p.read_bytes() for p in adapter.iterdir()} for adapter in adapters] == before
+
+
+TRAIN_WITH_SMALL_FILES = """
+import resource, sys
+from pathlib import Path
+import test_full_disk as test
+import tiny_runs as t
+from contraflow.training import job
+from contraflow.cli.failures import tell
+
+limit = int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+t.use_tiny_parts(setattr)
+try:
+    job.train(test.limited(Path(sys.argv[1]), "run"))
+except BaseException as error:
+    sys.exit(tell(error))
+"""
+
+
+def limited(folder: Path, name: str) -> Config:
+    return config_of(folder, folder / name, checkpoint_every=4, validate_every=6)
+
+
+def test_a_checkpoint_that_may_not_grow_is_one_line_with_path_and_remedy_and_exit_code_2(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A quota instead of a disk: the limit of this process, which needs no root."""
+    with monkeypatch.context() as patch, pytest.raises(job.Interrupted):
+        asks_to_stop_at(1, patch)
+        job.train(limited(tiny, "run"))
+    folder = tiny / "run"
+    last = folder / "checkpoints" / "last.ckpt"
+    before = last.read_bytes()
+    ended = subprocess.run(
+        [sys.executable, "-c", TRAIN_WITH_SMALL_FILES, str(tiny), str(len(before) // 2)],
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
+            "OMP_NUM_THREADS": "1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 2, ended.stderr
+    said = [line for line in ended.stderr.splitlines() if line.startswith("contraflow: ")]
+    assert said == [
+        f"contraflow: error: {last}: cannot be written (File too large); free some space and start the same "
+        "command again"
+    ]
+    assert "Traceback" not in ended.stderr
+    assert last.read_bytes() == before and not list(folder.rglob("*.tmp"))
+    assert_same_and_tidy(job.train(limited(tiny, "whole")), job.train(limited(tiny, "run")))
+
+
+def test_a_full_disk_leaves_the_old_file_and_names_the_new(disk: Path):
+    path = disk / "metrics.json"
+    write_atomically(path, b"old")
+    fill(disk, 2 * PAGE)
+    with pytest.raises(
+        UserError, match=rf"^{path}: cannot be written \(No space left on device\); free some"
+    ):
+        write_atomically(path, b"n" * 3 * PAGE)
+    assert path.read_bytes() == b"old"
+    assert sorted(p.name for p in disk.iterdir()) == ["filler", "metrics.json"]
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_write_of_that_file_and_no_other(
+    tmp_path: Path,
+):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    names = {
+        f".last.ckpt.{ended.pid}.tmp": False,
+        f".last.ckpt.{os.getppid()}.tmp": True,  # its writer lives
+        f".best.ckpt.{ended.pid}.tmp": True,
+        ".last.ckpt.mine.tmp": True,
+    }
+    for name in names:
+        (tmp_path / name).touch()
+    write_atomically(tmp_path / "last.ckpt", b"")
+    assert {name: (tmp_path / name).exists() for name in names} == names
+
+
+def test_a_line_that_does_not_fit_is_told_with_its_file(disk: Path):
+    fill(disk, 0)
+    with pytest.raises(
+        UserError, match=r"history\.jsonl: cannot be written \(No space left on device\)"
+    ):
+        append(disk / "history.jsonl", b"{}\n")
+
+
+def test_a_library_that_names_no_file_is_told_with_the_folder(disk: Path):
+    fill(disk, 0)
+    with (
+        pytest.raises(UserError) as caught,
+        told_of_full_disk(disk),
+        (disk / "table").open("wb") as file,
+    ):
+        file.write(b"x")
+    assert (
+        str(caught.value)
+        == f"{disk}: the disk is full; free some space and start the same command again"
+    )

@@ -1,0 +1,103 @@
+"""Killed without warning while it prepares, measures, saves adapters or reports: the same command ends the same."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from contraflow.settings import Config, EvaluationConfig
+from support.tiny_runs import assert_same, checkpoint, lines, tiny_config, write_tiny_facts
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+
+MOMENTS = [  # a function and which call of it, in a life that goes on where the last one was killed
+    ("contraflow.training.job.write_facts", 2),  # training facts are chosen, others are not
+    (
+        "contraflow.training.job.write_metrics",
+        1,
+    ),  # questions of the untrained sampler are there, numbers are not
+    ("contraflow.training.job._Job._measure", 2),  # one baseline is measured, the other is not
+    ("contraflow.training.job.sampler_module", 1),
+    ("contraflow.training.job.save_adapter", 1),
+    ("contraflow.policy.adapter.save_file", 2),  # one adapter is saved, half of the other
+    ("contraflow.policy.adapter.Path.rename", 2),  # the other is whole, under its temporary name
+    ("contraflow.training.job.write_metrics", 1),  # questions of the trained sampler
+    ("contraflow.training.job.write_report", 1),
+]
+
+NURSERY = """
+import os, pkgutil, signal, sys, warnings
+from pathlib import Path
+warnings.simplefilter("ignore")
+import tiny_runs as t
+from contraflow.training import job
+import test_kills_outside_training as test
+
+t.use_tiny_parts(setattr)
+folder = Path(sys.argv[1])
+
+def kill_in(name, call):
+    place, _, attribute = name.rpartition(".")
+    owner = pkgutil.resolve_name(place)
+    original, calls = getattr(owner, attribute), []
+    def counted(*arguments, **options):
+        calls.append(None)
+        if len(calls) == call:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*arguments, **options)
+    setattr(owner, attribute, counted)
+
+for name, call in test.MOMENTS:
+    child = os.fork()
+    if not child:
+        try:
+            kill_in(name, call)
+            job.train(test.config_of(folder, "cut"))
+        finally:
+            os._exit(1)  # nobody may live to the end
+    status = os.waitpid(child, 0)[1]
+    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, (name, status)
+for name in ("cut", "whole"):
+    job.train(test.config_of(folder, name))
+"""
+
+
+def config_of(folder: Path, name: str) -> Config:
+    return tiny_config(folder, name, evaluation=EvaluationConfig(enabled=True, n_samples=2))
+
+
+def test_kills_before_and_after_training_change_nothing(tmp_path: Path):
+    write_tiny_facts(tmp_path / "facts.jsonl")
+    lives = subprocess.run(
+        [sys.executable, "-c", NURSERY, str(tmp_path)],
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
+            "OMP_NUM_THREADS": "1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert lives.returncode == 0, lives.stderr[-3000:]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert (cut / "finished").is_file()
+    names = [
+        {str(p.relative_to(run)) for p in run.rglob("*") if p.is_file()} for run in (whole, cut)
+    ]
+    assert names[0] == names[1] and not [name for name in names[1] if name.endswith(".tmp")]
+    assert_same(checkpoint(whole)["state_dict"], checkpoint(cut)["state_dict"])
+    assert_same(lines(whole), lines(cut), "history")
+    files = sorted(
+        name for name in names[0] if name.startswith(("evaluation/", "adapter")) or "_facts" in name
+    )
+    assert len(files) > 15
+    for name in files:
+        assert (whole / name).read_bytes() == (cut / name).read_bytes() or name.endswith(
+            "README.md"
+        ), name

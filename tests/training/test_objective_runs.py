@@ -1,0 +1,100 @@
+"""Every objective in a whole (tiny) run, and the prefixes that one of them has judged."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from contraflow.gflownet.objectives import ModifiedSubTB
+from contraflow.models.causal_lm import CausalLM
+from contraflow.settings import ObjectiveConfig
+from contraflow.training import job
+from support.tables import FACTS, EchoOracle, arbitrary_log_c, small_experience, small_policy
+from support.tiny_runs import N_STEPS, lines, tiny_config, use_tiny_parts
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+HEALTH = {"elbo", "log_z_mc", "eubo", "ess", "prefix_entropy"}
+
+
+@pytest.mark.parametrize("name", ["subtb", "tb", "db", "vargrad", "modified_subtb", "ctb"])
+def test_every_objective_trains_and_logs_its_health(tiny: Path, monkeypatch, name: str):
+    use_tiny_parts(monkeypatch.setattr)
+    folder = job.train(tiny_config(tiny, objective=ObjectiveConfig(name=name, bound=50.0)))
+    history = lines(folder)
+    assert [row["step"] for row in history] == list(range(N_STEPS))
+    for row in history:
+        assert row.keys() >= HEALTH and all(math.isfinite(row[key]) for key in HEALTH)
+        assert row["elbo"] <= row["log_z_mc"] + 1e-4 and row["log_z_mc"] <= row["eubo"] + 1e-4
+        assert ("log_z" in row) is (name in ("subtb", "tb", "db"))
+        assert ("staleness" in row) is (row["replay_share"] > 0)
+
+
+def test_the_cost_of_prefix_rewards_is_said_before_the_first_step(tiny: Path, monkeypatch, capsys):
+    """2 facts × 4 questions, 2 to 4 tokens: three prefixes each, 24 instead of 8."""
+    use_tiny_parts(monkeypatch.setattr)
+    said = {}
+    for name in ("modified_subtb", "vargrad"):
+        job.train(tiny_config(tiny, name=name, objective=ObjectiveConfig(name=name)))
+        told = capsys.readouterr()
+        said[name] = " ".join((told.out + told.err).split())
+    assert "asks for up to 24 answers and judgements instead of 8" in said["modified_subtb"]
+    assert "judgements" not in said["vargrad"]
+
+
+def test_prefixes_are_questions_of_their_own_each_asked_once_and_none_stored(tiny_lm: CausalLM):
+    """Cut after 1 … L tokens; the judge's word on each is on its own text, not on the whole question's."""
+    experience = small_experience(small_policy(tiny_lm), settings=None)
+    batch = experience.collect(FACTS, 0)
+    stored = experience.replay.snapshot()
+    rows = experience.prefixes(batch, 0)
+    owners = [batch.facts[i] for i in batch.fact_index.tolist()]
+    for fact, whole, row in zip(owners, batch.scored, rows, strict=True):
+        assert [s.question_ids for s in row] == [
+            whole.question_ids[: n + 1] for n in range(len(whole.question_ids))
+        ]
+        for s in row:
+            assert s.fact_id == fact.fact_id
+            assert s.log_contradiction == pytest.approx(
+                arbitrary_log_c(fact.edit_fact, s.question), abs=1e-6
+            )
+        assert row[-1] == whole
+    oracle = experience.scorer.oracle
+    assert isinstance(oracle, EchoOracle)
+    asked = {(s.fact_id, s.question_ids) for row in rows for s in row}
+    assert len(oracle.asked) == len(asked)
+    assert experience.replay.snapshot() == stored
+
+
+def test_the_reward_of_each_prefix_reaches_the_loss_at_its_own_place(tiny_lm: CausalLM):
+    """What the module hands to the objective: log R of y_1 … y_t at column t, from min_len on."""
+    from contraflow.settings.learning import OptimizerConfig
+    from contraflow.training.module import SamplerModule
+
+    experience = small_experience(small_policy(tiny_lm, min_len=2))
+    module = SamplerModule(
+        experience.policy,
+        experience,
+        experience.reward,
+        ModifiedSubTB(),
+        OptimizerConfig(),
+        n_steps=1,
+    )
+    batch = experience.collect(FACTS, 0)
+    paths = experience.policy.evaluate(batch.facts, batch.fact_index, batch.questions)
+    grid = module._prefix_reward(batch, paths, 0).log_reward
+    for row, (i, whole) in enumerate(zip(batch.fact_index.tolist(), batch.scored, strict=True)):
+        for t in range(2, len(whole.question_ids) + 1):
+            text = experience.policy.lm.decode(whole.question_ids[:t]).strip() + "?"
+            log_c = arbitrary_log_c(batch.facts[i].edit_fact, text)
+            alone = experience.policy.prior(
+                [batch.facts[i]],
+                torch.tensor([0]),
+                type(batch.questions)(batch.questions.ids[row : row + 1, :t], torch.tensor([t])),
+            )
+            assert float(grid[row, t]) == pytest.approx(
+                log_c + float(alone.log_p_question), abs=1e-4
+            )
+        assert not grid[row, :2].any()

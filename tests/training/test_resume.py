@@ -1,0 +1,241 @@
+"""Lightning end to end with a tiny model: stop, resume, and nothing differs from a run that went through."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from contraflow.errors import UserError
+from contraflow.settings import DataConfig, LoggerConfig, RewardConfig, TrainerConfig
+from contraflow.training import job
+from contraflow.training.module import SamplerModule
+from support.tiny_models import fresh_lm
+from support.tiny_runs import (
+    N_STEPS,
+    asks_to_stop_at,
+    assert_same,
+    checkpoint,
+    lines,
+    replay_of,
+    tiny_config,
+    use_tiny_parts,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, number: int
+):
+    whole = job.train(tiny_config(tiny, "whole"))
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(job.Interrupted, match="stopped at step 3") as caught,
+    ):
+        asks_to_stop_at(2, patch, number)
+        job.train(tiny_config(tiny, "cut"))
+    cut = tiny / "cut"
+    assert f"a checkpoint is in {cut / 'checkpoints' / 'last.ckpt'}" in str(caught.value)
+    assert [row["step"] for row in lines(cut)] == [0, 1, 2]
+    assert checkpoint(cut)["global_step"] == 3
+    assert not (cut / "finished").exists()
+
+    assert job.train(tiny_config(tiny, "cut")) == cut
+    assert (cut / "finished").is_file()
+    a, b = checkpoint(whole), checkpoint(cut)
+    for key in ("state_dict", "optimizer_states", "lr_schedulers", "global_step"):
+        assert_same(a[key], b[key], key)
+    assert_same(
+        checkpoint(whole, "best")["state_dict"], checkpoint(cut, "best")["state_dict"], "best"
+    )
+    assert_same(lines(whole), lines(cut), "history")
+    assert_same(lines(whole, "probes.jsonl"), lines(cut, "probes.jsonl"), "probes")
+    assert_same(replay_of(a), replay_of(b), "replay")
+
+
+def test_the_csv_table_of_an_earlier_start_is_kept(tiny: Path, monkeypatch: pytest.MonkeyPatch):
+    """Lightning's logger deletes the one that it finds."""
+    config = tiny_config(tiny, logger=LoggerConfig(csv=True, wandb="disabled"))
+    with monkeypatch.context() as patch, pytest.raises(job.Interrupted):
+        asks_to_stop_at(2, patch)
+        job.train(config)
+    folder = job.train(config)
+    tables = [folder / "csv" / "metrics.csv", folder / "csv" / "start_2" / "metrics.csv"]
+    steps = [
+        [row["step"] for row in csv.DictReader(table.open()) if row["train/loss"]]
+        for table in tables
+    ]
+    assert steps == [["0", "1", "2"], ["3", "4", "5"]]
+
+
+@pytest.mark.slow
+def test_a_second_process_in_the_same_folder_is_refused_and_changes_nothing(
+    tiny: Path, monkeypatch
+):
+    """A scheduler that starts a run again while the first still writes: two would overwrite each other."""
+    config = tiny_config(tiny)
+    said: list[str] = []
+    original = SamplerModule.training_step
+
+    def training_step(self: SamplerModule, item: Any, index: int) -> Any:
+        if item.step == 2:
+            command = [sys.executable, "-c", TRAIN, str(tiny)]
+            environment = {
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(sys.path),
+                "OMP_NUM_THREADS": "1",
+            }
+            ended = subprocess.run(
+                command, env=environment, capture_output=True, text=True, check=False
+            )
+            said.append(f"{ended.returncode} {ended.stderr.strip().splitlines()[-1]}")
+        return original(self, item, index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SamplerModule, "training_step", training_step)
+        folder = job.train(config)
+    assert said == [
+        f"2 contraflow: error: {folder}: another process trains in this folder; wait for it to end, or choose "
+        "another name=…"
+    ]
+    assert_same(lines(job.train(tiny_config(tiny, "whole"))), lines(folder), "history")
+
+
+TRAIN = """
+import sys
+from pathlib import Path
+import tiny_runs as t
+from contraflow.training import job
+from contraflow.cli.failures import tell
+
+t.use_tiny_parts(setattr)
+try:
+    job.train(t.tiny_config(Path(sys.argv[1])))
+except BaseException as error:
+    sys.exit(tell(error))
+"""
+
+
+def test_the_run_that_is_compared_has_all_that_could_differ(tiny: Path):
+    """Else the test above would pass on nothing: replayed and tempered steps after the cut, weights that moved."""
+    folder = job.train(tiny_config(tiny))
+    after = lines(folder)[3:]
+    assert any(row["replay_share"] > 0 for row in after) and any(
+        row["replay_share"] == 0 for row in after
+    )
+    assert any(row["pf_temp"] != 1 for row in lines(folder))
+    assert len({row["reward_temp"] for row in lines(folder)}) > 2
+    moved = checkpoint(folder)["state_dict"]
+    assert all(
+        bool(value.any())
+        for name, value in moved.items()
+        if "lora_B" in name or "flow/outer" in name
+    )
+
+
+def test_a_checkpoint_holds_what_is_trained_and_loads_as_weights_only(tiny: Path):
+    """No backbone tensor under any name: adapter and flow head, their optimizer state, replay as bytes."""
+    folder = job.train(tiny_config(tiny))
+    saved = checkpoint(folder)
+    names = set(saved["state_dict"])
+    assert names and all("lora_A" in name or "lora_B" in name or ".flow." in name for name in names)
+    frozen = [p for p in fresh_lm().model.parameters() if p.ndim == 2]
+    for name, value in saved["state_dict"].items():
+        assert not any(p.shape == value.shape and torch.equal(p, value) for p in frozen), name
+    moments = saved["optimizer_states"][0]["state"]
+    assert sum(m["exp_avg"].numel() for m in moments.values()) == sum(
+        v.numel() for v in saved["state_dict"].values()
+    )
+    assert saved["replay"].dtype == torch.uint8
+
+
+def test_other_settings_do_not_resume_a_run(tiny: Path, monkeypatch: pytest.MonkeyPatch):
+    with monkeypatch.context() as patch, pytest.raises(job.Interrupted):
+        asks_to_stop_at(1, patch)
+        job.train(tiny_config(tiny))
+    before = (tiny / "run" / "config.yaml").read_bytes()
+    other = RewardConfig(penalized_reward_end_step=4, reward_temp_start=2.5, reward_temp_horizon=5)
+    with pytest.raises(
+        UserError,
+        match=r"was trained with reward\.reward_temp_start=3\.0, now .*=2\.5 \(1 settings",
+    ):
+        job.train(tiny_config(tiny, reward=other))
+    assert (tiny / "run" / "config.yaml").read_bytes() == before
+
+
+def test_settings_may_change_before_the_first_checkpoint_and_nothing_stale_is_kept(
+    tiny: Path, monkeypatch
+):
+    """A start that failed leaves its choice of facts behind; another choice must not be answered with the old one."""
+    with monkeypatch.context() as patch:
+        use_tiny_parts(patch.setattr, lambda *_: float("nan"))
+        with pytest.raises(UserError):
+            job.train(tiny_config(tiny))
+    few = DataConfig(
+        facts=str(tiny / "facts.jsonl"),
+        filter_known=False,
+        max_train_facts=3,
+        max_validation_facts=1,
+    )
+    folder = job.train(tiny_config(tiny, data=few))
+    assert len((folder / "train_facts.jsonl").read_text().splitlines()) == 3
+    assert len((folder / "validation_facts.jsonl").read_text().splitlines()) == 1
+
+
+def test_a_finished_run_is_left_alone(tiny: Path):
+    folder = job.train(tiny_config(tiny))
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    job.train(tiny_config(tiny))
+    assert before == {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_run_killed_after_its_last_step_only_finishes(tiny: Path):
+    folder = job.train(tiny_config(tiny))
+    (folder / "finished").unlink()
+    before = checkpoint(folder), lines(folder)
+    job.train(tiny_config(tiny))
+    assert (folder / "finished").is_file()
+    assert_same(before[0]["state_dict"], checkpoint(folder)["state_dict"])
+    assert before[1] == lines(folder)
+
+
+def test_history_is_cut_back_to_the_checkpoint_also_where_the_last_line_is_torn(
+    tiny: Path, monkeypatch
+):
+    """Killed two steps past the last checkpoint, in the middle of a line: each step stands there once afterwards."""
+    every_two = TrainerConfig(
+        n_steps=N_STEPS,
+        facts_per_step=2,
+        threads=1,
+        checkpoint_every=2,
+        validate_every=3,
+        probe_every=1,
+    )
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="power cut"):
+        original = SamplerModule.training_step
+
+        def training_step(self: SamplerModule, item: Any, index: int) -> Any:
+            if item.step == 3:
+                raise RuntimeError("power cut")
+            return original(self, item, index)
+
+        patch.setattr(SamplerModule, "training_step", training_step)
+        job.train(tiny_config(tiny, trainer=every_two))
+    folder = tiny / "run"
+    assert [row["step"] for row in lines(folder)] == [0, 1, 2]
+    for name in ("history.jsonl", "probes.jsonl"):
+        with (folder / name).open("a") as handle:
+            handle.write('{"step": 3, "lo')
+    job.train(tiny_config(tiny, trainer=every_two))
+    assert [row["step"] for row in lines(folder)] == list(range(N_STEPS))
+    steps = [row["step"] for row in lines(folder, "probes.jsonl")]
+    assert steps == sorted(steps) and set(steps) == set(range(N_STEPS))

@@ -1,0 +1,248 @@
+"""What stops a run, what it leaves behind, and which of its checkpoints is called the best."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import torch
+
+from contraflow.errors import UserError
+from contraflow.settings import EvaluationConfig, LoggerConfig
+from contraflow.training import job
+from contraflow.training.callbacks import GracefulStop
+from contraflow.training.checkpoints import WholeCheckpoints
+from support.tiny_runs import (
+    asks_to_stop_at,
+    checkpoint,
+    lines,
+    tiny_config,
+    use_tiny_parts,
+    write_tiny_facts,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("-inf")])
+def test_a_reward_that_is_no_number_stops_the_run_with_fact_and_question(
+    tiny: Path, monkeypatch, bad: float
+):
+    handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    use_tiny_parts(monkeypatch.setattr, lambda *_: bad)
+    with pytest.raises(
+        UserError, match=rf"log_contradiction is {bad} for fact \w+-\w+, question '.+\?'"
+    ):
+        job.train(tiny_config(tiny))
+    assert handlers == [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+
+
+def validates_as(values: dict[int, tuple[float, float]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real validation records whose log-rewards and log P_F are replaced by numbers of the step."""
+    original = job._Job._validate
+
+    def validate(job: Any, step: int) -> Any:
+        records = original(job, step)
+        assert records, "validation is empty"
+        log_reward, log_pf = values[step]
+        return [msgspec.structs.replace(r, log_reward=log_reward, log_pf=log_pf) for r in records]
+
+    monkeypatch.setattr(job._Job, "_validate", validate)
+
+
+VALIDATED = {
+    2: (-3.0, -2.0),
+    4: (-1.0, -7.0),
+    6: (-2.0, -9.0),
+}  # log R - log P_F: -1, 6, 7; at T = 2: 0.5, 6.5, 8
+
+
+def test_best_is_chosen_by_validation_and_becomes_the_adapter(tiny: Path, monkeypatch):
+    """Defect 11: the best checkpoint was the one with the lowest training loss, validation was empty."""
+    from safetensors.torch import load_file
+
+    validates_as(VALIDATED, monkeypatch)
+    config = tiny_config(tiny)
+    config.trainer.best_by = "val_log_reward"
+    folder = job.train(config)
+    assert checkpoint(folder, "best")["global_step"] == 4
+    assert [row["val_log_reward"] for row in lines(folder) if "val_log_reward" in row] == [
+        -3.0,
+        -1.0,
+        -2.0,
+    ]
+    assert [row["step"] for row in lines(folder) if "val_log_reward" in row] == [1, 3, 5]
+    for name, stem in (("adapter", "best"), ("adapter_last", "last")):
+        held = load_file(folder / name / "flow_head.safetensors")
+        state = checkpoint(folder, stem)["state_dict"]
+        assert torch.equal(held["inner.outer.weight"], state["lora.flow.inner.outer.weight"])
+    assert not torch.equal(
+        load_file(folder / "adapter" / "flow_head.safetensors")["inner.outer.weight"],
+        load_file(folder / "adapter_last" / "flow_head.safetensors")["inner.outer.weight"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("temperature", "elbos"), [(1.0, [-1.0, 6.0, 7.0]), (2.0, [0.5, 6.5, 8.0])]
+)
+def test_best_is_by_default_what_is_nearest_to_the_target_rather_than_what_pays_most(
+    tiny: Path, monkeypatch, temperature: float, elbos: list[float]
+):
+    validates_as(VALIDATED, monkeypatch)
+    config = tiny_config(tiny)
+    config.reward.reward_temp_start = config.reward.reward_temp_end = temperature
+    folder = job.train(config)
+    assert [row["val_elbo"] for row in lines(folder) if "val_elbo" in row] == pytest.approx(elbos)
+    assert checkpoint(folder, "best")["global_step"] == 6
+
+
+def test_what_is_measured_at_the_end_is_the_best_adapter_with_its_flow_head(
+    tiny: Path, monkeypatch
+):
+    validates_as({2: (-1.0, -1.0), 4: (-3.0, -1.0), 6: (-2.0, -1.0)}, monkeypatch)
+    measured: dict[str, torch.Tensor] = {}
+
+    def measure(_job: Any, stage: str, policy: Any) -> None:
+        measured[stage] = policy.flow.inner.outer.weight.detach().clone()
+
+    monkeypatch.setattr(job._Job, "_measure", measure)
+    folder = job.train(tiny_config(tiny, evaluation=EvaluationConfig(enabled=True)))
+    assert set(measured) == {"before", "subject_only", "after"}
+    assert not measured["before"].any()
+    best = checkpoint(folder, "best")["state_dict"]["lora.flow.inner.outer.weight"]
+    assert torch.equal(measured["after"], best) and bool(best.any())
+
+
+def test_best_is_remembered_over_a_resume(tiny: Path, monkeypatch):
+    validates_as({2: (-1.0, -1.0), 4: (-3.0, -1.0), 6: (-2.0, -1.0)}, monkeypatch)
+    with monkeypatch.context() as patch, pytest.raises(job.Interrupted):
+        asks_to_stop_at(2, patch)
+        job.train(tiny_config(tiny))
+    folder = job.train(tiny_config(tiny))
+    assert checkpoint(folder, "best")["global_step"] == 2
+
+
+def test_validation_sees_the_final_untempered_reward_in_every_phase(tiny: Path, monkeypatch):
+    """log R of a record is log C + log P_Q, although the run is in its penalised phase at temperature 3."""
+    seen: list[Any] = []
+    original = job._Job._validate
+
+    def validate(job: Any, step: int) -> Any:
+        seen.extend(original(job, step))
+        return seen
+
+    monkeypatch.setattr(job._Job, "_validate", validate)
+    config = tiny_config(tiny)
+    config.reward.question_failure_penalty = 0.0
+    config.reward.answer_quality_threshold = -1e6
+    folder = job.train(config)
+    wanted = {
+        json.loads(line)["fact_id"]
+        for line in (folder / "validation_facts.jsonl").read_text().splitlines()
+    }
+    assert {r.fact_id for r in seen} == wanted != set()
+    for r in seen:
+        assert r.log_reward == pytest.approx(r.log_contradiction + r.log_p_question, abs=1e-4)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_a_checkpoint_is_written_stops_after_the_next_step(
+    tiny: Path, monkeypatch, number: int
+):
+    """Lightning's handler ended the run between two steps, as a bug; loggers get the last step's numbers too."""
+    handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    original = WholeCheckpoints.save_checkpoint
+
+    def save_checkpoint(
+        self: WholeCheckpoints, saved: Any, path: Any, storage_options: Any = None
+    ) -> None:
+        original(self, saved, path, storage_options)
+        if saved["global_step"] == 2:
+            os.kill(os.getpid(), number)
+
+    config = tiny_config(tiny, logger=LoggerConfig(csv=True, wandb="disabled"))
+    config.trainer.checkpoint_every, config.trainer.validate_every = 2, 6
+    with monkeypatch.context() as patch, pytest.raises(job.Interrupted, match="stopped at step 3;"):
+        patch.setattr(WholeCheckpoints, "save_checkpoint", save_checkpoint)
+        job.train(config)
+    assert checkpoint(tiny / "run")["global_step"] == 3
+    with (tiny / "run" / "csv" / "metrics.csv").open() as table:
+        assert [row["step"] for row in csv.DictReader(table) if row["train/loss"]] == [
+            "0",
+            "1",
+            "2",
+        ]
+    assert handlers == [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+
+
+def test_a_second_signal_is_immediate_and_handlers_come_back(tmp_path: Path):
+    seen: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: seen.append(number))
+    ours = signal.getsignal(signal.SIGINT)
+    try:
+        stop = GracefulStop(tmp_path / "last.ckpt", 10)
+        stop.setup()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert seen == []
+        os.kill(os.getpid(), signal.SIGINT)
+        assert seen == [signal.SIGINT]
+        assert signal.getsignal(signal.SIGINT) is ours
+    finally:
+        stop.restore()
+        signal.signal(signal.SIGINT, before)
+
+
+TRAIN_FOREVER = """
+import sys
+from pathlib import Path
+import tiny_runs as t
+from contraflow.training import job
+from contraflow.cli.failures import tell
+
+t.use_tiny_parts(setattr)
+config = t.tiny_config(Path(sys.argv[1]))
+config.trainer.n_steps = 100_000
+config.trainer.validate_every = 100_000
+try:
+    job.train(config)
+except BaseException as error:
+    sys.exit(tell(error))
+"""
+
+
+def test_ctrl_c_in_a_process_of_its_own_leaves_a_checkpoint_and_says_how_to_go_on(tmp_path: Path):
+    write_tiny_facts(tmp_path / "facts.jsonl")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", TRAIN_FOREVER, str(tmp_path)],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    history = tmp_path / "run" / "history.jsonl"
+    try:
+        deadline = time.monotonic() + 120
+        while not (history.is_file() and history.read_text().count("\n") >= 2):
+            assert process.poll() is None and time.monotonic() < deadline, process.communicate()[1]
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    last = said.strip().splitlines()[-1]
+    assert "stopped at step" in last and "Start the same command again" in last
+    saved = checkpoint(tmp_path / "run")
+    steps = [row["step"] for row in lines(tmp_path / "run")]
+    assert steps == list(range(saved["global_step"]))
+    assert f"stopped at step {saved['global_step']};" in last
