@@ -1,15 +1,17 @@
-"""What a training step costs: seconds of each phase and peak memory, by size of the step and of the model.
+"""What a training step costs: seconds of each phase and peak memory, by size of the step and of the
+model.
 
     python benchmarks/cost.py                                    # the tables of docs/performance.md, from cost.json
     python benchmarks/cost.py --predict facts=6 n=8 length=12 params=135e6
     python benchmarks/cost.py --points mine.json --measure       # of your machine, twenty minutes
     python benchmarks/cost.py --points mine.json --predict facts=6 n=8 length=12 params=135e6
 
-A point is a process of its own with one thread, on the package's own parts and the quickstart's settings: a step on one
-fact to warm up, then two timed ones on other facts. Questions have exactly the given length and answers too, so that
-the work is known; 135e6 is the packaged SmolLM2, other sizes are random models of Llama's shape with its tokenizer.
-Time is the process's own: on an idle core that of the clock on the wall, on a shared one less. All points are measured
-twice, the second time in reverse order.
+A point is a process of its own with one thread, on the package's own parts and the quickstart's
+settings: a step on one fact to warm up, then two timed ones on other facts. Questions have exactly
+the given length and answers too, so that the work is known; 135e6 is the packaged SmolLM2, other
+sizes are random models of Llama's shape with its tokenizer. Time is the process's own: on an idle
+core that of the clock on the wall, on a shared one less. All points are measured twice, the second
+time in reverse order.
 """
 
 from __future__ import annotations

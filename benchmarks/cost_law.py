@@ -1,8 +1,9 @@
 """The law of docs/performance.md: what a step takes, from tokens, decoding passes and parameters.
 
-Each phase is a constant and what its work takes, in proportion to the model's parameters: a decoding pass reads all
-weights, a token goes through all of them. Counts are those of a step whose questions all differ from the first token
-on, which is what a step costs at most. The coefficients are a non-negative least squares of relative errors.
+Each phase is a constant and what its work takes, in proportion to the model's parameters: a
+decoding pass reads all weights, a token goes through all of them. Counts are those of a step whose
+questions all differ from the first token on, which is what a step costs at most. The coefficients
+are a non-negative least squares of relative errors.
 """
 
 from __future__ import annotations

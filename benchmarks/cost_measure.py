@@ -62,7 +62,8 @@ def measure_one(sizes: Sizes, folder: str) -> None:
     ours.step(facts[:1], 0, Clock(cpu))  # a small one will do to warm up
     steps, wall = [], time.perf_counter()
     for number in range(TIMED_STEPS):
-        # This process's own work: with one thread, the seconds of an idle core, whoever else is on it.
+        # This process's own work: with one thread, the seconds of an idle core, whoever else is on
+        # it.
         clock, some = (
             Clock(cpu, time.process_time),
             facts[1 + number * sizes.facts :][: sizes.facts],
@@ -77,7 +78,9 @@ def measure_one(sizes: Sizes, folder: str) -> None:
 
 
 def save_random(shape: Shape, folder: Path) -> None:
-    """A model of this shape with the packaged one's tokenizer and vocabulary, as `save_pretrained` leaves it."""
+    """A model of this shape with the packaged one's tokenizer and vocabulary, as `save_pretrained`
+    leaves it.
+    """
     tokenizer = AutoTokenizer.from_pretrained(
         resolve_model("packaged:smollm2-135m-instruct", "sampler")
     )

@@ -1,4 +1,6 @@
-"""Seconds and memory of a step along each size that was varied: what was measured as dots, the law as a line."""
+"""Seconds and memory of a step along each size that was varied: what was measured as dots, the law
+as a line.
+"""
 
 from __future__ import annotations
 

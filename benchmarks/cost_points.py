@@ -1,4 +1,6 @@
-"""Sizes of steps that are measured, and what was found: the ones that the law is fitted to, and others."""
+"""Sizes of steps that are measured, and what was found: the ones that the law is fitted to, and
+others.
+"""
 
 from __future__ import annotations
 
@@ -36,14 +38,18 @@ class Sizes:
 
     @property
     def read(self) -> int:
-        """Those in rows, as prior and learning read them: each of several has room for a prompt and a question more."""
+        """Those in rows, as prior and learning read them: each of several has room for a prompt and
+        a question more.
+        """
         rows = -(-self.written // ROW_TOKENS)
         return self.written + (rows * (PROMPT_TOKENS + self.length) if rows > 1 else 0)
 
 
 @dataclass(frozen=True)
 class Point:
-    """What was measured at some sizes: medians over steps and rounds, and the least and most of any."""
+    """What was measured at some sizes: medians over steps and rounds, and the least and most of
+    any.
+    """
 
     sizes: Sizes
     seconds: Mapping[str, float]
@@ -76,7 +82,9 @@ HELD_OUT = [
 
 
 def read_points(file: Path) -> tuple[list[Point], str]:
-    """What a file of measurements holds, each point's steps and rounds taken together; and where they were taken."""
+    """What a file of measurements holds, each point's steps and rounds taken together; and where
+    they were taken.
+    """
     found = json.loads(file.read_text())
     groups: dict[Sizes, list[dict[str, Any]]] = {}
     for one in found["points"]:

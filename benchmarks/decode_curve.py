@@ -1,4 +1,6 @@
-"""A decoding pass by the number of rows: milliseconds, tokens a second, and the share of the card's bandwidth."""
+"""A decoding pass by the number of rows: milliseconds, tokens a second, and the share of the card's
+bandwidth.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ from contraflow.seeding import torch_rng
 def decode_curve(
     policy: LoraPolicy, way: str, sizes: Sequence[int], repeats: int, card: float
 ) -> list[dict[str, float]]:
-    """By questions at once: the time of full length less that of a third of it, over the passes between."""
+    """By questions at once: the time of full length less that of a third of it, over the passes
+    between.
+    """
     rows, facts, full = [], list(default_facts()), policy.constraints
     short = replace(full, min_len=max(1, full.max_len // 3), max_len=max(1, full.max_len // 3))
     policy.lm.decoding = way  # type: ignore[assignment]
@@ -48,7 +52,9 @@ def _a_pass(
 
 
 def pass_bytes(policy: LoraPolicy, facts: Sequence[Fact], rows: int) -> float:
-    """What a pass of a GPT-2 must move in the middle of these questions: layers and head once, each row's own keys."""
+    """What a pass of a GPT-2 must move in the middle of these questions: layers and head once, each
+    row's own keys.
+    """
     config, c = policy.lm.model.config, policy.constraints
     number = policy.lm.head.weight.element_size()
     body = sum(len(ids) for ids in policy.encode(facts)) / len(facts)

@@ -1,14 +1,17 @@
-"""A training step on one GPU, phase by phase, beside the pipeline that one writes first; and a curve of decoding.
+"""A training step on one GPU, phase by phase, beside the pipeline that one writes first; and a
+curve of decoding.
 
     python benchmarks/gpu.py --out gpu.json                  # gpt2-large's and DeBERTa-v3-large's shapes, bf16, one GPU
     python benchmarks/gpu.py --tiny --device cpu             # the same code in seconds, to see that it runs
 
-Random weights of the models' shapes, nothing is downloaded: 8 facts x 8 questions x 25 tokens, each question and answer
-written to its last token so that the work is fixed. Three ways in turn, `--repeats` times: ours with static decoding
-(CUDA graphs on a GPU, unrecorded elsewhere), ours with eager decoding, and `straightforward.py`. Medians and ranges.
+Random weights of the models' shapes, nothing is downloaded: 8 facts x 8 questions x 25 tokens, each
+question and answer written to its last token so that the work is fixed. Three ways in turn,
+`--repeats` times: ours with static decoding (CUDA graphs on a GPU, unrecorded elsewhere), ours with
+eager decoding, and `straightforward.py`. Medians and ranges.
 
-Bandwidth is what a decoding pass must move (weights once, head rows, keys and values of every row) over its time, as a
-share of what a large copy reaches on the same card. `scripts/scaling.py --measured` reads what `--out` writes.
+Bandwidth is what a decoding pass must move (weights once, head rows, keys and values of every row)
+over its time, as a share of what a large copy reaches on the same card. `scripts/scaling.py
+--measured` reads what `--out` writes.
 """
 
 from __future__ import annotations
@@ -100,7 +103,9 @@ class Ours:
         self.optimizer = torch.optim.AdamW(trained, lr=1e-4)
 
     def step(self, facts: Sequence[Fact], seed: int, phase: Callable[[str], Any]) -> None:
-        """What training does in a step, without replay; questions are never the same, so no cache helps."""
+        """What training does in a step, without replay; questions are never the same, so no cache
+        helps.
+        """
         with phase("generate"):
             drawn = draw(
                 self.policy, facts, self.size.questions, torch_rng(seed, device=self.lm.device)
@@ -142,7 +147,9 @@ def plain_step(
 def measure_steps(
     ours: Ours, plain: Straightforward, repeats: int
 ) -> tuple[dict[str, dict[str, list[float]]], dict[str, int]]:
-    """Seconds of each way and phase, and bytes allocated above the models; the first round of each is not counted."""
+    """Seconds of each way and phase, and bytes allocated above the models; the first round of each
+    is not counted.
+    """
     size, device = ours.size, ours.lm.device
     facts, peaks = list(default_facts())[: size.facts], dict.fromkeys((STATIC, EAGER, PLAIN), 0)
     clocks = {way: Clock(device) for way in peaks}

@@ -1,10 +1,12 @@
-"""How many kernels a pass starts: a decoding pass of a small model is as long as the host takes to start them.
+"""How many kernels a pass starts: a decoding pass of a small model is as long as the host takes to
+start them.
 
     python benchmarks/launches.py      # the counts, and how long this host takes for one, in half a minute
 
-Counted by intercepting every operation that is no view, on random models of 2 and 4 narrow layers, with 4 and 8
-tokens: the differences are what one layer and one token more start, the rest belongs to the pass as a whole. A GPU may
-split or fuse some operations: read the counts as such, not as a profile.
+Counted by intercepting every operation that is no view, on random models of 2 and 4 narrow layers,
+with 4 and 8 tokens: the differences are what one layer and one token more start, the rest belongs
+to the pass as a whole. A GPU may split or fuse some operations: read the counts as such, not as a
+profile.
 """
 
 from __future__ import annotations

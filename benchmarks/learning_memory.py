@@ -1,11 +1,13 @@
-"""What one learning pass costs with and without gradient checkpointing: peak memory and CPU seconds, backward included.
+"""What one learning pass costs with and without gradient checkpointing: peak memory and CPU
+seconds, backward included.
 
     python benchmarks/learning_memory.py                        # the packaged SmolLM2-135M, 4 facts x 16 questions
     python benchmarks/learning_memory.py --questions 64 --header 600
 
-Each row is a process of its own. "peak" is its whole resident memory; "pass" is what the pass added to the model, the
-adapter and the header's keys, all of which are in memory before it. Questions are random tokens of the greatest length
-and share nothing but their fact's prompt, which is the worst case for the tree that is read.
+Each row is a process of its own. "peak" is its whole resident memory; "pass" is what the pass added
+to the model, the adapter and the header's keys, all of which are in memory before it. Questions are
+random tokens of the greatest length and share nothing but their fact's prompt, which is the worst
+case for the tree that is read.
 """
 
 from __future__ import annotations

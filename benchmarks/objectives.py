@@ -1,12 +1,14 @@
-"""What each loss costs, forward and backward, from logits: ours, the textbook's, and the naive loop.
+"""What each loss costs, forward and backward, from logits: ours, the textbook's, and the naive
+loop.
 
     python benchmarks/objectives.py                      # b = 64, t = 32, v = 50,000: about five minutes on two cores
     python benchmarks/objectives.py --b 8 --t 16 --v 2000 --repeats 3
 
-Every row is measured in processes of its own, in turn, `--repeats` times: median seconds, and peak memory above what
-the logits themselves take. "ours" is `read_out` and the packaged loss. "textbook" is what one writes from the papers:
-a full log-softmax, gathered, and a Python loop over sub-trajectory lengths. "naive" loops over all pairs of all paths.
-The last column is the share of ours that the vocabulary takes; the rest is the loss itself.
+Every row is measured in processes of its own, in turn, `--repeats` times: median seconds, and peak
+memory above what the logits themselves take. "ours" is `read_out` and the packaged loss. "textbook"
+is what one writes from the papers: a full log-softmax, gathered, and a Python loop over
+sub-trajectory lengths. "naive" loops over all pairs of all paths. The last column is the share of
+ours that the vocabulary takes; the rest is the loss itself.
 """
 
 from __future__ import annotations
@@ -80,7 +82,9 @@ def ours(case: Case, name: str) -> Tensor:
 
 
 def textbook(case: Case, name: str) -> Tensor:
-    """Full log-softmax, cumulative sums, a loop over sub-trajectory lengths where there are sub-trajectories."""
+    """Full log-softmax, cumulative sums, a loop over sub-trajectory lengths where there are
+    sub-trajectories.
+    """
     u, mask = _textbook_u(case, name)
     if name in ("subtb", "modified_subtb"):
         total, weight = u.new_zeros(()), 0.0

@@ -1,4 +1,6 @@
-"""Models and a tokenizer of any shape without a download: random weights, and one id for every short letter string."""
+"""Models and a tokenizer of any shape without a download: random weights, and one id for every
+short letter string.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ ASCII = 97  # ids of a tokenizer with nothing but characters
 
 
 def byte_tokenizer(size: int = ASCII) -> PreTrainedTokenizerFast:
-    """One id a character of ASCII, then letter strings up to ``size`` ids, each made of a shorter one."""
+    """One id a character of ASCII, then letter strings up to ``size`` ids, each made of a shorter
+    one.
+    """
     characters = ["<end>", "Ġ", "Ċ", *map(chr, range(33, 127))]
     vocabulary = {c: i for i, c in enumerate(characters)}
     merges: list[tuple[str, str]] = []

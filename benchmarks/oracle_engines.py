@@ -1,13 +1,15 @@
-"""Would the oracle answer faster in fewer bits, and would it say the same? Plain questions of the shipped facts.
+"""Would the oracle answer faster in fewer bits, and would it say the same? Plain questions of the
+shipped facts.
 
     python benchmarks/oracle_engines.py                  # some ten minutes on one core
     python benchmarks/oracle_engines.py --questions 64 --engines bfloat16
 
-Each engine replaces the matrix products of the frozen model: `bfloat16` rounds weights, inputs and outputs of all
-layers but the LM head, `bfloat16+head` of the head too; `int8` quantises weights by row and inputs by tensor as they
-come (fbgemm), `int8-weights` weights only. Printed: how many times as fast as float32 on the same questions in turn,
-how many answers are the same text, on how many facts the verdict "knows it" is the same, and the mean difference of
-log P_A where the text is the same.
+Each engine replaces the matrix products of the frozen model: `bfloat16` rounds weights, inputs and
+outputs of all layers but the LM head, `bfloat16+head` of the head too; `int8` quantizes weights by
+row and inputs by tensor as they come (fbgemm), `int8-weights` weights only. Printed: how many times
+as fast as float32 on the same questions in turn, how many answers are the same text, on how many
+facts the verdict "knows it" is the same, and the mean difference of log P_A where the text is the
+same.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from contraflow import Fact, compose_config, default_facts
 from contraflow.run import build
 from contraflow.seeding import python_rng
 from contraflow.settings import Config
-from contraflow.text.match import names
+from contraflow.text.match import mentions
 from contraflow.types import Answer, Oracle
 
 
@@ -41,7 +43,7 @@ class Bfloat16(nn.Module):
 
 
 class Int8(nn.Module):
-    """int8 weights with a scale a row; inputs quantised with one scale a call."""
+    """int8 weights with a scale a row; inputs quantized with one scale a call."""
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
@@ -110,7 +112,7 @@ def measure(config: Config, engine: str, questions: list[str]) -> tuple[float, l
 
 def knows(fact: Fact, answer: Answer) -> bool:
     """Whether the answer names the original answer."""
-    return names(answer.text, fact.original_answer, fact.aliases)
+    return mentions(answer.text, fact.original_answer, fact.aliases)
 
 
 def main() -> None:

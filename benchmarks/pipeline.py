@@ -1,14 +1,16 @@
-"""A whole training step, ours against the straightforward pipeline (`plain_pipeline.py`), on the same facts.
+"""A whole training step, ours against the straightforward pipeline (`plain_pipeline.py`), on the
+same facts.
 
     python benchmarks/pipeline.py                        # the quickstart's step; some 15 minutes on two cores
     python benchmarks/pipeline.py --facts 2 --samples 4 --repeats 1
     python benchmarks/pipeline.py oracle.engine=int8     # any setting can be overridden
 
-Each round runs both pipelines in processes of their own, one after the other, so that a slow minute of the machine
-meets both. A process takes one step to warm up and then `--steps` timed ones on facts that it has not seen. Printed:
-the environment, seconds of each phase per step, scored and learned questions per second, peak resident memory, and
-the ratios of each round. Before that, both pipelines score the same questions, and the largest difference of what they
-say is printed: a faster pipeline that computes something else would be no use.
+Each round runs both pipelines in processes of their own, one after the other, so that a slow minute
+of the machine meets both. A process takes one step to warm up and then `--steps` timed ones on
+facts that it has not seen. Printed: the environment, seconds of each phase per step, scored and
+learned questions per second, peak resident memory, and the ratios of each round. Before that, both
+pipelines score the same questions, and the largest difference of what they say is printed: a faster
+pipeline that computes something else would be no use.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ import torch
 from clock import Clock
 from contraflow import Fact, compose_config, default_facts
 from contraflow.experience.collect import Experience
-from contraflow.experience.scorer import Drawn, Scorer
+from contraflow.experience.scorer import SampledQuestion, Scorer
 from contraflow.facts import split_facts
 from contraflow.gflownet.objectives import potentials
 from contraflow.policy.lora import stack_questions
@@ -49,7 +51,9 @@ KINDS = ("ours", "straightforward")
 
 
 class Ours:
-    """The package's own parts, put together as a training run does, without its run folder and trainer."""
+    """The package's own parts, put together as a training run does, without its run folder and
+    trainer.
+    """
 
     def __init__(self, config: Config) -> None:
         lm = build.load_lm(config)
@@ -140,7 +144,7 @@ def compare(args: argparse.Namespace) -> None:
 
 def _differences(ours: Ours, facts: Sequence[Fact], steps: Sequence[Step]) -> dict[str, float]:
     drawn = [
-        Drawn(fact, tuple(ids), text)
+        SampledQuestion(fact, tuple(ids), text)
         for fact, step in zip(facts, steps, strict=True)
         for ids, text in zip(step.ids, step.texts, strict=True)
     ]

@@ -1,9 +1,11 @@
-"""The training step as one writes it first, to compare with: Hugging Face `generate()` and whole sequences throughout.
+"""The training step as one writes it first, to compare with: Hugging Face `generate()` and whole
+sequences throughout.
 
-Two copies of the model (sampler and oracle), every prompt in full for every question and every use, logits of the
-whole vocabulary at every position computed anew wherever a likelihood is wanted, one judge call per pair. It draws from
-the same environment (allowed tokens, lengths, one stop) and computes the same reward and loss as the package, one fact
-after another, as its memory grows with the batch.
+Two copies of the model (sampler and oracle), every prompt in full for every question and every use,
+logits of the whole vocabulary at every position computed anew wherever a likelihood is wanted, one
+judge call per pair. It draws from the same environment (allowed tokens, lengths, one stop) and
+computes the same reward and loss as the package, one fact after another, as its memory grows with
+the batch.
 """
 
 from __future__ import annotations

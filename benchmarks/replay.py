@@ -1,4 +1,5 @@
-"""Replay on the embedded server: adds and samples per second, latency as it fills, and the naive pattern beside it.
+"""Replay on the embedded server: adds and samples per second, latency as it fills, and the naive
+pattern beside it.
 
     python benchmarks/replay.py                      the table in docs/replay.md
     python benchmarks/replay.py --entries 20000 --seconds 1 --repeats 1      a quick look
@@ -146,7 +147,9 @@ def rate(
 
 
 def fill(url: str, n_entries: int) -> None:
-    """Full facts, written under both patterns without asking for admission, a thousand entries a round trip."""
+    """Full facts, written under both patterns without asking for admission, a thousand entries a
+    round trip.
+    """
     ours, rng = RedisReplay(SETTINGS, url), random.Random(0)
     with redis.Redis.from_url(url) as client, ours:
         for first in range(0, n_entries // CAPACITY, CAPACITY):

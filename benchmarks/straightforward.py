@@ -1,8 +1,10 @@
-"""The pipeline that one writes first, for `gpu.py` to compare with: plain `generate()` and plain forwards.
+"""The pipeline that one writes first, for `gpu.py` to compare with: plain `generate()` and plain
+forwards.
 
-Two copies of the model, one with the adapter; the whole prompt, few-shot header and all, read for every question;
-questions padded to the longest and kept to the end; one judge call a question and statement; the full vocabulary, and
-a forward for each use of the logits: one for the tokens, one for the stop.
+Two copies of the model, one with the adapter; the whole prompt, few-shot header and all, read for
+every question; questions padded to the longest and kept to the end; one judge call a question and
+statement; the full vocabulary, and a forward for each use of the logits: one for the tokens, one
+for the stop.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""How much work a training step is: tokens read, states decoded, keys read, kernels started, bytes sent. No seconds.
+"""How much work a training step is: tokens read, states decoded, keys read, kernels started, bytes
+sent. No seconds.
 
     python benchmarks/work.py --out benchmarks/work.json      # some ten minutes on one core; needs the packaged models
 
@@ -149,7 +150,9 @@ def watching_judge(judge: Any, counter: WorkCounter) -> Iterator[None]:
 def count_step(
     policy: LoraPolicy, scorer: Scorer, facts: list[Fact], counter: WorkCounter, step: int
 ) -> dict[str, float]:
-    """One step as training takes it, phase by phase; returns bytes of what would be stored and sent, a question."""
+    """One step as training takes it, phase by phase; returns bytes of what would be stored and
+    sent, a question.
+    """
     oracle, judge = scorer.oracle, scorer.judge
     assert oracle is not None and judge is not None
     with counter.watching(policy.lm):

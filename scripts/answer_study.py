@@ -1,9 +1,9 @@
 """What should the oracle be shown before a question? Answer prompts compared on the same questions.
 
-Draws questions on held-out facts, lets the oracle answer them after each prompt, and prints for each how many of the
-facts the oracle knows by it (a plain question is answered right), the strict success of the questions on those and on
-all facts, and how many words an answer has. The untrained sampler was tuned to no prompt, so it is the fair one to
-draw with.
+Draws questions on held-out facts, lets the oracle answer them after each prompt, and prints for
+each how many of the facts the oracle knows by it (a plain question is answered right), the strict
+success of the questions on those and on all facts, and how many words an answer has. The untrained
+sampler was tuned to no prompt, so it is the fair one to draw with.
 
     python scripts/answer_study.py --facts 90 --samples 8
 """
@@ -24,7 +24,7 @@ from contraflow.models.causal_lm import CausalLM
 from contraflow.run import build
 from contraflow.seeding import python_rng
 from contraflow.settings import Config
-from contraflow.text.match import names
+from contraflow.text.match import mentions
 from contraflow.text.prompts import answer_prompt, task_prompt
 
 PLAIN = {  # the default, `configs/prompt/_answer.yaml`
@@ -113,7 +113,7 @@ def chosen_facts(templates: list[str], n: int) -> list[Fact]:
     facts = [
         f
         for f in (*splits.validation, *splits.test)
-        if not any(names(h, f.subject) for h in headers)
+        if not any(mentions(h, f.subject) for h in headers)
     ]
     python_rng(7, "answer study").shuffle(facts)
     return facts[:n]

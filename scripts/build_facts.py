@@ -11,11 +11,12 @@ A table is a `.tsv` file of one or more relations. A relation starts with its he
     # pool: Rome; Madrid                             edited answers, when those of the other rows do not do
     France <tab> Paris <tab> alias; alias <tab> edited answer
 
-Only subject and answer are needed. Both are written as they stand in a sentence ("the United Kingdom",
-"a mammal"); the fact's `subject` and answers lose the article. A star before the subject ("*the Alps") makes
-{is}, {was} and {stands} plural. The edited answer is the answer of another row, chosen by hash among the
-first `POPULAR` different ones, because tables list the popular first. `spellings.txt` holds aliases of
-answers that occur in many tables. The same files give the same bytes on any machine.
+Only subject and answer are needed. Both are written as they stand in a sentence ("the United
+Kingdom", "a mammal"); the fact's `subject` and answers lose the article. A star before the subject
+("*the Alps") makes {is}, {was} and {stands} plural. The edited answer is the answer of another row,
+chosen by hash among the first `POPULAR` different ones, because tables list the popular first.
+`spellings.txt` holds aliases of answers that occur in many tables. The same files give the same
+bytes on any machine.
 """
 
 from __future__ import annotations
@@ -28,14 +29,15 @@ from pathlib import Path
 
 from contraflow.facts import Fact, write_facts
 from contraflow.facts.fact import fact_id_for
-from contraflow.text.match import names
+from contraflow.text.match import mentions
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLES = ROOT / "data_sources" / "facts"
 SHIPPED = ROOT / "src" / "contraflow" / "assets" / "facts.jsonl"
 POPULAR = 40
 ARTICLES = ("the ", "a ", "an ")
-# Last names that are everyday words or places: as aliases they would be found where nobody is meant.
+# Last names that are everyday words or places: as aliases they would be found where nobody is
+# meant.
 COMMON_WORDS = {
     "Bell", "Brown", "Carter", "Frost", "Gates", "Great", "Jackson", "Jobs", "Khan", "King", "London", "Page",
     "Son", "Swift", "Tzu", "Victoria", "Wall", "Washington", "Wells", "White", "Wood", "brothers",
@@ -171,7 +173,7 @@ def _edited_answer(relation: Relation, row: Row) -> str:
     allowed = [
         answer
         for answer in answers
-        if not _overlaps(answer, spellings) and not names(row.subject, answer)
+        if not _overlaps(answer, spellings) and not mentions(row.subject, answer)
     ]
     if not allowed:
         raise SystemExit(f"{row.source}: no edited answer is left for '{row.subject}'; give a pool")
@@ -179,7 +181,7 @@ def _edited_answer(relation: Relation, row: Row) -> str:
 
 
 def _overlaps(answer: str, spellings: tuple[str, ...]) -> bool:
-    return any(names(answer, spelling) or names(spelling, answer) for spelling in spellings)
+    return any(mentions(answer, spelling) or mentions(spelling, answer) for spelling in spellings)
 
 
 def _aliases(relation: Relation, row: Row) -> tuple[str, ...]:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Ten epochs of sixteen steps under the hybrid reward, half of them in its penalised phase, with the probes of every
+# Ten epochs of sixteen steps under the hybrid reward, half of them in its penalized phase, with the probes of every
 # eighth step and all diagnostics. Run it again to go on after a stop; more settings may follow.
 set -euo pipefail
 export PATH="$PATH:$(cd "$(dirname "$0")/.." && pwd)/.venv/bin"

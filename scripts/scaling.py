@@ -1,4 +1,5 @@
-"""Where a step's time goes on 4, 8 and 64 GPUs, by scheme: the tables and the picture of docs/scaling.md.
+"""Where a step's time goes on 4, 8 and 64 GPUs, by scheme: the tables and the picture of
+docs/scaling.md.
 
     python scripts/scaling.py                        # an H100 by its data sheet, and guesses at what is reached of it
     python scripts/scaling.py --decode-us 1.5        # decoding passes replayed as CUDA graphs

@@ -1,8 +1,10 @@
-"""From counted work to time and idle shares: a roofline for each part of a step, and who waits for whom.
+"""From counted work to time and idle shares: a roofline for each part of a step, and who waits for
+whom.
 
-Nothing here is measured; `benchmarks/work.json` holds what was counted, `Card` what is assumed of a GPU. A pass
-takes as long as the longest of three: the host starting its kernels, the arithmetic, the memory traffic. Left out: the
-traffic of activations, the optimizer, stragglers (every rank is as fast as the others), and any overlap.
+Nothing here is measured; `benchmarks/work.json` holds what was counted, `Card` what is assumed of a
+GPU. A pass takes as long as the longest of three: the host starting its kernels, the arithmetic,
+the memory traffic. Left out: the traffic of activations, the optimizer, stragglers (every rank is
+as fast as the others), and any overlap.
 """
 
 from __future__ import annotations
@@ -39,7 +41,8 @@ class Model:
     setting: str
 
 
-# LoRA of rank 16 on c_attn: 16 x (1280 + 3840) a layer. Qwen2.5-7B's q and v: 16 x (3584 + 3584 + 3584 + 512).
+# LoRA of rank 16 on c_attn: 16 x (1280 + 3840) a layer. Qwen2.5-7B's q and v: 16 x (3584 + 3584 +
+# 3584 + 512).
 GPT2_LARGE = Shape("gpt2-large", "gpt2", 36, 1280, 1280, 36 * 12 * 1280**2, 36 * 16 * (1280 + 3840))
 QWEN_7B = Shape(
     "7B (Qwen2.5's shape)",
@@ -56,7 +59,9 @@ MODELS = (Model(GPT2_LARGE, "gpt2_large_zsre"), Model(QWEN_7B, "quickstart"))
 
 @dataclass(frozen=True)
 class Card:
-    """A GPU, its host and its network. The defaults are an H100 SXM's data sheet and guesses at what is reached."""
+    """A GPU, its host and its network. The defaults are an H100 SXM's data sheet and guesses at
+    what is reached.
+    """
 
     flops: float = 989e12  # bf16, dense
     bandwidth: float = 3.35e12  # bytes a second
@@ -88,7 +93,9 @@ class Part:
 def part(
     phase: str, shape: Shape, counted: Mapping[str, Any], card: Card, batches: float = 1
 ) -> Part:
-    """One phase of one step with ``batches`` times the counted questions drawn at once: rows grow, passes do not."""
+    """One phase of one step with ``batches`` times the counted questions drawn at once: rows grow,
+    passes do not.
+    """
     work, kernels = counted["phases"], counted["kernels"][shape.kernels]
     legs = [leg for leg in ("read", "decode") if f"{phase}.{leg}" in work]
     found = [_leg(phase, leg, shape, work, kernels, card, batches, leg == legs[-1]) for leg in legs]
@@ -106,10 +113,12 @@ def _leg(
     batches: float,
     with_head: bool,
 ) -> tuple[float, float, float, float]:
-    """Seconds of the host, of memory and of arithmetic, and the passes. The head is reckoned with the last leg."""
+    """Seconds of the host, of memory and of arithmetic, and the passes. The head is reckoned with
+    the last leg.
+    """
     w = work[f"{phase}.{leg}"]
-    # Backward through frozen weights: gradients of activations only, as many products again as forward. The read-out
-    # is computed once more in the backward pass (`LoraPolicy._read_out`).
+    # Backward through frozen weights: gradients of activations only, as many products again as
+    # forward. The read-out is computed once more in the backward pass (`LoraPolicy._read_out`).
     layers_times, head_times = (2, 3) if phase == "learn" else (1, 1)
     products = (
         2 * shape.layer_params * w["tokens"] + 4 * shape.layers * shape.hidden * w["attended"]
@@ -157,7 +166,9 @@ class Step:
 
 
 def gradient_exchange(gpus: int, adapter_params: float, card: Card) -> float:
-    """Notes to rank 0 and back, length and data each, one rank after another; a ring of float32 gradients."""
+    """Notes to rank 0 and back, length and data each, one rank after another; a ring of float32
+    gradients.
+    """
     if gpus == 1:
         return 0.0
     notes = 2 * 2 * (gpus - 1) * card.message_us * 1e-6
@@ -214,7 +225,8 @@ def actors(
     questions: float,
     exchange: Mapping[int, float],
 ) -> Step:
-    """Some GPUs collect ``batches`` at once without end, the others learn; the split that learns fastest.
+    """Some GPUs collect ``batches`` at once without end, the others learn; the split that learns
+    fastest.
 
     ``exchange`` is the gradients' time by number of learners. The slower side never waits, the faster one idles.
     """
@@ -224,9 +236,9 @@ def actors(
         return n_actors * batches / collect, n_learners / (learn + exchange[n_learners])
 
     best = max(range(1, gpus), key=lambda n: min(rates(n)))
-    made, learnt = rates(best)
-    rate, n_learners = min(made, learnt), gpus - best
-    busy = best * rate / made + n_learners * rate / learnt * learn / (learn + exchange[n_learners])
+    made, learned = rates(best)
+    rate, n_learners = min(made, learned), gpus - best
+    busy = best * rate / made + n_learners * rate / learned * learn / (learn + exchange[n_learners])
     update = n_learners / rate  # an update takes one batch from each learner
     waits = {"learn": learn, "exchange": exchange[n_learners]}
     waits["waiting for questions"] = update - sum(waits.values())
@@ -291,7 +303,9 @@ def shape_of(phase: str, model: Model) -> Shape:
 def calibration(
     measured: Mapping[str, Any], counted: Mapping[str, Any], card: Card
 ) -> dict[str, float]:
-    """Measured over predicted seconds of each phase, gpt2-large on the work that `benchmarks/gpu.py` did."""
+    """Measured over predicted seconds of each phase, gpt2-large on the work that
+    `benchmarks/gpu.py` did.
+    """
     work = {**counted, "phases": measured["work"]}
     model = MODELS[0]
     return {
@@ -312,7 +326,8 @@ class ReplayTraffic:
 def replay_traffic(
     step: Step, counted: Mapping[str, Any], share: float, capacity: int
 ) -> ReplayTraffic:
-    """Every fresh question is offered; a replayed step reads whole facts, of three earlier steps (`FactStream.at`).
+    """Every fresh question is offered; a replayed step reads whole facts, of three earlier steps
+    (`FactStream.at`).
 
     Actors have no other way to their learners: there each fresh question is read once as well.
     """

@@ -1,4 +1,6 @@
-"""A bar a scheme and number of GPUs: what becomes of all GPUs' time, and how much of it is behind one question."""
+"""A bar a scheme and number of GPUs: what becomes of all GPUs' time, and how much of it is behind
+one question.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def picture(panels: Sequence[tuple[str, Sequence[Step]]]) -> str:
 
 
 def shares(step: Step) -> dict[str, float]:
-    """What becomes of all GPUs' time in an update: phases of rank 0's path that all or one do, idle, redundant."""
+    """What becomes of all GPUs' time in an update: phases of rank 0's path that all or one do,
+    idle, redundant.
+    """
     whole = step.seconds * step.gpus
     if step.actors:
         learning = (step.gpus - step.actors) * step.waits["learn"] / whole
@@ -74,8 +78,8 @@ def _panel(name: str, rows: Sequence[Step], top: float) -> str:
 
 def _legend(y: float) -> str:
     marks, x = [], 10
-    for name, colour in COLOURS.items():
-        marks.append(f'<rect x="{x}" y="{y}" width="11" height="11" fill="{colour}"/>')
+    for name, color in COLOURS.items():
+        marks.append(f'<rect x="{x}" y="{y}" width="11" height="11" fill="{color}"/>')
         marks.append(f'<text x="{x + 16}" y="{y + 10}">{html.escape(name)}</text>')
         x += 36 + 7 * len(name)
     return "".join(marks)

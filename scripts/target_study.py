@@ -1,8 +1,9 @@
 """What would an exact sampler reach? Reward targets compared before anything is trained.
 
-Draws many questions of the untrained sampler, weights each by target / P_Q (self-normalised importance sampling) and
-prints, for each target, the strict success that an exact sampler of it would have and how many of 8 questions would
-be distinct. Facts whose effective sample size is below 12 are too thinly covered to count for the second.
+Draws many questions of the untrained sampler, weights each by target / P_Q (self-normalized
+importance sampling) and prints, for each target, the strict success that an exact sampler of it
+would have and how many of 8 questions would be distinct. Facts whose effective sample size is below
+12 are too thinly covered to count for the second.
 
     python scripts/target_study.py --facts 32 --samples 64
 """
@@ -91,7 +92,9 @@ def draw(args: argparse.Namespace) -> list[QuestionRecord]:
 
 
 def study(records: list[QuestionRecord], target: Target) -> tuple[float, float, float]:
-    """Strict success, distinct share of 8 (NaN where thinly covered) and effective sample size of one fact."""
+    """Strict success, distinct share of 8 (NaN where thinly covered) and effective sample size of
+    one fact.
+    """
     weight = weights(records, target)
     size = 1 / float((weight**2).sum())
     success = float(weight @ np.array([verdict_of(r).strict_success for r in records], dtype=float))
@@ -99,7 +102,7 @@ def study(records: list[QuestionRecord], target: Target) -> tuple[float, float, 
 
 
 def weights(records: list[QuestionRecord], target: Target) -> NDArray[np.float64]:
-    """Normalised target / P_F of each question; the untrained P_F is P_Q."""
+    """Normalized target / P_F of each question; the untrained P_F is P_Q."""
     parts = np.array([[r.log_contradiction, r.log_entailment, r.log_p_answer] for r in records])
     log_p_question = np.array([r.log_p_question for r in records])
     log_prior = target.prior * np.minimum(log_p_question, target.ceiling) - log_p_question

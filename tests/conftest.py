@@ -16,6 +16,8 @@ from contraflow.facts import Fact
 from contraflow.models.causal_lm import CausalLM
 from support.tiny_models import fresh_lm
 
+pytest_plugins = ["support.cli"]
+
 settings.register_profile(
     "ci", derandomize=True
 )  # what lands must not hang on a draw; a person's run explores

@@ -35,7 +35,9 @@ def test_rate_warms_up_and_falls_along_a_cosine():
 
 
 def test_derived_seed_is_pinned():
-    """printf "0\\x1f1\\x1fsample" | sha256sum, the first 8 bytes, halved. A change would change every run."""
+    """printf "0\\x1f1\\x1fsample" | sha256sum, the first 8 bytes, halved. A change would change
+    every run.
+    """
     assert derived_seed(0, 1, "sample") == 6694183350305908323
 
 

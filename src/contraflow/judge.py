@@ -2,11 +2,14 @@
 
 from contraflow.reward.judge import (
     LABELS,
-    EmbeddedJudge,
     Judge,
     NliJudge,
     NliScores,
-    shipped_judge_folder,
+    PackagedJudge,
+    packaged_judge_folder,
 )
+
+EmbeddedJudge = PackagedJudge
+shipped_judge_folder = packaged_judge_folder
 
 __all__ = ["LABELS", "EmbeddedJudge", "Judge", "NliJudge", "NliScores", "shipped_judge_folder"]

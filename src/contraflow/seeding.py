@@ -1,6 +1,8 @@
-"""Random streams that are derived, never shared: the same (seed, step, rank, purpose) gives the same draws.
+"""Random streams that are derived, never shared: the same (seed, step, rank, purpose) gives the
+same draws.
 
-Nothing has to be saved for an exact resume, ranks never draw alike, and no global generator is touched.
+Nothing has to be saved for an exact resume, ranks never draw alike, and no global generator is
+touched.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The values that travel along the path from a fact to a gradient.
 
-Shapes: ``b`` questions, ``t`` question tokens (right-padded, the stop not among them), ``v`` vocabulary.
-Wrong states are meant to be untypable: one log-reward per question (`TerminalReward`) and one per prefix
-(`PrefixReward`) are different types, because feeding the first where the second is needed made the reward
-cancel out of the loss in the design we come from.
+Shapes: ``b`` questions, ``t`` question tokens (right-padded, the stop not among them), ``v``
+vocabulary. Wrong states are meant to be untypable: one log-reward per question (`TerminalReward`)
+and one per prefix (`PrefixReward`) are different types, because feeding the first where the second
+is needed made the reward cancel out of the loss in the design we come from.
 """
 
 from __future__ import annotations
@@ -65,13 +65,16 @@ class TerminalReward:
 
 @dataclass(frozen=True)
 class PrefixReward:
-    """One log R per prefix s_0 … s_L, each closed with the stop and judged as a question of its own."""
+    """One log R per prefix s_0 … s_L, each closed with the stop and judged as a question of its
+    own.
+    """
 
     log_reward: Float[Tensor, "b t+1"]
 
 
 class ScoredQuestion(msgspec.Struct, frozen=True, kw_only=True):
-    """A question with its raw reward parts: untempered, unpenalised, so that any schedule can use it later.
+    """A question with its raw reward parts: untempered, unpenalized, so that any schedule can use
+    it later.
 
     ``log_prior`` holds the frozen base model's log-probability of each token and, last, of the stop
     (length L + 1), under the same constraints as the policy; its sum is log P_Q.
@@ -93,7 +96,9 @@ class ScoredQuestion(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def log_p_question(self) -> float:
-        """log P_Q: the base model's log-likelihood of the question given the task prompt, stop included."""
+        """log P_Q: the base model's log-likelihood of the question given the task prompt, stop
+        included.
+        """
         return float(sum(self.log_prior))
 
 

@@ -1,4 +1,6 @@
-"""The law of docs/performance.md: its arithmetic by hand, and that page and picture are what the script makes."""
+"""The law of docs/performance.md: its arithmetic by hand, and that page and picture are what the
+script makes.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from contraflow.models.token_tree import TokenTree
-
-ROOT = Path(__file__).resolve().parents[2]
 import cost_law as law  # type: ignore[import-not-found]
 import cost_picture  # type: ignore[import-not-found]
+from contraflow.models.token_tree import TokenTree
 from cost_points import FITTED, HELD_OUT, Point, Sizes, read_points  # type: ignore[import-not-found]
+
+ROOT = Path(__file__).resolve().parents[2]
 
 SIZES = Sizes(facts=2, n=3, length=10, params=50e6, answer=5)
 
@@ -36,8 +38,10 @@ def point(sizes: Sizes, seconds: dict[str, float], mib: float) -> Point:
 
 
 def test_terms_by_hand() -> None:
-    """Half of 100 million parameters, whose root is 0.7071. 2 prompts of 22 tokens and 6 questions of 10 are 104
-    tokens and 60 states. Questions asked: 6 of 10 tokens with 4 around them and 5 of the answer, 114."""
+    """Half of 100 million parameters, whose root is 0.7071. 2 prompts of 22 tokens and 6 questions
+    of 10 are 104 tokens and 60 states. Questions asked: 6 of 10 tokens with 4 around them and 5 of
+    the answer, 114.
+    """
     terms, root = law.terms(SIZES), 0.5**0.5
     assert terms["sample"] == pytest.approx(
         {"constant": 1, "a pass": 5, "a token": 52, "a state": 60 * root}
@@ -52,9 +56,11 @@ def test_terms_by_hand() -> None:
 
 
 def test_long_trees_are_read_in_rows() -> None:
-    """6 prompts of 22 and 48 questions of 12: 708 tokens, 3 rows of 256, each with room for 34 more, are 810.
+    """6 prompts of 22 and 48 questions of 12: 708 tokens, 3 rows of 256, each with room for 34
+    more, are 810.
 
-    The tree itself lays out as many at most."""
+    The tree itself lays out as many at most.
+    """
     sizes = Sizes(facts=6, n=8, length=12, params=135e6)
     assert (sizes.written, sizes.read) == (708, 810)
     prompts = [[1000 + fact] * 22 for fact in range(6)]

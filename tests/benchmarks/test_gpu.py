@@ -1,4 +1,6 @@
-"""The benchmark of a GPU at a tiny size on a CPU: every phase of every way runs, and the work is the work it says."""
+"""The benchmark of a GPU at a tiny size on a CPU: every phase of every way runs, and the work is
+the work it says.
+"""
 
 from __future__ import annotations
 
@@ -51,8 +53,10 @@ def test_three_ways_are_timed_phase_by_phase(measured: tuple[Path, str, dict[str
 def test_questions_and_answers_have_their_full_length(
     measured: tuple[Path, str, dict[str, Any]],
 ) -> None:
-    """8 questions of 6 tokens: the first is drawn from the prompt, five passes follow, of at most 8 rows; and every
-    answer, greedy, has five passes of exactly 8 rows. The judge reads two pairs a question in one batch each."""
+    """8 questions of 6 tokens: the first is drawn from the prompt, five passes follow, of at most 8
+    rows; and every answer, greedy, has five passes of exactly 8 rows. The judge reads two pairs a
+    question in one batch each.
+    """
     work = measured[2]["work"]
     assert work["generate.decode"]["passes"] == TOKENS - 1
     assert 0 < work["generate.decode"]["tokens"] <= FACTS * QUESTIONS * (TOKENS - 1)

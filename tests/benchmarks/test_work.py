@@ -1,7 +1,9 @@
-"""A training step does no work twice, by counting instead of by the clock: what a slow machine cannot blur.
+"""A training step does no work twice, by counting instead of by the clock: what a slow machine
+cannot blur.
 
-Every expected number is derived from the texts of the step, by means that share nothing with the package's own trees
-and batches. The last tests take one optimisation away at a time, and the count that it protects must notice.
+Every expected number is derived from the texts of the step, by means that share nothing with the
+package's own trees and batches. The last tests take one optimization away at a time, and the count
+that it protects must notice.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from contraflow.experience.scorer import Drawn
+from contraflow.experience.scorer import SampledQuestion
 from contraflow.models import token_tree
 from contraflow.models.causal_lm import CausalLM
 from contraflow.models.decoding import EagerDecoder
@@ -50,14 +52,18 @@ def step(judge: Path) -> CountedStep:
 
 
 def facts_prompts_are_read_without_their_header(step: CountedStep) -> None:
-    """One pass; what the facts' own parts begin with alike ("fact :") is read once, the header and padding never."""
+    """One pass; what the facts' own parts begin with alike ("fact :") is read once, the header and
+    padding never.
+    """
     read = step.found["generate.read"]
     assert (read.passes, read.tokens) == (1, n_distinct(step.prompt_ids(f) for f in FACTS))
 
 
 def a_token_is_written_once_a_state(step: CountedStep) -> None:
-    """A question of the greatest length must stop, so its last token is not read; of questions that are the same so
-    far one row is left. Logits: at each fact's prompt and at each state, over the actions alone."""
+    """A question of the greatest length must stop, so its last token is not read; of questions that
+    are the same so far one row is left. Logits: at each fact's prompt and at each state, over the
+    actions alone.
+    """
     decoded, head = step.found["generate.decode"], step.found["generate.head"]
     written = {(fact, ids) for fact, ids in step.states if 0 < len(ids) < MAX_LEN}
     assert decoded.tokens == len(written)
@@ -67,8 +73,10 @@ def a_token_is_written_once_a_state(step: CountedStep) -> None:
 
 
 def a_question_is_answered_once_until_its_answer_ends(step: CountedStep) -> None:
-    """Equal texts are one question, whichever facts they are about; an answer of n tokens takes n - 1 rows, as its
-    first comes from the prompt and its last is read by nobody. Logits at one position of each prompt and each row."""
+    """Equal texts are one question, whichever facts they are about; an answer of n tokens takes n -
+    1 rows, as its first comes from the prompt and its last is read by nobody. Logits at one
+    position of each prompt and each row.
+    """
     texts = {d.text: step.asked_ids(d) for d in step.drawn}
     read, decoded, head = (step.found[f"answer.{leg}"] for leg in ("read", "decode", "head"))
     assert len(step.written) == len(texts)
@@ -79,8 +87,10 @@ def a_question_is_answered_once_until_its_answer_ends(step: CountedStep) -> None
 
 
 def a_pair_is_judged_once_beside_pairs_of_its_length(step: CountedStep) -> None:
-    """Two calls, one a statement. In order of length, rows of a batch of B are padded by at most its longest less its
-    shortest; over the batches these differences add up to no more than those of the whole, so B times that."""
+    """Two calls, one a statement. In order of length, rows of a batch of B are padded by at most
+    its longest less its shortest; over the batches these differences add up to no more than those
+    of the whole, so B times that.
+    """
     read = step.found["judge.read"]
     calls = step.pairs[::2], step.pairs[1::2]
     assert len(step.judged) == 2 * len(step.distinct)
@@ -99,7 +109,9 @@ def learning_reads_each_state_once(step: CountedStep) -> None:
 
 
 def _each_state_once(step: CountedStep, phase: str, uses_of_logits: int) -> None:
-    """The tree's tokens in one pass; logits at the states alone and not within prompts, over the actions alone."""
+    """The tree's tokens in one pass; logits at the states alone and not within prompts, over the
+    actions alone.
+    """
     paths = [(*step.prompt_ids(d.fact), *d.ids) for d in step.drawn]
     read, head = step.found[f"{phase}.read"], step.found[f"{phase}.head"]
     assert (read.passes, read.tokens) == (1, n_distinct(paths))
@@ -124,7 +136,9 @@ def test_no_work_is_done_twice(step: CountedStep, check: Callable[[CountedStep],
 
 
 def test_the_step_has_what_the_counts_are_about(step: CountedStep) -> None:
-    """Long headers, repeated questions (of one fact, and of two), questions and answers of several lengths."""
+    """Long headers, repeated questions (of one fact, and of two), questions and answers of several
+    lengths.
+    """
     oracle = step.scorer.oracle
     assert step.policy._prefix.length == oracle._prefix.length == HEADER_TOKENS  # type: ignore[union-attr]
     texts = {d.text for d in step.drawn}
@@ -151,15 +165,18 @@ def test_questions_that_were_scored_cost_nothing(step: CountedStep) -> None:
 
 
 def test_tokens_of_a_question_beside_the_straightforward_pipelines(step: CountedStep) -> None:
-    """That pipeline reads a question's whole prompt for each use, and repeated questions as often as they come:
+    """That pipeline reads a question's whole prompt for each use, and repeated questions as often
+    as they come:
 
-    draw P + L, answer A + n - 1, the answer's likelihood A + n, prior and learning P + L + 1 each, where P and A are
-    whole prompts, L and n the tokens of question and answer. Every token that we read is among those, and none of
-    them is a header's, of which each question has three of the task and two of the answer.
+    draw P + L, answer A + n - 1, the answer's likelihood A + n, prior and learning P + L + 1 each,
+    where P and A are whole prompts, L and n the tokens of question and answer. Every token that we
+    read is among those, and none of them is a header's, of which each question has three of the
+    task and two of the answer.
 
-    So the difference is at least 5 x 68 = 340 a question. What we read of a question is at most its own 5 tokens in
-    prior and learning and 4 of them in drawing (14), 10 of the oracle's prompt and 5 of the answer (15), and thrice
-    its share of the facts' prompts, of 7 + 8 + 17 tokens for 24 questions (4): 33. The ratio is above 340 / 33 + 1.
+    So the difference is at least 5 x 68 = 340 a question. What we read of a question is at most its
+    own 5 tokens in prior and learning and 4 of them in drawing (14), 10 of the oracle's prompt and
+    5 of the answer (15), and thrice its share of the facts' prompts, of 7 + 8 + 17 tokens for 24
+    questions (4): 33. The ratio is above 340 / 33 + 1.
     """
     n = len(step.drawn)
     answer_tokens = dict(
@@ -186,8 +203,8 @@ def _by_length(text: str) -> tuple[int, str]:
 
 def read_headers_again(patch: pytest.MonkeyPatch) -> None:
     """A prompt without a constant header: all of it is the facts' own."""
-    patch.setattr(work_parts, "task_prompt", lambda text: PromptTemplate("", text))
-    patch.setattr(work_parts, "answer_prompt", lambda text: PromptTemplate("", text))
+    patch.setattr(work, "task_prompt", lambda text: PromptTemplate("", text))
+    patch.setattr(work, "answer_prompt", lambda text: PromptTemplate("", text))
 
 
 def share_no_beginnings(patch: pytest.MonkeyPatch) -> None:
@@ -209,7 +226,9 @@ def _unless(
 
 
 def give_each_question_a_row(patch: pytest.MonkeyPatch) -> None:
-    """Decoding of fixed shapes, as for a GPU: finished texts stay, and those that are the same do not meet."""
+    """Decoding of fixed shapes, as for a GPU: finished texts stay, and those that are the same do
+    not meet.
+    """
     patch.setattr(CausalLM, "decodes_statically", True)
 
 
@@ -220,7 +239,7 @@ def answer_what_was_answered(patch: pytest.MonkeyPatch) -> None:
 
 
 def know_no_equal_questions(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Drawn, "key", property(id))
+    patch.setattr(SampledQuestion, "key", property(id))
 
 
 def judge_in_order_of_arrival(patch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,6 @@
-"""What the commands do with good input; models are replaced by ones whose words a person can foresee."""
+"""What the commands do with good input; models are replaced by ones whose words a person can
+foresee.
+"""
 
 from __future__ import annotations
 

@@ -72,10 +72,10 @@ def test_filter_known_says_how_many_it_dropped(
         on_fact(len(facts))
         return [fact for fact in facts if fact.subject == "Japan"]
 
+    put_module(monkeypatch, "contraflow.facts.known", known_facts=known_facts)
     put_module(
         monkeypatch,
         "contraflow.run.build",
-        known_facts=known_facts,
         load_lm=asked.append,
         load_oracle=lambda _config, _lm: None,
     )

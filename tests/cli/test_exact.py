@@ -1,4 +1,6 @@
-"""`contraflow exact` from the command line: what it prints, and what it refuses before anything is loaded."""
+"""`contraflow exact` from the command line: what it prints, and what it refuses before anything is
+loaded.
+"""
 
 from __future__ import annotations
 
@@ -42,10 +44,10 @@ def test_json_holds_the_question_and_the_answer(contraflow: Call, flag: str) -> 
     assert 0 <= told["total_variation"] <= 1 and told["log_z_error"] >= 0
 
 
-def test_the_table_says_where_no_z_is_modelled(contraflow: Call) -> None:
+def test_the_table_says_where_no_z_is_modeled(contraflow: Call) -> None:
     result = contraflow("exact", "objective=vargrad", *SMALL)
     assert result.code == 0, result.err
-    assert "total variation to R/Z" in result.out and "no Z is modelled" in result.out
+    assert "total variation to R/Z" in result.out and "no Z is modeled" in result.out
 
 
 def test_one_seed_is_one_experiment(contraflow: Call) -> None:

@@ -54,7 +54,9 @@ def test_help_of_a_command_tells_every_argument_and_default(
 def test_examples_in_help_are_read_without_complaint(
     command: Command, tmp_path, monkeypatch
 ) -> None:
-    """The words of each example are sorted as a real call would; only `--config-dir` needs its folder."""
+    """The words of each example are sorted as a real call would; only `--config-dir` needs its
+    folder.
+    """
     import shlex
 
     from contraflow.cli.command import read_arguments

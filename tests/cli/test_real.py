@@ -39,7 +39,7 @@ def test_untrained_questions_about_a_fact(tmp_path: Path) -> None:
     assert call(tmp_path, "generate", "run=untrained", *fact, "n=4", "seed=1").out == first.out
 
 
-def test_the_embedded_judge_on_labelled_pairs(tmp_path: Path) -> None:
+def test_the_embedded_judge_on_labeled_pairs(tmp_path: Path) -> None:
     pairs = [
         ("The capital of France is Lyon.", "The capital of France is Paris.", "contradiction"),
         ("The capital of France is Lyon.", "Lyon is the capital of France.", "entailment"),

@@ -1,4 +1,6 @@
-"""Real ranks that fail, are killed or are slow: all end with the reason, and the same command goes on."""
+"""Real ranks that fail, are killed or are slow: all end with the reason, and the same command goes
+on.
+"""
 
 from __future__ import annotations
 
@@ -91,7 +93,9 @@ def test_a_bug_of_one_rank_ends_all_with_code_1(folder: Path):
 
 
 def test_a_slow_rank_0_is_a_timeout_that_names_ranks_phase_and_key(folder: Path):
-    """Two minutes in the oracle against 3 s of patience, and nobody waits for the two minutes to pass."""
+    """Two minutes in the oracle against 3 s of patience, and nobody waits for the two minutes to
+    pass.
+    """
     ended = run(folder, sleep=120.0, timeout_s=3.0)
     assert ended.code == 2
     assert (

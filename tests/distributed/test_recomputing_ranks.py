@@ -1,4 +1,6 @@
-"""Gradient checkpointing on many ranks: two processes that recompute learn what two that do not learn."""
+"""Gradient checkpointing on many ranks: two processes that recompute learn what two that do not
+learn.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""N ranks on N shards are one process on the union; each conditions on the facts its questions are about."""
+"""N ranks on N shards are one process on the union; each conditions on the facts its questions are
+about.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ def left_by(folder: Path, kind: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_the_step_of_two_ranks_is_that_of_one_process_on_all_facts(two_ranks: Path, name: str):
-    """3 questions of one fact here, 5 + 2 of two facts there: a plain mean over ranks would be another number."""
+    """3 questions of one fact here, 5 + 2 of two facts there: a plain mean over ranks would be
+    another number.
+    """
     shares = [torch.load(two_ranks / f"gradients-{rank}.pt", weights_only=True) for rank in (0, 1)]
     union = [fact for shard in SHARDS for fact in shard]
     for clip in CLIPS:
@@ -38,8 +42,9 @@ def test_the_step_of_two_ranks_is_that_of_one_process_on_all_facts(two_ranks: Pa
 
 @pytest.mark.parametrize("kind", ["broadcast", "scatter", "symmetric"])
 def test_each_rank_conditions_on_the_facts_whose_questions_it_trains_on(two_ranks: Path, kind: str):
-    """The original's defect. At step 0 the adapter is a no-op: log P_F given the right fact is what the prior said of
-    the question when it was scored; given another fact it is another number."""
+    """The original's defect. At step 0 the adapter is a no-op: log P_F given the right fact is what
+    the prior said of the question when it was scored; given another fact it is another number.
+    """
     for rank in left_by(two_ranks, kind):
         for step in rank["steps"]:
             assert step["about"] == [s["fact_id"] for s in step["scored"]]
@@ -101,7 +106,9 @@ def test_rank_0_writes_the_run_and_the_memory_of_each_rank(two_ranks: Path, kind
 
 
 def test_the_numbers_of_a_step_are_those_of_all_ranks(two_ranks: Path):
-    """Every fact has four questions of either rank, so that the mean over questions is the mean over ranks."""
+    """Every fact has four questions of either rank, so that the mean over questions is the mean
+    over ranks.
+    """
     ranks = left_by(two_ranks, "scatter")
     for row, *steps in zip(
         lines(two_ranks / "scatter"), *(rank["steps"] for rank in ranks), strict=True

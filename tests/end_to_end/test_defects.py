@@ -1,4 +1,5 @@
-"""What went wrong before, line by line (section 4 of the design): where each is kept from coming back.
+"""What went wrong before, line by line (section 4 of the design): where each is kept from coming
+back.
 
 A test here either is the regression test, or makes sure that the one it names still stands.
 """
@@ -64,7 +65,7 @@ def module_of(**exploration: float) -> SamplerModule:
 
 
 def test_1_the_reward_cancelled_and_never_reached_the_gradient():
-    from test_objectives import (
+    from gflownet.test_objectives import (
         test_defect_1_the_reward_cancelled_and_never_reached_the_gradient as old_and_new_loss,
     )
 
@@ -74,7 +75,9 @@ def test_1_the_reward_cancelled_and_never_reached_the_gradient():
 
 @pytest.mark.filterwarnings("ignore")
 def test_1_in_the_training_step_each_reward_reaches_the_adapter():
-    """The whole step, not the formula alone: another log C of one question, another gradient of the adapter."""
+    """The whole step, not the formula alone: another log C of one question, another gradient of the
+    adapter.
+    """
 
     def gradient(log_c: float) -> torch.Tensor:
         module = module_of(use_buffer_prob=0.0)
@@ -103,7 +106,9 @@ def test_2_the_loss_scored_another_distribution_than_was_drawn_from():
 
 @pytest.mark.skip(reason="one process so far; many ranks, each on its own facts, come with issue 4")
 def test_3_each_rank_learnt_from_questions_about_another_ranks_fact():
-    """Two gloo processes. That ranks draw apart is tested already: test_schedules_seeding, test_experience."""
+    """Two gloo processes. That ranks draw apart is tested already: test_schedules_seeding,
+    test_experience.
+    """
 
 
 def test_4_replay_keys_came_from_a_hash_that_is_salted_per_process():
@@ -113,7 +118,9 @@ def test_4_replay_keys_came_from_a_hash_that_is_salted_per_process():
 
 
 def test_5_drawing_from_replay_reseeded_the_whole_run():
-    """Nothing in the library seeds a global generator, but where it is put back or a program of its own trains."""
+    """Nothing in the library seeds a global generator, but where it is put back or a program of its
+    own trains.
+    """
     seeding = {
         "torch.manual_seed",
         "torch.cuda.manual_seed_all",
@@ -253,9 +260,11 @@ def test_12_whoever_could_write_to_the_buffer_could_run_code():
 
 @pytest.mark.filterwarnings("ignore")
 def test_13_gradient_checkpointing_silently_dropped_the_context():
-    """Switched on from outside, in training mode, transformers keeps no cache, and recomputes without our header.
+    """Switched on from outside, in training mode, transformers keeps no cache, and recomputes
+    without our header.
 
-    Both are refused, not learnt from. Without a header there is nothing to lose: then the gradients are the same.
+    Both are refused, not learned from. Without a header there is nothing to lose: then the
+    gradients are the same.
     """
     policy, plain = small_policy(fresh_lm()), small_policy(fresh_lm(), prompt="{edit_fact} :")
     questions, index = stack_questions([[3, 4, 5], [5]], torch.device("cpu")), torch.tensor([0, 1])

@@ -1,4 +1,6 @@
-"""The whole job on the real packaged models, as a user types it: train, resume, generate, evaluate, report."""
+"""The whole job on the real packaged models, as a user types it: train, resume, generate, evaluate,
+report.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ def contraflow(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of two real steps, embedded replay server and offline W&B included, that says nothing but its own words."""
+    """A run of two real steps, embedded replay server and offline W&B included, that says nothing
+    but its own words.
+    """
     cwd = tmp_path_factory.mktemp("user")
     done = contraflow(
         "train",
@@ -95,7 +99,7 @@ def test_adapter_is_an_ordinary_peft_folder(finished: Path) -> None:
     )
     model = PeftModel.from_pretrained(base, str(finished / "adapter"))
     trained = [p.abs().sum() for n, p in model.named_parameters() if "lora_B" in n]
-    assert sum(map(float, trained)) > 0  # B starts at 0: something was learnt
+    assert sum(map(float, trained)) > 0  # B starts at 0: something was learned
 
 
 def test_generate_writes_the_promised_keys_and_untrained_prior_equals_policy(

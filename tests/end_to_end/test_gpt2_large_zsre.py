@@ -1,4 +1,6 @@
-"""The prototype's configuration at a millionth of its size: its experiment file, its architectures, its data's form."""
+"""The prototype's configuration at a millionth of its size: its experiment file, its architectures,
+its data's form.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ TOWNS = ("Oslo", "Rome", "Bern", "Riga", "Lima", "Cork")
 
 
 def save_gpt2(folder: Path) -> Path:
-    """GPT-2 with its byte-level tokenizer (bytes only, so twice its 1024 positions), two narrow layers."""
+    """GPT-2 with its byte-level tokenizer (bytes only, so twice its 1024 positions), two narrow
+    layers.
+    """
     characters = ["Ġ", "Ċ", *map(chr, range(33, 127)), "<|endoftext|>"]
     tokenizer = GPT2Tokenizer(vocab={c: i for i, c in enumerate(characters)}, merges=[])
     torch.manual_seed(5)
@@ -90,7 +94,8 @@ def test_adapter_reward_and_judge_are_those_of_the_prototype(words: list[str]) -
 
 
 def test_hybrid_reward_by_hand(words: list[str]) -> None:
-    """Step 149 is the last of the penalised phase; log C is above and at the threshold of −6, log P_A fails once.
+    """Step 149 is the last of the penalized phase; log C is above and at the threshold of −6, log
+    P_A fails once.
 
     A question that fails the text checks is not punished: the prototype had no such checks.
     """

@@ -34,12 +34,14 @@ def test_self_bleu_of_identical_questions_is_one() -> None:
 
 
 def test_self_bleu_of_two_questions_by_hand() -> None:
-    """ "a b c" against "a b d": 2/3 of the words, 1/2 of the pairs, 0.1/1 of the triples; equal lengths."""
+    """ "a b c" against "a b d": 2/3 of the words, 1/2 of the pairs, 0.1/1 of the triples; equal
+    lengths.
+    """
     expected = (2 / 3 * 1 / 2 * 0.1) ** (1 / 3)
     assert self_bleu(["a b c?", "a b d?"]) == pytest.approx(expected)
 
 
-def test_self_bleu_clips_counts_and_penalises_brevity() -> None:
+def test_self_bleu_clips_counts_and_penalizes_brevity() -> None:
     """ "b b": only one b matches, 1/2, and no pair, 0.1/1; its reference has 4 words: exp(1 - 4/2).
 
     "b c d e": 1/4, 0.1/3, 0.1/2, 0.1/1 and no penalty.

@@ -32,8 +32,8 @@ def record(
 def test_numbers_of_a_fact_by_hand():
     """w = 1, 3, 3: mean log w = 2/3 log 3; log Ẑ = log 7/3; ESS = 49 / (3 · 19); Var = 2/9 log² 3.
 
-    Two of three questions differ; they begin "what is the" and "which city is", so the openings have the entropy of
-    (2/3, 1/3).
+    Two of three questions differ; they begin "what is the" and "which city is", so the openings
+    have the entropy of (2/3, 1/3).
     """
     twice = record("What is the capital of France?", math.log(3), 0.0)
     (row,) = fact_health([record("Which city is the capital of France?", 0.0, 0.0), twice, twice])

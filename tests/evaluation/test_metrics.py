@@ -95,7 +95,9 @@ def test_slope_and_correlation_forget_what_differs_between_facts() -> None:
 
 
 def test_var_log_ratio_is_the_unbiased_variance_per_fact() -> None:
-    """Fact a: log R - log P_F = 1, 3 (variance 2). Fact b: constant (0). Fact c: one question (undefined)."""
+    """Fact a: log R - log P_F = 1, 3 (variance 2). Fact b: constant (0). Fact c: one question
+    (undefined).
+    """
     records = [
         record("a", log_reward=1.0, log_pf=0.0),
         record("a", log_reward=3.0, log_pf=0.0),
@@ -162,7 +164,9 @@ def test_the_interval_of_a_mean_is_about_two_standard_errors_wide() -> None:
 
 
 def test_facts_are_resampled_not_questions() -> None:
-    """Ten copies of a question in each of two facts are two observations, not twenty (about 0.3 … 0.7)."""
+    """Ten copies of a question in each of two facts are two observations, not twenty (about 0.3 …
+    0.7).
+    """
     records = [record(f"f{i}", log_contradiction=-9.0 * i) for i in (0, 1) for _ in range(10)]
     row = metrics_of(records)["contradiction"]
     assert (row.value, row.low, row.high) == (0.5, 0, 1)

@@ -1,4 +1,6 @@
-"""What the report says and refuses, without a browser; the page itself is tried in test_report_browser.py."""
+"""What the report says and refuses, without a browser; the page itself is tried in
+test_report_browser.py.
+"""
 
 import html.parser
 import json

@@ -1,4 +1,6 @@
-"""The reference itself: every question once, probabilities that sum to 1, and a table that is what it says."""
+"""The reference itself: every question once, probabilities that sum to 1, and a table that is what
+it says.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def test_the_probabilities_of_all_questions_sum_to_one(architecture: Architectur
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_questions_are_drawn_as_often_as_evaluate_says(architecture: Architecture):
-    """4,000 draws of one fact: each of the 39 frequencies within 4.5 standard deviations of its probability."""
+    """4,000 draws of one fact: each of the 39 frequencies within 4.5 standard deviations of its
+    probability.
+    """
     space, n = space_of(architecture), 4000
     drawn = space.policy.sample([FACTS[1]], n, torch_rng("frequencies"))
     rows = zip(drawn.ids.tolist(), drawn.lengths.tolist(), strict=True)
@@ -59,7 +63,9 @@ def test_a_table_is_arbitrary_below_zero_and_follows_from_its_seed(reward: Rewar
 
 
 def test_the_log_reward_is_the_tables_own_whatever_the_prior_says():
-    """The judge's row for each question, through scorer and schedule: nothing is added, nothing tempered."""
+    """The judge's row for each question, through scorer and schedule: nothing is added, nothing
+    tempered.
+    """
     space = space_of()
     texts = [space.policy.lm.decode(ids).strip() + "?" for ids in space.questions]
     expected = space.scorer.judge.score([FACTS[0].edit_fact] * len(texts), texts).log_contradiction
@@ -68,10 +74,11 @@ def test_the_log_reward_is_the_tables_own_whatever_the_prior_says():
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_frozen_head_leaves_room_for_a_peaky_table(architecture: Architecture):
-    """What the head reads has length sqrt(64) = 8: with rows r and s the odds of two words can reach exp(8 |r - s|).
+    """What the head reads has length sqrt(64) = 8: with rows r and s the odds of two words can
+    reach exp(8 |r - s|).
 
-    Peaky tables ask for up to 10 nats between two words. With shorter rows (the model's usual start) no adapter could
-    say so, and total variation stopped at 0.1 whatever the steps.
+    Peaky tables ask for up to 10 nats between two words. With shorter rows (the model's usual
+    start) no adapter could say so, and total variation stopped at 0.1 whatever the steps.
     """
     space = space_of(architecture)
     head = space.policy.lm.model.get_output_embeddings().weight.detach()
@@ -81,7 +88,7 @@ def test_the_frozen_head_leaves_room_for_a_peaky_table(architecture: Architectur
 
 
 def test_the_numbers_of_a_run_are_those_of_the_definitions():
-    """One step, so that nothing is learnt; every number again by plain loops."""
+    """One step, so that nothing is learned; every number again by plain loops."""
     settings = ExactSettings(vocab=2, max_len=2, n_steps=1, lr=1e-12, flow_lr=1e-12, log_z_lr=1e-12)
     result = run_exact(settings, VarGrad())
     space = make_space(architecture="llama", n_tokens=2, max_len=2, reward="table", seed=0)

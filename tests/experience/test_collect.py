@@ -81,7 +81,9 @@ def test_global_generators_are_left_alone(policy: LoraPolicy):
 
 
 def test_repeated_questions_enter_replay_once():
-    """24 draws of 2 one-token questions per fact: at most 2 entries a fact, all offered only once a batch."""
+    """24 draws of 2 one-token questions per fact: at most 2 entries a fact, all offered only once a
+    batch.
+    """
     narrow = small_policy(fresh_lm(), n_tokens=2, max_len=1)
     settings = ExplorationConfig(n_samples=24, use_buffer_prob=0.0, pf_temp_prob=0.0)
     experience = small_experience(narrow, settings=settings)
@@ -151,7 +153,9 @@ def test_too_little_in_replay_means_fresh_questions(policy: LoraPolicy):
 
 
 def test_entries_that_the_environment_cannot_produce_are_skipped(policy: LoraPolicy):
-    """Left by a run with other limits: too long, another token, the stop inside. -inf would follow, or a crash."""
+    """Left by a run with other limits: too long, another token, the stop inside. -inf would follow,
+    or a crash.
+    """
     experience = replaying(policy, n=2)
     good = [question("a", (3, 4)), question("a", (5,))]
     bad = [question("a", ids) for ids in ((3, 4, 5, 3), (3, 9), (3, 1), ())]
@@ -180,7 +184,7 @@ def test_replay_steps_draw_on_facts_seen_before(policy: LoraPolicy):
 
 
 def test_replayed_rewards_follow_the_phase_the_run_is_in(policy: LoraPolicy):
-    """Defect 6: a reward stored in one phase was learnt from in another.
+    """Defect 6: a reward stored in one phase was learned from in another.
 
     log C = -7 (no contradiction), log P_Q = -3. Found at step 0 and replayed there: -3 - 50.
     Replayed at step 150, composite: -7 - 3. And its priority was the composite one all along.

@@ -9,14 +9,14 @@ import msgspec
 import pytest
 import torch
 
-from contraflow.experience.scorer import Drawn, Scorer
+from contraflow.experience.scorer import SampledQuestion, Scorer
 from contraflow.models.causal_lm import CausalLM
 from contraflow.policy.lora import LoraPolicy, stack_questions
 from support.tables import FACTS, EchoOracle, TableJudge, arbitrary_log_c, small_policy
 
 
-def drawn(policy: LoraPolicy, fact: int, *ids: int) -> Drawn:
-    return Drawn(FACTS[fact], ids, policy.lm.decode(ids).strip() + "?")
+def drawn(policy: LoraPolicy, fact: int, *ids: int) -> SampledQuestion:
+    return SampledQuestion(FACTS[fact], ids, policy.lm.decode(ids).strip() + "?")
 
 
 @pytest.fixture
@@ -64,9 +64,9 @@ def test_entailment_is_judged_against_the_original_fact_and_nothing_where_there_
     scorer = scorer_of(policy)
     asked = [
         drawn(policy, 1, 3),
-        Drawn(told, (4,), "who?"),
+        SampledQuestion(told, (4,), "who?"),
         drawn(policy, 1, 5),
-        Drawn(told, (5,), "rome?"),
+        SampledQuestion(told, (5,), "rome?"),
     ]
     scored = scorer.score(asked, step=0)
     rest = lambda text: math.log((1 - math.exp(arbitrary_log_c(told.original_fact, text))) / 2)  # noqa: E731
@@ -113,9 +113,11 @@ def test_the_step_noted_is_that_of_the_draw_however_long_the_scorer_has_lived(po
 
 
 def test_what_is_remembered_is_not_asked_again_and_is_its_own_equal(policy: LoraPolicy):
-    """A stored question scored again in another batch may come out a rounding better, and would replace itself.
+    """A stored question scored again in another batch may come out a rounding better, and would
+    replace itself.
 
-    Here the numbers are far off, so that asking again would show. What others wrote or a person brought is not taken.
+    Here the numbers are far off, so that asking again would show. What others wrote or a person
+    brought is not taken.
     """
     scorer = scorer_of(policy)
     judge = scorer.judge
@@ -146,7 +148,9 @@ def test_the_cache_forgets_the_oldest(policy: LoraPolicy):
 def test_text_checks_see_the_fact(policy: LoraPolicy):
     """Fact a is about hamlet, its answers are "who" and "rome"; neither may stand in the question."""
     texts = ["who wrote hamlet?", "what is the capital of hamlet?", "what is rome in hamlet?"]
-    asked = [Drawn(FACTS[0], (i,), text) for i, text in zip((3, 4, 5), texts, strict=True)]
+    asked = [
+        SampledQuestion(FACTS[0], (i,), text) for i, text in zip((3, 4, 5), texts, strict=True)
+    ]
     assert [s.question_ok for s in scorer_of(policy).score(asked, step=0)] == [False, True, False]
 
 

@@ -26,7 +26,9 @@ def test_facts_are_a_function_of_the_step():
 
 
 def test_no_fact_twice_in_an_epoch_and_all_where_the_sizes_divide():
-    """10 facts, 5 a step: 2 steps an epoch, each fact once. 3 a step: 3 steps an epoch, 9 distinct facts."""
+    """10 facts, 5 a step: 2 steps an epoch, each fact once. 3 a step: 3 steps an epoch, 9 distinct
+    facts.
+    """
     even = list(stream(6, 5))
     for epoch in range(3):
         seen = [f.fact_id for item in even[2 * epoch : 2 * epoch + 2] for f in item.facts]

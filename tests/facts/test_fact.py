@@ -136,7 +136,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_ids_are_the_same_in_a_process_with_another_hash_seed() -> None:
-    code = "from contraflow.facts import fact_id_for; print(fact_id_for('France', 'F.'))"
+    code = "from contraflow.facts.fact import fact_id_for; print(fact_id_for('France', 'F.'))"
     other = subprocess.run(
         [sys.executable, "-c", code],
         env=os.environ | {"PYTHONHASHSEED": "1"},

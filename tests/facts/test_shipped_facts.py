@@ -8,7 +8,7 @@ from pathlib import Path
 
 from contraflow.facts import default_facts, write_facts
 from contraflow.facts.check import check_facts
-from contraflow.text.match import names
+from contraflow.text.match import mentions
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "src" / "contraflow" / "assets" / "facts.jsonl"
@@ -43,6 +43,6 @@ def test_every_fact_is_complete() -> None:
     for fact in default_facts():
         assert fact.question.endswith("?")
         assert fact.original_fact != fact.edit_fact
-        assert names(fact.original_fact, fact.original_answer), fact
-        assert not names(fact.original_fact, fact.edited_answer), fact
-        assert not names(fact.edit_fact, fact.original_answer, fact.aliases), fact
+        assert mentions(fact.original_fact, fact.original_answer), fact
+        assert not mentions(fact.original_fact, fact.edited_answer), fact
+        assert not mentions(fact.edit_fact, fact.original_answer, fact.aliases), fact

@@ -37,8 +37,8 @@ def health_of(log_reward: list[float], log_pf: list[float], group: list[int], id
 def test_bounds_of_log_z_by_hand():
     """One fact, two draws with w = R / P_F = 1 and 3.
 
-    ELBO: (log 1 + log 3) / 2. Monte Carlo: log((1 + 3) / 2) = log 2. EUBO: weights ¼ and ¾, so ¾ log 3.
-    ESS: (1 + 3)² / (2 (1 + 9)) = 16 / 20.
+    ELBO: (log 1 + log 3) / 2. Monte Carlo: log((1 + 3) / 2) = log 2. EUBO: weights ¼ and ¾, so ¾
+    log 3. ESS: (1 + 3)² / (2 (1 + 9)) = 16 / 20.
     """
     found = health_of([0.0, math.log(3.0)], [0.0, 0.0], [0, 0], [[5], [6]])
     assert found.elbo == pytest.approx(math.log(3) / 2)
@@ -49,15 +49,18 @@ def test_bounds_of_log_z_by_hand():
 
 
 def test_the_gap_of_log_z_is_taken_fact_by_fact():
-    """Fact 0: w = 1 and 3, log Ẑ = log 2, the head says 0. Fact 1: log w = 5, the head says 5.5. Errors that
-    cancel in the mean of the facts (log 2 and −½) do not cancel here."""
+    """Fact 0: w = 1 and 3, log Ẑ = log 2, the head says 0. Fact 1: log w = 5, the head says 5.5.
+    Errors that cancel in the mean of the facts (log 2 and −½) do not cancel here.
+    """
     log_w = torch.tensor([0.0, 5.0, math.log(3.0)])
     log_z = torch.tensor([0.0, 5.5, 0.0])
     assert log_z_gap(log_w, log_z, torch.tensor([0, 1, 0])) == pytest.approx((LOG2 + 0.5) / 2)
 
 
 def test_facts_count_the_same_whatever_their_number_of_questions():
-    """Fact 0: three questions, log w = 1. Fact 1: one question, log w = 5. Mean of the facts: 3, not 2."""
+    """Fact 0: three questions, log w = 1. Fact 1: one question, log w = 5. Mean of the facts: 3,
+    not 2.
+    """
     found = health_of([1.0, 1.0, 1.0, 5.0], [0.0] * 4, [0, 0, 0, 1], [[1], [2], [3], [4]])
     assert found.elbo == pytest.approx(3.0)
 
@@ -88,7 +91,9 @@ def test_slope_is_taken_within_facts():
 
 
 def test_rank_correlation_by_hand():
-    """Ranks 1 2 3 4 against 1 2 4 3: 1 − 6 (0 + 0 + 1 + 1) / (4 · 15) = 0.8. A tie shares its mean rank."""
+    """Ranks 1 2 3 4 against 1 2 4 3: 1 − 6 (0 + 0 + 1 + 1) / (4 · 15) = 0.8. A tie shares its mean
+    rank.
+    """
     assert rank_correlation(
         torch.tensor([1.0, 2.0, 30.0, 400.0]), torch.tensor([0.0, 1.0, 3.0, 2.0])
     ) == (pytest.approx(0.8))
@@ -101,13 +106,15 @@ def test_rank_correlation_by_hand():
 
 def test_subset_distance_by_hand():
     """Two questions, so the only subset is both: P ¾ ¼ against R ¼ ¾ is a total variation of ½."""
-    p = torch.tensor([0.75, 0.25]).log() - 9.0  # not normalised: only the proportion counts
+    p = torch.tensor([0.75, 0.25]).log() - 9.0  # not normalized: only the proportion counts
     assert subset_distance(torch.tensor([0.25, 0.75]).log() + 3.0, p, rng()) == pytest.approx(0.5)
     assert math.isnan(subset_distance(torch.zeros(1), torch.zeros(1), rng()))
 
 
 def test_prefix_entropy_sees_a_collapse():
-    """Four questions: two begin 1 2 3, two otherwise: ½ log 2 + 2 · ¼ log 4 = 1.5 log 2. A short one is its own."""
+    """Four questions: two begin 1 2 3, two otherwise: ½ log 2 + 2 · ¼ log 4 = 1.5 log 2. A short
+    one is its own.
+    """
     ids = torch.tensor([[1, 2, 3, 9], [1, 2, 3, 8], [1, 2, 0, 0], [1, 4, 3, 9]])
     assert prefix_entropy(ids, torch.tensor([4, 4, 2, 4])) == pytest.approx(1.5 * LOG2)
     assert prefix_entropy(ids[:1].expand(4, -1), torch.tensor([4] * 4)) == 0.0
@@ -119,7 +126,9 @@ def test_effective_share_of_one_dominant_draw_is_one_over_n():
 
 
 def test_repeats_do_not_count_where_different_questions_are_compared():
-    """A question drawn five times is one point of the rank correlation and of the subsets, not five."""
+    """A question drawn five times is one point of the rank correlation and of the subsets, not
+    five.
+    """
     once = health_of([-1.0, -2.0, -3.0], [-1.0, -3.0, -2.0], [0] * 3, [[1], [2], [3]])
     often = health_of(
         [-1.0] * 5 + [-2.0, -3.0], [-1.0] * 5 + [-3.0, -2.0], [0] * 7, [[1]] * 5 + [[2], [3]]

@@ -60,10 +60,10 @@ def test_potentials_by_hand():
 def test_losses_by_hand(objective: Objective, expected: float):
     """u = 5, 4, 7, -6.5 as above.
 
-    Neighbours: (5-4)² = 1, (4-7)² = 9, (7+6.5)² = 182.25: together 192.25, which is DB.
-    Two apart: (5-7)² = 4, (4+6.5)² = 110.25: together 114.25. Three apart: (5+6.5)² = 132.25, which is TB.
-    SubTB, λ = 1: (192.25 + 114.25 + 132.25) / 6 pairs = 438.75 / 6.
-    SubTB, λ = ½: (½·192.25 + ¼·114.25 + ⅛·132.25) / (3·½ + 2·¼ + ⅛) = 141.21875 / 2.125.
+    Neighbors: (5-4)² = 1, (4-7)² = 9, (7+6.5)² = 182.25: together 192.25, which is DB. Two apart:
+    (5-7)² = 4, (4+6.5)² = 110.25: together 114.25. Three apart: (5+6.5)² = 132.25, which is TB.
+    SubTB, λ = 1: (192.25 + 114.25 + 132.25) / 6 pairs = 438.75 / 6. SubTB, λ = ½: (½·192.25 +
+    ¼·114.25 + ⅛·132.25) / (3·½ + 2·¼ + ⅛) = 141.21875 / 2.125.
     """
     u = potentials(
         paths_of([[-1.0, -2.0]], [-0.5], [[5.0, 3.0, 4.0]]), TerminalReward(torch.tensor([-10.0]))
@@ -74,7 +74,8 @@ def test_losses_by_hand(objective: Objective, expected: float):
 def test_vargrad_by_hand():
     """Two facts: u_{L+1} = 1, 3 and 10, 10, 16.
 
-    Fact 0: mean 2, squares 1 + 1. Fact 1: mean 12, squares 4 + 4 + 16. Together 26 over 5 questions.
+    Fact 0: mean 2, squares 1 + 1. Fact 1: mean 12, squares 4 + 4 + 16. Together 26 over 5
+    questions.
     """
     paths = paths_of([[0.0]] * 5, [0.0] * 5, [[0.0, 0.0]] * 5)
     u = potentials(paths, TerminalReward(torch.tensor([1.0, 10.0, 3.0, 10.0, 16.0])))
@@ -113,7 +114,8 @@ def test_every_loss_equals_its_naive_loop(
         assert not u.u[row, len(expected) :].any()
     for objective in (SubTB(lam), SubTB(lam, False), *OBJECTIVES[-4:], *BOUNDED):
         loss = float(objective(u, torch.tensor(group)))
-        # between two rewards of zero float32 leaves a residual of 30 in 10,000 an error of about 1e-3
+        # between two rewards of zero float32 leaves a residual of 30 in 10,000 an error of about
+        # 1e-3
         rounding = 0.2 if any(nothing) else 1e-3
         assert loss == pytest.approx(naive_loss(objective, us, group), rel=1e-4, abs=rounding)
         _, grads = gradients(objective, paths, reward, torch.tensor(group))
@@ -122,7 +124,8 @@ def test_every_loss_equals_its_naive_loop(
 
 @pytest.mark.parametrize("objective", OBJECTIVES + BOUNDED, ids=str)
 def test_nothing_moves_at_the_exact_solution(objective: Objective):
-    """u constant along every path (another constant for each fact): loss 0 and gradient 0 everywhere.
+    """u constant along every path (another constant for each fact): loss 0 and gradient 0
+    everywhere.
 
     v_t = c + Σ_{k<t} log P_F and log R = c + log P_F(question) give u_t = c for all t.
     """
@@ -139,7 +142,9 @@ def test_nothing_moves_at_the_exact_solution(objective: Objective):
 
 @pytest.mark.parametrize("objective", OBJECTIVES + BOUNDED, ids=str)
 def test_padding_changes_nothing(objective: Objective):
-    """Five more columns, whatever the flow head says there; log-probabilities beyond the end are 0 by contract."""
+    """Five more columns, whatever the flow head says there; log-probabilities beyond the end are 0
+    by contract.
+    """
     paths, reward = random_case(1, [3, 1, 5])
     wide = PathLogProbs(
         torch.nn.functional.pad(paths.log_pf, (0, 5)),
@@ -170,7 +175,9 @@ def test_the_order_of_questions_changes_nothing(objective: Objective):
 
 
 def test_vargrad_is_centred_within_each_fact():
-    """A constant on the log R of one fact is that fact's Z; across facts it would be an error to learn from."""
+    """A constant on the log R of one fact is that fact's Z; across facts it would be an error to
+    learn from.
+    """
     paths, reward = random_case(3, [2, 3, 1, 4])
     shift = torch.tensor([0.0, 0.0, 9.0, 9.0])
     moved = TerminalReward(reward.log_reward + shift)
@@ -183,7 +190,9 @@ def test_vargrad_is_centred_within_each_fact():
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
 def test_one_log_reward_reaches_loss_and_gradient(objective: Objective):
-    """Defect 1: the reward cancelled out of the loss. Here every single one must be felt, on its own path."""
+    """Defect 1: the reward cancelled out of the loss. Here every single one must be felt, on its
+    own path.
+    """
     paths, reward = random_case(4, [3, 1, 5])
     group = torch.tensor([0, 0, 0])
     loss, grads = gradients(objective, paths, reward, group)
@@ -206,7 +215,9 @@ def test_one_log_reward_reaches_loss_and_gradient(objective: Objective):
 def test_a_bound_is_the_plain_loss_near_balance_and_no_outlier_rules_beyond_it(
     objective: Objective, plain: Objective
 ):
-    """Residuals below 2: the same number. One log R off by 1000: the plain gradient grows, the bounded does not."""
+    """Residuals below 2: the same number. One log R off by 1000: the plain gradient grows, the
+    bounded does not.
+    """
     near = paths_of([[-0.1, -0.2], [-0.3]], [-0.1, -0.2], [[0.1, 0.0, -0.1], [0.1, 0.2]])
     reward, group = TerminalReward(torch.tensor([-0.5, 0.3])), torch.tensor([0, 0])
     loss, grads = gradients(objective, near, reward, group)
@@ -217,17 +228,19 @@ def test_a_bound_is_the_plain_loss_near_balance_and_no_outlier_rules_beyond_it(
     for a, b in zip(grads, same_grads, strict=True):
         torch.testing.assert_close(a, b)
     far = TerminalReward(torch.tensor([-1000.0, 0.3]))
-    size = lambda o: max(
-        float(g.nan_to_num().abs().max()) for g in gradients(o, near, far, group)[1]
-    )
+
+    def size(o):
+        return max(float(g.nan_to_num().abs().max()) for g in gradients(o, near, far, group)[1])
+
     assert size(objective) <= 4.0 + 1e-4 < 100 < size(plain)
 
 
 def old_loss(paths: PathLogProbs, log_reward: Tensor) -> Tensor:
-    """The loss of the design we come from: modified SubTB fed one terminal log R, expanded over all prefixes.
+    """The loss of the design we come from: modified SubTB fed one terminal log R, expanded over all
+    prefixes.
 
-    With F(s_t) = R(s_t⊤) / P_F(stop | s_t) the residual of (i, j) is
-    log R_i − log P(stop|s_i) + Σ_{i≤k<j} log P_F − log R_j + log P(stop|s_j): the log R are the same number.
+    With F(s_t) = R(s_t⊤) / P_F(stop | s_t) the residual of (i, j) is log R_i − log P(stop|s_i) +
+    Σ_{i≤k<j} log P_F − log R_j + log P(stop|s_j): the log R are the same number.
     """
     expanded = log_reward[:, None].expand_as(paths.log_pterm)
     flow = expanded - paths.log_pterm
@@ -240,7 +253,9 @@ def old_loss(paths: PathLogProbs, log_reward: Tensor) -> Tensor:
 
 
 def test_defect_1_the_reward_cancelled_and_never_reached_the_gradient():
-    """A reward of +100 or −100 made no difference to the old gradient; to ours it makes all the difference."""
+    """A reward of +100 or −100 made no difference to the old gradient; to ours it makes all the
+    difference.
+    """
     g = torch.Generator().manual_seed(0)
     log_pf, log_pterm = -torch.rand(3, 4, generator=g), -torch.rand(3, 5, generator=g)
     paths = PathLogProbs(log_pf, log_pterm, torch.zeros(3, 5), torch.tensor([4, 4, 4]))
@@ -258,7 +273,8 @@ def test_defect_1_the_reward_cancelled_and_never_reached_the_gradient():
 
 
 def test_subtb_pairs_include_the_terminal_node():
-    """Inner nodes balanced (u = 0), terminal off by 6: the loss is 36 × the share of pairs that end there.
+    """Inner nodes balanced (u = 0), terminal off by 6: the loss is 36 × the share of pairs that end
+    there.
 
     L = 2 has nodes 0 … 3, so 6 pairs of which 3 end in the terminal: 36 · 3 / 6 = 18.
     """
@@ -268,9 +284,9 @@ def test_subtb_pairs_include_the_terminal_node():
 
 
 def test_long_questions_do_not_outweigh_short_ones():
-    """Normalised per path: the same residuals give the same loss at every length.
+    """Normalized per path: the same residuals give the same loss at every length.
 
-    Only the terminal is off by 1. λ → 0 leaves neighbours: 1 of L + 1 pairs. L = 1: ½, L = 9: 1/10.
+    Only the terminal is off by 1. λ → 0 leaves neighbors: 1 of L + 1 pairs. L = 1: ½, L = 9: 1/10.
     """
     paths = paths_of([[0.0], [0.0] * 9], [0.0, 0.0], [[0.0] * 2, [0.0] * 10])
     u = potentials(paths, TerminalReward(torch.tensor([1.0, 1.0])))
@@ -281,7 +297,9 @@ def test_long_questions_do_not_outweigh_short_ones():
 
 @pytest.mark.parametrize("objective", OBJECTIVES + BOUNDED, ids=str)
 def test_gradients_stay_finite_with_forbidden_stops_and_failure_penalties(objective: Objective):
-    """log P(stop) = -inf before the minimum length, log R ≈ −80 after a −50 penalty, and a reward of zero."""
+    """log P(stop) = -inf before the minimum length, log R ≈ −80 after a −50 penalty, and a reward
+    of zero.
+    """
     paths, _ = random_case(6, [4, 6, 5])
     reward = TerminalReward(torch.tensor([-80.0, -math.inf, -12.0]))
     loss, grads = gradients(objective, paths, reward, torch.tensor([0, 0, 0]))
@@ -329,7 +347,9 @@ def test_priors_of_another_shape_are_refused_not_broadcast(shape: tuple[int, ...
 
 
 def test_routing_the_level_changes_no_value_and_no_gradient_of_the_flows():
-    """SubTB splits off what a wrong log Z(f) costs; by the envelope theorem the flows feel the plain loss."""
+    """SubTB splits off what a wrong log Z(f) costs; by the envelope theorem the flows feel the
+    plain loss.
+    """
     paths, reward = random_case(11, [3, 1, 5, 2])
     group = torch.tensor([0, 1, 0, 1])
     for lam in LAMBDAS:

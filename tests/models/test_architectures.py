@@ -1,4 +1,6 @@
-"""Each architecture by its folder: a whole training step, and one distribution for drawing and scoring."""
+"""Each architecture by its folder: a whole training step, and one distribution for drawing and
+scoring.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,9 @@ def config_of(folder: Path, architecture: str) -> Config:
 def test_whole_steps_sample_answer_judge_and_learn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, architecture: str
 ) -> None:
-    """Nothing is replaced but the report: the adapter that comes out differs from its start, by finite numbers."""
+    """Nothing is replaced but the report: the adapter that comes out differs from its start, by
+    finite numbers.
+    """
     monkeypatch.setattr(job, "write_report", lambda folder: folder / "report.html")
     monkeypatch.setattr(job, "print_summary", lambda *_: None)
     config = config_of(tmp_path, architecture)
@@ -64,11 +68,11 @@ def test_whole_steps_sample_answer_judge_and_learn(
     assert [row["step"] for row in history] == [0, 1]
     assert all(row["loss"] > 0 for row in history)
     run = open_run(folder)
-    learnt = [
+    learned = [
         p for n, p in run.policy.lm.model.named_parameters() if "lora_B" in n
     ]  # zero before learning
-    assert learnt
-    assert all(torch.isfinite(p).all() and p.abs().sum() > 0 for p in learnt)
+    assert learned
+    assert all(torch.isfinite(p).all() and p.abs().sum() > 0 for p in learned)
     fact = Fact(fact_id="x", subject="hamlet rome", edit_fact="hamlet is the rome")
     for record in run.generate([fact], 3):
         assert record.question.endswith("?")
@@ -78,7 +82,9 @@ def test_whole_steps_sample_answer_judge_and_learn(
 
 
 class DrawnLogProbs:
-    """What the sampler itself gave every action that it drew, summed for each question, the stop included."""
+    """What the sampler itself gave every action that it drew, summed for each question, the stop
+    included.
+    """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, n_questions: int, stop_column: int) -> None:
         self.total = torch.zeros(n_questions)
@@ -97,7 +103,9 @@ class DrawnLogProbs:
 def test_drawing_and_scoring_are_one_distribution(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two_facts: list[Fact], architecture: str
 ) -> None:
-    """Prompts of unequal length, a shared header, a cache that grows, rows that leave: 64 questions, within 1e-4."""
+    """Prompts of unequal length, a shared header, a cache that grows, rows that leave: 64
+    questions, within 1e-4.
+    """
     config = config_of(tmp_path, architecture)
     policy: LoraPolicy = build.load_policy(config, build.load_lm(config))
     with torch.no_grad():
@@ -141,7 +149,9 @@ def test_capped_scores_are_refused_when_first_read() -> None:
 
 
 def test_a_sliding_window_is_the_longest_text() -> None:
-    """Our masks have no window, so no sequence may be longer than it; Qwen2 has one that is switched off."""
+    """Our masks have no window, so no sequence may be longer than it; Qwen2 has one that is
+    switched off.
+    """
     assert max_positions(MistralConfig(sliding_window=40, max_position_embeddings=64)) == 40
     assert max_positions(MistralConfig(sliding_window=None, max_position_embeddings=64)) == 64
     assert max_positions(tiny_model("qwen2").config) == 64

@@ -1,6 +1,8 @@
-"""What can be known of recording without a GPU: what a recording needs, and what happens where it is refused.
+"""What can be known of recording without a GPU: what a recording needs, and what happens where it
+is refused.
 
-The same operations on the same shapes at the same addresses, whatever the texts are, and none that waits for a value.
+The same operations on the same shapes at the same addresses, whatever the texts are, and none that
+waits for a value.
 """
 
 from __future__ import annotations
@@ -42,7 +44,8 @@ class Recorder(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-# Kernels on the device, and views. `index_fill_` is here with a number only: given a tensor the host would read it.
+# Kernels on the device, and views. `index_fill_` is here with a number only: given a tensor the
+# host would read it.
 CAPTURABLE = """
     _softmax.default _to_copy.default add.Tensor add_.Tensor addmm.default bmm.default cat.default clone.default
     copy_.default cos.default embedding.default gelu.default index_copy_.default index_fill_.int_Scalar mean.dim
@@ -58,7 +61,9 @@ CAPTURABLE = """
 def test_a_step_is_the_same_operations_on_the_same_places_and_waits_for_no_value(
     lm: CausalLM, adapted: bool
 ) -> None:
-    """What recording needs: no value is read by the host, no constant is made there, nothing moves or grows."""
+    """What recording needs: no value is read by the host, no constant is made there, nothing moves
+    or grows.
+    """
     if adapted:
         policies(lm)
     _, static, made = both(lm)
@@ -120,7 +125,9 @@ def test_where_a_gpu_refuses_decoding_goes_on_eagerly(
 def test_what_recording_runs_leaves_no_trace(
     monkeypatch: pytest.MonkeyPatch, two_facts: list[Fact]
 ) -> None:
-    """On a GPU a step runs three times before it is recorded, also when half of the texts are written already."""
+    """On a GPU a step runs three times before it is recorded, also when half of the texts are
+    written already.
+    """
     policy, switch = policies(fresh_lm("llama"))
     expected = policy.sample(two_facts, 17, torch_rng("draws")).ids.tolist()
     sizes = []

@@ -34,7 +34,7 @@ def plain_hidden(model: torch.nn.Module, ids: list[int]) -> Tensor:
 def test_reading_after_a_prefix_equals_the_whole_sequence(pair):
     lm, plain = pair
     header = lm.encode(HEADER, first=True)
-    context = lm.read(lm.prefix(HEADER), PROMPTS)
+    context = lm.prefill(lm.prefix(HEADER), PROMPTS)
     for row, prompt in enumerate(PROMPTS):
         torch.testing.assert_close(
             context.last_hidden[row], plain_hidden(plain, header + prompt)[-1], atol=1e-5, rtol=1e-4
@@ -45,7 +45,7 @@ def test_reading_after_a_prefix_equals_the_whole_sequence(pair):
 def test_new_tokens_after_padded_prompts_equal_the_whole_sequence(pair, header: str):
     lm, plain = pair
     start = lm.encode(header, first=True)
-    context = lm.read(lm.prefix(header), PROMPTS)
+    context = lm.prefill(lm.prefix(header), PROMPTS)
     new = torch.tensor([[3, 4, 5], [6, 7, 8], [9, 10, 11]])
     hidden = lm.hidden(new[:, :2], context)
     last = lm.hidden(new[:, 2:], context)
@@ -80,7 +80,7 @@ def test_decoding_in_place_equals_recomputing_each_prefix(pair):
     header = lm.encode(HEADER, first=True)
     index = torch.tensor([1, 0, 1, 2])  # rows repeated and out of order
     with torch.no_grad():
-        context = lm.read(lm.prefix(HEADER), PROMPTS).for_decoding(index, 5)
+        context = lm.prefill(lm.prefix(HEADER), PROMPTS).for_decoding(index, 5)
         written: list[list[int]] = [[] for _ in index]
         for _ in range(5):
             token = lm.logits(context.last_hidden).argmax(-1)
@@ -95,8 +95,8 @@ def test_dropping_rows_leaves_the_others_as_they_were(pair):
     lm, _ = pair
     tokens = torch.tensor([[3, 9], [4, 10], [5, 11]])
     with torch.no_grad():
-        whole = lm.read(lm.prefix(HEADER), PROMPTS).for_decoding(torch.arange(3), 2)
-        cut = lm.read(lm.prefix(HEADER), PROMPTS).for_decoding(torch.arange(3), 2)
+        whole = lm.prefill(lm.prefix(HEADER), PROMPTS).for_decoding(torch.arange(3), 2)
+        cut = lm.prefill(lm.prefix(HEADER), PROMPTS).for_decoding(torch.arange(3), 2)
         lm.hidden(tokens[:, :1], whole)
         lm.hidden(tokens[:, :1], cut)
         rows = torch.tensor([2, 0])
@@ -108,7 +108,7 @@ def test_dropping_rows_leaves_the_others_as_they_were(pair):
 def test_decoding_writes_nothing_into_the_context_it_came_from(pair):
     lm, _ = pair
     with torch.no_grad():
-        context = lm.read(lm.prefix(HEADER), PROMPTS)
+        context = lm.prefill(lm.prefix(HEADER), PROMPTS)
         before = [layer.keys.clone() for layer in context.cache.layers]
         decoding = context.for_decoding(torch.tensor([0, 0, 1]), 3)
         lm.hidden(torch.tensor([[3], [4], [5]]), decoding)
@@ -130,7 +130,9 @@ def with_adapter(model: torch.nn.Module) -> list[torch.nn.Parameter]:
 
 
 def test_gradients_through_a_tree_equal_plain_attention(pair):
-    """No header here: a header is read with the adapter off, so plain attention would differ by design."""
+    """No header here: a header is read with the adapter off, so plain attention would differ by
+    design.
+    """
     lm, plain = pair
     ours, theirs = with_adapter(lm.model), with_adapter(plain)
     new = torch.tensor([[3, 4], [6, 7], [9, 10]])
@@ -149,7 +151,9 @@ def test_gradients_through_a_tree_equal_plain_attention(pair):
 
 
 def test_gradients_after_a_shared_prefix_equal_plain_attention_on_its_keys(pair):
-    """The same header keys put in a stock cache per row, and transformers' eager attention over them."""
+    """The same header keys put in a stock cache per row, and transformers' eager attention over
+    them.
+    """
     from transformers import DynamicCache
 
     lm, plain = pair
@@ -161,7 +165,7 @@ def test_gradients_after_a_shared_prefix_equal_plain_attention_on_its_keys(pair)
     keys = [(layer.keys.detach(), layer.values.detach()) for layer in stock.layers]
     ours, theirs = with_adapter(lm.model), with_adapter(plain)
 
-    context = lm.read(prefix, PROMPTS)
+    context = lm.prefill(prefix, PROMPTS)
     loss = lm.logits(context.last_hidden).log_softmax(-1)[:, 5].sum()
     expected = torch.zeros(())
     for prompt in PROMPTS:
@@ -184,9 +188,9 @@ def test_a_prefix_ends_with_its_block_even_after_an_error(pair):
     lm, plain = pair
     prefix = lm.prefix(HEADER)
     with pytest.raises(Exception):  # noqa: B017  (whatever the backbone says of an impossible id)
-        lm.read(prefix, [[10_000]])
+        lm.prefill(prefix, [[10_000]])
     torch.testing.assert_close(
-        lm.read(lm.prefix(""), [PROMPTS[0]]).last_hidden[0],
+        lm.prefill(lm.prefix(""), [PROMPTS[0]]).last_hidden[0],
         plain_hidden(plain, PROMPTS[0])[-1],
         atol=1e-5,
         rtol=1e-4,
@@ -199,14 +203,14 @@ def test_frozen_switches_the_adapter_off_and_restores_what_it_found():
     from contraflow.text.prompts import task_prompt
 
     lm = fresh_lm()
-    base = lm.read(lm.prefix(""), PROMPTS).last_hidden.detach()
+    base = lm.prefill(lm.prefix(""), PROMPTS).last_hidden.detach()
     constraints = question_constraints(lm.tokenizer, vocabulary="latin", min_len=1, max_len=2)
     LoraPolicy(lm, task_prompt("ask {subject}"), constraints, LoraSettings(r=2))
     trained = [p for p in lm.model.parameters() if p.requires_grad]
     with torch.no_grad():
         for p in trained:
             p.fill_(0.1)
-    read = lambda: lm.read(lm.prefix(""), PROMPTS).last_hidden  # noqa: E731
+    read = lambda: lm.prefill(lm.prefix(""), PROMPTS).last_hidden  # noqa: E731
     adapted = read()
     assert not torch.allclose(adapted, base)
     with pytest.raises(RuntimeError, match="inside"), lm.frozen():
@@ -238,7 +242,8 @@ def test_positions_and_device_are_the_models():
 
 
 def test_a_header_is_cut_as_in_the_whole_prompt():
-    """A byte-level tokenizer joins a header's last line breaks into one token, but not before another line.
+    """A byte-level tokenizer joins a header's last line breaks into one token, but not before
+    another line.
 
     The oracle read its examples with a seam in front of the question that no few-shot text has.
     """

@@ -1,4 +1,6 @@
-"""A backbone in 8 or 4 bits: refused early where it cannot be, and where it can, one environment like any other."""
+"""A backbone in 8 or 4 bits: refused early where it cannot be, and where it can, one environment
+like any other.
+"""
 
 from __future__ import annotations
 
@@ -102,7 +104,9 @@ def test_rewards_of_weights_that_are_rounded_in_another_way_have_another_name(tm
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_layer_is_rounded_and_the_head_is_not(tmp_path: Path, architecture: str, kind: str):
-    """The logits are near those of the float model; with a weight transposed (GPT-2's are) they would be √2 away."""
+    """The logits are near those of the float model; with a weight transposed (GPT-2's are) they
+    would be √2 away.
+    """
     plain, lm = (build.load_lm(config_of(tmp_path, architecture, k)) for k in (None, kind))
     linear = [m for m in lm.model.modules() if isinstance(m, nn.Linear) and m is not lm.head]
     within = [
@@ -128,8 +132,9 @@ def test_every_layer_is_rounded_and_the_head_is_not(tmp_path: Path, architecture
 def test_drawing_and_scoring_are_one_distribution_of_rounded_weights(
     tmp_path: Path, two_facts: list[Fact], architecture: str, kind: str
 ):
-    """A question's log-probability does not depend on the questions beside it, and a cache of prompts and a
-    tree of whole questions say the same."""
+    """A question's log-probability does not depend on the questions beside it, and a cache of
+    prompts and a tree of whole questions say the same.
+    """
     config = config_of(tmp_path, architecture, kind)
     policy = trained_looking(build.load_policy(config, build.load_lm(config)))
     questions = policy.sample(two_facts, 8, torch_rng("draws"))
@@ -139,7 +144,7 @@ def test_drawing_and_scoring_are_one_distribution_of_rounded_weights(
         one = type(questions)(questions.ids[row : row + 1], questions.lengths[row : row + 1])
         alone = policy.evaluate(two_facts, index[row : row + 1], one).log_p_question
         torch.testing.assert_close(alone[0], together[row], atol=3e-4, rtol=0)
-    context = policy.lm.read(policy._prefix, policy.encode(two_facts))
+    context = policy.lm.prefill(policy._prefix, policy.encode(two_facts))
     first = policy.constraints.columns(questions.ids[:, 0])
     of_cache = policy.constraints.mask_(
         policy.lm.logits(context.last_hidden, policy.constraints.action_ids), 0
@@ -150,8 +155,10 @@ def test_drawing_and_scoring_are_one_distribution_of_rounded_weights(
 
 
 @needs_bitsandbytes
-def test_a_text_is_rounded_by_itself_however_large_its_neighbours_are(tmp_path: Path):
-    """Norms made large, so that some columns are outliers to bitsandbytes, by the rows that a batch happens to have."""
+def test_a_text_is_rounded_by_itself_however_large_its_neighbors_are(tmp_path: Path):
+    """Norms made large, so that some columns are outliers to bitsandbytes, by the rows that a batch
+    happens to have.
+    """
     lm = build.load_lm(config_of(tmp_path, "llama", "8bit"))
     ids = torch.tensor([[3, 4, 5, 6], [7, 8, 9, 10], [11, 12, 13, 14]])
     with torch.no_grad():
@@ -177,10 +184,12 @@ def gradients(policy: LoraPolicy, facts: list[Fact], questions: Questions) -> to
 def test_gradients_after_drawing_are_those_of_the_same_weights_written_out(
     tmp_path: Path, two_facts: list[Fact], architecture: str, kind: str
 ):
-    """bitsandbytes' 4-bit layers, once they were used without gradients, let none through on some CPUs.
+    """bitsandbytes' 4-bit layers, once they were used without gradients, let none through on some
+    CPUs.
 
-    The reference is the rounded model in float32. 4-bit differs by float error only; 8-bit also rounds what it is
-    given in the forward pass."""
+    The reference is the rounded model in float32. 4-bit differs by float error only; 8-bit also
+    rounds what it is given in the forward pass.
+    """
     config = config_of(tmp_path, architecture, kind)
     lm = build.load_lm(config)
     written_out = build.load_lm(config)
@@ -198,7 +207,9 @@ def test_gradients_after_drawing_are_those_of_the_same_weights_written_out(
 def test_whole_steps_learn_on_rounded_weights_and_the_run_opens_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, architecture: str, kind: str
 ):
-    """Oracle and sampler share the one backbone, layers recomputed; the adapter learns in full precision."""
+    """Oracle and sampler share the one backbone, layers recomputed; the adapter learns in full
+    precision.
+    """
     monkeypatch.setattr(job, "write_report", lambda folder: folder / "report.html")
     monkeypatch.setattr(job, "print_summary", lambda *_: None)
     config = config_of(tmp_path, architecture, kind, gradient_checkpointing=True)
@@ -206,8 +217,8 @@ def test_whole_steps_learn_on_rounded_weights_and_the_run_opens_again(
     assert all(row["loss"] > 0 for row in lines(folder))
     run = open_run(folder)
     assert run.oracle.lm is run.policy.lm  # type: ignore[attr-defined]
-    learnt = [p for n, p in run.policy.lm.model.named_parameters() if "lora_B" in n]
-    assert learnt and all(p.dtype == torch.float32 and p.abs().sum() > 0 for p in learnt)
+    learned = [p for n, p in run.policy.lm.model.named_parameters() if "lora_B" in n]
+    assert learned and all(p.dtype == torch.float32 and p.abs().sum() > 0 for p in learned)
     frozen = [
         p for n, p in run.policy.lm.model.named_parameters() if p.dtype in (torch.int8, torch.uint8)
     ]

@@ -1,4 +1,6 @@
-"""Gradient checkpointing: less is kept, the same is learnt, and what needs no gradient is not touched."""
+"""Gradient checkpointing: less is kept, the same is learned, and what needs no gradient is not
+touched.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from torch.utils.checkpoint import CheckpointError
 from contraflow.errors import UserError
 from contraflow.facts import Fact
 from contraflow.models import recompute
-from contraflow.models.attention import Prefix, attending_to
+from contraflow.models.attention import PrefixCache, attending_to
 from contraflow.models.causal_lm import CausalLM
 from contraflow.models.recompute import recompute_layers
 from contraflow.policy.lora import LoraPolicy, stack_questions
@@ -95,17 +97,19 @@ def test_gradients_after_a_header_are_those_of_a_pass_that_keeps_everything(
 def test_another_header_in_the_second_run_would_be_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two_facts: list[Fact], architecture: str
 ):
-    """What the comparison above can tell. Without any header the shapes differ, so that torch itself objects; a
-    header of the same length but with other keys gives gradients that are plainly others."""
+    """What the comparison above can tell. Without any header the shapes differ, so that torch
+    itself objects; a header of the same length but with other keys gives gradients that are plainly
+    others.
+    """
     plain = policy_of(tmp_path, architecture, recomputes=False)
     saving = policy_of(tmp_path, architecture, recomputes=True)
     expected = gradients(plain, two_facts)
 
     @contextmanager
-    def attending_elsewhere(prefix: Prefix | None) -> Iterator[None]:
+    def attending_elsewhere(prefix: PrefixCache | None) -> Iterator[None]:
         assert prefix is not None
         layers = tuple((keys.flip(2), values.flip(2) * 2) for keys, values in prefix.layers)
-        with attending_to(Prefix(layers, prefix.length)):
+        with attending_to(PrefixCache(layers, prefix.length)):
             yield
 
     with monkeypatch.context() as patch:
@@ -123,13 +127,15 @@ def test_another_header_in_the_second_run_would_be_seen(
 
 
 @contextmanager
-def forgetting(_prefix: Prefix | None) -> Iterator[None]:
+def forgetting(_prefix: PrefixCache | None) -> Iterator[None]:
     with attending_to(None):
         yield
 
 
 def first_run_as_it_was(checkpoint):
-    """torch's checkpoint, the first run of which sees the right header whatever `attending_to` is replaced by."""
+    """torch's checkpoint, the first run of which sees the right header whatever `attending_to` is
+    replaced by.
+    """
 
     def patched(again, *args, **options):
         prefix, runs = recompute.active_prefix(), []
@@ -169,7 +175,9 @@ def test_the_second_run_sees_the_header_in_whatever_thread_it_is(
 
 
 def test_half_precision_learns_the_same_too(tmp_path: Path, two_facts: list[Fact]):
-    """The second run repeats the very operations of the first, so that even rounded gradients are equal."""
+    """The second run repeats the very operations of the first, so that even rounded gradients are
+    equal.
+    """
     plain = policy_of(tmp_path, "llama", recomputes=False, dtype="bfloat16")
     saving = policy_of(tmp_path, "llama", recomputes=True, dtype="bfloat16")
     assert_same(gradients(saving, two_facts), gradients(plain, two_facts), 0.0)
@@ -191,13 +199,15 @@ def test_what_needs_no_gradient_is_the_same_to_the_bit_and_runs_once(
     of = [p.prior(two_facts, index, draws[0]).log_p_question for p in (plain, saving)]
     assert torch.equal(of[0], of[1])
     # a cache is written once, even where gradients are on
-    contexts = [p.lm.read(p.lm.prefix(HEADER), [[3, 4], [5]]) for p in (plain, saving)]
+    contexts = [p.lm.prefill(p.lm.prefix(HEADER), [[3, 4], [5]]) for p in (plain, saving)]
     assert torch.equal(contexts[0].last_hidden, contexts[1].last_hidden)
 
 
 @pytest.mark.parametrize("architecture", ["gpt2", "opt"])
 def test_no_dropout_comes_with_it(tmp_path: Path, two_facts: list[Fact], architecture: str):
-    """transformers' own switch needs training mode, hence dropout (0.1 in these two): another distribution."""
+    """transformers' own switch needs training mode, hence dropout (0.1 in these two): another
+    distribution.
+    """
     policy = policy_of(tmp_path, architecture, recomputes=True)
     assert not any(m.training for m in policy.lm.model.modules())
     questions: Questions = stack_questions(QUESTIONS, torch.device("cpu"))

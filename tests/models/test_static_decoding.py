@@ -1,4 +1,5 @@
-"""Decoding with fixed shapes against the eager decoder, token by token; on a CPU the step runs unrecorded.
+"""Decoding with fixed shapes against the eager decoder, token by token; on a CPU the step runs
+unrecorded.
 
 Whether it can be recorded on a GPU is another matter (`test_capture.py`).
 """
@@ -40,8 +41,9 @@ def lm(request: pytest.FixtureRequest) -> CausalLM:
 
 @torch.no_grad()
 def test_every_step_gives_the_eager_logits_while_texts_branch_and_finish(lm: CausalLM) -> None:
-    """20 texts from 3 prompts: at each step all write, then a third of them is done, until 2 are left of a bucket
-    of 32; the others have moved to buckets of 16 and of 8."""
+    """20 texts from 3 prompts: at each step all write, then a third of them is done, until 2 are
+    left of a bucket of 32; the others have moved to buckets of 16 and of 8.
+    """
     eager, static, made = both(lm)
     rows = {"eager": torch.arange(20) % 3, "static": torch.arange(20) % 3}
     rng = torch.Generator().manual_seed(5)
@@ -73,8 +75,8 @@ def test_a_step_that_is_used_again_remembers_nothing(lm: CausalLM) -> None:
     first.advance(row, torch.tensor([8, 9, 10, 11, 12]))
     prefix = next(iter(made._made.values()))._prefix
     actions = next(iter(made._made.values()))._actions
-    again = StaticDecoder(lm, lm.read(prefix, PROMPTS[:1]), N_TOKENS, actions, made)
-    eager = EagerDecoder(lm, lm.read(prefix, PROMPTS[:1]), N_TOKENS, actions)
+    again = StaticDecoder(lm, lm.prefill(prefix, PROMPTS[:1]), N_TOKENS, actions, made)
+    eager = EagerDecoder(lm, lm.prefill(prefix, PROMPTS[:1]), N_TOKENS, actions)
     zero, token = torch.tensor([0]), torch.tensor([9])
     again.advance(zero, token), eager.advance(zero, token)
     assert len(made._made) == 1
@@ -85,7 +87,9 @@ def test_a_step_that_is_used_again_remembers_nothing(lm: CausalLM) -> None:
 def test_the_same_random_numbers_write_the_same_questions(
     lm: CausalLM, two_facts: list[Fact], temperature: float
 ) -> None:
-    """Stops drawn, forced and forbidden, 24 questions of two facts, twice: the second time in used buffers."""
+    """Stops drawn, forced and forbidden, 24 questions of two facts, twice: the second time in used
+    buffers.
+    """
     policy, switch = policies(lm)
     for seed in range(2):
         drawn = []
@@ -143,7 +147,9 @@ def test_the_oracle_answers_the_same(lm: CausalLM) -> None:
 
 
 def test_a_whole_run_learns_the_same(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Six steps with replay, tempering and validation: every number of the history, but for rounding."""
+    """Six steps with replay, tempering and validation: every number of the history, but for
+    rounding.
+    """
     histories = []
     for decoding in ("eager", "static"):
         lm = fresh_lm()
@@ -162,7 +168,7 @@ def test_so_many_steps_are_kept_and_the_last_used_are(monkeypatch: pytest.Monkey
     monkeypatch.setattr(static_decoding, "MOST_STEPS", 2)
     lm = fresh_lm("llama")
     _, _, made = both(lm)
-    context = lm.read(lm.prefix(HEADER), PROMPTS)
+    context = lm.prefill(lm.prefix(HEADER), PROMPTS)
     sizes = {n: made.of(lm, context.prefix, context.cache, n, 32, None) for n in (8, 16)}
     assert made.of(lm, context.prefix, context.cache, 8, 32, None) is sizes[8]
     made.of(lm, context.prefix, context.cache, 32, 32, None)
@@ -171,7 +177,7 @@ def test_so_many_steps_are_kept_and_the_last_used_are(monkeypatch: pytest.Monkey
 
 def test_sizes_share_one_memory_until_a_larger_one_comes() -> None:
     lm, made = fresh_lm("llama"), StaticSteps()
-    context = lm.read(lm.prefix(HEADER), PROMPTS)
+    context = lm.prefill(lm.prefix(HEADER), PROMPTS)
     large, small, larger = (
         made.of(lm, context.prefix, context.cache, n, 32, None) for n in (16, 8, 32)
     )
@@ -185,7 +191,7 @@ def test_auto_is_eager_without_a_gpu_and_the_config_chooses(tmp_path: Path) -> N
         config = Config(model=ModelConfig(name=str(folder), device="cpu", decoding=word))
         lm = build.load_lm(config)
         assert lm.decodes_statically is expected
-        context = lm.read(lm.prefix(HEADER), PROMPTS)
+        context = lm.prefill(lm.prefix(HEADER), PROMPTS)
         made = start_decoding(lm, context, 3, 4, StaticSteps())
         assert isinstance(made, StaticDecoder if expected else EagerDecoder)
     with pytest.raises(

@@ -1,4 +1,6 @@
-"""A tree of sequences is each sequence, read once: layout by enumeration, hidden states against plain forwards."""
+"""A tree of sequences is each sequence, read once: layout by enumeration, hidden states against
+plain forwards.
+"""
 
 from __future__ import annotations
 

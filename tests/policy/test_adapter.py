@@ -57,7 +57,9 @@ def saved(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, LoraPoli
 
 
 def test_any_user_of_peft_gets_the_same_sampler(saved):
-    """PeftModel on the plain model, stock eager attention, no cache: logits on our actions give our log-probs."""
+    """PeftModel on the plain model, stock eager attention, no cache: logits on our actions give our
+    log-probs.
+    """
     architecture, policy, folder = saved
     base = tiny_model(architecture)
     base.set_attn_implementation("eager")

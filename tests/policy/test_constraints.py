@@ -60,7 +60,9 @@ PIECES = [
     ],
 )
 def test_vocabularies(vocabulary: str, expected: list[str]):
-    """Never: special tokens, line breaks, any token with a question mark but the plain one, which is the stop."""
+    """Never: special tokens, line breaks, any token with a question mark but the plain one, which
+    is the stop.
+    """
     assert allowed(vocabulary, PIECES) == expected
 
 
@@ -90,7 +92,7 @@ def test_drawing_and_scoring_mask_alike_at_every_step(low: int, high: int):
     c = Constraints(torch.tensor([7, 8, 9, 1]), low, high)
     steps = torch.arange(high + 1)
     logits = torch.randn(high + 1, 4, generator=torch.Generator().manual_seed(0))
-    log_z = c.log_normaliser(logits, steps)
+    log_z = c.log_normalizer(logits, steps)
     for t in steps.tolist():
         drawn = c.mask_(logits[t : t + 1].clone(), t).log_softmax(-1)[0]
         scored = (logits[t] - log_z[t]).tolist()
@@ -103,11 +105,11 @@ def test_drawing_and_scoring_mask_alike_at_every_step(low: int, high: int):
         assert bool(drawn[:-1].isneginf().all()) is (t >= high)
 
 
-def test_masked_normaliser_has_finite_gradients():
+def test_masked_normalizer_has_finite_gradients():
     c = Constraints(torch.tensor([7, 8, 1]), 2, 3)
     logits = torch.tensor([[50.0, -50.0, 3.0]] * 4, requires_grad=True)
     steps = torch.arange(4)
-    log_z = c.log_normaliser(logits, steps)
+    log_z = c.log_normalizer(logits, steps)
     pterm = c.log_pterm(logits, log_z, steps)
     (log_z.sum() + pterm[2:].sum()).backward()
     assert logits.grad is not None and bool(logits.grad.isfinite().all())
@@ -148,7 +150,9 @@ def test_as_mask():
 
 @pytest.mark.parametrize("u", [0.0, 1.0])
 def test_no_rounding_draws_an_action_of_mass_zero(u: float, monkeypatch: pytest.MonkeyPatch):
-    """The ends of the unit interval: u = 0 must skip a leading zero, u = 1 the forbidden stop at the end."""
+    """The ends of the unit interval: u = 0 must skip a leading zero, u = 1 the forbidden stop at
+    the end.
+    """
     monkeypatch.setattr(torch, "rand", lambda *shape, **_: torch.full(shape, u))
     logits = torch.tensor(
         [[-torch.inf, 1.0, 2.0, -torch.inf], [3.0, -torch.inf, -torch.inf, -torch.inf]]

@@ -39,7 +39,8 @@ def naive_log_probs(
 ) -> list[float]:
     """log P of each token and of the stop from one plain forward a prefix, masks applied by hand.
 
-    The header is read with the adapter off, as the environment defines it, so its keys are put in a cache.
+    The header is read with the adapter off, as the environment defines it, so its keys are put in a
+    cache.
     """
     from transformers import DynamicCache
 
@@ -220,7 +221,9 @@ def test_too_long_prompt_is_refused_with_the_fact_named(tiny_lm):
 
 
 def test_all_linear_puts_the_adapter_on_every_linear_layer_but_the_head(tiny_lm: CausalLM):
-    """One word for GPT-2 (4 Conv1D a layer) and Llama (7 Linear a layer) alike, so that a preset fits both."""
+    """One word for GPT-2 (4 Conv1D a layer) and Llama (7 Linear a layer) alike, so that a preset
+    fits both.
+    """
     constraints = question_constraints(tiny_lm.tokenizer, vocabulary="latin", min_len=2, max_len=4)
     LoraPolicy(
         tiny_lm, task_prompt(PROMPT), constraints, LoraSettings(r=4, target_modules=("all-linear",))

@@ -1,4 +1,6 @@
-"""The read-out's own gradient against autograd on a masked log-softmax, and what it keeps in memory."""
+"""The read-out's own gradient against autograd on a masked log-softmax, and what it keeps in
+memory.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,9 @@ def test_a_gradient_that_reaches_a_forbidden_stop_is_no_number_anywhere():
 
 @pytest.mark.parametrize("shape", [(100, 5_000)])
 def test_the_logits_are_not_copied(shape: tuple[int, int]):
-    """Forward allocates a block of rows at most; backward one tensor of the logits' size: the gradient."""
+    """Forward allocates a block of rows at most; backward one tensor of the logits' size: the
+    gradient.
+    """
     m, a = shape
     c = Constraints(torch.arange(a), 1, 9)
     logits = torch.randn(m, a, requires_grad=True)

@@ -59,7 +59,9 @@ def redis_url() -> Iterator[str]:
 
 
 def opener(kind: str, request: pytest.FixtureRequest, stack: ExitStack) -> OpenStore:
-    """Opens stores on one server: a second one shares the first one's content if it has its namespace."""
+    """Opens stores on one server: a second one shares the first one's content if it has its
+    namespace.
+    """
     namespace = next(_NAMESPACES)
     url: str | None = None
 

@@ -15,7 +15,7 @@ import pytest
 from contraflow.errors import UserError
 from contraflow.replay import MemoryReplay, PayloadError, ReplaySettings, Sampling
 from contraflow.replay.codec import SCHEMA_VERSION
-from contraflow.replay.vectors import quantise
+from contraflow.replay.vectors import quantize
 from support.replay import distinct, held, ids_of, question, random_batches, reference
 from support.replay_types import OpenStore
 
@@ -35,7 +35,8 @@ def test_each_question_is_admitted_on_its_own_merit_not_by_the_batch_mean(
     store = open_store(capacity_per_fact=4)
     entries = distinct("f", 6)
     assert store.add(entries[:4], [0.0, 10.0, 10.0, 10.0]) == 4
-    # 1 lies far below the mean of what is stored and of its own batch, yet it beats the worst, which is 0.
+    # 1 lies far below the mean of what is stored and of its own batch, yet it beats the worst,
+    # which is 0.
     assert store.add(entries[4:], [1.0, -50.0]) == 1
     assert held(store, "f") == {entries[i].question_ids for i in (1, 2, 3, 4)}
 
@@ -151,7 +152,8 @@ def test_the_global_generators_are_left_alone(open_store: OpenStore) -> None:
 
 
 def test_rank_sampling_follows_the_square_root_law(open_store: OpenStore) -> None:
-    """With m entries the first draw is place floor(m u²), so P(place k) = sqrt((k+1)/m) - sqrt(k/m).
+    """With m entries the first draw is place floor(m u²), so P(place k) = sqrt((k+1)/m) -
+    sqrt(k/m).
 
     m = 5, 800 draws: chi-square with 4 degrees of freedom exceeds 23.5 once in 10,000 seeds.
     """
@@ -283,7 +285,7 @@ def test_settings_out_of_range_are_named() -> None:
 
 
 def _pointing(*degrees: float) -> list[bytes]:
-    return quantise([(math.cos(math.radians(d)), math.sin(math.radians(d))) for d in degrees])
+    return quantize([(math.cos(math.radians(d)), math.sin(math.radians(d))) for d in degrees])
 
 
 def test_near_duplicates_can_be_told_by_meaning(open_store: OpenStore) -> None:
@@ -332,7 +334,7 @@ def test_by_meaning_the_outcome_equals_the_memory_stores_to_the_last_bit(
     def embed(texts: list[str]) -> list[bytes]:
         rngs = [random.Random(text) for text in texts]
         rows = [[rng.gauss(0, 1) for _ in range(6)] for rng in rngs]
-        return quantise([[x / math.hypot(*row) for x in row] for row in rows])
+        return quantize([[x / math.hypot(*row) for x in row] for row in rows])
 
     for seed, threshold in enumerate((0.0, 0.1, 0.4, 1.0)):
         options = {

@@ -16,7 +16,7 @@ from contraflow.replay import make_namespace, open_replay
 from contraflow.replay.base import ReplaySettings, Stored
 from contraflow.replay.codec import content_id
 from contraflow.replay.selection import draw, near
-from contraflow.replay.vectors import near_vectors, quantise
+from contraflow.replay.vectors import near_vectors, quantize
 from support.replay import distinct, program, question
 
 
@@ -84,7 +84,9 @@ def test_newest_takes_the_latest_steps_and_breaks_ties_by_rank() -> None:
 
 
 def test_a_temperature_flattens_or_sharpens_the_draw_by_reward() -> None:
-    """Priorities 0 and -1: the better one comes first with probability 1 / (1 + exp(-1/T)); 5 errors are 0.018."""
+    """Priorities 0 and -1: the better one comes first with probability 1 / (1 + exp(-1/T)); 5
+    errors are 0.018.
+    """
     for temperature in (0.25, 1.0, 4.0):
         rng, n = random.Random(3), 20_000
         settings = _by("reward", sampling_temp=temperature)
@@ -93,7 +95,7 @@ def test_a_temperature_flattens_or_sharpens_the_draw_by_reward() -> None:
 
 
 def test_vectors_are_near_by_their_angle() -> None:
-    a, b, zero = quantise([(1.0, 0.0), (0.6, 0.8), (0.0, 0.0)])
+    a, b, zero = quantize([(1.0, 0.0), (0.6, 0.8), (0.0, 0.0)])
     assert array("b", b).tolist() == [76, 102]
     distance = 1 - 76 / math.hypot(76, 102)
     assert near_vectors(a, b, distance + 1e-12) and not near_vectors(a, b, distance)
@@ -103,7 +105,7 @@ def test_vectors_are_near_by_their_angle() -> None:
 def test_ids_are_the_same_in_every_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """The prototype keyed its buffer with the salted hash(): no other process ever found an entry."""
     code = (
-        "from contraflow.replay.codec import content_id; from replay_helpers import question;"
+        "from contraflow.replay.codec import content_id; from support.replay import question;"
         "print(content_id(question('f', [1, 2, 3])))"
     )
     for seed in ("1", "2"):

@@ -1,4 +1,6 @@
-"""What only a store on a server must withstand: other writers, planted bytes, faults, wrong addresses."""
+"""What only a store on a server must withstand: other writers, planted bytes, faults, wrong
+addresses.
+"""
 
 from __future__ import annotations
 
@@ -97,7 +99,9 @@ def test_a_batch_is_one_round_trip(store: RedisReplay, monkeypatch: pytest.Monke
 
 
 def _served(raw: redis.Redis) -> dict[str, int]:
-    """Calls of each command that reached the server, those inside of transactions and scripts included."""
+    """Calls of each command that reached the server, those inside of transactions and scripts
+    included.
+    """
     return {
         name.removeprefix("cmdstat_"): stat["calls"]
         for name, stat in raw.info("commandstats").items()
@@ -245,7 +249,9 @@ def test_an_entry_written_before_a_restart_of_the_client_is_found(valkey_url: st
 def test_planted_names_are_shown_as_they_are_and_stop_nothing(
     valkey_url: str, raw: redis.Redis, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The terminal's markup language reads [/bold] as the end of bold text, and raises where there is none."""
+    """The terminal's markup language reads [/bold] as the end of bold text, and raises where there
+    is none.
+    """
     with RedisReplay(ReplaySettings(namespace="planted"), valkey_url) as store:
         ranked, _ = store._fact_keys("[/bold] [red]")
         raw.sadd(store._index_key, "[/bold] [red]")

@@ -28,7 +28,9 @@ def naive(
     n: int,
     prompt: str = PROMPT,
 ) -> Answer:
-    """Greedy, one question at a time, no cache, no padding; log P of every token written, the end included."""
+    """Greedy, one question at a time, no cache, no padding; log P of every token written, the end
+    included.
+    """
     header, rest = prompt.split("ask : {question}")
     ids = lm.encode(header, first=True) + lm.encode(f"ask : {question}{rest}")
     written, log_p = [], 0.0
@@ -65,7 +67,8 @@ def end_early(lm: CausalLM, ends: set[int]) -> None:
 
 @pytest.mark.parametrize("extra_ends", [set(), {3, 4, 5, 6, 7}, set(range(1, 19))])
 def test_answers_equal_a_greedy_loop(world, extra_ends: set[int]):
-    """Defect 8: log P_A was sliced by the padded prompt width, wrong for all but the longest prompt.
+    """Defect 8: log P_A was sliced by the padded prompt width, wrong for all but the longest
+    prompt.
 
     Three prompts of 5 to 13 tokens in one batch; with many ends rows leave at different steps.
     """
@@ -100,13 +103,13 @@ def test_answers_come_in_the_order_of_the_questions(world, batch_size: int):
 def test_equal_questions_are_answered_once(world, monkeypatch: pytest.MonkeyPatch):
     lm, _ = world
     oracle, prompts = oracle_of(lm), []
-    read = lm.read
+    prefill = lm.prefill
 
     def counting(prefix, rows):
         prompts.extend(rows)
-        return read(prefix, rows)
+        return prefill(prefix, rows)
 
-    monkeypatch.setattr(lm, "read", counting)
+    monkeypatch.setattr(lm, "prefill", counting)
     first = oracle.answer([QUESTIONS[0], QUESTIONS[0], QUESTIONS[1]])
     assert len(prompts) == 2
     assert oracle.answer([QUESTIONS[1], QUESTIONS[0]]) == [first[2], first[0]]
@@ -125,11 +128,13 @@ def test_the_oracle_is_the_model_without_the_samplers_adapter(world):
             if p.requires_grad:
                 p.fill_(0.5)
     assert oracle_of(lm).answer(QUESTIONS) == before
-    assert lm.read(lm.prefix(""), [[3]]).last_hidden.requires_grad, "the adapter was left off"
+    assert lm.prefill(lm.prefix(""), [[3]]).last_hidden.requires_grad, "the adapter was left off"
 
 
 def test_a_leading_token_stands_first_also_without_a_header():
-    """Models with a BOS expect it once, before everything: with a header, and where the prompt has none."""
+    """Models with a BOS expect it once, before everything: with a header, and where the prompt has
+    none.
+    """
     plain = tiny_model("llama")
     for prompt in ("{question}\nfact :", PROMPT):
         lm = fresh_lm("llama")

@@ -117,7 +117,9 @@ def test_composite_phase(log_c: float, log_p_a: float, expected: float):
 
 
 def test_entailment_of_the_original_fact_counts_in_the_composite_phase_alone():
-    """log C = -1, log P_Q = -10, log E = -3: -1 - 10 + 0.5·(-3) = -12.5; twice that at T = 1/2; penalised -10."""
+    """log C = -1, log P_Q = -10, log E = -3: -1 - 10 + 0.5·(-3) = -12.5; twice that at T = 1/2;
+    penalized -10.
+    """
     entailed = msgspec.structs.replace(scored(-1.0), log_entailment=-3.0)
     composite = RewardSchedule(kind="static", entailment_weight=0.5)
     assert log_r(composite, entailed, 0) == pytest.approx(-12.5)
@@ -130,7 +132,7 @@ def test_entailment_of_the_original_fact_counts_in_the_composite_phase_alone():
 
 
 def test_hybrid_changes_phase_between_step_149_and_150():
-    """log C = -2, log P_Q = -10: penalised -10 (it contradicts), composite -2 - 10 = -12."""
+    """log C = -2, log P_Q = -10: penalized -10 (it contradicts), composite -2 - 10 = -12."""
     schedule = RewardSchedule()
     assert [log_r(schedule, scored(-2.0), step) for step in (0, 149, 150, 151)] == [
         -10,
@@ -141,7 +143,7 @@ def test_hybrid_changes_phase_between_step_149_and_150():
 
 
 def test_a_question_that_fails_the_text_checks_pays_in_both_phases():
-    """-10 - 5 while penalised, -2 - 10 - 5 after."""
+    """-10 - 5 while penalized, -2 - 10 - 5 after."""
     schedule = RewardSchedule(question_failure_penalty=-5.0)
     assert log_r(schedule, scored(-2.0, ok=False), 0) == pytest.approx(-15.0)
     assert log_r(schedule, scored(-2.0, ok=False), 150) == pytest.approx(-17.0)
@@ -166,7 +168,9 @@ def test_penalties_are_tempered_too():
 
 
 def test_prior_weight_is_the_slope_of_log_r_in_log_p_q():
-    """What a forward-looking flow takes of the prefix: measured here by a finite difference at each phase."""
+    """What a forward-looking flow takes of the prefix: measured here by a finite difference at each
+    phase.
+    """
     schedule = RewardSchedule(
         likelihood_weight=0.25, reward_temp_start=2.0, reward_temp_end=4.0, reward_temp_horizon=200
     )
@@ -176,7 +180,9 @@ def test_prior_weight_is_the_slope_of_log_r_in_log_p_q():
 
 
 def test_priority_is_the_same_in_every_phase_and_at_every_temperature():
-    """Defect 6: replay ranked by rewards of different phases and temperatures. Composite: -7 - 10 = -17."""
+    """Defect 6: replay ranked by rewards of different phases and temperatures. Composite: -7 - 10 =
+    -17.
+    """
     parts = RewardParts.of([scored(-7.0)])
     base = RewardSchedule()
     others = [

@@ -33,7 +33,9 @@ VOCABULARY = {
 
 
 def byte_level_policy(prompt: str) -> LoraPolicy:
-    """A tokenizer that tells ` who` from `who`, as those of real models do; the model behind it is not asked."""
+    """A tokenizer that tells ` who` from `who`, as those of real models do; the model behind it is
+    not asked.
+    """
     tokenizer = Tokenizer(models.WordLevel(VOCABULARY, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

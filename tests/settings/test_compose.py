@@ -52,7 +52,9 @@ def test_every_packaged_choice_composes(group: str, choice: str) -> None:
 
 
 def test_defaults_are_those_of_the_dataclasses() -> None:
-    """No number is written twice: without a preset only the prompts and the adapter's places are added."""
+    """No number is written twice: without a preset only the prompts and the adapter's places are
+    added.
+    """
     composed, plain = compose_config([]), Config()
     lora = replace(composed.model.lora, target_modules=None)
     composed = replace(composed, prompt=plain.prompt, model=replace(composed.model, lora=lora))

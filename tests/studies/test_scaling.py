@@ -1,4 +1,6 @@
-"""The arithmetic behind docs/scaling.md, by hand: what a pass takes, who waits for whom, what replay sees."""
+"""The arithmetic behind docs/scaling.md, by hand: what a pass takes, who waits for whom, what
+replay sees.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,10 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
 import scaling_model as model  # type: ignore[import-not-found]
 import scaling_picture  # type: ignore[import-not-found]
+
+ROOT = Path(__file__).resolve().parents[2]
 
 T = {"generate": 3.0, "answer": 2.0, "judge": 1.0, "prior": 1.0, "learn": 3.0}
 IDEAL = model.Card(1e12, 1e9, 1.0, 1.0, host_us=1.0, decode_us=None, link=1e9, message_us=100.0)
@@ -32,9 +35,9 @@ def counted(**legs: Any) -> dict[str, Any]:
 def test_a_pass_takes_as_long_as_the_longest_of_host_memory_and_arithmetic() -> None:
     """10 passes x (10 + 2 x 20) kernels x 1 us = 0.5 ms of the host.
 
-    Memory: 10 x 1000 weights x 2 bytes, and a position is 2 (key, value) x 2 layers x 5 x 2 bytes = 40 bytes, of which
-    100 are read and 50 leave and enter memory: (20,000 + 40 x (100 + 2 x 50)) / 1e9 = 28 us.
-    Arithmetic: (2 x 1000 x 300 + 4 x 2 layers x 10 wide x 500) / 1e12 = 0.64 us.
+    Memory: 10 x 1000 weights x 2 bytes, and a position is 2 (key, value) x 2 layers x 5 x 2 bytes =
+    40 bytes, of which 100 are read and 50 leave and enter memory: (20,000 + 40 x (100 + 2 x 50)) /
+    1e9 = 28 us. Arithmetic: (2 x 1000 x 300 + 4 x 2 layers x 10 wide x 500) / 1e12 = 0.64 us.
     """
     work = counted(
         generate_decode={
@@ -65,7 +68,9 @@ def test_eight_times_the_questions_start_no_more_kernels() -> None:
 
 
 def test_learning_is_twice_the_layers_and_thrice_the_head_of_the_prior() -> None:
-    """Backward through frozen weights needs gradients of activations only; the read-out is computed once more."""
+    """Backward through frozen weights needs gradients of activations only; the read-out is computed
+    once more.
+    """
     leg = {"passes": 1, "tokens": 300}
     head = {"passes": 2, "states_read": 40, "actions": 70}
     work = counted(prior_read=leg, prior_head=head, learn_read=leg, learn_head=head)
@@ -79,7 +84,9 @@ def test_learning_is_twice_the_layers_and_thrice_the_head_of_the_prior() -> None
 
 
 def test_broadcast_leaves_all_but_one_idle_and_then_repeats_itself() -> None:
-    """4 GPUs, 10 s: three wait for 7 s, 3/4 x 7/10; three compute a gradient that the first has too, 3/4 x 3/10."""
+    """4 GPUs, 10 s: three wait for 7 s, 3/4 x 7/10; three compute a gradient that the first has
+    too, 3/4 x 3/10.
+    """
     step = model.broadcast(4, T, 64, gradients=0.0, texts=0.0)
     assert (step.seconds, step.idle, step.redundant) == pytest.approx((10.0, 0.525, 0.225))
     assert step.questions_a_second == pytest.approx(6.4), "as one GPU"
@@ -88,7 +95,8 @@ def test_broadcast_leaves_all_but_one_idle_and_then_repeats_itself() -> None:
 def test_scatter_is_bound_by_rank_0_once_its_scoring_of_all_is_longer_than_drawing() -> None:
     """4 GPUs: 3 + 4 x 2 + 4 x 1 + 1 + 3 = 19 s, of which three wait for 12.
 
-    However many GPUs, no more than 64 / (2 + 1) questions a second: what rank 0 can answer and judge.
+    However many GPUs, no more than 64 / (2 + 1) questions a second: what rank 0 can answer and
+    judge.
     """
     steps = {
         n: model.scatter(n, T, {p: n * t for p, t in T.items()}, 64, 0.0, 0.0)
@@ -107,8 +115,9 @@ def test_symmetric_ranks_wait_for_gradients_alone() -> None:
 
 
 def test_three_actors_feed_one_learner_where_collecting_takes_thrice_as_long() -> None:
-    """Collecting takes 6 s and learning 2: 3 actors make a batch every 2 s, and nobody waits. A question is
-    learnt from 6 s / 2 s = 3 updates after the weights that drew it."""
+    """Collecting takes 6 s and learning 2: 3 actors make a batch every 2 s, and nobody waits. A
+    question is learned from 6 s / 2 s = 3 updates after the weights that drew it.
+    """
     free = dict.fromkeys(range(5), 0.0)
     step = model.actors(4, collect=6.0, batches=1, learn=2.0, questions=64, exchange=free)
     assert (step.actors, step.idle, step.behind) == pytest.approx((3, 0.0, 3.0))
@@ -116,7 +125,9 @@ def test_three_actors_feed_one_learner_where_collecting_takes_thrice_as_long() -
 
 
 def test_a_learner_waits_for_too_few_actors() -> None:
-    """One actor makes a batch in 6 s, the learner needs 2: it waits for 4 of 6, a third of both GPUs' time."""
+    """One actor makes a batch in 6 s, the learner needs 2: it waits for 4 of 6, a third of both
+    GPUs' time.
+    """
     step = model.actors(2, collect=6.0, batches=1, learn=2.0, questions=64, exchange={1: 0.0})
     assert (step.idle, step.waits["waiting for questions"], step.seconds) == pytest.approx(
         (1 / 3, 4.0, 6.0)
@@ -124,7 +135,9 @@ def test_a_learner_waits_for_too_few_actors() -> None:
 
 
 def test_actors_that_draw_more_at_once_are_fewer_and_further_behind() -> None:
-    """8 batches in the time of one: one actor of two makes 8 batches in 6 s, more than one learner takes (3 in 6 s)."""
+    """8 batches in the time of one: one actor of two makes 8 batches in 6 s, more than one learner
+    takes (3 in 6 s).
+    """
     step = model.actors(2, collect=6.0, batches=8, learn=2.0, questions=64, exchange={1: 0.0})
     assert step.questions_a_second == pytest.approx(32)
     assert step.idle == pytest.approx((1 - 3 / 8) / 2)
@@ -132,7 +145,8 @@ def test_actors_that_draw_more_at_once_are_fewer_and_further_behind() -> None:
 
 
 def test_exchange_by_hand() -> None:
-    """Notes: 3 peers x (length, data) x there and back x 100 us = 1.2 ms; a ring over 4 moves 2 x 3/4 of 4 bytes each.
+    """Notes: 3 peers x (length, data) x there and back x 100 us = 1.2 ms; a ring over 4 moves 2 x
+    3/4 of 4 bytes each.
 
     Texts: two ways, 3 peers, 2 messages of 100 us and 1e6 bytes at 1e9 a second.
     """
@@ -142,7 +156,9 @@ def test_exchange_by_hand() -> None:
 
 
 def test_replay_sees_every_fresh_question_and_whole_facts_for_a_replayed_step() -> None:
-    """256 questions in 10 s of 400 bytes; a quarter of the steps of 4 ranks reads 3 x 8 facts x 32 entries."""
+    """256 questions in 10 s of 400 bytes; a quarter of the steps of 4 ranks reads 3 x 8 facts x 32
+    entries.
+    """
     work = {"a_question": {"entry": 400}, "facts": 8, "questions": 64}
     step = model.symmetric(4, T, 64, 0.0)
     traffic = model.replay_traffic(step, work, share=0.25, capacity=32)

@@ -1,4 +1,6 @@
-"""The scripts in `scripts/` at a tiny size, on the packaged models: they train, log, and run again go on."""
+"""The scripts in `scripts/` at a tiny size, on the packaged models: they train, log, and run again
+go on.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,7 @@ def test_ddp_debug_fast_trains_ranks_of_which_the_first_alone_holds_the_oracle(
     assert (tmp_path / "training_logs" / "ddp_debug_fast.log").read_text() == said + again
 
 
-def test_hybrid_reward_diag_goes_from_the_penalised_to_the_composite_phase(tmp_path: Path) -> None:
+def test_hybrid_reward_diag_goes_from_the_penalized_to_the_composite_phase(tmp_path: Path) -> None:
     words = ("trainer.n_steps=2", "reward.penalized_reward_end_step=1", "data.max_train_facts=2")
     said = call(tmp_path, "run_hybrid_reward_diag.sh", *words, "trainer.facts_per_step=1")
     assert (tmp_path / "training_logs" / "hybrid_reward_diag.log").read_text() == said

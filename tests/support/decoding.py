@@ -21,8 +21,8 @@ N_TOKENS = 6
 def both(lm: CausalLM, header: str = HEADER) -> tuple[Decoder, Decoder, StaticSteps]:
     made, actions = StaticSteps(), torch.tensor([*range(3, 18), 1])
     prefix = lm.prefix(header)
-    eager = EagerDecoder(lm, lm.read(prefix, PROMPTS), N_TOKENS, actions)
-    static = StaticDecoder(lm, lm.read(prefix, PROMPTS), N_TOKENS, actions, made)
+    eager = EagerDecoder(lm, lm.prefill(prefix, PROMPTS), N_TOKENS, actions)
+    static = StaticDecoder(lm, lm.prefill(prefix, PROMPTS), N_TOKENS, actions, made)
     return eager, static, made
 
 

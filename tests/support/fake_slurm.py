@@ -1,7 +1,8 @@
-"""sbatch, srun, sacct, scancel and scontrol of a cluster of one machine: jobs really run, states are files.
+"""sbatch, srun, sacct, scancel and scontrol of a cluster of one machine: jobs really run, states
+are files.
 
-As far as submitit uses them. A job's folder has `script`, `state`, `pid`; its warning before a time limit goes to all
-processes of the step and not to the batch shell, as Slurm's does.
+As far as submitit uses them. A job's folder has `script`, `state`, `pid`; its warning before a time
+limit goes to all processes of the step and not to the batch shell, as Slurm's does.
 """
 
 from __future__ import annotations

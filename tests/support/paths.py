@@ -45,7 +45,9 @@ def paths_of(
     log_flow: Sequence[Sequence[float]],
     width: int | None = None,
 ) -> PathLogProbs:
-    """Right-padded with zeros; log_pterm is -inf before the end, as it is before the minimum length."""
+    """Right-padded with zeros; log_pterm is -inf before the end, as it is before the minimum
+    length.
+    """
     width = width or max(map(len, log_pf))
     pad = lambda rows, n: torch.tensor([[*r, *[0.0] * (n - len(r))] for r in rows])  # noqa: E731
     lengths = torch.tensor([len(r) for r in log_pf])
@@ -78,7 +80,9 @@ def naive_penalty(residual: float, bound: float | None) -> float:
 
 
 def naive_subtb(us: list[dict[int, float]], lam: float, bound: float | None) -> float:
-    """Over the nodes that each path has, by their place; a path of one node has no pair and costs nothing."""
+    """Over the nodes that each path has, by their place; a path of one node has no pair and costs
+    nothing.
+    """
     losses = []
     for u in us:
         above = below = 0.0
@@ -120,7 +124,9 @@ def naive_loss(objective: Objective, us: list[list[float]], group: Sequence[int]
 def naive_modified(
     objective: ModifiedSubTB, paths: PathLogProbs, log_reward: Tensor, group: Sequence[int]
 ) -> float:
-    """u_t = log R_t − log P(stop | s_t) − Σ log P_F at every prefix that may stop; the naive loops over those."""
+    """u_t = log R_t − log P(stop | s_t) − Σ log P_F at every prefix that may stop; the naive loops
+    over those.
+    """
     us = []
     for row, length in enumerate(paths.lengths.tolist()):
         stops, tokens = paths.log_pterm[row].tolist(), paths.log_pf[row].tolist()

@@ -11,8 +11,8 @@ from pathlib import Path
 from contraflow.replay import MemoryReplay, ReplaySettings, ReplayStore
 from contraflow.types import ScoredQuestion
 
-# Python's prelude of a helper process. Importing torch takes three seconds and replay has no use for it: only
-# the annotations of contraflow.types name its Tensor.
+# Python's prelude of a helper process. Importing torch takes three seconds and replay has no use
+# for it: only the annotations of contraflow.types name its Tensor.
 WITHOUT_TORCH = """
 import sys, types
 sys.modules["torch"] = types.ModuleType("torch")

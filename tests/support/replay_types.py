@@ -1,4 +1,6 @@
-"""What the fixtures of the replay tests give. Not in `conftest`: under that name Python may find another folder's."""
+"""What the fixtures of the replay tests give. Not in `conftest`: under that name Python may find
+another folder's.
+"""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ TRAIN = """
 import sys, warnings
 warnings.simplefilter("ignore")
 from pathlib import Path
-import tiny_runs as t
+from support import tiny_runs as t
 from contraflow.training import job
 from contraflow.cli.failures import tell
 

@@ -1,4 +1,6 @@
-"""Stand-ins behind the Protocols of oracle and judge, whose words are looked up, and a small world around them."""
+"""Stand-ins behind the Protocols of oracle and judge, whose words are looked up, and a small world
+around them.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ from contraflow.types import Answer
 
 
 class EchoOracle:
-    """Answers with the question itself, so that a judge can tell questions apart; counts what it is asked."""
+    """Answers with the question itself, so that a judge can tell questions apart; counts what it is
+    asked.
+    """
 
     identity = "echo"
 
@@ -79,7 +83,9 @@ def small_policy(
     lora: LoraSettings | None = None,
     prompt: str = PROMPT,
 ) -> LoraPolicy:
-    """A policy over the first words after the special ids (3, 4, …); stop is 1. Equal weights at every call."""
+    """A policy over the first words after the special ids (3, 4, …); stop is 1. Equal weights at
+    every call.
+    """
     constraints = Constraints(torch.tensor([*range(3, 3 + n_tokens), 1]), min_len, max_len)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -96,7 +102,9 @@ def small_experience(
     seed: int = 0,
     rank: int = 0,
 ) -> Experience:
-    """Policy, table oracle and judge, memory replay. Near-duplicates are kept: questions here are that short."""
+    """Policy, table oracle and judge, memory replay. Near-duplicates are kept: questions here are
+    that short.
+    """
     return Experience(
         policy,
         Scorer(policy, EchoOracle(), TableJudge(log_c)),

@@ -1,4 +1,6 @@
-"""NLI checkpoints of each family made on the spot: random, then taught the probe pairs until they pass them."""
+"""NLI checkpoints of each family made on the spot: random, then taught the probe pairs until they
+pass them.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ WORDS = sorted({word.strip(".,").lower() for p, h, _ in PROBES for word in f"{p}
 
 
 def save_judge(family: str, folder: Path, order: Sequence[str], nameless: bool = False) -> Path:
-    """A checkpoint whose output i is order[i], right on all probes; ``nameless`` calls its outputs LABEL_i."""
+    """A checkpoint whose output i is order[i], right on all probes; ``nameless`` calls its outputs
+    LABEL_i.
+    """
     torch.manual_seed(11)
     tokenizer = _tokenizer(family)
     labels = {i: f"LABEL_{i}" if nameless else name for i, name in enumerate(order)}
@@ -50,7 +54,7 @@ def _teach(model: torch.nn.Module, tokenizer: Any, order: Sequence[str]) -> None
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert float(loss.detach()) < 0.5, "the tiny judge has not learnt its probes"
+    assert float(loss.detach()) < 0.5, "the tiny judge has not learned its probes"
 
 
 def _tokenizer(family: str) -> Any:

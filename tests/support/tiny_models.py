@@ -1,4 +1,6 @@
-"""Random two-layer language models over a vocabulary of words, for tests that need a real architecture."""
+"""Random two-layer language models over a vocabulary of words, for tests that need a real
+architecture.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ PADDING_ROWS = 5  # Qwen2 and Pythia have more embeddings than their tokenizers 
 
 
 def word_tokenizer() -> PreTrainedTokenizerFast:
-    """One id per word, in the order of WORDS after <pad>, ?, ??: ids that a person can write by hand."""
+    """One id per word, in the order of WORDS after <pad>, ?, ??: ids that a person can write by
+    hand.
+    """
     vocabulary = {w: i for i, w in enumerate(["<pad>", "?", "??", *WORDS, "\n", "<unk>"])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -57,7 +61,7 @@ def tiny_model(architecture: str, positions: int = 64) -> torch.nn.Module:
     torch.manual_seed(7)
     model = AutoModelForCausalLM.from_config(_config(architecture, positions)).eval()
     if architecture != "gpt2":
-        with torch.no_grad():  # sharper than the default initialisation, so that mistakes show
+        with torch.no_grad():  # sharper than the default initialization, so that mistakes show
             for parameter in model.parameters():
                 parameter.mul_(3.0)
     return model

@@ -1,4 +1,5 @@
-"""One rank of a tiny training run that goes wrong in a given way: `python tiny_rank.py FOLDER {"name": …}`.
+"""One rank of a tiny training run that goes wrong in a given way: `python tiny_rank.py FOLDER
+{"name": …}`.
 
 Keys: `name`, `kind`, `store`, `timeout_s`, `trainer` (its settings), `recomputes` (gradient checkpointing); `rank` that
 fails at `step`, and how: `user` or `bug` (an exception), `kill` (−9, once), `sleep` (so many seconds in the oracle),
@@ -17,11 +18,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import tiny_runs
-
 from contraflow.cli.failures import tell
 from contraflow.distributed.launch import end_with_launcher
-from contraflow.distributed.rank_info import place_here
+from contraflow.distributed.rank_info import rank_info_from_environment
 from contraflow.errors import UserError
 from contraflow.models.causal_lm import CausalLM
 from contraflow.models.recompute import recompute_layers
@@ -29,6 +28,7 @@ from contraflow.run import build
 from contraflow.settings import ExchangeConfig, ReplayConfig
 from contraflow.training import job
 from contraflow.training.module import SamplerModule
+from support import tiny_runs
 from support.tables import EchoOracle
 from support.tiny_models import fresh_lm
 
@@ -78,7 +78,7 @@ def recomputing_lm() -> CausalLM:
 def main() -> int:
     folder, plan = Path(sys.argv[1]), json.loads(sys.argv[2])
     end_with_launcher()
-    place = place_here()
+    place = rank_info_from_environment()
     install(folder, plan, 0 if place is None else place.rank)
     config = tiny_runs.tiny_config(folder, plan.get("name", "run"))
     config = replace(

@@ -1,4 +1,6 @@
-"""A whole training run of six steps in a second: a random Llama, tables for oracle and judge, all else real."""
+"""A whole training run of six steps in a second: a random Llama, tables for oracle and judge, all
+else real.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +77,9 @@ def tiny_config(folder: Path, name: str = "run", **changes: Any) -> Config:
 def use_tiny_parts(
     patch: Callable[[Any, str, Any], None], log_c: Callable[[str, str], float] = arbitrary_log_c
 ) -> None:
-    """A random Llama in place of the packaged model, tables in place of oracle and judge; all else is real."""
+    """A random Llama in place of the packaged model, tables in place of oracle and judge; all else
+    is real.
+    """
     patch(build, "load_lm", lambda *_, **__: fresh_lm())
     patch(build, "load_oracle", lambda *_: EchoOracle())
     patch(build, "load_judge", lambda *_: TableJudge(log_c))
@@ -105,7 +109,9 @@ def lines(folder: Path, name: str = "history.jsonl") -> list[dict[str, Any]]:
 
 
 def assert_same(a: Any, b: Any, where: str = "") -> None:
-    """Nested equality with a tolerance for numbers: another batch of the scorer may round another way."""
+    """Nested equality with a tolerance for numbers: another batch of the scorer may round another
+    way.
+    """
     assert type(a) is type(b), where
     if isinstance(a, dict):
         assert a.keys() == b.keys(), where
@@ -132,7 +138,9 @@ def replay_of(saved: dict[str, Any]) -> dict[tuple[Any, ...], list[Any]]:
 
 
 def assert_same_run(whole: Path, cut: Path) -> None:
-    """Two run folders hold the same: what was learnt, what was written down, what replay remembers."""
+    """Two run folders hold the same: what was learned, what was written down, what replay
+    remembers.
+    """
     a, b = checkpoint(whole), checkpoint(cut)
     for key in ("state_dict", "optimizer_states", "lr_schedulers", "global_step"):
         assert_same(a[key], b[key], key)

@@ -1,4 +1,6 @@
-"""What two real processes do for the tests of this folder: `python two_ranks.py FOLDER`, once as each rank."""
+"""What two real processes do for the tests of this folder: `python two_ranks.py FOLDER`, once as
+each rank.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import tiny_runs
 import torch
 
-from contraflow.distributed.rank_info import place_here
+from contraflow.distributed.rank_info import rank_info_from_environment
 from contraflow.distributed.ranks import RankGroup
 from contraflow.run import build
 from contraflow.settings import ExchangeConfig, ExplorationConfig, ReplayConfig
 from contraflow.training import job
 from contraflow.training.module import SamplerModule
+from support import tiny_runs
 from support.tables import EchoOracle, TableJudge, arbitrary_log_c
 from support.tiny_models import fresh_lm
 from support.union_case import CLIPS, OBJECTIVES, SHARDS, gradients_after_a_step
@@ -30,7 +32,7 @@ KINDS = {
 
 
 def union_gradients(folder: Path, rank: int) -> None:
-    place = place_here()
+    place = rank_info_from_environment()
     assert place is not None
     ranks = RankGroup(place, 60.0)
     found = {
@@ -86,7 +88,7 @@ def whole_run(folder: Path, rank: int, kind: str) -> None:
 
 
 def main() -> None:
-    folder, rank = Path(sys.argv[1]), place_here().rank  # type: ignore[union-attr]
+    folder, rank = Path(sys.argv[1]), rank_info_from_environment().rank  # type: ignore[union-attr]
     job.write_report = lambda folder: folder / "report.html"
     job.print_summary = lambda *_: None
     union_gradients(folder, rank)

@@ -1,4 +1,6 @@
-"""One optimizer step on given questions, alone or as one of two ranks: the gradients must not differ."""
+"""One optimizer step on given questions, alone or as one of two ranks: the gradients must not
+differ.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ import torch
 
 from contraflow.distributed.ranks import Ranks
 from contraflow.experience.collect import Batch, Experience
-from contraflow.experience.scorer import Drawn
+from contraflow.experience.scorer import SampledQuestion
 from contraflow.experience.stream import FactStream
 from contraflow.facts import Fact
 from contraflow.gflownet.objectives import (
@@ -57,7 +59,9 @@ class FixedExperience(Experience):
 
     def collect(self, facts: Sequence[Fact], step: int, seen: Sequence[Fact] = ()) -> Batch:  # noqa: ARG002
         texts = self.policy.lm.decode
-        drawn = [Drawn(f, ids, texts(ids).strip() + "?") for f in facts for ids in QUESTIONS[f]]
+        drawn = [
+            SampledQuestion(f, ids, texts(ids).strip() + "?") for f in facts for ids in QUESTIONS[f]
+        ]
         return self._batch(facts, self.scorer.score(drawn, step), [1] * len(drawn), 1.0)
 
 

@@ -1,4 +1,6 @@
-"""One whole training step of tiny models after long headers, counted; and what it should have read, by slow means."""
+"""One whole training step of tiny models after long headers, counted; and what it should have read,
+by slow means.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from typing import Any
 import torch
 
 from contraflow.experience.collect import Experience
-from contraflow.experience.scorer import Drawn, Scorer
+from contraflow.experience.scorer import SampledQuestion, Scorer
 from contraflow.experience.stream import StepFacts
 from contraflow.facts import Fact
 from contraflow.gflownet.objectives import SubTB
@@ -61,7 +63,7 @@ class CountedStep:
     """What a step was about, and what went through the models in it."""
 
     found: Mapping[str, Work]
-    drawn: Sequence[Drawn]
+    drawn: Sequence[SampledQuestion]
     written: Sequence[list[int]]  # tokens of every answer that the oracle wrote, the end included
     pairs: Sequence[int]  # tokens of every pair that the judge must read
     judged: Sequence[str]  # premises of all pairs that it was given
@@ -69,7 +71,7 @@ class CountedStep:
     scorer: Scorer
 
     @property
-    def distinct(self) -> list[Drawn]:
+    def distinct(self) -> list[SampledQuestion]:
         """Questions that differ in fact or tokens."""
         return list({(d.fact.fact_id, d.ids): d for d in self.drawn}.values())
 
@@ -77,18 +79,22 @@ class CountedStep:
         """A fact's own part of its prompt."""
         return self.policy.lm.encode(f"fact : {fact.edit_fact}\nask :")
 
-    def asked_ids(self, drawn: Drawn) -> list[int]:
+    def asked_ids(self, drawn: SampledQuestion) -> list[int]:
         """A question's own part of the oracle's prompt."""
         return self.policy.lm.encode(f"ask : {drawn.text}\nfact :")
 
     @property
     def states(self) -> set[tuple[str, tuple[int, ...]]]:
-        """(fact, tokens written so far) of everything that the questions pass through, the empty question too."""
+        """(fact, tokens written so far) of everything that the questions pass through, the empty
+        question too.
+        """
         return {(d.fact.fact_id, d.ids[:n]) for d in self.drawn for n in range(len(d.ids) + 1)}
 
 
 def n_distinct(sequences: Iterable[Sequence[int]]) -> int:
-    """Tokens of sequences that must be read, each shared beginning once: as many as there are beginnings."""
+    """Tokens of sequences that must be read, each shared beginning once: as many as there are
+    beginnings.
+    """
     return len({tuple(s[: n + 1]) for s in sequences for n in range(len(s))})
 
 
@@ -110,7 +116,8 @@ def counted_step(judge_folder: Path) -> CountedStep:
     batch = module.outcome.batch
     owners = [batch.facts[i] for i in batch.fact_index.tolist()]
     drawn = [
-        Drawn(f, s.question_ids, s.question) for f, s in zip(owners, batch.scored, strict=True)
+        SampledQuestion(f, s.question_ids, s.question)
+        for f, s in zip(owners, batch.scored, strict=True)
     ]
     answered = {
         (f.fact_id, s.question_ids): (f, s.answer)
@@ -153,5 +160,7 @@ def _within(owner: Any, method: str, counter: WorkCounter, phase: str) -> None:
 
 
 def judge_folder(folder: Path) -> Path:
-    """A tiny judge whose tokens are characters, so that the order of texts' lengths is that of tokens."""
+    """A tiny judge whose tokens are characters, so that the order of texts' lengths is that of
+    tokens.
+    """
     return save_judge("roberta", folder, LABELS)

@@ -23,8 +23,10 @@ GOOD, BAD, LAST = ("0.001", "0.003", "0.01"), "3", "0.002"
 @pytest.mark.slow
 @pytest.mark.usefixtures("tiny_trials")
 def test_the_median_rule_stops_a_bad_trial_and_the_study_goes_on(tmp_path: Path):
-    """Three trials run to the end; a learning rate of 3 is below their median when it is first validated. The sweep is
-    interrupted there, and taken up again runs what is left: not the pruned one."""
+    """Three trials run to the end; a learning rate of 3 is below their median when it is first
+    validated. The sweep is interrupted there, and taken up again runs what is left: not the pruned
+    one.
+    """
     sweep = sweep_of(
         tmp_path, f"steps={STEPS}", f"every={EVERY}", n=5, prune=True, rates=(*GOOD, BAD, LAST)
     )
@@ -72,7 +74,9 @@ def _storage(folder: Path) -> optuna.storages.JournalStorage:
 
 
 def test_a_pruned_trial_has_no_result_though_optuna_gives_it_a_number(tmp_path: Path):
-    """Its number is the watched one: in the metric's column it would be first, and in the picture off the scale."""
+    """Its number is the watched one: in the metric's column it would be first, and in the picture
+    off the scale.
+    """
     told = [
         create_trial(state=state, value=value, user_attrs={"settings": {"a": word}, "run": word})
         for word, value, state in (("x", 0.25, TrialState.COMPLETE), ("y", 7.0, TrialState.PRUNED))

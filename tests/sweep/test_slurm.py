@@ -1,7 +1,8 @@
-"""Trials as jobs: what is asked of the scheduler, and what becomes of a trial whose job is stopped, lost or left.
+"""Trials as jobs: what is asked of the scheduler, and what becomes of a trial whose job is stopped,
+lost or left.
 
-No real cluster: `fake_slurm.py` takes submitit's submissions and runs them here; submitit's own local executor runs
-some too.
+No real cluster: `fake_slurm.py` takes submitit's submissions and runs them here; submitit's own
+local executor runs some too.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from contraflow.sweep.study import run_sweep
 from support.fake_slurm import FakeSlurm
 from support.sweep import METRIC, sweep_of
 
-# Stands for a run: says that it began, and when asked to stop writes a checkpoint and ends as a run does.
+# Stands for a run: says that it began, and when asked to stop writes a checkpoint and ends as a run
+# does.
 RUN = """
 import signal, sys, time
 def stop(*_):
@@ -124,7 +126,9 @@ def test_a_job_that_is_asked_to_stop_lets_its_run_checkpoint(here: Path):
 def test_a_job_near_its_time_limit_checkpoints_is_queued_again_and_goes_on(
     slurm: FakeSlurm, here: Path
 ):
-    """The warning reaches every process of the job, and must not kill the run; the sweep sees one job all along."""
+    """The warning reaches every process of the job, and must not kill the run; the sweep sees one
+    job all along.
+    """
     job = launcher(here).start(run_that_ends_at_start(2), here / "log")
     waits((here / "began").exists)
     slurm.warn_of_the_time_limit("1")
@@ -167,7 +171,9 @@ def test_a_lost_job_is_started_again_and_not_for_ever(
 def test_a_sweep_that_ended_finds_its_jobs_again(
     slurm: FakeSlurm, here: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Not a second job for the same run folder; and no other launcher may take the study up meanwhile."""
+    """Not a second job for the same run folder; and no other launcher may take the study up
+    meanwhile.
+    """
     monkeypatch.setattr(attempt, "train_command", lambda *_: run_that_ends_at_start(1))
     monkeypatch.setattr(attempt, "result_of", lambda *_: 0.5)
     sweep = sweep_of(here, rates=("0.1",), n=1)

@@ -1,8 +1,9 @@
-"""Tables of answers: which say nothing, which miss their question, and which succeed without any judge."""
+"""Tables of answers: which say nothing, which miss their question, and which succeed without any
+judge.
+"""
 
 import pytest
 
-from contraflow.evaluation.records import QuestionRecord
 from contraflow.text.checks import is_degenerate, is_on_topic, strict_success
 
 
@@ -84,7 +85,7 @@ def test_an_echo_says_nothing(question: str, answer: str, expected: bool) -> Non
             False,
         ),
         ("How many legs does a spider have?", "Eight", True),
-        ("How many legs does a spider have?", "A spider has many-coloured hair.", True),
+        ("How many legs does a spider have?", "A spider has many-colored hair.", True),
         ("How many legs does a spider have?", "Spiders live in webs.", False),
         ("What is the capital of France?", "Paris", True),
         ("What is the capital of France?", "", False),
@@ -97,23 +98,11 @@ def test_on_topic(question: str, answer: str, expected: bool) -> None:
     assert is_on_topic(question, answer, subject) is expected
 
 
-def record(question: str, answer: str, **changes: object) -> QuestionRecord:
-    values: dict[str, object] = {
-        "fact_id": "f1",
-        "subject": "Hamlet",
-        "edit_fact": "Hamlet was written by Christopher Marlowe.",
-        "original_answer": "William Shakespeare",
-        "edited_answer": "Christopher Marlowe",
-        "aliases": ("Shakespeare",),
-        "question": question,
-        "answer": answer,
-        "log_contradiction": -0.1,
-        "log_p_question": -10.0,
-        "log_p_answer": -1.0,
-        "log_reward": -10.1,
-        "log_pf": -11.0,
-    }
-    return QuestionRecord(**(values | changes))  # type: ignore[arg-type]
+HAMLET = (
+    "William Shakespeare",
+    "Christopher Marlowe",
+    ("Shakespeare",),
+)  # original, edited, aliases
 
 
 @pytest.mark.parametrize(
@@ -129,10 +118,8 @@ def record(question: str, answer: str, **changes: object) -> QuestionRecord:
     ],
 )
 def test_strict_success(question: str, answer: str, expected: bool) -> None:
-    assert strict_success(record(question, answer)) is expected
+    assert strict_success(question, answer, *HAMLET) is expected
 
 
 def test_strict_success_needs_a_known_truth() -> None:
-    assert not strict_success(
-        record("Who wrote Hamlet?", "Shakespeare", original_answer="", aliases=())
-    )
+    assert not strict_success("Who wrote Hamlet?", "Shakespeare", "", "Christopher Marlowe")

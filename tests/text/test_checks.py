@@ -205,7 +205,9 @@ def test_question_ok_is_all_three() -> None:
 
 
 def test_the_plain_questions_of_the_shipped_facts_pass_with_their_answers() -> None:
-    """Two thousand ordinary questions nobody wrote with these checks in mind: no phrasing may be refused."""
+    """Two thousand ordinary questions nobody wrote with these checks in mind: no phrasing may be
+    refused.
+    """
     facts = [fact for fact in default_facts() if fact.question]
     refused = [
         fact.question

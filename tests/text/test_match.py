@@ -2,7 +2,7 @@
 
 import pytest
 
-from contraflow.text.match import names, normalise, same
+from contraflow.text.match import mentions, normalize, same_answer
 
 
 @pytest.mark.parametrize(
@@ -23,8 +23,8 @@ from contraflow.text.match import names, normalise, same
         ("", ""),
     ],
 )
-def test_normalise(text: str, expected: str) -> None:
-    assert normalise(text) == expected
+def test_normalize(text: str, expected: str) -> None:
+    assert normalize(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -37,8 +37,8 @@ def test_normalise(text: str, expected: str) -> None:
         ("Whales are mammals.", "mammal"),
         ("Countries", "country"),
         ("It costs one euro.", "euros"),
-        ("It has seven colours", "7"),
-        ("It has 7 colours", "seven"),
+        ("It has seven colors", "7"),
+        ("It has 7 colors", "seven"),
         ("The answer is 12.", "twelve"),
         ("Made in the U.S.", "US"),
         ("Jose Marti wrote it", "José Martí"),
@@ -51,7 +51,7 @@ def test_normalise(text: str, expected: str) -> None:
     ],
 )
 def test_text_names_answer(text: str, answer: str) -> None:
-    assert names(text, answer)
+    assert mentions(text, answer)
 
 
 @pytest.mark.parametrize(
@@ -73,14 +73,14 @@ def test_text_names_answer(text: str, answer: str) -> None:
     ],
 )
 def test_text_does_not_name_answer(text: str, answer: str) -> None:
-    assert not names(text, answer)
+    assert not mentions(text, answer)
 
 
 def test_any_alias_will_do() -> None:
-    assert names("It is in America", "United States", ("USA", "America"))
-    assert not names("It is in Canada", "United States", ("USA", "America"))
+    assert mentions("It is in America", "United States", ("USA", "America"))
+    assert not mentions("It is in Canada", "United States", ("USA", "America"))
 
 
 def test_same_needs_both_directions() -> None:
-    assert same("the Euro", "euros")
-    assert not same("Guinea", "Guinea-Bissau")
+    assert same_answer("the Euro", "euros")
+    assert not same_answer("Guinea", "Guinea-Bissau")

@@ -1,4 +1,6 @@
-"""Templates: a header that is the same for every row, a body that is not, and errors that name the key."""
+"""Templates: a header that is the same for every row, a body that is not, and errors that name the
+key.
+"""
 
 from __future__ import annotations
 

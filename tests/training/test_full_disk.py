@@ -1,4 +1,6 @@
-"""Disks that are really full, and files that may not grow: nothing half-written counts, and the run goes on later."""
+"""Disks that are really full, and files that may not grow: nothing half-written counts, and the run
+goes on later.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ import pytest
 
 from contraflow.errors import UserError
 from contraflow.settings import Config, LoggerConfig
-from contraflow.system.files import append, told_of_full_disk, write_atomically
+from contraflow.system.files import append, explain_full_disk, write_atomically
 from contraflow.training import job
 from contraflow.training.module import SamplerModule
 from support.tiny_runs import asks_to_stop_at, assert_same_run, checkpoint, tiny_config
@@ -110,7 +112,9 @@ def test_a_disk_that_fills_up_in_mid_checkpoint_leaves_the_old_one_and_the_run_g
 def test_a_line_that_a_full_disk_tore_is_named_and_is_whole_after_the_resume(
     tiny: Path, disk: Path, monkeypatch: pytest.MonkeyPatch, name: str, probe_every: int
 ):
-    """The page in use still takes some lines, so the disk refuses in the middle of one, steps later."""
+    """The page in use still takes some lines, so the disk refuses in the middle of one, steps
+    later.
+    """
     cut, trainer = (
         disk / "run",
         {"n_steps": 24, "checkpoint_every": 12, "validate_every": 24, "probe_every": probe_every},
@@ -144,7 +148,9 @@ def test_what_is_told_is_what_stopped_the_run_and_not_what_cleaning_up_met(
 
 
 def test_an_adapter_that_does_not_fit_is_no_adapter_until_there_is_room(tiny: Path, disk: Path):
-    """Killed after its last step, the run only saves its adapters: some pages are enough for all before."""
+    """Killed after its last step, the run only saves its adapters: some pages are enough for all
+    before.
+    """
     config = config_of(tiny, disk / "run")
     folder = job.train(config)
     adapters = [folder / "adapter", folder / "adapter_last"]
@@ -165,7 +171,7 @@ TRAIN_WITH_SMALL_FILES = """
 import resource, sys
 from pathlib import Path
 import test_full_disk as test
-import tiny_runs as t
+from support import tiny_runs as t
 from contraflow.training import job
 from contraflow.cli.failures import tell
 
@@ -257,7 +263,7 @@ def test_a_library_that_names_no_file_is_told_with_the_folder(disk: Path):
     fill(disk, 0)
     with (
         pytest.raises(UserError) as caught,
-        told_of_full_disk(disk),
+        explain_full_disk(disk),
         (disk / "table").open("wb") as file,
     ):
         file.write(b"x")

@@ -1,4 +1,6 @@
-"""Killed without warning while it prepares, measures, saves adapters or reports: the same command ends the same."""
+"""Killed without warning while it prepares, measures, saves adapters or reports: the same command
+ends the same.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,7 @@ NURSERY = """
 import os, pkgutil, signal, sys, warnings
 from pathlib import Path
 warnings.simplefilter("ignore")
-import tiny_runs as t
+from support import tiny_runs as t
 from contraflow.training import job
 import test_kills_outside_training as test
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from contraflow.errors import UserError
-from contraflow.experience.scorer import Drawn
+from contraflow.experience.scorer import SampledQuestion
 from contraflow.experience.stream import StepFacts
 from contraflow.gflownet.objectives import Objective, SubTB, VarGrad, potentials
 from contraflow.policy.lora import LoraSettings
@@ -46,10 +46,11 @@ def module_of(
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
 @pytest.mark.parametrize("weight", [1.0, 0.25])
 def test_at_the_start_a_forward_looking_u_is_known(weight: float, temperature: float):
-    """Adapter and flow head are zero, so log P_F = log prior and v_t = (w / T) · log prior of the prefix.
+    """Adapter and flow head are zero, so log P_F = log prior and v_t = (w / T) · log prior of the
+    prefix.
 
-    u_t = (w / T - 1) · log prior(y_1 … y_t): with w = T = 1 it is 0 at every inner node, and the terminal is
-    u_{L+1} = log R - log P_Q = log C, the only news. For other w, T the same by hand.
+    u_t = (w / T - 1) · log prior(y_1 … y_t): with w = T = 1 it is 0 at every inner node, and the
+    terminal is u_{L+1} = log R - log P_Q = log C, the only news. For other w, T the same by hand.
     """
     reward = RewardSchedule(
         kind="static",
@@ -74,8 +75,9 @@ def test_at_the_start_a_forward_looking_u_is_known(weight: float, temperature: f
 
 
 def test_the_end_of_a_trainer_leaves_the_sampler_on_its_device():
-    """On a GPU the adapter would else be on the CPU when the trained sampler is measured; `meta` is a device too,
-    and nothing can be moved off it."""
+    """On a GPU the adapter would else be on the CPU when the trained sampler is measured; `meta` is
+    a device too, and nothing can be moved off it.
+    """
     module = module_of(RewardSchedule(kind="static")).to("meta")
     trainer = L.Trainer(
         accelerator="cpu",
@@ -121,7 +123,9 @@ def test_a_loss_that_is_no_number_names_step_facts_and_remedy():
 
 
 def test_repeats_that_count_once_change_the_loss_and_no_other_number():
-    """VarGrad by hand, over the different questions of each fact; what is logged is about all draws, as before."""
+    """VarGrad by hand, over the different questions of each fact; what is logged is about all
+    draws, as before.
+    """
 
     def step_of(count_repeats: bool) -> SamplerModule:
         settings = ExplorationConfig(
@@ -159,7 +163,9 @@ def test_a_checkpoint_of_another_adapter_is_refused_by_the_tensor_that_differs()
 
 
 def test_a_resumed_run_is_not_told_anew_what_its_checkpoint_holds():
-    """Two judges a millionth apart, as two batches of one would be: replay keeps the entry and its step."""
+    """Two judges a millionth apart, as two batches of one would be: replay keeps the entry and its
+    step.
+    """
     reward = RewardSchedule(kind="static")
     module, resumed = module_of(reward), module_of(reward)
     module.training_step(StepFacts(0, tuple(FACTS)), 0)
@@ -170,7 +176,7 @@ def test_a_resumed_run_is_not_told_anew_what_its_checkpoint_holds():
     resumed.on_load_checkpoint(saved)
     before = list(held.replay.entries())
     again = [
-        Drawn(
+        SampledQuestion(
             {f.fact_id: f for f in FACTS}[s.entry.fact_id], s.entry.question_ids, s.entry.question
         )
         for s in before

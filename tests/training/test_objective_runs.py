@@ -45,7 +45,9 @@ def test_the_cost_of_prefix_rewards_is_said_before_the_first_step(tiny: Path, mo
 
 
 def test_prefixes_are_questions_of_their_own_each_asked_once_and_none_stored(tiny_lm: CausalLM):
-    """Cut after 1 … L tokens; the judge's word on each is on its own text, not on the whole question's."""
+    """Cut after 1 … L tokens; the judge's word on each is on its own text, not on the whole
+    question's.
+    """
     experience = small_experience(small_policy(tiny_lm), settings=None)
     batch = experience.collect(FACTS, 0)
     stored = experience.replay.snapshot()

@@ -1,4 +1,6 @@
-"""Modified SubTB: a reward for every prefix, no flow head. By hand, by loops, and what it must refuse."""
+"""Modified SubTB: a reward for every prefix, no flow head. By hand, by loops, and what it must
+refuse.
+"""
 
 from __future__ import annotations
 
@@ -40,12 +42,13 @@ def loss_and_gradients(
 
 
 def test_by_hand():
-    """Two tokens, log P_F -1 and -2; stop forbidden at s_0, then -0.5 and -0.25; log R -4 and -7 (s_0: ignored).
+    """Two tokens, log P_F -1 and -2; stop forbidden at s_0, then -0.5 and -0.25; log R -4 and -7
+    (s_0: ignored).
 
     u_1 = -4 + 0.5 + 1 = -2.5; u_2 = -7 + 0.25 + 3 = -3.75. One pair, so the loss is 1.25² = 1.5625.
-    A second question of the fact that ends after its first token, log P_F -3, stop -1, log R -2: u_1 = -2 + 1 + 3 = 2
-    and no pair. First u of both: -2.5 and 2, mean -0.25, variance 2.25² = 5.0625.
-    Mean of the pairs' losses (1.5625 + 0) / 2 = 0.78125; together 5.84375.
+    A second question of the fact that ends after its first token, log P_F -3, stop -1, log R -2:
+    u_1 = -2 + 1 + 3 = 2 and no pair. First u of both: -2.5 and 2, mean -0.25, variance 2.25² =
+    5.0625. Mean of the pairs' losses (1.5625 + 0) / 2 = 0.78125; together 5.84375.
     """
     paths = PathLogProbs(
         torch.tensor([[-1.0, -2.0], [-3.0, 0.0]]),
@@ -83,7 +86,9 @@ def test_equals_its_naive_loop(seed, min_len, more, lam, bound, data):
 
 @pytest.mark.parametrize("min_len", [0, 2])
 def test_nothing_moves_at_the_exact_solution(min_len: int):
-    """log R_t = log Z(f) + Σ log P_F + log P(stop | s_t) at every closable prefix: loss and gradients are 0."""
+    """log R_t = log Z(f) + Σ log P_F + log P(stop | s_t) at every closable prefix: loss and
+    gradients are 0.
+    """
     paths, _ = prefix_case(3, [3, 5, 2, 4], min_len)
     group = torch.tensor([0, 1, 0, 1])
     level = torch.tensor([4.0, -9.0])[group][:, None]
@@ -96,7 +101,9 @@ def test_nothing_moves_at_the_exact_solution(min_len: int):
 
 
 def test_every_prefixs_reward_is_felt_and_those_that_cannot_stop_are_not():
-    """Defect 1, where it lived: here the reward of each prefix is another number, and it does not cancel."""
+    """Defect 1, where it lived: here the reward of each prefix is another number, and it does not
+    cancel.
+    """
     paths, log_reward = prefix_case(8, [4, 3], 2)
     group = torch.tensor([0, 0])
     loss, grads = loss_and_gradients(ModifiedSubTB(), paths, log_reward, group)
@@ -113,7 +120,9 @@ def test_every_prefixs_reward_is_felt_and_those_that_cannot_stop_are_not():
 
 
 def test_tokens_below_the_minimum_length_learn_too():
-    """No prefix there has a reward, so no pair reaches those tokens; the spread of the first closable u does."""
+    """No prefix there has a reward, so no pair reaches those tokens; the spread of the first
+    closable u does.
+    """
     paths, log_reward = prefix_case(9, [4, 3, 5], 2)
     _, grads = loss_and_gradients(ModifiedSubTB(), paths, log_reward, torch.tensor([0, 0, 0]))
     assert bool((grads[0][:, :2].abs() > 1e-3).all())
@@ -135,7 +144,9 @@ def test_a_zero_reward_and_a_forbidden_stop_leave_gradients_finite():
 
 
 def test_one_reward_per_question_is_refused_where_one_per_prefix_is_needed():
-    """The mistake of the design we come from cannot be typed: expanding is what somebody would have to do first."""
+    """The mistake of the design we come from cannot be typed: expanding is what somebody would have
+    to do first.
+    """
     paths, _ = prefix_case(0, [2, 3], 1)
     with pytest.raises(TypeError, match="PrefixReward, got TerminalReward"):
         prefix_potentials(paths, TerminalReward(torch.zeros(2)))  # type: ignore[arg-type]

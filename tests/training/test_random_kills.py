@@ -28,7 +28,7 @@ NURSERY = """
 import os, random, signal, sys, time, warnings
 from pathlib import Path
 warnings.simplefilter("ignore")
-import tiny_runs as t
+from support import tiny_runs as t
 from contraflow.training import job
 import test_random_kills as test
 

@@ -1,4 +1,6 @@
-"""Whole training runs whose replay server is restarted, full, gone, or shared; and what they write down."""
+"""Whole training runs whose replay server is restarted, full, gone, or shared; and what they write
+down.
+"""
 
 from __future__ import annotations
 
@@ -141,7 +143,7 @@ def test_resuming_on_a_shared_server_keeps_what_others_wrote_since(
         other.add([msgspec.structs.replace(mine, fact_id="somebody's")], [0.0])
         job.train(config)
         assert other.size("somebody's") == 1
-        assert mine.sampler == build.sampler_name(config)
+        assert mine.sampler == build.sampler_fingerprint(config)
     server.terminate()
 
 

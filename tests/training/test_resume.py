@@ -1,4 +1,6 @@
-"""Lightning end to end with a tiny model: stop, resume, and nothing differs from a run that went through."""
+"""Lightning end to end with a tiny model: stop, resume, and nothing differs from a run that went
+through.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +83,9 @@ def test_the_csv_table_of_an_earlier_start_is_kept(tiny: Path, monkeypatch: pyte
 def test_a_second_process_in_the_same_folder_is_refused_and_changes_nothing(
     tiny: Path, monkeypatch
 ):
-    """A scheduler that starts a run again while the first still writes: two would overwrite each other."""
+    """A scheduler that starts a run again while the first still writes: two would overwrite each
+    other.
+    """
     config = tiny_config(tiny)
     said: list[str] = []
     original = SamplerModule.training_step
@@ -113,7 +117,7 @@ def test_a_second_process_in_the_same_folder_is_refused_and_changes_nothing(
 TRAIN = """
 import sys
 from pathlib import Path
-import tiny_runs as t
+from support import tiny_runs as t
 from contraflow.training import job
 from contraflow.cli.failures import tell
 
@@ -126,7 +130,9 @@ except BaseException as error:
 
 
 def test_the_run_that_is_compared_has_all_that_could_differ(tiny: Path):
-    """Else the test above would pass on nothing: replayed and tempered steps after the cut, weights that moved."""
+    """Else the test above would pass on nothing: replayed and tempered steps after the cut, weights
+    that moved.
+    """
     folder = job.train(tiny_config(tiny))
     after = lines(folder)[3:]
     assert any(row["replay_share"] > 0 for row in after) and any(
@@ -143,7 +149,9 @@ def test_the_run_that_is_compared_has_all_that_could_differ(tiny: Path):
 
 
 def test_a_checkpoint_holds_what_is_trained_and_loads_as_weights_only(tiny: Path):
-    """No backbone tensor under any name: adapter and flow head, their optimizer state, replay as bytes."""
+    """No backbone tensor under any name: adapter and flow head, their optimizer state, replay as
+    bytes.
+    """
     folder = job.train(tiny_config(tiny))
     saved = checkpoint(folder)
     names = set(saved["state_dict"])
@@ -175,7 +183,9 @@ def test_other_settings_do_not_resume_a_run(tiny: Path, monkeypatch: pytest.Monk
 def test_settings_may_change_before_the_first_checkpoint_and_nothing_stale_is_kept(
     tiny: Path, monkeypatch
 ):
-    """A start that failed leaves its choice of facts behind; another choice must not be answered with the old one."""
+    """A start that failed leaves its choice of facts behind; another choice must not be answered
+    with the old one.
+    """
     with monkeypatch.context() as patch:
         use_tiny_parts(patch.setattr, lambda *_: float("nan"))
         with pytest.raises(UserError):
@@ -211,7 +221,9 @@ def test_a_run_killed_after_its_last_step_only_finishes(tiny: Path):
 def test_history_is_cut_back_to_the_checkpoint_also_where_the_last_line_is_torn(
     tiny: Path, monkeypatch
 ):
-    """Killed two steps past the last checkpoint, in the middle of a line: each step stands there once afterwards."""
+    """Killed two steps past the last checkpoint, in the middle of a line: each step stands there
+    once afterwards.
+    """
     every_two = TrainerConfig(
         n_steps=N_STEPS,
         facts_per_step=2,

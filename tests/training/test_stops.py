@@ -20,7 +20,7 @@ from contraflow.errors import UserError
 from contraflow.settings import EvaluationConfig, LoggerConfig
 from contraflow.training import job
 from contraflow.training.callbacks import GracefulStop
-from contraflow.training.checkpoints import WholeCheckpoints
+from contraflow.training.checkpoints import AtomicCheckpointIO
 from support.tiny_runs import (
     asks_to_stop_at,
     checkpoint,
@@ -67,7 +67,9 @@ VALIDATED = {
 
 
 def test_best_is_chosen_by_validation_and_becomes_the_adapter(tiny: Path, monkeypatch):
-    """Defect 11: the best checkpoint was the one with the lowest training loss, validation was empty."""
+    """Defect 11: the best checkpoint was the one with the lowest training loss, validation was
+    empty.
+    """
     from safetensors.torch import load_file
 
     validates_as(VALIDATED, monkeypatch)
@@ -132,7 +134,9 @@ def test_best_is_remembered_over_a_resume(tiny: Path, monkeypatch):
 
 
 def test_validation_sees_the_final_untempered_reward_in_every_phase(tiny: Path, monkeypatch):
-    """log R of a record is log C + log P_Q, although the run is in its penalised phase at temperature 3."""
+    """log R of a record is log C + log P_Q, although the run is in its penalized phase at
+    temperature 3.
+    """
     seen: list[Any] = []
     original = job._Job._validate
 
@@ -158,12 +162,14 @@ def test_validation_sees_the_final_untempered_reward_in_every_phase(tiny: Path, 
 def test_a_signal_while_a_checkpoint_is_written_stops_after_the_next_step(
     tiny: Path, monkeypatch, number: int
 ):
-    """Lightning's handler ended the run between two steps, as a bug; loggers get the last step's numbers too."""
+    """Lightning's handler ended the run between two steps, as a bug; loggers get the last step's
+    numbers too.
+    """
     handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
-    original = WholeCheckpoints.save_checkpoint
+    original = AtomicCheckpointIO.save_checkpoint
 
     def save_checkpoint(
-        self: WholeCheckpoints, saved: Any, path: Any, storage_options: Any = None
+        self: AtomicCheckpointIO, saved: Any, path: Any, storage_options: Any = None
     ) -> None:
         original(self, saved, path, storage_options)
         if saved["global_step"] == 2:
@@ -172,7 +178,7 @@ def test_a_signal_while_a_checkpoint_is_written_stops_after_the_next_step(
     config = tiny_config(tiny, logger=LoggerConfig(csv=True, wandb="disabled"))
     config.trainer.checkpoint_every, config.trainer.validate_every = 2, 6
     with monkeypatch.context() as patch, pytest.raises(job.Interrupted, match="stopped at step 3;"):
-        patch.setattr(WholeCheckpoints, "save_checkpoint", save_checkpoint)
+        patch.setattr(AtomicCheckpointIO, "save_checkpoint", save_checkpoint)
         job.train(config)
     assert checkpoint(tiny / "run")["global_step"] == 3
     with (tiny / "run" / "csv" / "metrics.csv").open() as table:
@@ -204,7 +210,7 @@ def test_a_second_signal_is_immediate_and_handlers_come_back(tmp_path: Path):
 TRAIN_FOREVER = """
 import sys
 from pathlib import Path
-import tiny_runs as t
+from support import tiny_runs as t
 from contraflow.training import job
 from contraflow.cli.failures import tell
 

@@ -92,7 +92,9 @@ def test_the_step_in_hand_is_finished_and_another_budget_goes_on_to_the_same_end
 
 
 def test_each_start_does_a_step_although_its_time_was_used_up_before(tiny: Path):
-    """Preparing may take all of it: a scheduler that only requeues still comes to the end, and to the same one."""
+    """Preparing may take all of it: a scheduler that only requeues still comes to the end, and to
+    the same one.
+    """
     whole = job.train(tiny_config(tiny, "whole"))
     config = tiny_config(tiny, "cut")
     config.trainer.max_time = "1s"
@@ -118,7 +120,7 @@ def test_a_signal_counts_for_more_than_the_time(tiny: Path, monkeypatch: pytest.
 TRAIN_FOR_A_SECOND = """
 import sys
 from pathlib import Path
-import tiny_runs as t
+from support import tiny_runs as t
 from contraflow.training import job
 from contraflow.cli.failures import tell
 

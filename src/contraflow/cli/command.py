@@ -13,7 +13,9 @@ from contraflow.settings.keys import check_override_key, override_key, suggestio
 
 @dataclass(frozen=True)
 class Argument:
-    """One key of a command. A name that ends in a dot (`columns.`) stands for all keys that start so."""
+    """One key of a command. A name that ends in a dot (`columns.`) stands for all keys that start
+    so.
+    """
 
     name: str
     value: str  # what stands for the value in the help: FILE, N
@@ -104,7 +106,9 @@ def asks_for_help(words: Sequence[str]) -> bool:
 
 
 def read_arguments(command: Command, words: Sequence[str]) -> Given:
-    """Sort words into arguments and overrides. Raises: UserError for unknown, double or missing ones."""
+    """Sort words into arguments and overrides. Raises: UserError for unknown, double or missing
+    ones.
+    """
     values: dict[str, str] = {}
     overrides: list[str] = []
     words, config_dir = _take_config_dir(command, words)

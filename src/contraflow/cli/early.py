@@ -48,7 +48,9 @@ def _not_writable(what: str, error: OSError, key: str) -> UserError:
 
 
 def check_run(run: str) -> None:
-    """Raises: UserError when a run is neither "untrained" nor a folder with settings and an adapter."""
+    """Raises: UserError when a run is neither "untrained" nor a folder with settings and an
+    adapter.
+    """
     if run == UNTRAINED:
         return
     folder = Path(run).expanduser()
@@ -86,10 +88,11 @@ def check_prompts(config: Config) -> None:
 
 
 def check_models(config: Config, kinds: Sequence[str] = ("sampler", "oracle", "judge")) -> None:
-    """Find the models that are not packaged, in a folder, in the hub's cache, or on the hub, and what reads them.
+    """Find the models that are not packaged, in a folder, in the hub's cache, or on the hub, and
+    what reads them.
 
-    The packaged ones are left for later, because preparing one takes longer than a user should wait for an
-    error about another. Raises: UserError.
+    The packaged ones are left for later, because preparing one takes longer than a user should wait
+    for an error about another. Raises: UserError.
     """
     from contraflow.models.quantized import check_quantize
     from contraflow.models.resolve import resolve_model
@@ -129,7 +132,9 @@ def _known_package(kind: str, name: str) -> str:
 
 
 def _check_replay(config: Config) -> None:
-    """Knock at the user's own server. The embedded one starts with the run; the memory store cannot fail."""
+    """Knock at the user's own server. The embedded one starts with the run; the memory store cannot
+    fail.
+    """
     if config.replay.store != "redis":
         return
     from contraflow.replay import ReplaySettings, open_replay
@@ -138,7 +143,9 @@ def _check_replay(config: Config) -> None:
 
 
 def _check_wandb(config: Config) -> None:
-    """Ask W&B's server for an online run: is there a key, and does it take it? It never asks for a login."""
+    """Ask W&B's server for an online run: is there a key, and does it take it? It never asks for a
+    login.
+    """
     if config.logger.wandb != "online":
         return
     import wandb

@@ -19,8 +19,8 @@ from contraflow.settings.keys import suggestion
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code and never raises.
 
-    0 is success, 1 what a command found wrong (`data check`) or a bug, 2 a mistake that the user can mend,
-    75 `trainer.max_time` is used up, 130 Ctrl-C.
+    0 is success, 1 what a command found wrong (`data check`) or a bug, 2 a mistake that the user
+    can mend, 75 `trainer.max_time` is used up, 130 Ctrl-C.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -53,7 +53,9 @@ def _run(words: list[str]) -> int:
 
 
 def _find(words: list[str]) -> tuple[Command | None, list[str]]:
-    """The command that the first word or two name; none where a family (`data`) is asked for as a whole."""
+    """The command that the first word or two name; none where a family (`data`) is asked for as a
+    whole.
+    """
     first = words[0]
     for command in COMMANDS:
         name = command.name.split()

@@ -1,4 +1,6 @@
-"""What `--help` prints: from the same tables that the words are read with, so that it cannot go stale."""
+"""What `--help` prints: from the same tables that the words are read with, so that it cannot go
+stale.
+"""
 
 from __future__ import annotations
 
@@ -116,7 +118,9 @@ def _wrapped(text: str) -> str:
 
 
 def _paragraph(text: str) -> str:
-    """Filled; an indented one is a table of `name   what it is`, continued where lines are indented further."""
+    """Filled; an indented one is a table of `name   what it is`, continued where lines are indented
+    further.
+    """
     if not text.startswith("  "):
         return textwrap.fill(" ".join(text.split()), WIDTH, break_on_hyphens=False)
     rows: list[list[str]] = []

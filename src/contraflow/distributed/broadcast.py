@@ -1,7 +1,7 @@
 """All ranks learn from rank 0's batch, as in the design we come from: N ranks do the work of one.
 
-Kept to be compared with. One thing differs: the facts travel with the questions. There each rank conditioned on a
-fact of its own while it learnt from rank 0's questions.
+Kept to be compared with. One thing differs: the facts travel with the questions. There each rank
+conditioned on a fact of its own while it learned from rank 0's questions.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Start the ranks of one machine and see them through: all end well, or all end.
 
-What ranks other than 0 say goes to a file each; of the one that failed first the last line is shown. Torch is not
-imported here: this process only waits.
+What ranks other than 0 say goes to a file each; of the one that failed first the last line is
+shown. Torch is not imported here: this process only waits.
 """
 
 from __future__ import annotations
@@ -29,9 +29,11 @@ _POLL_S = 0.05
 
 
 def launch(command: Sequence[str], n: int, logs: Path) -> int:
-    """Run a command as n ranks of this machine; returns 0, or the exit code of the rank that failed first.
+    """Run a command as n ranks of this machine; returns 0, or the exit code of the rank that failed
+    first.
 
-    SIGINT and SIGTERM are handed on; a second one ends all at once. ``logs`` gets a file for each rank but 0.
+    SIGINT and SIGTERM are handed on; a second one ends all at once. ``logs`` gets a file for each
+    rank but 0.
     """
     logs.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="contraflow-ranks-") as folder:
@@ -49,7 +51,9 @@ def launch(command: Sequence[str], n: int, logs: Path) -> int:
 
 
 def end_with_launcher() -> None:
-    """In a rank: end when the launcher does, however it ends. Does nothing in a process without one."""
+    """In a rank: end when the launcher does, however it ends. Does nothing in a process without
+    one.
+    """
     launcher = os.environ.get(LAUNCHER)
     if launcher is None:
         return
@@ -92,7 +96,9 @@ def _start(
 
 
 def _wait(ranks: Sequence[subprocess.Popen[bytes]]) -> int | None:
-    """The rank that failed first, once all others had their chance to end; None where all went well."""
+    """The rank that failed first, once all others had their chance to end; None where all went
+    well.
+    """
     ended: list[int] = []
     deadline: float | None = None
     while len(ended) < len(ranks) and (deadline is None or time.monotonic() < deadline):

@@ -21,8 +21,10 @@ class Plan(msgspec.Struct, frozen=True):
     checkpoint: bytes  # last.ckpt; empty for a new run
 
 
-class StepNote(msgspec.Struct, frozen=True):
-    """What a rank has of a step besides gradients: how many terms its loss is the mean of, and its numbers."""
+class StepMetrics(msgspec.Struct, frozen=True):
+    """What a rank has of a step besides gradients: how many terms its loss is the mean of, and its
+    numbers.
+    """
 
     terms: int
     metrics: dict[str, float]

@@ -15,7 +15,7 @@ LAUNCHER = "CONTRAFLOW_LAUNCHER"  # its process id
 
 
 @dataclass(frozen=True)
-class Place:
+class RankInfo:
     """A rank among all, and among those of this machine."""
 
     rank: int
@@ -28,7 +28,7 @@ class Place:
         return self.local_size == self.size
 
 
-def place_here(environment: Mapping[str, str] = os.environ) -> Place | None:
+def rank_info_from_environment(environment: Mapping[str, str] = os.environ) -> RankInfo | None:
     """Where a launcher (ours or torchrun) has put this process; None where none did.
 
     Raises: UserError for a variable that is no number.
@@ -36,7 +36,7 @@ def place_here(environment: Mapping[str, str] = os.environ) -> Place | None:
     if "RANK" not in environment or "WORLD_SIZE" not in environment:
         return None
     rank, size = _number(environment, "RANK", 0), _number(environment, "WORLD_SIZE", 1)
-    return Place(
+    return RankInfo(
         rank,
         size,
         _number(environment, "LOCAL_RANK", rank),

@@ -1,8 +1,9 @@
 """What ranks can do together: gather, scatter, broadcast bytes; add up and copy tensors.
 
-Everything travels as tensors of numbers; structured text is typed bytes (`messages.py`), so nothing that arrives
-is ever unpickled. Bytes go through rank 0 from rank to rank: a rank that waits knows for whom, and the error of a
-timeout says it. Tensors of gradients go over one collective, by NCCL where every rank has a GPU of its own.
+Everything travels as tensors of numbers; structured text is typed bytes (`messages.py`), so nothing
+that arrives is ever unpickled. Bytes go through rank 0 from rank to rank: a rank that waits knows
+for whom, and the error of a timeout says it. Tensors of gradients go over one collective, by NCCL
+where every rank has a GPU of its own.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from contraflow.distributed.launch import PEER_LOST
-from contraflow.distributed.rank_info import RENDEZVOUS, Place
+from contraflow.distributed.rank_info import RENDEZVOUS, RankInfo
 from contraflow.errors import UserError
 
 
@@ -58,11 +59,11 @@ class Ranks:
         """Rank 0's data, on every rank."""
         return self.scatter([data] * self.size, phase)
 
-    def add(self, value: Tensor, phase: str) -> Tensor:  # noqa: ARG002
+    def all_reduce(self, value: Tensor, phase: str) -> Tensor:  # noqa: ARG002
         """The sum over ranks, bit for bit the same on each."""
         return value
 
-    def copy(self, value: Tensor, phase: str) -> Tensor:  # noqa: ARG002
+    def broadcast_tensor(self, value: Tensor, phase: str) -> Tensor:  # noqa: ARG002
         """Rank 0's tensor, on every rank."""
         return value
 
@@ -76,7 +77,9 @@ class RankGroup(Ranks):
     Raises: RankTimeout and PeerLost, here and from every method.
     """
 
-    def __init__(self, place: Place, timeout_s: float, *, gpu: torch.device | None = None) -> None:
+    def __init__(
+        self, place: RankInfo, timeout_s: float, *, gpu: torch.device | None = None
+    ) -> None:
         self.rank, self.size, self.timeout_s = place.rank, place.size, timeout_s
         self._open = False
         timeout = timedelta(seconds=timeout_s)
@@ -104,13 +107,13 @@ class RankGroup(Ranks):
             self._send(parts[peer], peer, phase)
         return parts[0]
 
-    def add(self, value: Tensor, phase: str) -> Tensor:
+    def all_reduce(self, value: Tensor, phase: str) -> Tensor:
         total = value.to(self._device, copy=True)
         with self._phase(phase, "the other ranks"):
             dist.all_reduce(total, group=self._tensors)
         return total.to(value.device)
 
-    def copy(self, value: Tensor, phase: str) -> Tensor:
+    def broadcast_tensor(self, value: Tensor, phase: str) -> Tensor:
         copied = value.to(self._device, copy=True)
         with self._phase(phase, "rank 0"):
             dist.broadcast(copied, src=0, group=self._tensors)
@@ -168,12 +171,15 @@ def as_bytes(data: Tensor) -> bytes:
     return data.cpu().numpy().tobytes()
 
 
-def _store(place: Place, timeout: timedelta) -> Any:
-    """Where ranks leave their addresses; never those of an earlier group of this process, or of ranks that died."""
+def _store(place: RankInfo, timeout: timedelta) -> Any:
+    """Where ranks leave their addresses; never those of an earlier group of this process, or of
+    ranks that died.
+    """
     store = _store_of_launcher(os.environ.get(RENDEZVOUS), place.size, timeout)
     store.set_timeout(timeout)
-    # torchrun keeps one store over its restarts, with the addresses of the ranks that died. On one machine all ranks
-    # know the number of the attempt; on several they may not, and torchrun must be told (docs/ranks.md).
+    # torchrun keeps one store over its restarts, with the addresses of the ranks that died. On one
+    # machine all ranks know the number of the attempt; on several they may not, and torchrun must
+    # be told (docs/ranks.md).
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if place.one_machine else "0"
     return PrefixStore(f"attempt-{attempt}/group-{next(_groups)}", store)
 

@@ -1,8 +1,9 @@
-"""Intervals that know that questions about one fact are not independent: whole facts are drawn again.
+"""Intervals that know that questions about one fact are not independent: whole facts are drawn
+again.
 
-Each statistic is a function of sums over facts, so a bootstrap draw is one row of weights times a small
-matrix of per-fact sums, and a thousand draws are one matrix product. (Cluster bootstrap: Davison & Hinkley
-1997, section 3.8.)
+Each statistic is a function of sums over facts, so a bootstrap draw is one row of weights times a
+small matrix of per-fact sums, and a thousand draws are one matrix product. (Cluster bootstrap:
+Davison & Hinkley 1997, section 3.8.)
 """
 
 from __future__ import annotations
@@ -34,12 +35,16 @@ class Statistic:
 
 
 def draw_weights(n_facts: int, draws: int, rng: np.random.Generator) -> Array:
-    """How often each fact is drawn in each resample, [draws, facts]; shared by all statistics of a table."""
+    """How often each fact is drawn in each resample, [draws, facts]; shared by all statistics of a
+    table.
+    """
     return rng.multinomial(n_facts, np.full(n_facts, 1 / n_facts), size=draws).astype(np.float64)
 
 
 def interval(statistic: Statistic, weights: Array) -> tuple[float, float]:
-    """Percentile interval over the resamples in which the statistic is defined; NaNs if there are none."""
+    """Percentile interval over the resamples in which the statistic is defined; NaNs if there are
+    none.
+    """
     values = statistic.combine(weights @ statistic.sums)
     tail = 50 * (1 - CONFIDENCE)
     with warnings.catch_warnings():

@@ -1,6 +1,8 @@
-"""Which numbers of a training history are drawn together, under which title, and what the reader should see.
+"""Which numbers of a training history are drawn together, under which title, and what the reader
+should see.
 
-Numbers nobody foresaw are drawn too, each on its own: a new diagnostic shows up without a change here.
+Numbers nobody foresaw are drawn too, each on its own: a new diagnostic shows up without a change
+here.
 """
 
 from __future__ import annotations
@@ -220,7 +222,9 @@ def _label(key: str) -> str:
 
 
 def _series_of(history: Sequence[Mapping[str, Any]]) -> dict[str, list[Point]]:
-    """Every finite number of every row by key, as (step, value); a row without step gives its place."""
+    """Every finite number of every row by key, as (step, value); a row without step gives its
+    place.
+    """
     series: dict[str, list[Point]] = {}
     for place, row in enumerate(history):
         step = row.get("step", place)
@@ -237,7 +241,7 @@ def is_number(value: object) -> bool:
 
 
 def _thinned(points: list[Point]) -> list[Point]:
-    """Means of runs of neighbours, so that no more than `MAX_POINTS` are left."""
+    """Means of runs of neighbors, so that no more than `MAX_POINTS` are left."""
     size = math.ceil(len(points) / MAX_POINTS)
     runs = [points[start : start + size] for start in range(0, len(points), size)]
     return [(_mean(at for at, _ in run), _mean(value for _, value in run)) for run in runs]

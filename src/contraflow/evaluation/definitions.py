@@ -11,7 +11,9 @@ Better = Literal["higher", "lower", "one", "zero", "neutral"]
 
 
 class Definition(NamedTuple):
-    """One metric. `better` says which way is good: "one" and "zero" are targets, "neutral" is context."""
+    """One metric. `better` says which way is good: "one" and "zero" are targets, "neutral" is
+    context.
+    """
 
     name: str
     label: str
@@ -210,7 +212,7 @@ DEFINITIONS: tuple[Definition, ...] = (
         "ratio",
         "one",
         "Balance",
-        "Least squares over all questions, each centred on the mean of its fact; 1 at the optimum, where "
+        "Least squares over all questions, each centered on the mean of its fact; 1 at the optimum, where "
         "log P_F = log R - log Z(f).",
     ),
     Definition(
@@ -219,7 +221,7 @@ DEFINITIONS: tuple[Definition, ...] = (
         "r",
         "one",
         "Balance",
-        "Of log P_F and log R, each centred on the mean of its fact, pooled; 1 at the optimum.",
+        "Of log P_F and log R, each centered on the mean of its fact, pooled; 1 at the optimum.",
     ),
     Definition(
         "spearman",

@@ -1,7 +1,7 @@
 """How different the questions about one fact are: by words and by meaning.
 
-Every function takes the questions of *one* fact. Over many facts the subjects alone would make any questions
-look diverse, so callers compute per fact and then average.
+Every function takes the questions of *one* fact. Over many facts the subjects alone would make any
+questions look diverse, so callers compute per fact and then average.
 """
 
 from __future__ import annotations
@@ -23,21 +23,27 @@ Gram = tuple[str, ...]
 
 
 def distinct_share(questions: Sequence[str]) -> float:
-    """Share of the questions that are left when case, punctuation and repeats are taken away; NaN of none."""
+    """Share of the questions that are left when case, punctuation and repeats are taken away; NaN
+    of none.
+    """
     return len(set(map(_tokens, questions))) / len(questions) if questions else math.nan
 
 
 def distinct_n(questions: Sequence[str], order: int) -> float:
-    """Different n-grams over all n-grams (Li et al. 2016, "A Diversity-Promoting Objective Function")."""
+    """Different n-grams over all n-grams (Li et al. 2016, "A Diversity-Promoting Objective
+    Function").
+    """
     grams = [gram for question in questions for gram in _grams(_tokens(question), order)]
     return len(set(grams)) / len(grams) if grams else math.nan
 
 
 def self_bleu(questions: Sequence[str]) -> float:
-    """Mean BLEU-4 of each question against all others (Zhu et al. 2018, "Texygen"): 1 when all are the same.
+    """Mean BLEU-4 of each question against all others (Zhu et al. 2018, "Texygen"): 1 when all are
+    the same.
 
-    Up to four orders, as many as a question has words; smoothed like NLTK's method 1; NaN of fewer than two.
-    Linear in the number of n-grams: the two highest counts of each tell every question what others have.
+    Up to four orders, as many as a question has words; smoothed like NLTK's method 1; NaN of fewer
+    than two. Linear in the number of n-grams: the two highest counts of each tell every question
+    what others have.
     """
     if len(questions) < 2:
         return math.nan
@@ -58,7 +64,8 @@ def self_bleu(questions: Sequence[str]) -> float:
 def mean_cosine_distance(embeddings: Float[Tensor, "n d"]) -> float:
     """Mean of 1 - cosine over all pairs of different rows; NaN of fewer than two.
 
-    The cosines of all ordered pairs sum to |sum of unit rows|^2, of which n belong to a row with itself.
+    The cosines of all ordered pairs sum to |sum of unit rows|^2, of which n belong to a row with
+    itself.
     """
     n = embeddings.shape[0]
     if n < 2:
@@ -68,7 +75,8 @@ def mean_cosine_distance(embeddings: Float[Tensor, "n d"]) -> float:
 
 
 def vendi_score(embeddings: Float[Tensor, "n d"]) -> float:
-    """Effective number of different rows (Friedman & Dieng 2023): 1 when all are the same, n when orthogonal.
+    """Effective number of different rows (Friedman & Dieng 2023): 1 when all are the same, n when
+    orthogonal.
 
     exp of the entropy of the eigenvalues of K / n, where K holds the cosines; NaN of none.
     """
@@ -117,7 +125,9 @@ def _precision(
 
 
 def _log_brevity_penalties(lengths: Sequence[int]) -> list[float]:
-    """min(0, 1 - r / c), with r the length among the others that is closest to c (the shorter of two)."""
+    """min(0, 1 - r / c), with r the length among the others that is closest to c (the shorter of
+    two).
+    """
     counted = Counter(lengths)
     penalties: dict[int, float] = {}
     for length, count in counted.items():
@@ -128,5 +138,7 @@ def _log_brevity_penalties(lengths: Sequence[int]) -> list[float]:
 
 
 def _unit_rows(embeddings: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-    """Rows of length 1 in double precision; a cosine may not depend on how the encoder scales its output."""
+    """Rows of length 1 in double precision; a cosine may not depend on how the encoder scales its
+    output.
+    """
     return torch.nn.functional.normalize(embeddings.detach().double(), dim=1)

@@ -1,7 +1,8 @@
-"""The diagnostics of a run fact by fact, from evaluated questions: which facts are sampled in proportion, which not.
+"""The diagnostics of a run fact by fact, from evaluated questions: which facts are sampled in
+proportion, which not.
 
-The same formulas as in training (`diagnostics.py`). Of the questions only texts are kept, so the opening is the first
-three words, not tokens.
+The same formulas as in training (`diagnostics.py`). Of the questions only texts are kept, so the
+opening is the first three words, not tokens.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from contraflow.text.match import words
 
 
 def fact_health(records: Sequence[QuestionRecord]) -> list[dict[str, Any]]:
-    """One row a fact, in the order of the records; a diagnostic that its questions cannot tell is None."""
+    """One row a fact, in the order of the records; a diagnostic that its questions cannot tell is
+    None.
+    """
     by_fact: dict[str, list[QuestionRecord]] = {}
     for record in records:
         by_fact.setdefault(record.fact_id, []).append(record)

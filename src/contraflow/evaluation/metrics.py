@@ -1,8 +1,10 @@
-"""From evaluated questions to a table of metrics with 95 % intervals. Pure: records in, numbers out.
+"""From evaluated questions to a table of metrics with 95 % intervals. Pure: records in, numbers
+out.
 
-Rates and means are over questions; diversity and Var(log R - log P_F) are computed per fact and averaged over
-the facts where they are defined. Correlations pool all questions after both logs were centred on their fact,
-because log Z(f) differs from fact to fact and would otherwise pass for skill. Intervals resample facts.
+Rates and means are over questions; diversity and Var(log R - log P_F) are computed per fact and
+averaged over the facts where they are defined. Correlations pool all questions after both logs were
+centered on their fact, because log Z(f) differs from fact to fact and would otherwise pass for
+skill. Intervals resample facts.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ N_DRAWS = 1000
 
 
 class Metric(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of the table; `n` counts what was averaged: questions for rates, facts for per-fact metrics."""
+    """One row of the table; `n` counts what was averaged: questions for rates, facts for per-fact
+    metrics.
+    """
 
     name: str
     value: float

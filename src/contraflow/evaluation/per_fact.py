@@ -91,7 +91,7 @@ class QuestionTable:
     def _balance(self) -> dict[str, Statistic]:
         log_reward, log_pf = self._column("log_reward"), self._column("log_pf")
         known = _flags(np.isfinite(log_reward) & np.isfinite(log_pf))
-        x, y = self._centred(log_reward, known), self._centred(log_pf, known)
+        x, y = self._centered(log_reward, known), self._centered(log_pf, known)
         count = self._sum(known)
         variances = np.where(
             count > 1, self._sum((x - y) ** 2) / np.maximum(count - 1, 1), math.nan
@@ -119,7 +119,7 @@ class QuestionTable:
         """Per-fact sums, [n] -> [facts]."""
         return np.bincount(self.fact, weights=values, minlength=self.n_facts).astype(np.float64)
 
-    def _centred(self, values: Array, known: Array) -> Array:
+    def _centered(self, values: Array, known: Array) -> Array:
         """Each value less the mean of its fact; 0 where unknown, so that it adds to no sum."""
         values = np.where(known > 0, values, 0)
         means = self._sum(values) / np.maximum(self._sum(known), 1)

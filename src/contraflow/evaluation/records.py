@@ -1,7 +1,7 @@
 """One evaluated question with everything a metric needs, and the JSONL file of them.
 
-Non-finite numbers have no JSON: they are written as null and read back as NaN, so that a file with one broken
-value still opens and the report can show what is there.
+Non-finite numbers have no JSON: they are written as null and read back as NaN, so that a file with
+one broken value still opens and the report can show what is there.
 """
 
 from __future__ import annotations
@@ -46,14 +46,18 @@ class QuestionRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def write_records(path: str | Path, records: Iterable[QuestionRecord]) -> int:
-    """Write one JSON object a line and return how many; renamed at the end, so no reader sees half a file."""
+    """Write one JSON object a line and return how many; renamed at the end, so no reader sees half
+    a file.
+    """
     lines = [msgspec.json.encode(record) for record in records]
     write_atomically(path, b"".join(line + b"\n" for line in lines))
     return len(lines)
 
 
 def read_records(path: str | Path) -> list[QuestionRecord]:
-    """Read what `write_records` wrote; `UserError` with file:line for the first line that is not a record."""
+    """Read what `write_records` wrote; `UserError` with file:line for the first line that is not a
+    record.
+    """
     return [
         _parse(path, number, line)
         for number, line in enumerate(_lines(path), start=1)

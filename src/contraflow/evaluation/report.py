@@ -1,8 +1,9 @@
-"""`report.html` of a run: one file that opens anywhere, asks no server for anything, and trusts no text.
+"""`report.html` of a run: one file that opens anywhere, asks no server for anything, and trusts no
+text.
 
-The page's data lies in it as JSON in which `<`, `>` and `&` are escaped, so that no question can end the
-script element; the page's code only ever writes it as text. A content security policy that allows this style
-and these scripts by their hashes, and nothing else, stands behind that.
+The page's data lies in it as JSON in which `<`, `>` and `&` are escaped, so that no question can
+end the script element; the page's code only ever writes it as text. A content security policy that
+allows this style and these scripts by their hashes, and nothing else, stands behind that.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ SCRIPTS = ("core.js", "lines.js", "stages.js", "scatter.js", "questions.js", "fa
 def write_report(run_dir: Path) -> Path:
     """Write `run_dir/report.html` from what the run has left, and return its path.
 
-    Pieces that are missing (a run killed half-way) are named in the report. `UserError` if the folder is not
-    a run or cannot be written.
+    Pieces that are missing (a run killed half-way) are named in the report. `UserError` if the
+    folder is not a run or cannot be written.
     """
     run_dir = Path(run_dir)
     path = run_dir / "report.html"

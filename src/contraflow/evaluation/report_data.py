@@ -1,4 +1,6 @@
-"""What the report shows, gathered from a run folder; a piece that is missing becomes a line that says so."""
+"""What the report shows, gathered from a run folder; a piece that is missing becomes a line that
+says so.
+"""
 
 from __future__ import annotations
 
@@ -166,7 +168,9 @@ def _question_row(stage: str, record: QuestionRecord) -> dict[str, Any]:
 
 
 def _relations(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Per relation and stage: facts, questions, and the two headline rates; facts without relation apart."""
+    """Per relation and stage: facts, questions, and the two headline rates; facts without relation
+    apart.
+    """
     names = sorted({row["relation"] for row in rows if row["relation"]})
     return [
         {

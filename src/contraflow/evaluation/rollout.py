@@ -1,4 +1,6 @@
-"""Questions of a policy on given facts, scored and recorded: what evaluation, validation and `generate` share."""
+"""Questions of a policy on given facts, scored and recorded: what evaluation, validation and
+`generate` share.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ import torch
 
 from contraflow.evaluation.records import QuestionRecord
 from contraflow.experience.collect import draw
-from contraflow.experience.scorer import Drawn, Scorer
+from contraflow.experience.scorer import SampledQuestion, Scorer
 from contraflow.facts import Fact
 from contraflow.policy.lora import LoraPolicy, stack_questions
 from contraflow.reward.schedule import RewardParts, RewardSchedule
@@ -55,7 +57,8 @@ def rollout(
 ) -> Iterator[QuestionRecord]:
     """n questions per fact with every part; log R as the schedule has it at ``step``.
 
-    A fact's draws depend on (seed, its batch) only, so two policies can be compared on the same facts.
+    A fact's draws depend on (seed, its batch) only, so two policies can be compared on the same
+    facts.
     """
     size = max(1, FACTS_PER_BATCH * 8 // n_samples)
     for start in range(0, len(facts), size):
@@ -73,7 +76,7 @@ def _records(
     scorer: Scorer,
     reward: RewardSchedule,
     facts: Sequence[Fact],
-    drawn: Sequence[Drawn],
+    drawn: Sequence[SampledQuestion],
     step: int,
 ) -> Iterator[QuestionRecord]:
     scored = scorer.score(drawn, step)
@@ -85,7 +88,9 @@ def _records(
         yield record_of(d.fact, s, log_reward, log_pf)
 
 
-def _log_pf(policy: LoraPolicy, facts: Sequence[Fact], drawn: Sequence[Drawn]) -> list[float]:
+def _log_pf(
+    policy: LoraPolicy, facts: Sequence[Fact], drawn: Sequence[SampledQuestion]
+) -> list[float]:
     place = {fact.fact_id: i for i, fact in enumerate(facts)}
     device = policy.lm.device
     index = torch.tensor([place[d.fact.fact_id] for d in drawn], device=device)

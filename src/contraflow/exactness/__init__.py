@@ -1,1 +1,3 @@
-"""Does it sample in proportion to the reward? On spaces that can be enumerated the answer is a number."""
+"""Does it sample in proportion to the reward? On spaces that can be enumerated the answer is a
+number.
+"""

@@ -50,7 +50,9 @@ class ExactSettings:
 
 
 def adapter_lr(objective: str) -> float:
-    """The adapter's rate for an objective; DB's flows learn one token at a time, and lag behind a faster adapter."""
+    """The adapter's rate for an objective; DB's flows learn one token at a time, and lag behind a
+    faster adapter.
+    """
     return LR / 2 if objective == "db" else LR
 
 

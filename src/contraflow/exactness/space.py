@@ -1,7 +1,9 @@
-"""A space small enough to write out: a tiny language model, two facts, every question, and a reward table.
+"""A space small enough to write out: a tiny language model, two facts, every question, and a reward
+table.
 
-Policy, constraints, scorer, experience and replay are those of a real run. Only two parts are tables: the oracle
-echoes its question and the judge looks its verdict up, so that the exact target R / Z is known.
+Policy, constraints, scorer, experience and replay are those of a real run. Only two parts are
+tables: the oracle echoes its question and the judge looks its verdict up, so that the exact target
+R / Z is known.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from contraflow.experience.scorer import Drawn, Scorer
+from contraflow.experience.scorer import SampledQuestion, Scorer
 from contraflow.facts import Fact
 from contraflow.models.causal_lm import CausalLM
 from contraflow.policy.constraints import Constraints
@@ -56,7 +58,9 @@ FACTS = (
 
 @dataclass(frozen=True)
 class Space:
-    """What there is: a policy, its scorer, the reward, and every question that the environment can produce."""
+    """What there is: a policy, its scorer, the reward, and every question that the environment can
+    produce.
+    """
 
     policy: LoraPolicy
     scorer: Scorer
@@ -66,7 +70,8 @@ class Space:
     def log_reward(self, fact: Fact) -> Float[Tensor, " q"]:
         """log R of every question, through the scorer and the schedule of a real run, in float64."""
         drawn = [
-            Drawn(fact, ids, self.policy.lm.decode(ids).strip() + "?") for ids in self.questions
+            SampledQuestion(fact, ids, self.policy.lm.decode(ids).strip() + "?")
+            for ids in self.questions
         ]
         return self.reward(RewardParts.of(self.scorer.score(drawn, 0)), 0).log_reward.double()
 
@@ -83,7 +88,9 @@ class Space:
 def make_space(
     *, architecture: Architecture, n_tokens: int, max_len: int, reward: RewardKind, seed: int
 ) -> Space:
-    """Questions of 1 … max_len tokens over n_tokens words; model weights, adapter and table follow from the seed."""
+    """Questions of 1 … max_len tokens over n_tokens words; model weights, adapter and table follow
+    from the seed.
+    """
     lm = _tiny_lm(architecture, seed)
     first = lm.encode(_WORDS[0])[0]
     stop = lm.encode("?")[0]
@@ -128,7 +135,9 @@ class TableJudge:
 
 
 def _table(kind: RewardKind, seed: int) -> Callable[[str, str], float]:
-    """An arbitrary number below 0 for each pair, the same everywhere; the kind decides how they are spread."""
+    """An arbitrary number below 0 for each pair, the same everywhere; the kind decides how they are
+    spread.
+    """
 
     def log_c(premise: str, hypothesis: str) -> float:
         u = (derived_seed("exact", kind, seed, premise, hypothesis) + 0.5) / 2**63
@@ -155,9 +164,9 @@ def _tokenizer() -> PreTrainedTokenizerFast:
 def _tiny_lm(architecture: Architecture, seed: int) -> CausalLM:
     """Two random layers, sharper than the usual start, so that the prior is no uniform one.
 
-    What the head reads is normalised and the head is frozen, so the length of its rows bounds every logit: with short
-    ones no adapter could say what a peaky table asks for. It is apart from the embeddings, or the long rows would
-    make every word follow itself at the start.
+    What the head reads is normalized and the head is frozen, so the length of its rows bounds every
+    logit: with short ones no adapter could say what a peaky table asks for. It is apart from the
+    embeddings, or the long rows would make every word follow itself at the start.
     """
     tokenizer = _tokenizer()
     with torch.random.fork_rng(devices=[]):

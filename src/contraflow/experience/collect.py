@@ -1,7 +1,8 @@
-"""Where a training batch comes from: the policy writes it and the scorer weighs it, or replay remembers it.
+"""Where a training batch comes from: the policy writes it and the scorer weighs it, or replay
+remembers it.
 
-No gradient flows here. Fresh and replayed questions leave by the same door, as scored questions with token
-ids; the learner cannot tell them apart and evaluates both with the current policy.
+No gradient flows here. Fresh and replayed questions leave by the same door, as scored questions
+with token ids; the learner cannot tell them apart and evaluates both with the current policy.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from contraflow.experience.scorer import Drawn, Scorer
+from contraflow.experience.scorer import SampledQuestion, Scorer
 from contraflow.facts import Fact
 from contraflow.policy.lora import LoraPolicy, stack_questions
 from contraflow.replay.base import ReplayStore
@@ -60,7 +61,8 @@ class Experience:
         self.settings, self.seed, self.rank = settings, seed, rank
 
     def collect(self, facts: Sequence[Fact], step: int, seen: Sequence[Fact] = ()) -> Batch:
-        """The batch of a step: new questions about ``facts``, or stored ones about facts already ``seen``.
+        """The batch of a step: new questions about ``facts``, or stored ones about facts already
+        ``seen``.
 
         The same (seed, step, rank, weights, replay) gives the same batch.
         """
@@ -91,7 +93,9 @@ class Experience:
         return self._batch(facts, unique, list(times.values()), pf_temp)
 
     def _replayed(self, seen: Sequence[Fact], n_facts: int, step: int) -> Batch | None:
-        """Stored questions of up to n_facts of these facts, or None where too little is stored to learn from."""
+        """Stored questions of up to n_facts of these facts, or None where too little is stored to
+        learn from.
+        """
         rng = python_rng(self.seed, step, self.rank, "replay")
         rows = self.replay.sample([f.fact_id for f in seen], self.settings.n_samples, rng)
         usable = [
@@ -103,9 +107,11 @@ class Experience:
         return self._batch(seen, found, [1] * len(found), 1.0, n_replayed=len(found))
 
     def prefixes(self, batch: Batch, step: int) -> list[list[ScoredQuestion]]:
-        """Each question of a batch cut after min_len … L tokens, closed with the stop and scored; shortest first.
+        """Each question of a batch cut after min_len … L tokens, closed with the stop and scored;
+        shortest first.
 
-        Equal prefixes of a fact are answered and judged once; nothing of this is admitted to replay.
+        Equal prefixes of a fact are answered and judged once; nothing of this is admitted to
+        replay.
         """
         least, texts = self.policy.constraints.min_len, self.policy.lm.decode
         cut = [
@@ -114,7 +120,7 @@ class Experience:
         ]
         owners = [batch.facts[i] for i in batch.fact_index.tolist()]
         drawn = [
-            Drawn(fact, ids, texts(ids).strip() + "?")
+            SampledQuestion(fact, ids, texts(ids).strip() + "?")
             for fact, rows in zip(owners, cut, strict=True)
             for ids in rows
         ]
@@ -144,11 +150,11 @@ def draw(
     n_samples: int,
     rng: torch.Generator,
     temperature: float = 1.0,
-) -> list[Drawn]:
+) -> list[SampledQuestion]:
     """n questions per fact with their texts, in the order of the facts."""
     questions = policy.sample(facts, n_samples, rng, temperature)
     texts = policy.texts(questions)
     lengths = questions.lengths.tolist()
     rows = [tuple(ids[:n]) for ids, n in zip(questions.ids.tolist(), lengths, strict=True)]
     owners = [fact for fact in facts for _ in range(n_samples)]
-    return [Drawn(f, ids, text) for f, ids, text in zip(owners, rows, texts, strict=True)]
+    return [SampledQuestion(f, ids, text) for f, ids, text in zip(owners, rows, texts, strict=True)]

@@ -1,7 +1,8 @@
-"""New questions → raw reward parts: the oracle answers, the judge compares, the frozen base model weighs.
+"""New questions → raw reward parts: the oracle answers, the judge compares, the frozen base model
+weighs.
 
-Equal questions about one fact are scored once, within a batch and across the run. Nothing here knows of
-phases, temperatures or penalties.
+Equal questions about one fact are scored once, within a batch and across the run. Nothing here
+knows of phases, temperatures or penalties.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from contraflow.types import Oracle, ScoredQuestion
 _Key = tuple[str, tuple[int, ...]]  # fact id, token ids
 
 
-class Asked(msgspec.Struct, frozen=True):
+class ScoreRequest(msgspec.Struct, frozen=True):
     """What oracle and judge must know of a question."""
 
     question: str
@@ -29,7 +30,7 @@ class Asked(msgspec.Struct, frozen=True):
     original_fact: str
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class OracleJudgement(msgspec.Struct, frozen=True):
     """What they said of it."""
 
     answer: str
@@ -39,7 +40,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Drawn:
+class SampledQuestion:
     """A question as the policy wrote it, with the fact it was written for."""
 
     fact: Fact
@@ -51,8 +52,8 @@ class Drawn:
         return self.fact.fact_id, self.ids
 
     @property
-    def asked(self) -> Asked:
-        return Asked(self.text, self.fact.edit_fact, self.fact.original_fact)
+    def asked(self) -> ScoreRequest:
+        return ScoreRequest(self.text, self.fact.edit_fact, self.fact.original_fact)
 
 
 class Scorer:
@@ -73,10 +74,11 @@ class Scorer:
         self.cache_size, self.sampler = cache_size, sampler
         self._known: dict[_Key, ScoredQuestion] = {}
 
-    def score(self, drawn: Sequence[Drawn], step: int) -> list[ScoredQuestion]:
+    def score(self, drawn: Sequence[SampledQuestion], step: int) -> list[ScoredQuestion]:
         """Raw parts of each question, in order; ``step`` is noted on all, be they new or known.
 
-        The step of a first time would hang on how long this process lives: a resumed run has seen less.
+        The step of a first time would hang on how long this process lives: a resumed run has seen
+        less.
         """
         new = list({d.key: d for d in drawn if d.key not in self._known}.values())
         verdicts = self.verdicts(new, step)
@@ -88,19 +90,21 @@ class Scorer:
         return scored
 
     def remember(self, scored: Iterable[ScoredQuestion]) -> None:
-        """What this sampler was told in an earlier life need not be asked again, and is the same to the last digit.
+        """What this sampler was told in an earlier life need not be asked again, and is the same to
+        the last digit.
 
-        Else replay might prefer a question to itself: another batch of the judge rounds another way. Entries that
-        others wrote or brought are left out; an unbroken run asks about them when it draws them.
+        Else replay might prefer a question to itself: another batch of the judge rounds another
+        way. Entries that others wrote or brought are left out; an unbroken run asks about them when
+        it draws them.
         """
         self._known |= {(s.fact_id, s.question_ids): s for s in scored if s.sampler == self.sampler}
         self._forget()
 
-    def verdicts(self, new: Sequence[Drawn], step: int) -> list[Verdict]:  # noqa: ARG002
+    def verdicts(self, new: Sequence[SampledQuestion], step: int) -> list[OracleJudgement]:  # noqa: ARG002
         """What oracle and judge say of questions never seen before, of which there may be none."""
         return self.examine([d.asked for d in new])
 
-    def examine(self, asked: Sequence[Asked]) -> list[Verdict]:
+    def examine(self, asked: Sequence[ScoreRequest]) -> list[OracleJudgement]:
         """Ask the oracle and judge that are here."""
         if not asked:
             return []
@@ -111,11 +115,14 @@ class Scorer:
         log_c = self.judge.score([a.edit_fact for a in asked], texts).log_contradiction.tolist()
         log_e = _log_entailment(self.judge, [a.original_fact for a in asked], texts)
         return [
-            Verdict(a.text, a.log_p, c, e) for a, c, e in zip(answers, log_c, log_e, strict=True)
+            OracleJudgement(a.text, a.log_p, c, e)
+            for a, c, e in zip(answers, log_c, log_e, strict=True)
         ]
 
-    def _log_prior(self, new: list[Drawn]) -> list[list[float]]:
-        """Per question the base model's log-probability of each token and of the stop, L + 1 numbers."""
+    def _log_prior(self, new: list[SampledQuestion]) -> list[list[float]]:
+        """Per question the base model's log-probability of each token and of the stop, L + 1
+        numbers.
+        """
         facts = list({d.fact.fact_id: d.fact for d in new}.values())
         place = {fact.fact_id: i for i, fact in enumerate(facts)}
         device = self.policy.lm.device
@@ -134,7 +141,9 @@ class Scorer:
 
 
 def _log_entailment(judge: Judge, originals: Sequence[str], answers: Sequence[str]) -> list[float]:
-    """Whether each answer says the original fact; 0, a constant of the fact, where there is none to say."""
+    """Whether each answer says the original fact; 0, a constant of the fact, where there is none to
+    say.
+    """
     pairs = [
         (original, answer) for original, answer in zip(originals, answers, strict=True) if original
     ]
@@ -144,7 +153,9 @@ def _log_entailment(judge: Judge, originals: Sequence[str], answers: Sequence[st
     return [next(told) if original else 0.0 for original in originals]
 
 
-def _scored(d: Drawn, verdict: Verdict, prior: list[float], sampler: str) -> ScoredQuestion:
+def _scored(
+    d: SampledQuestion, verdict: OracleJudgement, prior: list[float], sampler: str
+) -> ScoredQuestion:
     fact = d.fact
     return ScoredQuestion(
         fact_id=fact.fact_id,

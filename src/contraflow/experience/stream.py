@@ -1,4 +1,6 @@
-"""Which facts a step learns from, as a function of the step alone, so that a resumed run reads on exactly."""
+"""Which facts a step learns from, as a function of the step alone, so that a resumed run reads on
+exactly.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from contraflow.seeding import python_rng
 
 @dataclass(frozen=True)
 class StepFacts:
-    """The facts of one optimizer step; ``seen`` are facts of earlier steps, for a step that replays."""
+    """The facts of one optimizer step; ``seen`` are facts of earlier steps, for a step that
+    replays.
+    """
 
     step: int
     facts: tuple[Fact, ...]
@@ -20,7 +24,9 @@ class StepFacts:
 
 
 class FactStream:
-    """An iterable of `StepFacts`, epoch after epoch in a new derived order; its state is one number."""
+    """An iterable of `StepFacts`, epoch after epoch in a new derived order; its state is one
+    number.
+    """
 
     def __init__(self, facts: Sequence[Fact], facts_per_step: int, n_steps: int, seed: int) -> None:
         self.facts, self.n_steps, self.seed = tuple(facts), n_steps, seed

@@ -1,8 +1,10 @@
-"""An evaluation file in EasyEdit's form: one edit a fact, its questions in the rephrase and portability slots.
+"""An evaluation file in EasyEdit's form: one edit a fact, its questions in the rephrase and
+portability slots.
 
-Our questions ask the frozen model for what an edit changes. An edited model must answer them with the edited answer:
-the best one is the rephrased prompt, the others go where EasyEdit looks for prompts that the edit must carry over to.
-The prompt of the edit is its statement up to the edited answer, or the best question where it does not end there.
+Our questions ask the frozen model for what an edit changes. An edited model must answer them with
+the edited answer: the best one is the rephrased prompt, the others go where EasyEdit looks for
+prompts that the edit must carry over to. The prompt of the edit is its statement up to the edited
+answer, or the best question where it does not end there.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ SLOT = "Reasoning"  # the one that EasyEdit's own loader reads
 
 
 def write(path: Path, chosen: Sequence[Chosen], _selection: Selection) -> int:
-    """Write a JSON array and return how many edits it has; facts without an edited answer are no edits."""
+    """Write a JSON array and return how many edits it has; facts without an edited answer are no
+    edits.
+    """
     rows = list(_rows([c.record for c in chosen]))
     write_atomically(path, msgspec.json.format(msgspec.json.encode(rows), indent=1) + b"\n")
     return len(rows)

@@ -1,4 +1,6 @@
-"""A folder that Hugging Face `datasets` loads by its name: JSON lines, and a card that says what they are."""
+"""A folder that Hugging Face `datasets` loads by its name: JSON lines, and a card that says what
+they are.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ def write(folder: Path, chosen: Sequence[Chosen], selection: Selection) -> int:
 
 
 def card(chosen: Sequence[Chosen], selection: Selection) -> str:
-    """README.md with the header that the hub reads. The licence is for the owner of the facts to say."""
+    """README.md with the header that the hub reads. The license is for the owner of the facts to
+    say.
+    """
     size = next((name for limit, name in _SIZES if len(chosen) < limit), "n>1M")
     n_facts = len({c.record.fact_id for c in chosen})
     n_strict = sum(c.verdict.strict_success for c in chosen)

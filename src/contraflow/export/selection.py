@@ -1,4 +1,6 @@
-"""Which questions leave: those that pass the checks asked for, each once, at most so many a fact, the best first."""
+"""Which questions leave: those that pass the checks asked for, each once, at most so many a fact,
+the best first.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from itertools import groupby
 
 from contraflow.evaluation.records import QuestionRecord
 from contraflow.evaluation.verdicts import Verdict, verdict_of
-from contraflow.text.match import normalise
+from contraflow.text.match import normalize
 
 CHECKS = (*(field.name for field in fields(Verdict)), "valid_contradiction")
 
@@ -50,7 +52,8 @@ def select(records: Iterable[QuestionRecord], selection: Selection) -> list[Chos
 
 
 def best_of_each_fact(records: Iterable[QuestionRecord], keep: int) -> Iterator[QuestionRecord]:
-    """At most ``keep`` questions of each fact as they stream by; records of one fact must be adjacent.
+    """At most ``keep`` questions of each fact as they stream by; records of one fact must be
+    adjacent.
 
     What comes out is no longer a sample in proportion to the reward.
     """
@@ -75,7 +78,7 @@ def _rank(log_reward: float) -> float:
 def _once(records: Sequence[QuestionRecord], distinct: bool) -> Iterator[Chosen]:
     seen: set[str] = set()
     for record in records:
-        key = normalise(record.question)
+        key = normalize(record.question)
         if not (distinct and key in seen):
             seen.add(key)
             yield Chosen(record, verdict_of(record))

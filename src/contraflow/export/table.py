@@ -1,4 +1,6 @@
-"""Questions as CSV: every number and every check in a column of its own; aliases share a cell, with `;` between."""
+"""Questions as CSV: every number and every check in a column of its own; aliases share a cell, with
+`;` between.
+"""
 
 from __future__ import annotations
 

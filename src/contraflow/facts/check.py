@@ -1,8 +1,10 @@
-"""What `contraflow data check` looks for in a facts file: all that would teach or measure the wrong thing.
+"""What `contraflow data check` looks for in a facts file: all that would teach or measure the wrong
+thing.
 
-A duplicate is counted twice, a leak is a question that a model answers without knowing, an edited answer of
-another type is no plausible edit, and a ragged statement teaches ragged questions. Each check is a function
-of one fact (or of the whole table) that yields messages; none of them stops at the first.
+A duplicate is counted twice, a leak is a question that a model answers without knowing, an edited
+answer of another type is no plausible edit, and a ragged statement teaches ragged questions. Each
+check is a function of one fact (or of the whole table) that yields messages; none of them stops at
+the first.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import NamedTuple
 
 from contraflow.facts import Fact
 from contraflow.facts.fact import BadRowError, numbered_lines, parse_line
-from contraflow.text.match import is_number, names, normalise, same
+from contraflow.text.match import is_number, mentions, normalize, same_answer
 
 _NEEDED = ("relation", "original_fact", "original_answer", "edited_answer")
 _YEAR = re.compile(r"1\d{3}|20\d{2}")
@@ -38,7 +40,9 @@ class _Row(NamedTuple):
 
 
 def check_facts(path: str | Path) -> list[Problem]:
-    """All problems of a facts file, in the order of its lines; a `UserError` if it cannot be read at all."""
+    """All problems of a facts file, in the order of its lines; a `UserError` if it cannot be read
+    at all.
+    """
     rows: list[_Row] = []
     found: list[tuple[int, str]] = []
     for line, content in numbered_lines(path):
@@ -72,15 +76,17 @@ def _statement_form(fact: Fact) -> Iterator[str]:
 
 def _statement_content(fact: Fact) -> Iterator[str]:
     """Both statements are about the subject and give the answer they should, and they differ."""
-    if not names(fact.edit_fact, fact.subject):
+    if not mentions(fact.edit_fact, fact.subject):
         yield f"'edit_fact' does not name the subject {fact.subject!r}"
-    if fact.edited_answer and not names(fact.edit_fact, fact.edited_answer):
+    if fact.edited_answer and not mentions(fact.edit_fact, fact.edited_answer):
         yield f"'edit_fact' does not name the edited answer {fact.edited_answer!r}"
     if not fact.original_fact:
         return
-    if fact.original_answer and not names(fact.original_fact, fact.original_answer, fact.aliases):
+    if fact.original_answer and not mentions(
+        fact.original_fact, fact.original_answer, fact.aliases
+    ):
         yield f"'original_fact' does not name the original answer {fact.original_answer!r}"
-    if normalise(fact.original_fact) == normalise(fact.edit_fact):
+    if normalize(fact.original_fact) == normalize(fact.edit_fact):
         yield "'original_fact' and 'edit_fact' say the same: nothing is edited"
 
 
@@ -89,18 +95,18 @@ def _leaks(fact: Fact) -> Iterator[str]:
     if (
         original
         and edited
-        and any(same(edited, spelling) for spelling in (original, *fact.aliases))
+        and any(same_answer(edited, spelling) for spelling in (original, *fact.aliases))
     ):
         yield f"the edited answer {edited!r} is the original answer, or an alias of it"
-    if names(fact.subject, original, fact.aliases):
+    if mentions(fact.subject, original, fact.aliases):
         yield f"the subject {fact.subject!r} contains the original answer {original!r}"
-    if names(fact.edit_fact, original, fact.aliases):
+    if mentions(fact.edit_fact, original, fact.aliases):
         yield f"'edit_fact' names the original answer {original!r} or an alias of it"
-    if names(fact.question, original, fact.aliases):
+    if mentions(fact.question, original, fact.aliases):
         yield f"'question' names the original answer {original!r}"
-    if names(fact.question, edited):
+    if mentions(fact.question, edited):
         yield f"'question' names the edited answer {edited!r}"
-    if fact.question and not names(fact.question, fact.subject):
+    if fact.question and not mentions(fact.question, fact.subject):
         yield f"'question' does not name the subject {fact.subject!r}"
 
 
@@ -111,7 +117,7 @@ def _duplicates(rows: Sequence[_Row]) -> Iterator[tuple[int, str]]:
             "subject and relation",
             lambda fact: fact.relation and (fact.subject.casefold(), fact.relation),
         ),
-        ("edit_fact", lambda fact: normalise(fact.edit_fact)),
+        ("edit_fact", lambda fact: normalize(fact.edit_fact)),
     )
     for what, key_of in keys:
         first_line: dict[object, int] = {}
@@ -149,8 +155,8 @@ def _common_kinds(answers: Sequence[str]) -> set[str]:
 
 
 def answer_kind(answer: str) -> str:
-    """Roughly what an answer is: "year", "number", "name" (capitalised) or "word" (lower case)."""
-    bare = normalise(answer)
+    """Roughly what an answer is: "year", "number", "name" (capitalized) or "word" (lower case)."""
+    bare = normalize(answer)
     if _YEAR.fullmatch(bare):
         return "year"
     if is_number(bare):

@@ -1,8 +1,9 @@
 """Facts: what one is, how a file of them is read and written, and how they are split.
 
-A file of facts is JSONL, one fact a line, UTF-8. Only `subject` and `edit_fact` must be there; a `fact_id`
-that is missing is derived from those two, so that the same fact has the same id in every process and on every
-machine. Unknown keys are ignored, because people keep their own columns beside ours.
+A file of facts is JSONL, one fact a line, UTF-8. Only `subject` and `edit_fact` must be there; a
+`fact_id` that is missing is derived from those two, so that the same fact has the same id in every
+process and on every machine. Unknown keys are ignored, because people keep their own columns beside
+ours.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ TEST_SHARE = 0.1
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True):
-    """One counterfactual statement about a subject, and as much as is known about the truth it denies."""
+    """One counterfactual statement about a subject, and as much as is known about the truth it
+    denies.
+    """
 
     fact_id: str
     subject: str
@@ -167,14 +170,18 @@ def read_facts(path: str | Path) -> list[Fact]:
 
 
 def shorten(problems: Sequence[str], limit: int = MAX_PROBLEMS_SHOWN) -> str:
-    """The first `limit` problems, one a line, and how many more there are: all at once, but readable."""
+    """The first `limit` problems, one a line, and how many more there are: all at once, but
+    readable.
+    """
     shown = list(problems[:limit])
     hidden = len(problems) - len(shown)
     return "\n".join([*shown, f"… and {hidden} more problems"] if hidden else shown)
 
 
 def write_facts(path: str | Path, facts: Iterable[Fact]) -> int:
-    """Write facts as JSONL, return how many; renamed at the end, so that no reader sees half a file."""
+    """Write facts as JSONL, return how many; renamed at the end, so that no reader sees half a
+    file.
+    """
     path, count = Path(path), 0
     try:
         with whole_file(path) as file:
@@ -196,8 +203,8 @@ def default_facts() -> list[Fact]:
 def split_facts(facts: Iterable[Fact]) -> Splits:
     """Split by hash of the subject, after whole relations have been held out.
 
-    Neither the order of the facts nor the process matters, and a fact that is dropped or added moves no
-    other subject between train, validation and test. Subjects are compared case-folded.
+    Neither the order of the facts nor the process matters, and a fact that is dropped or added
+    moves no other subject between train, validation and test. Subjects are compared case-folded.
     """
     facts = list(facts)
     held_out = held_out_relations(facts)
@@ -209,12 +216,13 @@ def split_facts(facts: Iterable[Fact]) -> Splits:
 
 
 def held_out_relations(facts: Sequence[Fact]) -> frozenset[str]:
-    """The relations of the relation-disjoint test: their names hash below `HELD_OUT_RELATION_SHARE`.
+    """The relations of the relation-disjoint test: their names hash below
+    `HELD_OUT_RELATION_SHARE`.
 
-    A relation may be held out only if none of its subjects has a fact under another relation: otherwise
-    either that subject or that relation would be seen in training. In the order of their hashes, relations
-    are held out while they take no more than `MAX_HELD_OUT_FACT_SHARE` of the facts. Facts without a relation
-    never are.
+    A relation may be held out only if none of its subjects has a fact under another relation:
+    otherwise either that subject or that relation would be seen in training. In the order of their
+    hashes, relations are held out while they take no more than `MAX_HELD_OUT_FACT_SHARE` of the
+    facts. Facts without a relation never are.
     """
     relations_of: defaultdict[str, set[str]] = defaultdict(set)
     for fact in facts:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from contraflow.facts.fact import Fact
-from contraflow.text.match import names
+from contraflow.text.match import mentions
 from contraflow.types import Oracle
 
 
 def plain_question(fact: Fact) -> str:
-    """What to ask to see whether an oracle knows a fact: its own question, else its statement left open."""
+    """What to ask to see whether an oracle knows a fact: its own question, else its statement left
+    open.
+    """
     if fact.question:
         return fact.question
     stem = fact.original_fact.rstrip(" .")
@@ -36,5 +38,5 @@ def known_facts(
 
 
 def _knows(fact: Fact, answer: str) -> bool:
-    told = names(answer, fact.original_answer, fact.aliases)
-    return told and not (bool(fact.edited_answer) and names(answer, fact.edited_answer))
+    told = mentions(answer, fact.original_answer, fact.aliases)
+    return told and not (bool(fact.edited_answer) and mentions(answer, fact.edited_answer))

@@ -1,15 +1,17 @@
 """Is the sampler healthy? Numbers that any batch can tell, from log R and log P_F alone.
 
-Pure functions on tensors; no model inside. ``group`` says which fact each question is about; every quantity is taken
-within a fact, since each has its own Z, and averaged over facts. With w = R / P_F of questions drawn by P_F:
+Pure functions on tensors; no model inside. ``group`` says which fact each question is about; every
+quantity is taken within a fact, since each has its own Z, and averaged over facts. With w = R / P_F
+of questions drawn by P_F:
 
     ELBO      E[log w] ≤ log Z               how much of the target the draws have found
     log Ẑ     log E[w]                       the Monte-Carlo estimate of log Z
     EUBO      E[w log w] / E[w] ≥ log Z      draws re-weighted to the target (Blessing et al. 2024)
     ESS       (Σ w)² / (n Σ w²)              share of the draws that count; 1 when sampling is exact
 
-At the optimum all three bounds meet, Var(log w) = 0, and log P_F follows log R with slope 1. A tempered or replayed
-batch is no draw of P_F: there ELBO and EUBO are estimates of nothing in particular, and the share of replay tells.
+At the optimum all three bounds meet, Var(log w) = 0, and log P_F follows log R with slope 1. A
+tempered or replayed batch is no draw of P_F: there ELBO and EUBO are estimates of nothing in
+particular, and the share of replay tells.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from contraflow.gflownet.objectives import centred
+from contraflow.gflownet.objectives import centered
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,9 @@ def health(
 def log_z_gap(
     log_w: Float[Tensor, " b"], log_z: Float[Tensor, " b"], group: Int[Tensor, " b"]
 ) -> float:
-    """Mean over facts of |log Ẑ(f) − log F(s_0)|: how far the modelled log Z is from what the fact's draws say."""
+    """Mean over facts of |log Ẑ(f) − log F(s_0)|: how far the modeled log Z is from what the fact's
+    draws say.
+    """
     members = [torch.nonzero(group == g).squeeze(1) for g in group.unique()]
     return _mean(abs(_log_z_mc(log_w[rows]) - float(log_z[rows[0]])) for rows in members)
 
@@ -97,8 +101,8 @@ def effective_share(log_w: Float[Tensor, " n"]) -> float:
 
 
 def slope(x: Float[Tensor, " b"], y: Float[Tensor, " b"], group: Int[Tensor, " b"]) -> float:
-    """Least squares of y on x, both centred within their fact, pooled; NaN where x does not vary."""
-    dx, dy = centred(x, group), centred(y, group)
+    """Least squares of y on x, both centered within their fact, pooled; NaN where x does not vary."""
+    dx, dy = centered(x, group), centered(y, group)
     spread = float(dx.square().sum())
     return float((dx * dy).sum()) / spread if spread > 1e-9 else math.nan
 
@@ -121,10 +125,12 @@ def subset_distance(
     rng: torch.Generator,
     n_subsets: int = 16,
 ) -> float:
-    """Total variation of P_F and R, each normalised on a random subset of different questions, averaged over subsets.
+    """Total variation of P_F and R, each normalized on a random subset of different questions,
+    averaged over subsets.
 
-    FCS (flow consistency in sub-graphs, da Silva et al. 2025): tractable where Z is not, and 0 on every subset exactly
-    when P_F is in proportion to R. Subsets have half of the questions, at least two.
+    FCS (flow consistency in sub-graphs, da Silva et al. 2025): tractable where Z is not, and 0 on
+    every subset exactly when P_F is in proportion to R. Subsets have half of the questions, at
+    least two.
     """
     n = len(log_reward)
     if n < 2:
@@ -137,7 +143,9 @@ def subset_distance(
 
 
 def prefix_entropy(ids: Int[Tensor, "n t"], lengths: Int[Tensor, " n"], n_tokens: int = 3) -> float:
-    """Entropy in nats of how n questions begin: 0 when all begin alike (collapse), log n when none do."""
+    """Entropy in nats of how n questions begin: 0 when all begin alike (collapse), log n when none
+    do.
+    """
     width = min(n_tokens, ids.shape[1])
     starts = torch.where(
         torch.arange(width, device=ids.device) < lengths[:, None], ids[:, :width], -1

@@ -1,6 +1,7 @@
 """GFlowNet objectives: one vector u per path, and what each loss asks of it.
 
-Pure functions on tensors; no model, tokenizer or config inside. With v_t = log F(s_t) and one terminal reward
+Pure functions on tensors; no model, tokenizer or config inside. With v_t = log F(s_t) and one
+terminal reward
 
     u_t     = v_t − Σ_{k<t} log P_F(y_{k+1} | s_k)                        t = 0 … L
     u_{L+1} = log R − Σ_{k<L} log P_F(y_{k+1} | s_k) − log P_F(stop | s_L)
@@ -9,7 +10,7 @@ balance holds exactly when u is constant along every path (states form a tree, s
 sub-path (i, j) is u_i − u_j. Departures from the papers:
 1. forward-looking flows (Pan et al. 2023): v_t may be given as a correction to the prior's prefix log-likelihood,
    which every question carries for free; with an untrained adapter u_t is then just the correction;
-2. SubTB weights are normalised per path, so long questions do not outweigh short ones;
+2. SubTB weights are normalized per path, so long questions do not outweigh short ones;
 3. SubTB routes the level of a fact's flows (`SubTB.route_level`): its value is the paper's, its gradient is not;
 4. modified SubTB also balances the questions of a fact with each other where their first closable prefixes differ,
    since below the minimum length no prefix has a reward (`ModifiedSubTB`);
@@ -92,13 +93,16 @@ def _floored(log_reward: Tensor) -> Tensor:
 
 
 def prefix_potentials(paths: PathLogProbs, reward: PrefixReward) -> Potentials:
-    """The vector u where every prefix that may stop is a question with a reward of its own, in float32.
+    """The vector u where every prefix that may stop is a question with a reward of its own, in
+    float32.
 
-    There the flow is known, F(s_t) = R(s_t⊤) / P_F(stop | s_t) (Deleu et al. 2022; Hu et al. 2024), so
+    There the flow is known, F(s_t) = R(s_t⊤) / P_F(stop | s_t) (Deleu et al. 2022; Hu et al. 2024),
+    so
 
         u_t = log R(s_t⊤) − log P_F(stop | s_t) − Σ_{k<t} log P_F(y_{k+1} | s_k)      where stop is an action, t ≤ L
 
-    and there is no terminal node. Prefixes below the minimum length are masked, whatever their reward says.
+    and there is no terminal node. Prefixes below the minimum length are masked, whatever their
+    reward says.
 
     Raises: TypeError for a reward that is not per prefix; ValueError for a shape that does not fit, or a path none of
         whose prefixes may stop.
@@ -129,7 +133,9 @@ class Objective(Protocol):
     def __call__(self, potentials: Potentials, group: Int[Tensor, " b"]) -> Float[Tensor, ""]: ...
 
     def terms(self, group: Int[Tensor, " b"]) -> int:
-        """How many terms the loss is the mean of: what ranks with different facts weigh their gradients by."""
+        """How many terms the loss is the mean of: what ranks with different facts weigh their
+        gradients by.
+        """
         ...
 
 
@@ -142,13 +148,15 @@ class MeanOverQuestions:
 
 @dataclass(frozen=True)
 class SubTB(MeanOverQuestions):
-    """Sub-trajectory balance (Madan et al. 2023): Σ_{i<j} λ^{j−i} (u_i − u_j)² / Σ_{i<j} λ^{j−i}, mean over paths.
+    """Sub-trajectory balance (Madan et al. 2023): Σ_{i<j} λ^{j−i} (u_i − u_j)² / Σ_{i<j} λ^{j−i},
+    mean over paths.
 
-    With ``route_level`` the same number is split per fact, c being the shift of the fact's flows that makes the
-    loss least: L(u) = L(u with flows shifted by c) + w c². The first part trains policy and flows; the second, the
-    level of log Z(f), trains the flows alone. Otherwise a log Z that is still wrong pushes every drawn question up
-    or down together, which moves mass to or from questions nobody drew. (VarGrad is to TB what this is to SubTB,
-    but log F is still learnt.) Zero is reached at the same solutions.
+    With ``route_level`` the same number is split per fact, c being the shift of the fact's flows
+    that makes the loss least: L(u) = L(u with flows shifted by c) + w c². The first part trains
+    policy and flows; the second, the level of log Z(f), trains the flows alone. Otherwise a log Z
+    that is still wrong pushes every drawn question up or down together, which moves mass to or from
+    questions nobody drew. (VarGrad is to TB what this is to SubTB, but log F is still learned.)
+    Zero is reached at the same solutions.
     """
 
     lam: float = 1.0
@@ -174,7 +182,9 @@ class SubTB(MeanOverQuestions):
     def _level(
         self, potentials: Potentials, terminal: Tensor, group: Tensor
     ) -> Float[Tensor, " b"]:
-        """For each question the least-squares shift of its fact's flows, differentiable in the flows alone."""
+        """For each question the least-squares shift of its fact's flows, differentiable in the
+        flows alone.
+        """
         gap = (
             terminal * (potentials.u_flow.gather(1, potentials.last[:, None]) - potentials.u_flow)
         ).sum(1)
@@ -201,7 +211,9 @@ def _pair_loss(
 
 
 def penalty(residual: Float[Tensor, "*s"], bound: float | None) -> Float[Tensor, "*s"]:
-    """Square of a residual; beyond ``bound`` its tangent (Huber 1964, times two), so that one outlier cannot rule."""
+    """Square of a residual; beyond ``bound`` its tangent (Huber 1964, times two), so that one
+    outlier cannot rule.
+    """
     if bound is None:
         return residual.square()
     size = residual.abs()
@@ -210,11 +222,13 @@ def penalty(residual: Float[Tensor, "*s"], bound: float | None) -> Float[Tensor,
 
 @dataclass(frozen=True)
 class ModifiedSubTB(MeanOverQuestions):
-    """SubTB where every prefix is terminable with a reward of its own (Hu et al. 2024): no flow is learnt.
+    """SubTB where every prefix is terminable with a reward of its own (Hu et al. 2024): no flow is
+    learned.
 
-    All u_t of all paths of a fact are log Z(f) at the optimum. Within a path the pairs say so; between paths it takes
-    a common prefix that may stop. The root is one where the minimum length is 0, and then the second term is 0 by
-    itself; where it is not, the variance within a fact of each path's first closable u takes its place.
+    All u_t of all paths of a fact are log Z(f) at the optimum. Within a path the pairs say so;
+    between paths it takes a common prefix that may stop. The root is one where the minimum length
+    is 0, and then the second term is 0 by itself; where it is not, the variance within a fact of
+    each path's first closable u takes its place.
     """
 
     lam: float = 1.0
@@ -225,7 +239,7 @@ class ModifiedSubTB(MeanOverQuestions):
     def __call__(self, potentials: Potentials, group: Int[Tensor, " b"]) -> Float[Tensor, ""]:
         within = _pair_loss(potentials.u, _pair_weights(potentials, self.lam), self.bound)
         first = potentials.u.gather(1, potentials.mask.int().argmax(1, keepdim=True)).squeeze(1)
-        return within + penalty(centred(first, group), self.bound).mean()
+        return within + penalty(centered(first, group), self.bound).mean()
 
 
 @dataclass(frozen=True)
@@ -255,9 +269,10 @@ class DetailedBalance(MeanOverQuestions):
 
 @dataclass(frozen=True)
 class VarGrad(MeanOverQuestions):
-    """Log-partition variance (Richter et al. 2020, Zhang et al. 2023): variance of u_{L+1} within a fact.
+    """Log-partition variance (Richter et al. 2020, Zhang et al. 2023): variance of u_{L+1} within a
+    fact.
 
-    Centred within a fact, never across facts: each has its own Z. No flow head.
+    Centered within a fact, never across facts: each has its own Z. No flow head.
     """
 
     bound: float | None = None
@@ -266,15 +281,17 @@ class VarGrad(MeanOverQuestions):
 
     def __call__(self, potentials: Potentials, group: Int[Tensor, " b"]) -> Float[Tensor, ""]:
         u = potentials.terminal
-        return penalty(centred(u, group), self.bound).mean()
+        return penalty(centered(u, group), self.bound).mean()
 
 
 @dataclass(frozen=True)
 class ContrastiveTB:
-    """Contrastive balance (da Silva et al. 2024): (u_{L+1} − u'_{L+1})², mean over the pairs of questions of one fact.
+    """Contrastive balance (da Silva et al. 2024): (u_{L+1} − u'_{L+1})², mean over the pairs of
+    questions of one fact.
 
-    Subtracting two trajectory balances of one fact cancels log Z(f), so there is none to learn. Unbounded it is
-    VarGrad with every pair of questions, instead of every question, counting the same across facts.
+    Subtracting two trajectory balances of one fact cancels log Z(f), so there is none to learn.
+    Unbounded it is VarGrad with every pair of questions, instead of every question, counting the
+    same across facts.
     """
 
     bound: float | None = None
@@ -294,7 +311,7 @@ class ContrastiveTB:
         return int((sizes * (sizes - 1) // 2).sum())
 
 
-def centred(values: Float[Tensor, " b"], group: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
+def centered(values: Float[Tensor, " b"], group: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
     """Each value less the mean of its group."""
     return values - group_mean(values, group)[group]
 

@@ -1,8 +1,8 @@
 """Which causal language models our attention can run, and how long a text they see whole.
 
-GPT-2, Llama (SmolLM), Qwen2, OPT and GPT-NeoX (Pythia) are tested; so is every model that calls attention through
-transformers' interface and does nothing of its own to the scores. Others are refused by name, because they would
-not fail: they would compute something else.
+GPT-2, Llama (SmolLM), Qwen2, OPT and GPT-NeoX (Pythia) are tested; so is every model that calls
+attention through transformers' interface and does nothing of its own to the scores. Others are
+refused by name, because they would not fail: they would compute something else.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Attention with a shared prefix: every row attends to the same constant keys.
 
-A few-shot header of 300 tokens repeated for 32 questions was half a gigabyte of copies a pass. Here the header's
-scores for all rows that decode are one matrix product; a single softmax spans header and own keys, so the result is
-exact. Where many tokens are read in few rows (`TokenTree`) the copies are small, and a fused kernel that stores no
-scores for the backward pass is worth more.
+A few-shot header of 300 tokens repeated for 32 questions was half a gigabyte of copies a pass. Here
+the header's scores for all rows that decode are one matrix product; a single softmax spans header
+and own keys, so the result is exact. Where many tokens are read in few rows (`TokenTree`) the
+copies are small, and a fused kernel that stores no scores for the backward pass is worth more.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ NAME = "contraflow_shared_prefix"
 
 
 @dataclass(frozen=True)
-class Prefix:
+class PrefixCache:
     """Keys and values of a constant text, one pair per layer, shapes [1 heads h head_dim]."""
 
     layers: tuple[tuple[Tensor, Tensor], ...]
     length: int
 
 
-_active: ContextVar[Prefix | None] = ContextVar("active_prefix", default=None)
+_active: ContextVar[PrefixCache | None] = ContextVar("active_prefix", default=None)
 
 
-def active_prefix() -> Prefix | None:
+def active_prefix() -> PrefixCache | None:
     """What `attending_to` has set here."""
     return _active.get()
 
 
 @contextmanager
-def attending_to(prefix: Prefix | None) -> Iterator[None]:
+def attending_to(prefix: PrefixCache | None) -> Iterator[None]:
     """Within the block every attention layer also sees the prefix."""
     token = _active.set(prefix if prefix is not None and prefix.length else None)
     try:
@@ -64,8 +64,8 @@ def shared_prefix_attention(
 ) -> tuple[Float[Tensor, "b t h d"], None]:
     """Attention over [prefix | own keys] in one softmax; g key heads serve h query heads.
 
-    Raises: UserError for a model whose scores are capped or share their softmax with sinks: ignored, it would be
-    another model.
+    Raises: UserError for a model whose scores are capped or share their softmax with sinks:
+    ignored, it would be another model.
     """
     if softcap is not None or s_aux is not None:
         raise unsupported(type(module).__name__, "its attention caps scores or has sinks")
@@ -84,7 +84,9 @@ def _read(
     scaling: float | None,
     prefix: tuple[Tensor, Tensor] | None,
 ) -> Float[Tensor, "b t h d"]:
-    """Many tokens in few rows: copying the prefix to each row is cheap, and the fused kernel keeps no scores."""
+    """Many tokens in few rows: copying the prefix to each row is cheap, and the fused kernel keeps
+    no scores.
+    """
     if mask is not None:
         mask = mask[..., : key.shape[2]]
     if prefix is not None:

@@ -1,12 +1,14 @@
-"""A causal language model as the rest of the code sees it: hidden states, logits, and a prefix computed once.
+"""A causal language model as the rest of the code sees it: hidden states, logits, and a prefix
+computed once.
 
-Everything that runs the backbone passes through here, so that the sampler, the frozen prior and the oracle
-can be one set of weights: with LoRA, the frozen model *is* the sampler with its adapter switched off.
+Everything that runs the backbone passes through here, so that the sampler, the frozen prior and the
+oracle can be one set of weights: with LoRA, the frozen model *is* the sampler with its adapter
+switched off.
 
-Where text is constant (few-shot headers), its keys and values are computed once with the adapter off and
-shared by every later pass; see `Prefix`. Where texts begin alike, the shared tokens are read once; see `TokenTree`.
-For decoding, prompts of unequal length are padded on the left, between the prefix and the first token that differs,
-with explicit positions.
+Where text is constant (few-shot headers), its keys and values are computed once with the adapter
+off and shared by every later pass; see `PrefixCache`. Where texts begin alike, the shared tokens
+are read once; see `TokenTree`. For decoding, prompts of unequal length are padded on the left,
+between the prefix and the first token that differs, with explicit positions.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from transformers.cache_utils import DynamicLayer
 from contraflow.errors import UserError
 from contraflow.models import attention
 from contraflow.models.architecture import check_architecture, max_positions
-from contraflow.models.attention import Prefix, attending_to
+from contraflow.models.attention import PrefixCache, attending_to
 from contraflow.models.token_tree import TokenTree
 
 Decoding = Literal["auto", "eager", "static"]
@@ -36,7 +38,7 @@ Decoding = Literal["auto", "eager", "static"]
 class Context:
     """A batch of prompts that the backbone has read: what the next token attends to."""
 
-    prefix: Prefix  # the constant text before every row; its keys are shared, not copied
+    prefix: PrefixCache  # the constant text before every row; its keys are shared, not copied
     cache: DynamicCache
     mask: Int[Tensor, "b k"]  # 1 where a cached position is real
     last_hidden: Float[Tensor, "b d"]  # at the last prompt token
@@ -47,7 +49,9 @@ class Context:
         return start + torch.arange(n_tokens, device=self.mask.device)
 
     def for_decoding(self, index: Int[Tensor, " n"], n_tokens: int) -> Context:
-        """Rows picked by index with room for n more tokens, so that decoding writes in place (no gradient)."""
+        """Rows picked by index with room for n more tokens, so that decoding writes in place (no
+        gradient).
+        """
         cache = DynamicCache()
         cache.layers = [
             _RoomyLayer(lay.keys[index], lay.values[index], n_tokens) for lay in self.cache.layers
@@ -55,7 +59,9 @@ class Context:
         return Context(self.prefix, cache, self.mask[index], self.last_hidden[index])
 
     def keep(self, rows: Int[Tensor, " n"]) -> None:
-        """Go on with these rows of a decoding context: finished ones leave, and one that branches is named twice."""
+        """Go on with these rows of a decoding context: finished ones leave, and one that branches
+        is named twice.
+        """
         for layer in self.cache.layers:
             cast(_RoomyLayer, layer).keep(rows)
         self.mask = self.mask[rows]
@@ -127,7 +133,9 @@ class CausalLM:
 
     @property
     def max_positions(self) -> int:
-        """Longest sequence that the model was made for and all of which every layer sees, in tokens."""
+        """Longest sequence that the model was made for and all of which every layer sees, in
+        tokens.
+        """
         return max_positions(cast(Any, self.model).config)
 
     @contextmanager
@@ -145,7 +153,9 @@ class CausalLM:
         ids: Int[Tensor, "b t"],
         context: Context,
     ) -> Float[Tensor, "b t d"]:
-        """Last hidden states of t new tokens; the context (mask and cache) grows by t real positions."""
+        """Last hidden states of t new tokens; the context (mask and cache) grows by t real
+        positions.
+        """
         positions = context.next_positions(ids.shape[1])
         context.mask = torch.cat([context.mask, torch.ones_like(positions)], 1)
         return self._forward(ids, context.mask, positions, context.cache, context.prefix)
@@ -156,15 +166,19 @@ class CausalLM:
         hidden_from: Float[Tensor, "b 1 1 s"],
         positions: Int[Tensor, "b 1"],
         cache: DynamicCache,
-        prefix: Prefix,
+        prefix: PrefixCache,
     ) -> Float[Tensor, "b 1 d"]:
-        """Last hidden states of one token a row over a cache of fixed length, with what each row may see added up."""
+        """Last hidden states of one token a row over a cache of fixed length, with what each row
+        may see added up.
+        """
         return self._forward(ids, hidden_from, positions, cache, prefix)
 
     def tree_hidden(
-        self, prefix: Prefix, tree: TokenTree, cache: DynamicCache | None = None
+        self, prefix: PrefixCache, tree: TokenTree, cache: DynamicCache | None = None
     ) -> Float[Tensor, "m d"]:
-        """Last hidden states of all nodes of a tree after a prefix, by flat node; differentiable without a cache."""
+        """Last hidden states of all nodes of a tree after a prefix, by flat node; differentiable
+        without a cache.
+        """
         dtype = cast(Any, self.model).dtype
         hidden_from = torch.zeros(tree.visible.shape, dtype=dtype, device=self.device)
         hidden_from = hidden_from.masked_fill(~tree.visible, torch.finfo(dtype).min)[:, None]
@@ -177,7 +191,7 @@ class CausalLM:
         mask: Tensor,
         positions: Tensor,
         cache: DynamicCache | None,
-        prefix: Prefix | None,
+        prefix: PrefixCache | None,
     ) -> Float[Tensor, "b t d"]:
         if cache is None and prefix is not None and prefix.length and self._recomputes():
             raise RuntimeError(
@@ -203,7 +217,9 @@ class CausalLM:
         return cast(Tensor, out.last_hidden_state)
 
     def _recomputes(self) -> bool:
-        """Whether transformers would run some layers again in the backward pass, out of reach of `attending_to`."""
+        """Whether transformers would run some layers again in the backward pass, out of reach of
+        `attending_to`.
+        """
         return torch.is_grad_enabled() and any(
             module.training and getattr(module, "gradient_checkpointing", False)
             for module in self.model.modules()
@@ -220,8 +236,8 @@ class CausalLM:
 
     def head_rows(self, rows: Int[Tensor, " a"]) -> tuple[Tensor, Tensor | None]:
         """Weight and bias of the given vocabulary rows of the head."""
-        # The head is frozen, so the cut matrix is gathered once per action set and kept together with the set:
-        # the id of a set that is gone may be that of the next one.
+        # The head is frozen, so the cut matrix is gathered once per action set and kept together
+        # with the set: the id of a set that is gone may be that of the next one.
         if self._cut is None or self._cut[0] is not rows:
             bias = self.head.bias
             self._cut = (
@@ -232,11 +248,15 @@ class CausalLM:
         return self._cut[1:]
 
     def encode(self, text: str, first: bool = False) -> list[int]:
-        """Token ids; special tokens (such as a leading BOS) only where the text is the first of a sequence."""
+        """Token ids; special tokens (such as a leading BOS) only where the text is the first of a
+        sequence.
+        """
         return cast(list[int], self.tokenizer(text, add_special_tokens=first)["input_ids"])
 
     def _cut_before(self, text: str, follow: str) -> list[int]:
-        """Token ids of a text as the tokenizer cuts it before another, where it keeps the two apart at all."""
+        """Token ids of a text as the tokenizer cuts it before another, where it keeps the two apart
+        at all.
+        """
         joined, rest = self.encode(text + follow, first=True), self.encode(follow)
         if rest and joined[-len(rest) :] == rest:
             return joined[: -len(rest)]
@@ -246,7 +266,7 @@ class CausalLM:
         return cast(str, self.tokenizer.decode(list(ids), skip_special_tokens=True))
 
     @torch.no_grad()
-    def prefix(self, text: str, follow: str = "") -> Prefix:
+    def prefix(self, text: str, follow: str = "") -> PrefixCache:
         """Read a constant text once, with the adapter off. An empty text is an empty prefix.
 
         ``follow`` is how every text after it begins: where two texts meet, a tokenizer may cut the first otherwise.
@@ -255,7 +275,7 @@ class CausalLM:
         """
         ids = self._cut_before(text, follow) if text else self.encode(text, first=True)
         if not ids:
-            return Prefix((), 0)
+            return PrefixCache((), 0)
         if len(ids) >= self.max_positions:
             raise UserError(
                 f"the examples of a prompt ({text[:40]!r}…) are {len(ids)} tokens, but the model has room for "
@@ -266,10 +286,12 @@ class CausalLM:
         with self.frozen():
             positions = torch.arange(len(ids), device=self.device)[None]
             self._forward(tokens, torch.ones_like(tokens), positions, cache, None)
-        return Prefix(tuple((layer.keys, layer.values) for layer in cache.layers), len(ids))
+        return PrefixCache(tuple((layer.keys, layer.values) for layer in cache.layers), len(ids))
 
-    def read(self, prefix: Prefix, prompts: Sequence[Sequence[int]]) -> Context:
-        """Read prompts after a shared prefix, with whatever adapter is active; rows are padded on the left."""
+    def prefill(self, prefix: PrefixCache, prompts: Sequence[Sequence[int]]) -> Context:
+        """Read prompts after a shared prefix, with whatever adapter is active; rows are padded on
+        the left.
+        """
         tree = TokenTree.of(prompts, self.device)
         packed, cache = DynamicCache(), DynamicCache()
         last_hidden = self.tree_hidden(prefix, tree, packed)[tree.last]

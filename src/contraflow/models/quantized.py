@@ -21,7 +21,9 @@ if TYPE_CHECKING:  # asked before anything slow is imported
 
 
 def check_quantize(kind: str | None) -> None:
-    """Raises: UserError where quantised weights are asked for and the package that reads them is missing."""
+    """Raises: UserError where quantized weights are asked for and the package that reads them is
+    missing.
+    """
     if kind is not None and find_spec("bitsandbytes") is None:
         raise UserError(
             f"model.quantize={kind} needs bitsandbytes: pip install 'contraflow[quantized]'"

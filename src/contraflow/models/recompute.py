@@ -1,7 +1,9 @@
-"""Gradient checkpointing that keeps the shared header: a layer runs again in the backward pass, seeing the same prefix.
+"""Gradient checkpointing that keeps the shared header: a layer runs again in the backward pass,
+seeing the same prefix.
 
-transformers' own switch will not do here. It acts in training mode only, which would bring dropout back, and it runs a
-layer again after `attending_to` has ended: without the header's keys, the gradient would be that of another prompt.
+transformers' own switch will not do here. It acts in training mode only, which would bring dropout
+back, and it runs a layer again after `attending_to` has ended: without the header's keys, the
+gradient would be that of another prompt.
 """
 
 from __future__ import annotations
@@ -21,9 +23,11 @@ from contraflow.models.attention import active_prefix, attending_to
 
 
 def recompute_layers(model: nn.Module) -> None:
-    """From now on a differentiable pass keeps each layer's input only, and runs the layer again for its gradient.
+    """From now on a differentiable pass keeps each layer's input only, and runs the layer again for
+    its gradient.
 
-    Passes without gradients, or with a cache, are as before. Raises: UserError for a model without such layers.
+    Passes without gradients, or with a cache, are as before. Raises: UserError for a model without
+    such layers.
     """
     layers = [
         module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)

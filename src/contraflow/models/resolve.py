@@ -11,7 +11,8 @@ EMBEDDED_DEFAULT = "the embedded default (model=smollm2 judge=minilm) needs no h
 
 
 def resolve_model(name: str, kind: str) -> Path:
-    """A local folder for ``packaged:NAME``, a folder, or a hub name (fetched, or found in the hub cache).
+    """A local folder for ``packaged:NAME``, a folder, or a hub name (fetched, or found in the hub
+    cache).
 
     Args:
         kind: what it is for ("sampler", "oracle", "judge"), named in errors.

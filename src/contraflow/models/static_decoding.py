@@ -1,12 +1,15 @@
-"""Decoding with fixed shapes and addresses: one step is a fixed sequence of kernels, whatever the texts are.
+"""Decoding with fixed shapes and addresses: one step is a fixed sequence of kernels, whatever the
+texts are.
 
-A step of a small model is as long as the host takes to start its kernels, a thousand or more (docs/scaling.md). Here a
-text keeps its row and a finished one stays, unread; keys and values lie in buffers of full length; the place to write,
-the positions and the mask are tensors that the step itself moves on. On a GPU the step is recorded once per size and
-replayed (`capture.py`); on a CPU the very same step runs unrecorded, and tests compare it with the eager decoder.
+A step of a small model is as long as the host takes to start its kernels, a thousand or more
+(docs/scaling.md). Here a text keeps its row and a finished one stays, unread; keys and values lie
+in buffers of full length; the place to write, the positions and the mask are tensors that the step
+itself moves on. On a GPU the step is recorded once per size and replayed (`capture.py`); on a CPU
+the very same step runs unrecorded, and tests compare it with the eager decoder.
 
-Sizes come in buckets, so that a few recordings serve a whole run: rows are rounded up, and when half of them are done
-the rest moves to a smaller bucket; lengths are rounded up too, and what is not used is masked.
+Sizes come in buckets, so that a few recordings serve a whole run: rows are rounded up, and when
+half of them are done the rest moves to a smaller bucket; lengths are rounded up too, and what is
+not used is masked.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from contraflow.models.attention import Prefix
+from contraflow.models.attention import PrefixCache
 from contraflow.models.capture import CaptureFailed, captured
 from contraflow.models.causal_lm import CausalLM, Context
 from contraflow.models.decoding import Decoder, EagerDecoder
@@ -45,7 +48,8 @@ class Room:
 
     def __init__(self, like: DynamicCache, positions: int) -> None:
         self.positions = positions
-        # zeros: what is masked is still multiplied, by 0, and 0 times what memory happened to hold may be NaN
+        # zeros: what is masked is still multiplied, by 0, and 0 times what memory happened to hold
+        # may be NaN
         self.layers = [
             tuple(
                 x.new_zeros(positions * x.shape[1] * x.shape[3]) for x in (layer.keys, layer.values)
@@ -55,7 +59,9 @@ class Room:
 
 
 class _StaticLayer(DynamicLayer):
-    """A cache layer that is as long as it can become; the next token is written where ``index`` says."""
+    """A cache layer that is as long as it can become; the next token is written where ``index``
+    says.
+    """
 
     def __init__(
         self, like: Any, room: tuple[Tensor, ...], rows: int, length: int, index: Tensor
@@ -102,7 +108,7 @@ class StaticStep:
     def __init__(
         self,
         lm: CausalLM,
-        prefix: Prefix,
+        prefix: PrefixCache,
         like: DynamicCache,
         room: Room,
         rows: int,
@@ -162,7 +168,8 @@ class StaticStep:
 class StaticSteps:
     """The steps that have been made, by size; whoever decodes again and again keeps one of these.
 
-    A step is bound to what was on the backbone when it was recorded: the sampler has its own, the oracle its own.
+    A step is bound to what was on the backbone when it was recorded: the sampler has its own, the
+    oracle its own.
     """
 
     def __init__(self) -> None:
@@ -173,7 +180,7 @@ class StaticSteps:
     def of(
         self,
         lm: CausalLM,
-        prefix: Prefix,
+        prefix: PrefixCache,
         like: DynamicCache,
         rows: int,
         length: int,
@@ -272,7 +279,9 @@ def start_decoding(
     made: StaticSteps,
     actions: Int[Tensor, " a"] | None = None,
 ) -> Decoder:
-    """A decoder of up to n tokens for each of so many texts, of the kind that ``lm.decoding`` asks for."""
+    """A decoder of up to n tokens for each of so many texts, of the kind that ``lm.decoding`` asks
+    for.
+    """
     if lm.decodes_statically and not made.refused:
         static = StaticDecoder(lm, context, n_tokens, actions, made)
         try:

@@ -1,9 +1,9 @@
 """Token sequences that share beginnings, laid out so that each shared token is read once.
 
-The states of the GFlowNet form a tree, and so do the prompts before them: eight questions about one fact share
-its prompt, and those that begin "Who wrote" share that too. A tree is packed depth first into a few rows; a token
-sees its ancestors only, so the backbone computes exactly what it would for each sequence by itself, without
-padding and without reading anything twice within a row.
+The states of the GFlowNet form a tree, and so do the prompts before them: eight questions about one
+fact share its prompt, and those that begin "Who wrote" share that too. A tree is packed depth first
+into a few rows; a token sees its ancestors only, so the backbone computes exactly what it would for
+each sequence by itself, without padding and without reading anything twice within a row.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ class TokenTree:
         device: torch.device | None = None,
         row_tokens: int = ROW_TOKENS,
     ) -> TokenTree:
-        """Pack sequences of at least one token; equal ones share all nodes. Raises: ValueError for an empty one."""
+        """Pack sequences of at least one token; equal ones share all nodes. Raises: ValueError for
+        an empty one.
+        """
         if not all(sequences):
             raise ValueError("a token tree needs sequences of at least one token each")
         distinct = sorted({tuple(s) for s in sequences})

@@ -1,1 +1,3 @@
-"""The sampler: constraints (the environment), flow head, and the LoRA policy that samples and evaluates."""
+"""The sampler: constraints (the environment), flow head, and the LoRA policy that samples and
+evaluates.
+"""

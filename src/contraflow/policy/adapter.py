@@ -1,4 +1,6 @@
-"""A trained sampler on disk: an ordinary PEFT adapter folder with the flow head and a model card beside it."""
+"""A trained sampler on disk: an ordinary PEFT adapter folder with the flow head and a model card
+beside it.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """The environment: which actions exist at which step.
 
-The same mask is applied when sampling and when computing log-probabilities; the design we come from masked
-only the first and so trained on another distribution than it drew from. Actions are columns: one per allowed
-token and one for the stop. Stop is one action although several token ids spell a question mark: the others are
-not actions at all.
+The same mask is applied when sampling and when computing log-probabilities; the design we come from
+masked only the first and so trained on another distribution than it drew from. Actions are columns:
+one per allowed token and one for the stop. Stop is one action although several token ids spell a
+question mark: the others are not actions at all.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Constraints:
         """Vocabulary id of the stop."""
         return int(self.action_ids[-1])
 
-    def log_normaliser(
+    def log_normalizer(
         self, logits: Float[Tensor, "n a"], t: Int[Tensor, " n"]
     ) -> Float[Tensor, " n"]:
         """log Σ exp over the actions that exist at step t (t tokens written so far).

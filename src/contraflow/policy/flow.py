@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 
 class FlowHead(nn.Module):
-    """LayerNorm, one hidden layer, one number. The last layer starts at zero: log F(s) = 0 everywhere."""
+    """LayerNorm, one hidden layer, one number. The last layer starts at zero: log F(s) = 0
+    everywhere.
+    """
 
     def __init__(self, hidden_size: int, width: int = 128) -> None:
         super().__init__()
@@ -26,13 +28,14 @@ class FlowHead(nn.Module):
 
 
 class StateFlow(nn.Module):
-    """One head for log Z(f), read where the prompt ends, and one for the flow of every state after it.
+    """One head for log Z(f), read where the prompt ends, and one for the flow of every state after
+    it.
 
-    They learn at rates of their own: log Z(f) is one number a fact and sums over everything below it, inner flows
-    are many and differ by nats from one token to the next.
+    They learn at rates of their own: log Z(f) is one number a fact and sums over everything below
+    it, inner flows are many and differ by nats from one token to the next.
 
-    They live beside the PEFT model, not in ``modules_to_save``: switching the adapter off would switch the heads
-    back to their untrained originals too.
+    They live beside the PEFT model, not in ``modules_to_save``: switching the adapter off would
+    switch the heads back to their untrained originals too.
     """
 
     def __init__(self, hidden_size: int, width: int = 128) -> None:

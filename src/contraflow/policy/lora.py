@@ -1,4 +1,5 @@
-"""The sampler: a LoRA adapter on a frozen causal language model, and one environment for both directions.
+"""The sampler: a LoRA adapter on a frozen causal language model, and one environment for both
+directions.
 
 ``sample`` draws questions, ``evaluate`` scores given ones, differentiably; both go through the same constraints
 and the same prompt reading. ``prior`` is ``evaluate`` with the adapter off: what the frozen base model says of
@@ -42,7 +43,9 @@ ALL_LINEAR = "all-linear"
 
 @dataclass(frozen=True)
 class LoraSettings:
-    """Size and place of the adapter; ``target_modules`` None means PEFT's default, ("all-linear",) all but the head."""
+    """Size and place of the adapter; ``target_modules`` None means PEFT's default, ("all-linear",)
+    all but the head.
+    """
 
     r: int = 16
     alpha: int = 32
@@ -121,7 +124,7 @@ class LoraPolicy(nn.Module):
         self, facts: Sequence[Fact], n_samples: int, rng: torch.Generator, temperature: float = 1.0
     ) -> Questions:
         """n questions per fact, rows of one fact adjacent; tokens drawn at the given temperature."""
-        context = self.lm.read(self._prefix, self.encode(facts))
+        context = self.lm.prefill(self._prefix, self.encode(facts))
         row = torch.arange(len(facts), device=self.lm.device).repeat_interleave(n_samples)
         c = self.constraints
         decoder = start_decoding(self.lm, context, len(row), c.max_len, self._static, c.action_ids)
@@ -130,7 +133,9 @@ class LoraPolicy(nn.Module):
     def _draw(
         self, decoder: Decoder, row: Int[Tensor, " b"], rng: torch.Generator, temperature: float
     ) -> Questions:
-        """Draw from the decoder's rows; ``row`` says where each question stands, several may stand together."""
+        """Draw from the decoder's rows; ``row`` says where each question stands, several may stand
+        together.
+        """
         c = self.constraints
         b = len(row)
         ids = torch.zeros(b, c.max_len, dtype=torch.long, device=self.lm.device)
@@ -153,7 +158,9 @@ class LoraPolicy(nn.Module):
     def evaluate(
         self, facts: Sequence[Fact], fact_index: Int[Tensor, " b"], questions: Questions
     ) -> PathLogProbs:
-        """Log-probabilities and flows along given questions, differentiable; question i is about fact_index[i]."""
+        """Log-probabilities and flows along given questions, differentiable; question i is about
+        fact_index[i].
+        """
         states = self._states(facts, fact_index, questions)
         taken = self.constraints.columns(questions.ids[questions.mask])
         log_taken, log_pterm = self._read_out(states, states.of[:, :-1][questions.mask], taken)
@@ -171,8 +178,8 @@ class LoraPolicy(nn.Module):
     ) -> tuple[Float[Tensor, " n"], Float[Tensor, " m"]]:
         """log P of the action columns taken at the given states, and log P(stop) at every state.
 
-        The vocabulary is met a few states at a time, and once more in the backward pass: whole, the logits of a
-        step and their gradients would be most of the memory that learning takes.
+        The vocabulary is met a few states at a time, and once more in the backward pass: whole, the
+        logits of a step and their gradients would be most of the memory that learning takes.
         """
         order = at.argsort()
         cuts = torch.arange(0, len(states.step), STATES_PER_READ, device=at.device)
@@ -209,7 +216,9 @@ class LoraPolicy(nn.Module):
             return self.evaluate(facts, fact_index, questions)
 
     def _states(self, facts: Sequence[Fact], fact_index: Tensor, questions: Questions) -> _States:
-        """Read the tree of these questions: every state of it once, whichever questions pass through."""
+        """Read the tree of these questions: every state of it once, whichever questions pass
+        through.
+        """
         prompts = self.encode(facts)
         rows = zip(
             fact_index.tolist(), questions.ids.tolist(), questions.lengths.tolist(), strict=True
@@ -247,9 +256,10 @@ def _categorical(
     logits: Float[Tensor, "r a"], row: Int[Tensor, " n"], rng: torch.Generator
 ) -> Int[Tensor, " n"]:
     """One action for each question from the distribution of the row that it stands at."""
-    # Inverse of the cumulative distribution, one uniform per question: at this width far quicker than one noise per
-    # column. `right` skips actions of mass 0, but for the last one: a parallel sum may round it above its neighbour,
-    # and a stop that is no action would be drawn. Rounding then gets the likeliest action instead.
+    # Inverse of the cumulative distribution, one uniform per question: at this width far quicker
+    # than one noise per column. `right` skips actions of mass 0, but for the last one: a parallel
+    # sum may round it above its neighbor, and a stop that is no action would be drawn. Rounding
+    # then gets the likeliest action instead.
     p = logits.softmax(-1)
     total = p.cumsum(-1)
     u = torch.rand(len(row), 1, generator=rng, device=logits.device) * total[row, -1:]

@@ -1,8 +1,10 @@
-"""From logits to what the objectives need of them: log P of the tokens taken and log P(stop), and nothing else.
+"""From logits to what the objectives need of them: log P of the tokens taken and log P(stop), and
+nothing else.
 
-The log-normaliser is the only work over all actions. Left to autograd it would keep and add up several tensors of
-the size of the logits (4 times their memory, and most of the time to fill it); here the forward pass keeps none and
-the backward pass writes the one that is asked for, the gradient.
+The log-normalizer is the only work over all actions. Left to autograd it would keep and add up
+several tensors of the size of the logits (4 times their memory, and most of the time to fill it);
+here the forward pass keeps none and the backward pass writes the one that is asked for, the
+gradient.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ class _ReadOut(torch.autograd.Function):
         ctx: Any, logits: Tensor, constraints: Constraints, step: Tensor, at: Tensor, taken: Tensor
     ) -> tuple[Tensor, Tensor]:
         parts = zip(logits.split(_ROWS), step.split(_ROWS), strict=True)
-        log_z = torch.cat([constraints.log_normaliser(some, t) for some, t in parts])
+        log_z = torch.cat([constraints.log_normalizer(some, t) for some, t in parts])
         ctx.save_for_backward(logits, log_z, step, at, taken)
         ctx.constraints = constraints
         return logits[at, taken] - log_z[at], constraints.log_pterm(logits, log_z, step)

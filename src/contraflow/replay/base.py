@@ -1,8 +1,9 @@
 """What every replay store promises, and the settings they share.
 
-A store keeps, for each fact, the few best questions ever scored for it. The *priority* of an entry is its
-untempered composite log-reward, computed by the caller and the same in every phase of a reward schedule; the
-entry itself holds the raw parts. So rewards of different phases or temperatures never meet on one scale.
+A store keeps, for each fact, the few best questions ever scored for it. The *priority* of an entry
+is its untempered composite log-reward, computed by the caller and the same in every phase of a
+reward schedule; the entry itself holds the raw parts. So rewards of different phases or
+temperatures never meet on one scale.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ class Stored:
     priority: float
     entry_id: str
     entry: ScoredQuestion
-    vector: bytes = b""  # see `vectors.quantise`; empty where near-duplicates are told by tokens
+    vector: bytes = b""  # see `vectors.quantize`; empty where near-duplicates are told by tokens
 
     @property
     def order(self) -> tuple[float, str]:
@@ -112,15 +113,17 @@ def vectors_for(
 
 
 class ReplayStore(Protocol):
-    """Where scored questions wait to be learnt from again. Subclass it: the context manager comes with it."""
+    """Where scored questions wait to be learned from again. Subclass it: the context manager comes
+    with it.
+    """
 
     def add(self, entries: Sequence[ScoredQuestion], priorities: Sequence[float]) -> int:
         """Admit each question on its own merit, in order, and return how many entered.
 
-        A question enters if its fact has room or it beats the fact's worst, and it must beat every stored
-        question that is nearly the same, which it then replaces. After a write that was sent twice (a lost
-        connection) the content is right and the count may be too low.
-        Raises `ValueError` before anything is stored if the lengths differ or a number is not finite.
+        A question enters if its fact has room or it beats the fact's worst, and it must beat every
+        stored question that is nearly the same, which it then replaces. After a write that was sent
+        twice (a lost connection) the content is right and the count may be too low. Raises
+        `ValueError` before anything is stored if the lengths differ or a number is not finite.
         """
 
     def sample(
@@ -150,13 +153,15 @@ class ReplayStore(Protocol):
     def resume(self, data: bytes) -> None:
         """Go on from the snapshot of a run's checkpoint. Raises as `restore` does.
 
-        A store that the run has to itself is as it was then, but for what a person seeded since. A shared
-        store keeps what others wrote and gets back what it lacks.
+        A store that the run has to itself is as it was then, but for what a person seeded since. A
+        shared store keeps what others wrote and gets back what it lacks.
         """
         self.restore(data)
 
     def stats(self) -> dict[str, Any]:
-        """Size, facts, and what this client offered, admitted, skipped and was refused since it opened."""
+        """Size, facts, and what this client offered, admitted, skipped and was refused since it
+        opened.
+        """
 
     def clear(self) -> None:
         """Forget every entry of this namespace, and no other."""

@@ -1,7 +1,8 @@
 """Typed bytes for entries and snapshots: msgpack with a schema name and version, never pickle.
 
-Whoever can write to a shared server can plant bytes in it. Decoding builds only the types named here, checks
-every number, and raises `PayloadError` for anything else, which the stores catch, skip and count.
+Whoever can write to a shared server can plant bytes in it. Decoding builds only the types named
+here, checks every number, and raises `PayloadError` for anything else, which the stores catch, skip
+and count.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ class PayloadError(Exception):
 
 
 class _Head(msgspec.Struct, array_like=True, frozen=True):
-    # The body stays undecoded until name and version are known. The admission script reads body.question_ids
-    # and the vector.
+    # The body stays undecoded until name and version are known. The admission script reads
+    # body.question_ids and the vector.
     schema: str
     version: int
     body: msgspec.Raw
@@ -45,7 +46,9 @@ class _SnapshotBody(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def content_id(entry: ScoredQuestion) -> str:
-    """The same on every machine for the same question of a fact, so that a retried write adds nothing."""
+    """The same on every machine for the same question of a fact, so that a retried write adds
+    nothing.
+    """
     key = msgspec.msgpack.encode((entry.fact_id, entry.question_ids))
     return hashlib.sha256(key).hexdigest()[:32]
 
@@ -53,7 +56,8 @@ def content_id(entry: ScoredQuestion) -> str:
 def check_batch(entries: Sequence[ScoredQuestion], priorities: Sequence[float]) -> None:
     """Raise `ValueError`, naming fact and question, where a batch must not be stored.
 
-    A NumPy or torch number raises msgspec's `TypeError` now, in every store, not at the first checkpoint.
+    A NumPy or torch number raises msgspec's `TypeError` now, in every store, not at the first
+    checkpoint.
     """
     if len(entries) != len(priorities):
         raise ValueError(f"{len(entries)} questions came with {len(priorities)} priorities")
@@ -131,7 +135,8 @@ def entries_of(data: bytes) -> list[ScoredQuestion]:
     return [entry for _, entry in _open(data, _SNAPSHOT, _SnapshotBody)[0].entries]
 
 
-# What every entry's bytes begin with; the server tells foreign payloads by it. (The last two are body, vector.)
+# What every entry's bytes begin with; the server tells foreign payloads by it. (The last two are
+# body, vector.)
 PAYLOAD_PREFIX = msgspec.msgpack.encode((_ENTRY, SCHEMA_VERSION, None, None))[:-2]
 
 

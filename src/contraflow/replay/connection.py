@@ -1,6 +1,7 @@
 """One replay server, reached patiently: its clients, and what its failures are called.
 
-The text of the client's errors is dropped: it may hold a password, an address with one, or stored questions.
+The text of the client's errors is dropped: it may hold a password, an address with one, or stored
+questions.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ class Server:
             self._kept = ". A run keeps its last checkpoint: the same command goes on from there"
 
     def ask(self, question: Callable[[], T]) -> T:
-        """The answer; the question is put again while the server is away, so it must bear repetition."""
+        """The answer; the question is put again while the server is away, so it must bear
+        repetition.
+        """
         with self._told():
             return self._patience.ask(question)
 
@@ -62,7 +65,9 @@ class Server:
         self.client.close()
 
     def _connect(self, url: str) -> redis.Redis:
-        """A client for training, after a quick knock that fails within seconds where nobody answers."""
+        """A client for training, after a quick knock that fails within seconds where nobody
+        answers.
+        """
         never = Retry(NoBackoff(), 0)  # who waits, and says so, is `Patience`
         try:
             knock = redis.Redis.from_url(

@@ -1,8 +1,8 @@
 """The store for those who have no Redis: a Valkey server of our own, its data in the run folder.
 
-Reached through a unix socket that only this user may open; no TCP port. Every acknowledged write has been
-handed to the operating system, so it outlives any kill of this process or the server; what a power cut takes, the
-last checkpoint brings back. `keeper.py` ends the server with us.
+Reached through a unix socket that only this user may open; no TCP port. Every acknowledged write
+has been handed to the operating system, so it outlives any kill of this process or the server; what
+a power cut takes, the last checkpoint brings back. `keeper.py` ends the server with us.
 """
 
 from __future__ import annotations
@@ -39,9 +39,11 @@ _ADDRESS = "server.url"  # in the folder, for other processes; it may be left ov
 
 
 class EmbeddedReplay(RedisReplay):
-    """A store in ``<run_dir>/replay``. Other processes of the run share it by ``RedisReplay(settings, url)``.
+    """A store in ``<run_dir>/replay``. Other processes of the run share it by
+    ``RedisReplay(settings, url)``.
 
-    Raises `UserError` where the folder cannot be written or another process already keeps a server on it.
+    Raises `UserError` where the folder cannot be written or another process already keeps a server
+    on it.
     """
 
     kind = "embedded"
@@ -118,7 +120,9 @@ class EmbeddedServer:
         self._keeper.wait()
 
     def revive(self) -> None:
-        """Start again if the keeper itself was killed. Does nothing while it lives, or in a forked child."""
+        """Start again if the keeper itself was killed. Does nothing while it lives, or in a forked
+        child.
+        """
         if os.getpid() == self._owner and self._keeper.poll() is not None:
             self._keeper = self._start()
             self._wait_until_ready()
@@ -202,7 +206,9 @@ class EmbeddedServer:
 
 
 def running_server(run_dir: Path | str) -> str | None:
-    """The URL of the server that another process keeps in this run's folder; None where none answers."""
+    """The URL of the server that another process keeps in this run's folder; None where none
+    answers.
+    """
     address = Path(run_dir) / "replay" / _ADDRESS
     if not address.is_file():
         return None
@@ -216,7 +222,9 @@ def running_server(run_dir: Path | str) -> str | None:
 
 
 def _socket_path(folder: Path) -> tuple[Path, bool]:
-    """Beside the data where the path is short enough, else in a private temporary folder (then True)."""
+    """Beside the data where the path is short enough, else in a private temporary folder (then
+    True).
+    """
     path = folder / "server.sock"
     if len(os.fsencode(path)) < _SOCKET_LIMIT:
         return path, False

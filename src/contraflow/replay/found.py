@@ -1,4 +1,6 @@
-"""Stores that are there already, opened without a model: by the folder of a run or by the URL of a server."""
+"""Stores that are there already, opened without a model: by the folder of a run or by the URL of a
+server.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +22,17 @@ class _Note(msgspec.Struct):
     namespace: str
 
 
-def note_namespace(folder: Path, namespace: str) -> None:
-    """Write into a run's folder under which name its entries are kept: to find it out again takes the models."""
+def record_namespace(folder: Path, namespace: str) -> None:
+    """Write into a run's folder under which name its entries are kept: to find it out again takes
+    the models.
+    """
     from contraflow.system.files import write_atomically
 
     write_atomically(folder / _NOTE, json.dumps({"namespace": namespace}).encode())
 
 
 def noted_namespace(folder: Path) -> str | None:
-    """What `note_namespace` wrote, or None. Raises `UserError` where that cannot be read."""
+    """What `record_namespace` wrote, or None. Raises `UserError` where that cannot be read."""
     path = folder / _NOTE
     if not path.is_file():
         return None

@@ -1,9 +1,10 @@
-"""Runs the embedded server for as long as its owner lives. A program of its own: standard library only.
+"""Runs the embedded server for as long as its owner lives. A program of its own: standard library
+only.
 
-Why not simply a child of the training process: Ctrl-C and a job manager's SIGTERM go to all processes at once
-and would take the server away while the trainer still writes its checkpoint, and a trainer killed with -9
-cannot clean up. So this keeper sits in a session of its own, starts the server again if it is killed, and
-stops it when the owner closes the pipe on stdin or is gone.
+Why not simply a child of the training process: Ctrl-C and a job manager's SIGTERM go to all
+processes at once and would take the server away while the trainer still writes its checkpoint, and
+a trainer killed with -9 cannot clean up. So this keeper sits in a session of its own, starts the
+server again if it is killed, and stops it when the owner closes the pipe on stdin or is gone.
 
 Usage: keeper.py OWNER_PID LOCK_FILE SOCKET_FOLDER_TO_REMOVE|- SERVER [ARGUMENT ...]
 """

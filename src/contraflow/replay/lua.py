@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-# KEYS: zset id -> priority, hash id -> payload.
-# ARGV: capacity, near-duplicate threshold, what is compared (tokens or embedding), first bytes of every valid
-# payload; then id, priority, payload for each question. Returns how many entered. It repeats `selection.admit`,
-# and adds one rule for what another program may have planted: an entry that cannot be read loses to any that can.
+# KEYS: zset id -> priority, hash id -> payload. ARGV: capacity, near-duplicate threshold, what is
+# compared (tokens or embedding), first bytes of every valid payload; then id, priority, payload for
+# each question. Returns how many entered. It repeats `selection.admit`, and adds one rule for what
+# another program may have planted: an entry that cannot be read loses to any that can.
 ADMIT = """
 local z, h = KEYS[1], KEYS[2]
 local capacity, threshold, by, prefix = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4]

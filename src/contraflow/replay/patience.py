@@ -1,4 +1,6 @@
-"""Waiting for a server that is away: ask again, longer apart each time, and tell the person who waits."""
+"""Waiting for a server that is away: ask again, longer apart each time, and tell the person who
+waits.
+"""
 
 from __future__ import annotations
 

@@ -1,12 +1,13 @@
 """The store that every rank and every later run finds: a Redis or Valkey server.
 
-Keys: one set of fact ids per namespace, and per fact ``{…}:z`` (id -> priority) and ``{…}:h`` (id -> payload)
-under one hash tag. A batch is one MULTI/EXEC round trip both ways. Near-duplicates are settled inside the
-admission script, so there is no moment between looking and writing in which another writer could slip in.
+Keys: one set of fact ids per namespace, and per fact ``{…}:z`` (id -> priority) and ``{…}:h`` (id
+-> payload) under one hash tag. A batch is one MULTI/EXEC round trip both ways. Near-duplicates are
+settled inside the admission script, so there is no moment between looking and writing in which
+another writer could slip in.
 
-A fact's entries are read whole and drawn from on this side, so that the draw is the memory store's own code:
-about 20 kB a fact at the default capacity. Ids are content hashes: a write that is sent again after a
-time-out changes nothing.
+A fact's entries are read whole and drawn from on this side, so that the draw is the memory store's
+own code: about 20 kB a fact at the default capacity. Ids are content hashes: a write that is sent
+again after a time-out changes nothing.
 """
 
 from __future__ import annotations
@@ -49,9 +50,10 @@ _FACTS_AT_ONCE = 500  # of a whole store: about 10 MB a reply at the default cap
 class RedisReplay(ReplayStore):
     """Entries on a server that other processes may use at the same time.
 
-    Raises `UserError` when the server does not answer (at once on opening, later after ``patience_s`` of waiting)
-    or refuses the password; the URL in it is shown without user, password and options. A server that is full
-    refuses new questions, which is told and counted and stops nothing: what it holds can still be drawn.
+    Raises `UserError` when the server does not answer (at once on opening, later after
+    ``patience_s`` of waiting) or refuses the password; the URL in it is shown without user,
+    password and options. A server that is full refuses new questions, which is told and counted and
+    stops nothing: what it holds can still be drawn.
     """
 
     kind = "redis"
@@ -161,7 +163,9 @@ class RedisReplay(ReplayStore):
         return sum(int(reply) for reply in replies[1:] if not isinstance(reply, Exception))
 
     def _admissions(self, arguments: dict[str, list[str | bytes]]) -> list[Any]:
-        """One reply a fact after that of the index; an error in a reply's place where the server is full."""
+        """One reply a fact after that of the index; an error in a reply's place where the server is
+        full.
+        """
         replies = self._send_admissions(arguments)
         if any(
             isinstance(reply, NoScriptError) for reply in replies
@@ -249,7 +253,9 @@ class RedisReplay(ReplayStore):
         return sorted(stored, key=lambda item: item.order)
 
     def _tell_skipped(self, known: int) -> None:
-        """Say it of the first, and again whenever there are twice as many: a flood of lines helps nobody."""
+        """Say it of the first, and again whenever there are twice as many: a flood of lines helps
+        nobody.
+        """
         n = len(self._skipped)
         if n == known or (known and n.bit_length() == known.bit_length()):
             return

@@ -1,7 +1,7 @@
 """Which questions stay and which are drawn: pure functions, shared by the stores.
 
-Every list here is one fact's entries, best first: ordered by (-priority, id). `lua.ADMIT` repeats `admit` on
-the server, where it must be atomic; the contract tests hold the two to the same outcome.
+Every list here is one fact's entries, best first: ordered by (-priority, id). `lua.ADMIT` repeats
+`admit` on the server, where it must be atomic; the contract tests hold the two to the same outcome.
 """
 
 from __future__ import annotations
@@ -44,8 +44,9 @@ def near(a: Sequence[int], b: Sequence[int], threshold: float) -> bool:
 def admit(entries: list[Stored], new: Stored, settings: ReplaySettings) -> bool:
     """Decide on one question and change the list accordingly; True if the question entered.
 
-    Twins (same id, or nearly the same tokens or meaning) are settled first: the better one stays, the stored one on a
-    tie. Only a question without a twin has to beat the fact's worst when the fact is full.
+    Twins (same id, or nearly the same tokens or meaning) are settled first: the better one stays,
+    the stored one on a tie. Only a question without a twin has to beat the fact's worst when the
+    fact is full.
     """
     compared = (
         settings.near_duplicate > 0
@@ -83,10 +84,11 @@ def deal(
     settings: ReplaySettings,
     contents: Callable[[str], Sequence[Stored]],
 ) -> list[list[ScoredQuestion]]:
-    """Draw for each fact in turn; a fact named k times gets k·n distinct entries dealt over its places.
+    """Draw for each fact in turn; a fact named k times gets k·n distinct entries dealt over its
+    places.
 
-    Each distinct fact has its own generator, seeded by one draw of the caller's: what one fact holds does not
-    shift the draw of the next, nor the caller's later draws.
+    Each distinct fact has its own generator, seeded by one draw of the caller's: what one fact
+    holds does not shift the draw of the next, nor the caller's later draws.
     """
     if n < 0:
         raise ValueError(f"n={n}: cannot draw a negative number of questions")
@@ -113,7 +115,8 @@ def _uniform(entries: Sequence[Stored], n: int, rng: random.Random) -> list[Stor
 
 
 def _rank(entries: Sequence[Stored], n: int, rng: random.Random) -> list[Stored]:
-    # Of m left, place floor(m·u²): P(place < k) = sqrt(k / m), so a quarter of the list gets half the draws.
+    # Of m left, place floor(m·u²): P(place < k) = sqrt(k / m), so a quarter of the list gets half
+    # the draws.
     left = list(entries)
     return [left.pop(int(len(left) * rng.random() ** 2)) for _ in range(n)]
 
@@ -121,7 +124,8 @@ def _rank(entries: Sequence[Stored], n: int, rng: random.Random) -> list[Stored]
 def _reward(
     entries: Sequence[Stored], n: int, rng: random.Random, temperature: float
 ) -> list[Stored]:
-    # Gumbel top-n: draws without replacement in proportion to exp(priority / temperature), with no overflow.
+    # Gumbel top-n: draws without replacement in proportion to exp(priority / temperature), with no
+    # overflow.
     keys = [
         stored.priority / temperature - math.log(-math.log(rng.random() or 5e-324))
         for stored in entries

@@ -10,10 +10,10 @@ from array import array
 from collections.abc import Callable, Sequence
 from operator import mul
 
-Embed = Callable[[list[str]], list[bytes]]  # texts -> what `quantise` makes of their unit vectors
+Embed = Callable[[list[str]], list[bytes]]  # texts -> what `quantize` makes of their unit vectors
 
 
-def quantise(vectors: Sequence[Sequence[float]]) -> list[bytes]:
+def quantize(vectors: Sequence[Sequence[float]]) -> list[bytes]:
     """Unit vectors as signed bytes: x -> round(127 x). The cosine of two moves by less than 0.01."""
     return [array("b", (round(127 * x) for x in vector)).tobytes() for vector in vectors]
 

@@ -1,7 +1,7 @@
 """The frozen base model that answers questions, greedily, one line each.
 
-The few-shot answer header is read once for the whole run; questions are de-duplicated and their answers kept,
-so that a question drawn again costs nothing. Rows that have finished leave the batch.
+The few-shot answer header is read once for the whole run; questions are de-duplicated and their
+answers kept, so that a question drawn again costs nothing. Rows that have finished leave the batch.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class FrozenLMOracle:
     def _generate(self, questions: Sequence[str]) -> list[Answer]:
         prompts = [self.lm.encode(self.prompt.body(question=q)) for q in questions]
         with self.lm.frozen():
-            context = self.lm.read(self._prefix, prompts)
+            context = self.lm.prefill(self._prefix, prompts)
             decoder = start_decoding(
                 self.lm, context, len(prompts), self.max_answer_tokens, self._static
             )

@@ -1,7 +1,8 @@
 """From raw reward parts to log R, at one place and as late as possible.
 
-Raw parts are stored untempered and unpenalised; a schedule reads them together with the optimizer step. So a
-replayed question always gets the reward of the phase that the run is in, never the one it was found in.
+Raw parts are stored untempered and unpenalized; a schedule reads them together with the optimizer
+step. So a replayed question always gets the reward of the phase that the run is in, never the one
+it was found in.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class RewardSchedule(RewardConfig):
     """log R of a step, by the settings ``reward.*``.
 
     ``kind``: static (composite only), penalized, or hybrid (penalized, then composite).
-    Penalised phase: log P_Q, plus ``failure_penalty`` where log C ≤ ``contradiction_threshold``.
+    Penalized phase: log P_Q, plus ``failure_penalty`` where log C ≤ ``contradiction_threshold``.
     Composite phase: log C + ``likelihood_weight`` · log P_Q + ``answer_quality_weight`` · log P_A
     + ``entailment_weight`` · log E, where E is the judge's word that the answer says the original fact.
     In both: ``answer_failure_penalty`` where log P_A < ``answer_quality_threshold``, and
@@ -77,14 +78,16 @@ class RewardSchedule(RewardConfig):
     """
 
     def in_penalized_phase(self, step: int) -> bool:
-        """Whether the penalised formula holds at this optimizer step."""
+        """Whether the penalized formula holds at this optimizer step."""
         if self.kind == "hybrid":
             return step < self.penalized_reward_end_step
         return self.kind == "penalized"
 
     @property
     def final_step(self) -> int:
-        """First step from which the schedule no longer changes: what evaluation uses, however short the run was."""
+        """First step from which the schedule no longer changes: what evaluation uses, however short
+        the run was.
+        """
         return max(
             self.penalized_reward_end_step if self.kind == "hybrid" else 0, self.reward_temp_horizon
         )

@@ -35,9 +35,9 @@ from contraflow.policy.constraints import question_constraints
 from contraflow.policy.lora import LoraPolicy, LoraSettings
 from contraflow.replay import open_replay as open_store
 from contraflow.replay.base import ReplaySettings, ReplayStore, make_namespace
-from contraflow.replay.found import note_namespace
-from contraflow.replay.vectors import quantise
-from contraflow.reward.judge import EmbeddedJudge, Judge, NliJudge, shipped_judge_folder
+from contraflow.replay.found import record_namespace
+from contraflow.replay.vectors import quantize
+from contraflow.reward.judge import Judge, NliJudge, PackagedJudge, packaged_judge_folder
 from contraflow.reward.oracle import FrozenLMOracle
 from contraflow.reward.schedule import RewardSchedule
 from contraflow.settings import MAY_CHANGE, Config, flat, shown_settings
@@ -57,7 +57,8 @@ def device_of(config: Config) -> torch.device:
 def load_lm(config: Config, name: str | None = None, kind: str = "sampler") -> CausalLM:
     """The causal language model of a config, frozen and in eval mode.
 
-    Raises: UserError for a model that there is not, that cannot be loaded, or that cannot be used here.
+    Raises: UserError for a model that there is not, that cannot be loaded, or that cannot be used
+    here.
     """
     c, device = config.model, device_of(config)
     dtype = getattr(torch, c.dtype)
@@ -82,7 +83,9 @@ def load_lm(config: Config, name: str | None = None, kind: str = "sampler") -> C
 
 
 def _identity(folder: Path, quantize: str | None) -> str:
-    """A name for frozen weights that is the same on every machine: config, size of the weights, their rounding."""
+    """A name for frozen weights that is the same on every machine: config, size of the weights,
+    their rounding.
+    """
     digest = hashlib.sha256((folder / "config.json").read_bytes())
     digest.update(str(sorted(p.stat().st_size for p in folder.glob("*.safetensors"))).encode())
     return digest.hexdigest()[:16] + ("" if quantize is None else f"-{quantize}")
@@ -105,8 +108,8 @@ def load_judge(config: Config) -> Judge:
     device = str(device_of(config))
     if config.judge.name == "packaged:minilm":
         backbone = packaged_folder("all-minilm-l6-v2")
-        return EmbeddedJudge(
-            backbone, shipped_judge_folder(), batch_size=config.judge.batch_size, device=device
+        return PackagedJudge(
+            backbone, packaged_judge_folder(), batch_size=config.judge.batch_size, device=device
         )
     folder = resolve_model(config.judge.name, "judge")
     order = None if config.judge.label_order is None else tuple(config.judge.label_order)
@@ -180,13 +183,13 @@ def open_replay(
         patience_s=config.replay.patience_s,
     )
     if folder is not None:
-        note_namespace(folder, settings.namespace)
+        record_namespace(folder, settings.namespace)
     kind: Any = config.replay.store if url is None else "redis"  # one of the three, by ReplayConfig
     embed = _vectors if settings.near_duplicate_by == "embedding" else None
     return open_store(kind, settings, run_dir=folder, url=url or config.replay.url, embed=embed)
 
 
-def sampler_name(config: Config) -> str:
+def sampler_fingerprint(config: Config) -> str:
     """Which sampler wrote an entry of replay: a hash of what decides its weights at a given step."""
     shown = flat(shown_settings(config))
     deciding = {k: v for k, v in shown.items() if not k.startswith(_DECIDES_NOTHING)}
@@ -194,7 +197,7 @@ def sampler_name(config: Config) -> str:
 
 
 def _vectors(texts: list[str]) -> list[bytes]:
-    return quantise(_embedder()(texts).tolist())
+    return quantize(_embedder()(texts).tolist())
 
 
 @cache

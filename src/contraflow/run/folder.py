@@ -22,7 +22,9 @@ from contraflow.system.memory import peak_memory
 
 
 def open_folder(config: Config) -> Path:
-    """The run folder, made or found again; a folder of other settings is refused, naming what differs."""
+    """The run folder, made or found again; a folder of other settings is refused, naming what
+    differs.
+    """
     folder = Path(config.run_dir)
     text = OmegaConf.to_yaml(OmegaConf.create(shown_settings(config)))
     try:
@@ -40,7 +42,9 @@ def open_folder(config: Config) -> Path:
 
 
 def _compare_settings(folder: Path, saved: Any, now: dict[str, Any]) -> None:
-    """Refuse other settings once there is a checkpoint; before that, forget what the old ones chose and measured."""
+    """Refuse other settings once there is a checkpoint; before that, forget what the old ones chose
+    and measured.
+    """
     old, new = flat(OmegaConf.to_container(saved)), flat(now)
     changed = [k for k in new if k in old and old[k] != new[k] and not k.startswith(MAY_CHANGE)]
     if not changed:
@@ -55,8 +59,10 @@ def _compare_settings(folder: Path, saved: Any, now: dict[str, Any]) -> None:
         path.unlink()
 
 
-def note_cost(folder: Path, seconds: float) -> None:
-    """``run.json``: what a reader of the report wants to know of the run itself; adds up over resumes."""
+def record_cost(folder: Path, seconds: float) -> None:
+    """``run.json``: what a reader of the report wants to know of the run itself; adds up over
+    resumes.
+    """
     path = folder / "run.json"
     old = json.loads(path.read_text()) if path.is_file() else {}
     lines = whole_lines(folder / "history.jsonl")

@@ -1,8 +1,10 @@
-"""Questions that a person brings: read, turned into tokens, scored like any other, and put into replay.
+"""Questions that a person brings: read, turned into tokens, scored like any other, and put into
+replay.
 
-A line needs ``question`` and the fact that it is about: ``fact_id``, or ``subject`` where only one fact has it.
-Lines that `contraflow replay export` wrote under the same namespace bring their scores along; all others are
-answered by the configured oracle, compared by the judge and weighed by the base model.
+A line needs ``question`` and the fact that it is about: ``fact_id``, or ``subject`` where only one
+fact has it. Lines that `contraflow replay export` wrote under the same namespace bring their scores
+along; all others are answered by the configured oracle, compared by the judge and weighed by the
+base model.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import Any
 import msgspec
 
 from contraflow.errors import UserError
-from contraflow.experience.scorer import Drawn, Scorer
+from contraflow.experience.scorer import SampledQuestion, Scorer
 from contraflow.facts import Fact
 from contraflow.facts.fact import numbered_lines
 from contraflow.policy.lora import LoraPolicy
@@ -41,7 +43,7 @@ class Seed:
 
 
 @dataclass
-class SeedOutcome:
+class ImportOutcome:
     """What became of the lines."""
 
     scored: int = 0
@@ -50,8 +52,10 @@ class SeedOutcome:
     left_out: list[str] = field(default_factory=list)  # file:line and why
 
 
-def read_seeds(path: Path, facts: Sequence[Fact]) -> list[Seed]:
-    """The lines of a JSONL file. Raises: UserError with file:line for the first that is no question about a fact."""
+def read_questions(path: Path, facts: Sequence[Fact]) -> list[Seed]:
+    """The lines of a JSONL file. Raises: UserError with file:line for the first that is no question
+    about a fact.
+    """
     if not path.is_file():
         raise UserError(f"questions={path}: no such file; check the path")
     by_id, by_subject = {fact.fact_id: fact for fact in facts}, defaultdict(list)
@@ -105,7 +109,7 @@ def _fact_of(
 
 def seed(
     config: Config, folder: Path | None, seeds: Sequence[Seed], on_seeds: Callable[[int], None]
-) -> SeedOutcome:
+) -> ImportOutcome:
     """Score what has no scores and admit all; ``on_seeds`` hears how many more are done."""
     lm = build.load_lm(config)
     oracle, judge = build.load_oracle(config, lm), build.load_judge(config)
@@ -114,7 +118,7 @@ def seed(
     scorer = Scorer(policy, oracle, judge, sampler=SEEDED)
     namespace = build.replay_namespace(config, policy, oracle, judge)
     with build.open_replay(config, namespace, folder) as replay:
-        outcome = SeedOutcome()
+        outcome = ImportOutcome()
         for start in range(0, len(seeds), _AT_ONCE):
             some = seeds[start : start + _AT_ONCE]
             _admit(_scored(some, scorer, replay, outcome), config, replay, outcome)
@@ -128,7 +132,7 @@ def seed(
 
 
 def _scored(
-    seeds: Sequence[Seed], scorer: Scorer, replay: ReplayStore, outcome: SeedOutcome
+    seeds: Sequence[Seed], scorer: Scorer, replay: ReplayStore, outcome: ImportOutcome
 ) -> list[ScoredQuestion]:
     namespace = replay.stats()["namespace"]
     ready, drawn = [], []
@@ -140,14 +144,15 @@ def _scored(
         if isinstance(ids, str):
             outcome.left_out.append(f"{one.where}: {ids}")
         else:
-            drawn.append(Drawn(one.fact, ids, scorer.policy.lm.decode(ids).strip() + "?"))
+            drawn.append(SampledQuestion(one.fact, ids, scorer.policy.lm.decode(ids).strip() + "?"))
     outcome.brought_scores += len(ready)
     outcome.scored += len(drawn)
     return ready + (scorer.score(drawn, step=0) if drawn else [])
 
 
 def _with_its_scores(one: Seed, policy: LoraPolicy) -> ScoredQuestion:
-    # Its own token ids stay: a sampler often spells a word in other pieces than the tokenizer would.
+    # Its own token ids stay: a sampler often spells a word in other pieces than the tokenizer
+    # would.
     known = {
         name: one.row.get(name) for name in ScoredQuestion.__struct_fields__ if name in one.row
     }
@@ -169,7 +174,7 @@ def _with_its_scores(one: Seed, policy: LoraPolicy) -> ScoredQuestion:
 
 
 def _admit(
-    scored: list[ScoredQuestion], config: Config, replay: ReplayStore, outcome: SeedOutcome
+    scored: list[ScoredQuestion], config: Config, replay: ReplayStore, outcome: ImportOutcome
 ) -> None:
     if scored:
         priorities = build.build_reward(config).priority(RewardParts.of(scored)).tolist()
@@ -179,8 +184,8 @@ def _admit(
 def token_ids(question: str, policy: LoraPolicy) -> tuple[int, ...] | str:
     """The tokens by which the policy would write this question, or why it cannot.
 
-    The first word has its space in front, unless the prompt ends in white space: a chat's ends in a line break,
-    after which the spelling with a space is one that the base model finds absurd.
+    The first word has its space in front, unless the prompt ends in white space: a chat's ends in a
+    line break, after which the spelling with a space is one that the base model finds absurd.
     """
     body = question.rstrip("? ")
     texts = [f" {body}", body]

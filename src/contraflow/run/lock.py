@@ -1,4 +1,6 @@
-"""One process at a time trains in a run folder: a scheduler may start a run again before the first has ended."""
+"""One process at a time trains in a run folder: a scheduler may start a run again before the first
+has ended.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,11 @@ from contraflow.errors import UserError
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
+def exclusive_lock(folder: Path) -> Iterator[None]:
     """Hold the folder's lock, which the system takes back however this process ends.
 
-    Where there are no locks, or no folder can be made, it is done without. Raises: UserError where another holds it.
+    Where there are no locks, or no folder can be made, it is done without. Raises: UserError where
+    another holds it.
     """
     lock = _open(folder / "lock")
     try:

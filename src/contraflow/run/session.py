@@ -1,4 +1,6 @@
-"""A trained (or untrained) sampler with its oracle and judge, opened for use: generate, evaluate, answer."""
+"""A trained (or untrained) sampler with its oracle and judge, opened for use: generate, evaluate,
+answer.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ class Run:
         seed: int = 0,
         on_fact: Callable[[int], None] | None = None,
     ) -> Iterator[QuestionRecord]:
-        """n questions per fact, with answers, every reward part and log P_F; log R as in the schedule's last phase."""
+        """n questions per fact, with answers, every reward part and log P_F; log R as in the
+        schedule's last phase.
+        """
         return rollout(
             self.policy,
             self._scorer,
@@ -92,7 +96,8 @@ class Run:
 def open_run(run: str | Path, config: Config | None = None) -> Run:
     """Open a run folder, or ``"untrained"``: the sampler of ``config`` without its adapter.
 
-    Raises: UserError when the folder is not a run or has no adapter yet, or "untrained" comes without a config.
+    Raises: UserError when the folder is not a run or has no adapter yet, or "untrained" comes
+    without a config.
     """
     if str(run) == "untrained":
         if config is None:

@@ -1,7 +1,7 @@
 """Every setting of a run, typed: what a key is called, its default and its range.
 
-Hydra composes these from the YAML groups in ``configs/``; unknown keys and wrong types are refused while
-composing, ranges here, before any model loads.
+Hydra composes these from the YAML groups in ``configs/``; unknown keys and wrong types are refused
+while composing, ranges here, before any model loads.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ __all__ = [
     "shown_settings",
 ]
 
-MAY_CHANGE = (  # of a run that goes on: decides nothing of what is drawn or learnt
+MAY_CHANGE = (  # of a run that goes on: decides nothing of what is drawn or learned
     "logger.",
     "model.gradient_checkpointing",
     "model.decoding",  # another order of the same additions
@@ -104,7 +104,9 @@ class Config:
 
 
 def shown_settings(config: Config) -> dict[str, Any]:
-    """Every setting as it may be written down, logged or printed: the replay URL has lost its secrets."""
+    """Every setting as it may be written down, logged or printed: the replay URL has lost its
+    secrets.
+    """
     shown = asdict(config)
     if config.replay.url:
         shown["replay"]["url"] = safe_url(config.replay.url)

@@ -1,7 +1,7 @@
 """Hydra: packaged groups and overrides in, a checked typed `Config` or one line out.
 
-Only composition is used. Hydra's launcher, output folders and logging never run, so nothing changes the
-working folder or leaves `.hydra` behind.
+Only composition is used. Hydra's launcher, output folders and logging never run, so nothing changes
+the working folder or leaves `.hydra` behind.
 """
 
 from __future__ import annotations
@@ -38,9 +38,11 @@ _NEEDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or 
 
 
 def compose_config(overrides: Sequence[str] = (), config_dir: Path | None = None) -> Config:
-    """The typed config of some overrides in Hydra's grammar; `config_dir` holds groups of the user's own.
+    """The typed config of some overrides in Hydra's grammar; `config_dir` holds groups of the
+    user's own.
 
-    Raises: UserError, one line: an unknown key or choice, a wrong type, a value out of range or missing.
+    Raises: UserError, one line: an unknown key or choice, a wrong type, a value out of range or
+    missing.
     """
     require_known_keys(overrides, config_dir)
     ConfigStore.instance().store(name="schema", node=Config)
@@ -66,13 +68,17 @@ def _quoted(text: str) -> str:
 
 
 def _without_plus(override: str) -> str:
-    """Our keys are all there already, so that `+experiment=x`, as other projects want it, means the same."""
+    """Our keys are all there already, so that `+experiment=x`, as other projects want it, means the
+    same.
+    """
     bare = override.lstrip("+")
     return bare if override_key(bare) in {*config_keys(), *group_defaults()} else override
 
 
 def _require_set(composed: DictConfig) -> None:
-    """An empty text in a packaged choice (`model=any`) is what the user must say. Raises: UserError."""
+    """An empty text in a packaged choice (`model=any`) is what the user must say. Raises:
+    UserError.
+    """
     for key in config_keys():
         if OmegaConf.select(composed, key) == "":
             raise UserError(f"{key} is not set; add {key}=…")

@@ -1,7 +1,8 @@
-"""The names that a user may write: config groups with their choices, and every key of the typed config.
+"""The names that a user may write: config groups with their choices, and every key of the typed
+config.
 
-Read from the packaged files and the dataclasses without Hydra, so that help and errors about names are
-instant.
+Read from the packaged files and the dataclasses without Hydra, so that help and errors about names
+are instant.
 """
 
 from __future__ import annotations
@@ -78,7 +79,8 @@ def check_override_key(
 ) -> str | None:
     """What is wrong with the name that an override sets, or None.
 
-    Hydra itself takes `+any.key=1` in silence, and says of a misspelt key only that a plus would add it.
+    Hydra itself takes `+any.key=1` in silence, and says of a misspelt key only that a plus would
+    add it.
     """
     key = override_key(override)
     if "=" not in override and not override.startswith("~"):
@@ -104,7 +106,9 @@ def require_known_keys(overrides: Iterable[str], config_dir: Path | None = None)
 
 
 def suggestion(word: str, names: Iterable[str]) -> str:
-    """ " (did you mean …?)": the names with the same last part, else the one that is spelt most alike."""
+    """ " (did you mean …?)": the names with the same last part, else the one that is spelled most
+    alike.
+    """
     last_of = {name: name.rpartition(".")[2] for name in names}
     last = word.rpartition(".")[2]
     close = [

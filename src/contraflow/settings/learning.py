@@ -1,4 +1,4 @@
-"""What is learnt and how: reward, objective, optimizer, exploration."""
+"""What is learned and how: reward, objective, optimizer, exploration."""
 
 from __future__ import annotations
 

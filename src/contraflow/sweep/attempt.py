@@ -1,4 +1,6 @@
-"""A trial under way: watched by its run's history, pruned, started again where its job was lost, told to the study."""
+"""A trial under way: watched by its run's history, pruned, started again where its job was lost,
+told to the study.
+"""
 
 from __future__ import annotations
 

@@ -32,7 +32,8 @@ def write_outcome(folder: Path, trials: Sequence[FrozenTrial], metric: str) -> s
 
 
 def _value(trial: FrozenTrial) -> float | None:
-    # Optuna gives a pruned trial the last number that it was watched by, which is another one than the metric.
+    # Optuna gives a pruned trial the last number that it was watched by, which is another one than
+    # the metric.
     return trial.value if trial.state == TrialState.COMPLETE else None
 
 
@@ -54,7 +55,8 @@ def _asked_again(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> bool:
 
 
 def picture(trials: Sequence[FrozenTrial], keys: Sequence[str], metric: str) -> str:
-    """A panel for each varied key: its values across, the metric upwards, a dot for each trial that ended.
+    """A panel for each varied key: its values across, the metric upwards, a dot for each trial that
+    ended.
 
     A pruned trial has no such number: it is a cross at the foot.
     """

@@ -1,9 +1,11 @@
-"""Runs as jobs of a Slurm cluster, submitted by submitit. The sweep's folder must be on a disk that all nodes share.
+"""Runs as jobs of a Slurm cluster, submitted by submitit. The sweep's folder must be on a disk that
+all nodes share.
 
-The sweep and a job talk by files beside the run's log: `.stop` asks the run to write a checkpoint and end, `.exit` has
-its exit code. A signal would have to find its way through the scheduler, and the pickled result that submitit keeps is
-never read. A job that nears its time limit, or is preempted, checkpoints and is queued again by submitit; the sweep
-starts a lost one anew. Either way `contraflow train` goes on from its last checkpoint.
+The sweep and a job talk by files beside the run's log: `.stop` asks the run to write a checkpoint
+and end, `.exit` has its exit code. A signal would have to find its way through the scheduler, and
+the pickled result that submitit keeps is never read. A job that nears its time limit, or is
+preempted, checkpoints and is queued again by submitit; the sweep starts a lost one anew. Either way
+`contraflow train` goes on from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ from contraflow.system.files import write_atomically
 _STOPPED = 130  # the exit code of a run that was asked to stop
 _CHECKPOINT_S = 80  # submitit gives 90 seconds before the time limit
 _LOOK_S = 1.0
-# Slurm's warning goes to every process of a job's step: it is meant for submitit, and would kill the run.
+# Slurm's warning goes to every process of a job's step: it is meant for submitit, and would kill
+# the run.
 _IGNORING_WARNINGS = ("sh", "-c", 'trap "" USR1 USR2; exec "$@"', "sh")
 
 
@@ -56,7 +59,9 @@ def check_slurm() -> None:
 
 
 class SlurmLauncher:
-    """Several jobs at once. They go on where the sweep ends, and are found again by the same command."""
+    """Several jobs at once. They go on where the sweep ends, and are found again by the same
+    command.
+    """
 
     def __init__(
         self, folder: Path, settings: SlurmSettings, at_once: int, cluster: str = "slurm"
@@ -143,7 +148,9 @@ class TrainJob:
         return code
 
     def checkpoint(self) -> Any:
-        """For submitit, shortly before the job is ended: the run writes its checkpoint, and is queued again."""
+        """For submitit, shortly before the job is ended: the run writes its checkpoint, and is
+        queued again.
+        """
         from submitit.helpers import DelayedSubmission
 
         self._process.terminate()
@@ -176,7 +183,9 @@ class _SubmittedJob:
             return None
 
     def _end(self) -> None:
-        """So that a scheduler which queues a preempted job again does not run it beside the one that replaces it."""
+        """So that a scheduler which queues a preempted job again does not run it beside the one
+        that replaces it.
+        """
         self._job.cancel(check=False)
 
     def stop(self) -> None:

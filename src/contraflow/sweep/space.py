@@ -39,7 +39,9 @@ Values = Choices | Interval
 
 
 def read_values(key: str, text: str) -> Values:
-    """Raises: UserError naming the key, for a list with gaps or repeats, or an interval that is none."""
+    """Raises: UserError naming the key, for a list with gaps or repeats, or an interval that is
+    none.
+    """
     if ".." in text:
         return _interval(key, text)
     words = tuple(word.strip() for word in text.split(","))

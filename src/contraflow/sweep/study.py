@@ -1,8 +1,10 @@
-"""The trials of a sweep; the study's journal, the runs' folders and the jobs of a cluster are the only state.
+"""The trials of a sweep; the study's journal, the runs' folders and the jobs of a cluster are the
+only state.
 
-Optuna proposes and prunes. A sweep that was killed goes on with the same command: a job that still runs is found again;
-what ran in the process that was killed is asked for again under the same settings, hence in the same run folder, where
-it resumes from its checkpoint. One process drives a sweep at a time.
+Optuna proposes and prunes. A sweep that was killed goes on with the same command: a job that still
+runs is found again; what ran in the process that was killed is asked for again under the same
+settings, hence in the same run folder, where it resumes from its checkpoint. One process drives a
+sweep at a time.
 """
 
 from __future__ import annotations
@@ -43,7 +45,9 @@ class Sweep:
 
 
 def run_sweep(sweep: Sweep, launcher: Launcher, say: Say) -> list[FrozenTrial]:
-    """Run what is still missing of the trials; returns all of them, in the order in which they were begun."""
+    """Run what is still missing of the trials; returns all of them, in the order in which they were
+    begun.
+    """
     sweep.folder.mkdir(parents=True, exist_ok=True)
     study = _study(sweep, launcher)
     underway: dict[str, Attempt] = {}

@@ -10,7 +10,9 @@ from contraflow.system.files import whole_lines
 
 
 def values_of(folder: Path, name: str) -> list[tuple[int, float]]:
-    """(step, value) of a number in the run's history, in order; a line that is being written is left out."""
+    """(step, value) of a number in the run's history, in order; a line that is being written is
+    left out.
+    """
     rows = whole_lines(folder / "history.jsonl")
     return [(row["step"], row[name]) for row in rows if name in row]
 

@@ -1,4 +1,6 @@
-"""Server addresses as they may be shown: what is printed or logged gets pasted elsewhere, so secrets go first."""
+"""Server addresses as they may be shown: what is printed or logged gets pasted elsewhere, so
+secrets go first.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ _OPTION = re.compile(r"([?&](?:password|username)=)[^&\s'\"]*", re.IGNORECASE)
 
 
 def safe_url(url: str) -> str:
-    """The URL without user, password and options, also where it is malformed; hidden where that is unsure."""
+    """The URL without user, password and options, also where it is malformed; hidden where that is
+    unsure.
+    """
     scheme, separator, rest = url.rpartition("://")
     place, *options = re.split(r"[?#]", rest, maxsplit=1)
     if any("@" in option for option in options) or not re.fullmatch(r"[a-z]*", scheme):

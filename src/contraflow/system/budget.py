@@ -1,4 +1,6 @@
-"""A wall-clock budget: how long one start of a run may train, for machines that are lent by the hour."""
+"""A wall-clock budget: how long one start of a run may train, for machines that are lent by the
+hour.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ def seconds_of(text: str) -> int | None:
 
 
 class Budget:
-    """Counts from ``started``, a moment of `time.monotonic`; without a ``max_time`` it is never used up."""
+    """Counts from ``started``, a moment of `time.monotonic`; without a ``max_time`` it is never
+    used up.
+    """
 
     def __init__(self, max_time: str | None = None, started: float | None = None) -> None:
         self.seconds = None if max_time is None else seconds_of(max_time)

@@ -1,4 +1,6 @@
-"""Files that are there whole or not at all, lines that are appended, and what is said of a disk that refuses."""
+"""Files that are there whole or not at all, lines that are appended, and what is said of a disk
+that refuses.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,7 @@ def refusal(path: Path, error: OSError) -> UserError:
 
 
 @contextmanager
-def told_of_full_disk(folder: Path) -> Iterator[None]:
+def explain_full_disk(folder: Path) -> Iterator[None]:
     """A library that meets a full disk seldom names the file: name the folder."""
     try:
         yield
@@ -65,7 +67,9 @@ def _told_before(error: BaseException) -> UserError | None:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """A file that gets its name only when it is complete and on the disk: until then the old one stays."""
+    """A file that gets its name only when it is complete and on the disk: until then the old one
+    stays.
+    """
     _remove_leftovers(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -102,7 +106,9 @@ def append(path: Path, content: bytes) -> None:
 
 
 def whole_lines(path: Path) -> list[dict[str, Any]]:
-    """The rows of a JSONL file that grew line by line, without a last one that a kill or a full disk tore."""
+    """The rows of a JSONL file that grew line by line, without a last one that a kill or a full
+    disk tore.
+    """
     rows: list[dict[str, Any]] = []
     for line in path.read_text().splitlines() if path.is_file() else []:
         try:

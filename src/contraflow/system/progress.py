@@ -74,5 +74,5 @@ def say(text: str) -> None:
 
 
 def say_plain(text: str) -> None:
-    """One line that quotes what somebody else wrote: brackets in it are brackets, not colours."""
+    """One line that quotes what somebody else wrote: brackets in it are brackets, not colors."""
     console.print(text, soft_wrap=True, markup=False)

@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from contraflow.text.match import names, words
+from contraflow.text.match import mentions, words
 from contraflow.text.words import (
     AUXILIARIES,
     FUNCTION_WORDS,
@@ -97,8 +97,9 @@ def question_ok(
 def is_well_formed(question: str, subject: str = "") -> bool:
     """Whether a text reads as one complete question.
 
-    Where the subject is given, its mentions count as one plain word: "Who sang with Duran Duran?" is no loop
-    and "Who founded Yahoo!?" has no stray mark, but naming the subject three times is a loop all the same.
+    Where the subject is given, its mentions count as one plain word: "Who sang with Duran Duran?"
+    is no loop and "Who founded Yahoo!?" has no stray mark, but naming the subject three times is a
+    loop all the same.
     """
     question = question.strip()
     plain = _CONTRACTED.sub(r"\1 is", without_phrase(question, subject))
@@ -114,7 +115,8 @@ def is_well_formed(question: str, subject: str = "") -> bool:
 
 
 def is_on_subject(question: str, subject: str) -> bool:
-    """Whether the question names the subject: both of two content words, a majority of three and more.
+    """Whether the question names the subject: both of two content words, a majority of three and
+    more.
 
     Whole words, without regard to accents, case and plural endings ("a spider", "spiders").
     """
@@ -133,11 +135,12 @@ def leaks_answer(
 ) -> bool:
     """Whether the question names the true or the edited answer, in full or by a proper name in it.
 
-    Where the subject is given, naming the subject is no leak ("Mexico City" as the capital of "Mexico").
+    Where the subject is given, naming the subject is no leak ("Mexico City" as the capital of
+    "Mexico").
     """
     hidden = without_phrase(question, subject)
     answers = (original_answer, edited_answer, *aliases)
-    if any(names(hidden, answer) for answer in answers if answer):
+    if any(mentions(hidden, answer) for answer in answers if answer):
         return True
     shown = {
         word.casefold() for word in words(hidden)
@@ -164,10 +167,12 @@ def is_degenerate(answer: str, question: str = "") -> bool:
 
 
 def is_on_topic(question: str, answer: str, subject: str) -> bool:
-    """Whether an answer belongs to its question: it shares a content word, or is a short direct answer.
+    """Whether an answer belongs to its question: it shares a content word, or is a short direct
+    answer.
 
-    A whole sentence on something else ("The weather is nice.") is short but not direct; nor is "Yes." to a
-    question that begins with what, nor an answer without any number to one that begins with how many.
+    A whole sentence on something else ("The weather is nice.") is short but not direct; nor is
+    "Yes." to a question that begins with what, nor an answer without any number to one that begins
+    with how many.
     """
     asked = [word.casefold() for word in words(question)]
     said = [word.casefold() for word in words(answer)]
@@ -189,15 +194,16 @@ def strict_success(
     edited_answer: str,
     aliases: Sequence[str] = (),
 ) -> bool:
-    """Whether the answer names the original answer and not the edited one, and the question names neither.
+    """Whether the answer names the original answer and not the edited one, and the question names
+    neither.
 
     No language model takes part. False where the original answer is not known.
     """
     return (
-        names(answer, original_answer, aliases)
-        and not names(answer, edited_answer)
-        and not names(question, original_answer, aliases)
-        and not names(question, edited_answer)
+        mentions(answer, original_answer, aliases)
+        and not mentions(answer, edited_answer)
+        and not mentions(question, original_answer, aliases)
+        and not mentions(question, edited_answer)
     )
 
 
@@ -245,7 +251,9 @@ def _is_opener(tokens: list[str]) -> bool:
 
 
 def _asks_at_the_end(tokens: list[str]) -> bool:
-    """Whether a question word without a verb after it is near: "in which city?", not "which is nice?"."""
+    """Whether a question word without a verb after it is near: "in which city?", not "which is
+    nice?".
+    """
     return any(
         token in WH_WORDS and not AUXILIARIES.intersection(tokens[-4:][place:])
         for place, token in enumerate(tokens[-4:])
@@ -253,7 +261,9 @@ def _asks_at_the_end(tokens: list[str]) -> bool:
 
 
 def _ends_like_a_question(plain: str) -> bool:
-    """Exactly one question mark, and no word before it that needs another (cut off at the maximum length)."""
+    """Exactly one question mark, and no word before it that needs another (cut off at the maximum
+    length).
+    """
     body = plain[:-1].rstrip(" \"'\u201d\u2019)")
     last = re.split(r"\s", body)[-1].casefold()
     cut_off = last in _DANGLING or last.endswith(("'s", "\u2019s", ",", "-", ":", ".", "("))
@@ -277,13 +287,15 @@ def _repeats(tokens: list[str]) -> bool:
 
 
 def _proper_parts(answer: str, subject: str) -> set[str]:
-    """Distinctive capitalised words of an answer ("Shakespeare") that are not in the subject as well."""
+    """Distinctive capitalized words of an answer ("Shakespeare") that are not in the subject as
+    well.
+    """
     parts = words(answer)
     if len(parts) < 2:
         return set()
-    capitalised = {part.casefold() for part in parts if part[0].isupper() and len(part) > 3}
+    capitalized = {part.casefold() for part in parts if part[0].isupper() and len(part) > 3}
     return (
-        capitalised
+        capitalized
         - SHARED_TYPE_WORDS
         - FUNCTION_WORDS
         - {word.casefold() for word in words(subject)}
@@ -291,7 +303,9 @@ def _proper_parts(answer: str, subject: str) -> set[str]:
 
 
 def _answer_loops(tokens: list[str]) -> bool:
-    """A long run twice or a short one three times: "Duran Duran" is an answer, three Durans are not."""
+    """A long run twice or a short one three times: "Duran Duran" is an answer, three Durans are
+    not.
+    """
     if has_loop(tokens, longest=8) and len(set(tokens)) <= len(tokens) // 3:
         return True
     long_runs = Counter(tuple(tokens[i : i + 3]) for i in range(len(tokens) - 2))
@@ -303,7 +317,9 @@ def _answer_loops(tokens: list[str]) -> bool:
 
 
 def _echoes(tokens: Sequence[str], question: str) -> bool:
-    """Whether nothing in the answer is new; one word alone may be any new one ("He", "May", "outside")."""
+    """Whether nothing in the answer is new; one word alone may be any new one ("He", "May",
+    "outside").
+    """
     said = {word.casefold() for word in tokens}
     if said & {"yes", "no"}:
         return False

@@ -1,8 +1,9 @@
-"""Does a text name an answer? One rule for the data checks, the reward's no-NLI test and the evaluation.
+"""Does a text name an answer? One rule for the data checks, the reward's no-NLI test and the
+evaluation.
 
 The rule is strict about words and lenient about spelling: "Paris" is not named by "Parisian", but
-"United States" is named by "the UNITED STATES' flag", "7" by "seven", "mammal" by "mammals", "José Martí" by
-"Jose Marti".
+"United States" is named by "the UNITED STATES' flag", "7" by "seven", "mammal" by "mammals", "José
+Martí" by "Jose Marti".
 """
 
 from __future__ import annotations
@@ -61,14 +62,18 @@ _POSSESSIVE = re.compile(r"'s\b|(?<=s)'(?!\w)", re.IGNORECASE)
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|\b[a-z](?:\+\+|#)|[^\W_]+", re.IGNORECASE)
 
 
-def normalise(text: str) -> str:
-    """Case-folded words without accents, punctuation, possessives or a leading article, one space between."""
+def normalize(text: str) -> str:
+    """Case-folded words without accents, punctuation, possessives or a leading article, one space
+    between.
+    """
     return " ".join(_without_article(tuple(word.casefold() for word in words(text))))
 
 
 @lru_cache(maxsize=16384)  # one answer is compared with many texts, and one text with many answers
 def words(text: str) -> tuple[str, ...]:
-    """The words of a text as `names` compares them, but with their case, which short symbols need."""
+    """The words of a text as `mentions` compares them, but with their case, which short symbols
+    need.
+    """
     text = unicodedata.normalize("NFKD", text.translate(_APOSTROPHES).translate(_UNDECOMPOSED))
     text = "".join(char for char in text if not unicodedata.combining(char))
     text = _COMPOUND.sub(_compound_digits, text)  # or "twenty-four" would name "twenty"
@@ -76,18 +81,18 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(_plain_number(token) for token in _TOKEN.findall(text))
 
 
-def names(text: str, answer: str, aliases: Sequence[str] = ()) -> bool:
+def mentions(text: str, answer: str, aliases: Sequence[str] = ()) -> bool:
     """Whether the text contains the answer, or one of its aliases, as whole words.
 
     An empty answer is never named: it would be found everywhere.
     """
     text_words = words(text)
-    return any(_names_one(text_words, candidate) for candidate in (answer, *aliases))
+    return any(_mentions_one(text_words, candidate) for candidate in (answer, *aliases))
 
 
-def same(first: str, second: str) -> bool:
+def same_answer(first: str, second: str) -> bool:
     """Whether two answers are spellings of one: each names the other ("the euro" and "Euros")."""
-    return names(first, second) and names(second, first)
+    return mentions(first, second) and mentions(second, first)
 
 
 def is_number(answer: str) -> bool:
@@ -96,7 +101,7 @@ def is_number(answer: str) -> bool:
     return len(answer_words) == 1 and _as_digits(answer_words[0].casefold()).isdigit()
 
 
-def _names_one(text_words: tuple[str, ...], answer: str) -> bool:
+def _mentions_one(text_words: tuple[str, ...], answer: str) -> bool:
     answer_words = _without_article(words(answer))
     if not answer_words:
         return False
@@ -132,7 +137,9 @@ def _plurals(word: str) -> tuple[str, ...]:
 
 
 def _is_symbol(answer_words: tuple[str, ...]) -> bool:
-    """ "US" must not be found in "let us", nor "Fe" in "fe fi fo": such short answers keep their case."""
+    """ "US" must not be found in "let us", nor "Fe" in "fe fi fo": such short answers keep their
+    case.
+    """
     return len(answer_words) == 1 and len(answer_words[0]) <= 2 and answer_words[0][0].isupper()
 
 

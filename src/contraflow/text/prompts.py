@@ -1,7 +1,9 @@
-"""The only place with prompt text handling: templates, their constant header and their variable body.
+"""The only place with prompt text handling: templates, their constant header and their variable
+body.
 
-A template is plain text with ``{placeholders}``. What stands before the line of the first placeholder is the same
-for every fact or question; it is the *header*, read once per run. The rest is the *body*, read per row.
+A template is plain text with ``{placeholders}``. What stands before the line of the first
+placeholder is the same for every fact or question; it is the *header*, read once per run. The rest
+is the *body*, read per row.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ class PromptTemplate:
     def parse(cls, name: str, text: str, allowed: set[str], needed: set[str]) -> PromptTemplate:
         """Split a template, refusing unknown or missing placeholders.
 
-        Raises: UserError naming the config key, when a placeholder is unknown, missing or malformed.
+        Raises: UserError naming the config key, when a placeholder is unknown, missing or
+        malformed.
         """
         try:
             found = {

@@ -1,4 +1,6 @@
-"""Words as the text checks see them: which carry content, which open a question, when two are one word."""
+"""Words as the text checks see them: which carry content, which open a question, when two are one
+word.
+"""
 
 from __future__ import annotations
 
@@ -57,9 +59,11 @@ _MERGED = {"y": "i", "v": "f"}
 
 
 def stem(word: str) -> str:
-    """A case-folded word without its plural ending; crude, but the same on both sides of a comparison.
+    """A case-folded word without its plural ending; crude, but the same on both sides of a
+    comparison.
 
-    Endings are cut, never restored, so that wolf and wolves, movie and movies, cherry and cherries meet.
+    Endings are cut, never restored, so that wolf and wolves, movie and movies, cherry and cherries
+    meet.
     """
     word = word.casefold()
     word = _IRREGULAR.get(word, word)
@@ -71,7 +75,9 @@ def stem(word: str) -> str:
 
 
 def content_stems(text: str) -> set[str]:
-    """Stems of the words that say what a text is about; of all words where none of them does ("The Who")."""
+    """Stems of the words that say what a text is about; of all words where none of them does ("The
+    Who").
+    """
     folded = [word.casefold() for word in words(text)]
     return {stem(word) for word in folded if word not in FUNCTION_WORDS} or {
         stem(word) for word in folded
@@ -79,7 +85,9 @@ def content_stems(text: str) -> set[str]:
 
 
 def without_phrase(text: str, phrase: str, placeholder: str = "Something") -> str:
-    """The text with each mention of the phrase replaced, so that a strange name is not held against it."""
+    """The text with each mention of the phrase replaced, so that a strange name is not held against
+    it.
+    """
     phrase = phrase.strip()
     if not phrase:
         return text
@@ -101,7 +109,9 @@ def has_spelling(tokens: list[str]) -> bool:
 
 
 def is_word(token: str) -> bool:
-    """Whether a token could be a word or a number: no vowel-less run, no letter four times, not endless."""
+    """Whether a token could be a word or a number: no vowel-less run, no letter four times, not
+    endless.
+    """
     if token.isupper() and len(token) <= 6:  # HTML, XVIII
         return True
     folded = token.casefold()

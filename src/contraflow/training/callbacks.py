@@ -62,7 +62,9 @@ class History(Callback):
 
 
 class Probes(Callback):
-    """``probes.jsonl``: sampled questions with answers and every reward part, every few steps; W&B table too."""
+    """``probes.jsonl``: sampled questions with answers and every reward part, every few steps; W&B
+    table too.
+    """
 
     def __init__(self, path: Path, every: int, rows: int = 8) -> None:
         self.path, self.every, self.rows = path, every, rows
@@ -167,10 +169,11 @@ class Stop(IntEnum):
 
 
 class GracefulStop(Callback):
-    """``last.ckpt`` every few steps, at the end, and when the time is used up or SIGINT or SIGTERM asks.
+    """``last.ckpt`` every few steps, at the end, and when the time is used up or SIGINT or SIGTERM
+    asks.
 
-    A second signal is immediate. Every rank has one of these: where one has a reason to stop, all stop after the
-    same step. Rank 0 writes.
+    A second signal is immediate. Every rank has one of these: where one has a reason to stop, all
+    stop after the same step. Rank 0 writes.
     """
 
     def __init__(
@@ -187,7 +190,9 @@ class GracefulStop(Callback):
             self._previous[number] = signal.signal(number, self._ask)
 
     def on_train_start(self, *_: Any) -> None:
-        """Lightning has put a handler of its own before ours: it would end the run at once, as if by an error."""
+        """Lightning has put a handler of its own before ours: it would end the run at once, as if
+        by an error.
+        """
         for number in self._previous:
             signal.signal(number, self._ask)
 
@@ -195,7 +200,9 @@ class GracefulStop(Callback):
         self.restore()
 
     def restore(self) -> None:
-        """Put back the handlers that were there; again after Lightning's own tidying up, which brings ours back."""
+        """Put back the handlers that were there; again after Lightning's own tidying up, which
+        brings ours back.
+        """
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 

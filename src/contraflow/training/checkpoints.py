@@ -14,11 +14,11 @@ from contraflow.system.files import write_atomically
 from contraflow.training.module import SamplerModule
 
 
-class WholeCheckpoints(TorchCheckpointIO):
+class AtomicCheckpointIO(TorchCheckpointIO):
     """Beside the old one and renamed.
 
-    Lightning's own go through the system's temporary folder, which may be another, smaller disk, and where a kill
-    leaves them for good; from there they are copied over the old one.
+    Lightning's own go through the system's temporary folder, which may be another, smaller disk,
+    and where a kill leaves them for good; from there they are copied over the old one.
     """
 
     def save_checkpoint(

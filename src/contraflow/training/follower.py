@@ -1,6 +1,7 @@
 """What ranks other than 0 do: join, take over rank 0's plan, train beside it, and leave.
 
-They write nothing, and load no oracle and no judge unless every rank is to have its own (`exchange=symmetric`).
+They write nothing, and load no oracle and no judge unless every rank is to have its own
+(`exchange=symmetric`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 
 from contraflow.distributed.memory import gather_memory
 from contraflow.distributed.messages import Plan, decode
-from contraflow.distributed.rank_info import Place, place_here
+from contraflow.distributed.rank_info import RankInfo, rank_info_from_environment
 from contraflow.distributed.ranks import RankGroup, Ranks
 from contraflow.errors import INTERRUPTED, OUT_OF_TIME, UserError
 from contraflow.run import build
@@ -63,7 +64,7 @@ def join_ranks(config: Config) -> tuple[Config, Ranks]:
 
     Raises: UserError when the config asks for ranks that nobody started or that cannot be served.
     """
-    place = place_here()
+    place = rank_info_from_environment()
     if place is None or place.size == 1:
         if config.trainer.devices > 1 and place is None:
             raise UserError(
@@ -83,7 +84,7 @@ def join_ranks(config: Config) -> tuple[Config, Ranks]:
     return config, RankGroup(place, config.exchange.timeout_s, gpu=_gpu_of(config, place))
 
 
-def _gpu_of(config: Config, place: Place) -> torch.device | None:
+def _gpu_of(config: Config, place: RankInfo) -> torch.device | None:
     """This rank's own GPU; None where ranks share GPUs or have none, and talk over gloo."""
     if build.device_of(config).type != "cuda" or place.local_size > torch.cuda.device_count():
         return None
@@ -91,8 +92,10 @@ def _gpu_of(config: Config, place: Place) -> torch.device | None:
 
 
 def on_own_gpu(config: Config, ranks: Ranks) -> Config:
-    """The config with this rank's device, where ranks have GPUs; more ranks than GPUs take turns on them."""
-    place = place_here()
+    """The config with this rank's device, where ranks have GPUs; more ranks than GPUs take turns on
+    them.
+    """
+    place = rank_info_from_environment()
     if ranks.size == 1 or place is None or build.device_of(config).type != "cuda":
         return config
     device = f"cuda:{place.local_rank % torch.cuda.device_count()}"

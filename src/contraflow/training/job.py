@@ -1,7 +1,8 @@
 """The whole job, from a config to a report: setup → baseline → fit → evaluate → report.
 
-The run folder is the only state. The same command started again goes on from the last checkpoint; a finished
-run says so and is left alone. With several ranks this is rank 0's job; `follower.py` is what the others do.
+The run folder is the only state. The same command started again goes on from the last checkpoint; a
+finished run says so and is left alone. With several ranks this is rank 0's job; `follower.py` is
+what the others do.
 """
 
 from __future__ import annotations
@@ -29,15 +30,15 @@ from contraflow.policy.adapter import model_card, save_adapter
 from contraflow.policy.lora import LoraPolicy
 from contraflow.replay.base import ReplayStore
 from contraflow.run import build
-from contraflow.run.folder import note_cost, open_folder, print_summary, results_table
-from contraflow.run.lock import alone_in
+from contraflow.run.folder import open_folder, print_summary, record_cost, results_table
+from contraflow.run.lock import exclusive_lock
 from contraflow.run.session import Run
 from contraflow.seeding import python_rng
 from contraflow.settings import Config, flat, shown_settings
 from contraflow.system.budget import Budget
-from contraflow.system.files import told_of_full_disk, write_atomically
+from contraflow.system.files import explain_full_disk, write_atomically
 from contraflow.system.progress import Bar, bar, say
-from contraflow.text.match import names
+from contraflow.text.match import mentions
 from contraflow.text.prompts import answer_prompt, task_prompt
 from contraflow.training.callbacks import GracefulStop, History, Probes, Validation
 from contraflow.training.checkpoints import load_trained, step_of
@@ -54,8 +55,8 @@ from contraflow.training.loggers import loggers_for
 from contraflow.training.rank import (
     Parts,
     facts_of_rank,
-    note_memory,
     prefix_cost,
+    record_memory,
     sampler_module,
     trainer_for,
 )
@@ -68,17 +69,19 @@ SUBJECT_ONLY_PROMPT = "Generate a question about {subject}:\nQuestion:"
 def train(config: Config, started: float | None = None) -> Path:
     """Run or resume a training run; returns its folder.
 
-    Where a launcher has made this process one of several ranks, it plays that rank's part. `trainer.max_time` counts
-    from ``started``, a moment of `time.monotonic`; from now where none is given.
+    Where a launcher has made this process one of several ranks, it plays that rank's part.
+    `trainer.max_time` counts from ``started``, a moment of `time.monotonic`; from now where none is
+    given.
 
-    Raises: UserError for anything the user can mend; Interrupted after Ctrl-C, SIGTERM or the end of that time.
+    Raises: UserError for anything the user can mend; Interrupted after Ctrl-C, SIGTERM or the end
+    of that time.
     """
     budget = Budget(config.trainer.max_time, started)
     config, ranks = join_ranks(config)
     try:
         if not ranks.is_first:
             return follow(config, ranks, budget)
-        with alone_in(Path(config.run_dir)):
+        with exclusive_lock(Path(config.run_dir)):
             return _lead(config, ranks, budget)
     finally:
         ranks.close()
@@ -102,7 +105,7 @@ def _lead(config: Config, ranks: Ranks, budget: Budget) -> Path:
         torch.set_num_threads(config.trainer.threads)
     job = _Job(config, folder, facts, ranks)
     try:
-        with told_of_full_disk(folder):
+        with explain_full_disk(folder):
             job.before()
             job.fit(budget)
             job.after()
@@ -110,11 +113,11 @@ def _lead(config: Config, ranks: Ranks, budget: Budget) -> Path:
         with suppress(
             UserError
         ):  # what ended the run is told, not that its cost could not be noted either
-            note_cost(folder, time.monotonic() - started)
+            record_cost(folder, time.monotonic() - started)
         raise
     finally:
         job.replay.close()
-    note_cost(folder, time.monotonic() - started)
+    record_cost(folder, time.monotonic() - started)
     report = write_report(folder)
     (folder / "finished").touch()
     print_summary(folder, report)
@@ -141,7 +144,9 @@ class _Job:
         self.replay: ReplayStore = build.open_replay(config, self.namespace, folder)
 
     def _split(self, facts: Sequence[Fact]) -> tuple[list[Fact], list[Fact], list[Fact]]:
-        """Training, validation and test facts: known to the oracle where asked, in a derived order, capped."""
+        """Training, validation and test facts: known to the oracle where asked, in a derived order,
+        capped.
+        """
         splits, data = split_facts(list(facts)), self.config.data
         parts = {
             "train": (splits.train, data.max_train_facts),
@@ -169,12 +174,12 @@ class _Job:
         return chosen
 
     def _is_shown(self, fact: Fact) -> bool:
-        """Whether a few-shot header gives the fact's subject away: no measure of anything learnt."""
+        """Whether a few-shot header gives the fact's subject away: no measure of anything learned."""
         headers = (
             task_prompt(self.config.prompt.task).header,
             answer_prompt(self.config.prompt.answer).header,
         )
-        return any(names(header, fact.subject) for header in headers)
+        return any(mentions(header, fact.subject) for header in headers)
 
     def _known(self, name: str, facts: list[Fact], cap: int | None) -> list[Fact]:
         """The first ``cap`` known facts; asks no further than needed."""
@@ -261,7 +266,7 @@ class _Job:
         if stop.why:
             raise stopped(stop.why, trainer.global_step, config, last)
         if self.ranks.size > 1:
-            note_memory(parts, self.folder / "ranks.json")
+            record_memory(parts, self.folder / "ranks.json")
 
     def _parts(self) -> Parts:
         return Parts(

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class WarmupCosine:
-    """Share of the full learning rate: up in a line over ``warmup_steps``, then a half cosine to ``final_share``."""
+    """Share of the full learning rate: up in a line over ``warmup_steps``, then a half cosine to
+    ``final_share``.
+    """
 
     warmup_steps: int
     final_share: float

@@ -1,4 +1,6 @@
-"""Loggers of a run: CSV, TensorBoard, Weights & Biases. W&B is offline unless asked, and never asks to log in."""
+"""Loggers of a run: CSV, TensorBoard, Weights & Biases. W&B is offline unless asked, and never asks
+to log in.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ def loggers_for(config: Config, folder: Path) -> list[Logger]:
 
 
 def _csv_version(folder: Path) -> str:
-    """A folder of its own for each start after the first: Lightning deletes the table that it finds."""
+    """A folder of its own for each start after the first: Lightning deletes the table that it
+    finds.
+    """
     earlier = len(list(folder.rglob("metrics.csv")))
     return f"start_{earlier + 1}" if earlier else ""
 

@@ -1,4 +1,6 @@
-"""The optimizer step, for Lightning: collect experience, turn it into log R, one differentiable pass, a loss."""
+"""The optimizer step, for Lightning: collect experience, turn it into log R, one differentiable
+pass, a loss.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from contraflow.distributed.gradients import share_gradients, share_parameters
-from contraflow.distributed.messages import StepNote
+from contraflow.distributed.gradients import all_reduce_gradients, broadcast_parameters
+from contraflow.distributed.messages import StepMetrics
 from contraflow.distributed.ranks import Ranks, as_bytes, as_tensor
 from contraflow.errors import UserError
 from contraflow.experience.collect import Batch, Experience
@@ -21,7 +23,7 @@ from contraflow.gflownet.diagnostics import health, log_z_gap
 from contraflow.gflownet.objectives import (
     Objective,
     Potentials,
-    centred,
+    centered,
     potentials,
     prefix_potentials,
 )
@@ -105,8 +107,8 @@ class SamplerModule(L.LightningModule):
         """The gradients and numbers of all ranks' facts, before anything is clipped."""
         assert self.outcome is not None
         batch = self.outcome.batch
-        note = StepNote(self.objective.terms(batch.fact_index), self.outcome.metrics)
-        whole = share_gradients(self.ranks, self.lora.parameters(), note, self.global_step)
+        note = StepMetrics(self.objective.terms(batch.fact_index), self.outcome.metrics)
+        whole = all_reduce_gradients(self.ranks, self.lora.parameters(), note, self.global_step)
         self.outcome = replace(self.outcome, metrics=whole.metrics)
         if self.trainer.loggers:  # collecting for nobody is most of a tiny model's step
             named = {f"train/{k}": v for k, v in whole.metrics.items()}
@@ -115,7 +117,7 @@ class SamplerModule(L.LightningModule):
     def on_train_start(self) -> None:
         """Ranks begin with the same weights, and none before rank 0 has brought replay back."""
         if self.ranks.size > 1:
-            share_parameters(self.ranks, self.lora.parameters())
+            broadcast_parameters(self.ranks, self.lora.parameters())
 
     def _potentials(
         self, batch: Batch, reward: TerminalReward, paths: PathLogProbs, step: int
@@ -125,7 +127,9 @@ class SamplerModule(L.LightningModule):
         return potentials(paths, reward, self._flow_prior(batch, paths, step))
 
     def _prefix_reward(self, batch: Batch, paths: PathLogProbs, step: int) -> PrefixReward:
-        """log R of every prefix that may stop, each judged as a question of its own; 0 where none may."""
+        """log R of every prefix that may stop, each judged as a question of its own; 0 where none
+        may.
+        """
         rows = self.experience.prefixes(batch, step)
         flat = self.reward(
             RewardParts.of([s for row in rows for s in row], self.policy.lm.device), step
@@ -139,7 +143,9 @@ class SamplerModule(L.LightningModule):
     def _flow_prior(
         self, batch: Batch, paths: PathLogProbs, step: int
     ) -> Float[Tensor, "b t+1"] | None:
-        """Prior log-likelihood of each prefix in units of log R: what a forward-looking flow corrects."""
+        """Prior log-likelihood of each prefix in units of log R: what a forward-looking flow
+        corrects.
+        """
         if not (self.forward_looking and self.objective.uses_flow):
             return None
         prior = torch.zeros_like(paths.log_flow)
@@ -181,7 +187,7 @@ class SamplerModule(L.LightningModule):
             "question_ok": mean(parts.question_ok),
             "strict_success": mean(torch.tensor(successes, device=draws.device)),
             "distinct": len({(s.fact_id, s.question) for s in batch.scored}) / len(draws),
-            "var_log_ratio": centred(log_ratio, group).square().mean().item(),
+            "var_log_ratio": centered(log_ratio, group).square().mean().item(),
             "reward_temp": self.reward.temperature(step),
             "pf_temp": batch.pf_temp,
             "replay_share": batch.n_replayed / len(draws),
@@ -217,7 +223,9 @@ class SamplerModule(L.LightningModule):
         return batch
 
     def cpu(self) -> Self:
-        """Stay. A trainer that is done puts its module away on the CPU, but the backbone remains, and both are used."""
+        """Stay. A trainer that is done puts its module away on the CPU, but the backbone remains,
+        and both are used.
+        """
         return self
 
     def configure_optimizers(self) -> dict[str, Any]:
@@ -248,7 +256,9 @@ class SamplerModule(L.LightningModule):
         self.log("train/grad_norm", norm)
 
     def gather_replay(self) -> None:
-        """Before a checkpoint, on every rank: what the others' stores hold, where each rank has its own."""
+        """Before a checkpoint, on every rank: what the others' stores hold, where each rank has its
+        own.
+        """
         if self.ranks.size > 1 and not self.replay_is_shared:
             mine = b"" if self.ranks.is_first else self.experience.replay.snapshot()
             self._replay_of_others = self.ranks.gather(mine, "replay for a checkpoint")[1:]
@@ -259,7 +269,9 @@ class SamplerModule(L.LightningModule):
         checkpoint["replay_of_others"] = [as_tensor(data) for data in self._replay_of_others]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Strict about what is trained: a missing or unexpected tensor is an error, not a silent zero."""
+        """Strict about what is trained: a missing or unexpected tensor is an error, not a silent
+        zero.
+        """
         ours, theirs = set(self.state_dict()), set(checkpoint["state_dict"])
         if ours != theirs:
             odd = sorted(ours ^ theirs)[:3]

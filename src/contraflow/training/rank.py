@@ -1,7 +1,7 @@
 """The fit of one rank: what it draws with, whom it asks, and the trainer around its steps.
 
-A run of one process is a rank by itself. Lightning sees one device in every rank; what ranks exchange, they
-exchange in the steps of the module (`exchange/`).
+A run of one process is a rank by itself. Lightning sees one device in every rank; what ranks
+exchange, they exchange in the steps of the module (`exchange/`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from contraflow.run import build
 from contraflow.settings import Config
 from contraflow.system.files import write_atomically
 from contraflow.system.progress import say
-from contraflow.training.checkpoints import WholeCheckpoints
+from contraflow.training.checkpoints import AtomicCheckpointIO
 from contraflow.training.module import SamplerModule
 from contraflow.types import Oracle
 
@@ -75,7 +75,7 @@ def sampler_module(parts: Parts) -> SamplerModule:
 
 def _experience(parts: Parts) -> Experience:
     settings, seed, ranks = parts.config.exploration, parts.config.seed, parts.ranks
-    name = build.sampler_name(parts.config)
+    name = build.sampler_fingerprint(parts.config)
     policy, oracle, judge = parts.policy, parts.oracle, parts.judge
     scorer = (
         SharedScorer(policy, oracle, judge, ranks, sampler=name)
@@ -89,7 +89,8 @@ def _experience(parts: Parts) -> Experience:
 
 
 def facts_of_rank(parts: Parts) -> FactStream:
-    """Each rank's own share of the training facts, always the same; all of them where all have one batch.
+    """Each rank's own share of the training facts, always the same; all of them where all have one
+    batch.
 
     Raises: UserError when there are fewer facts than ranks.
     """
@@ -112,7 +113,7 @@ def trainer_for(
         accelerator="gpu" if on_gpu else "cpu",
         devices=[device.index or 0] if on_gpu else 1,
         # Ranks are ours: whatever launched us, each trainer is alone.
-        plugins=[LightningEnvironment(), WholeCheckpoints()],
+        plugins=[LightningEnvironment(), AtomicCheckpointIO()],
         max_steps=config.trainer.n_steps,
         max_epochs=1,
         gradient_clip_val=config.optimizer.grad_clip,
@@ -127,7 +128,9 @@ def trainer_for(
 
 
 def prefix_cost(config: Config) -> str:
-    """Said before it starts: what prefix rewards ask of oracle and judge, against one answer a question."""
+    """Said before it starts: what prefix rewards ask of oracle and judge, against one answer a
+    question.
+    """
     n = config.trainer.facts_per_step * config.exploration.n_samples
     least, most = config.policy.min_question_len, config.policy.max_question_len
     return (
@@ -136,7 +139,7 @@ def prefix_cost(config: Config) -> str:
     )
 
 
-def note_memory(parts: Parts, path: Path) -> None:
+def record_memory(parts: Parts, path: Path) -> None:
     """Write and say what each rank held and took; every other rank is to send its own."""
     memory = gather_memory(parts.ranks, held(parts), peak_gpu_memory(parts.policy.lm.device))
     write_atomically(path, msgspec.json.format(msgspec.json.encode(memory)))

@@ -1,4 +1,6 @@
-"""The published shapes of the field's data sets, each as a person would turn it into a fact by hand."""
+"""The published shapes of the field's data sets, each as a person would turn it into a fact by
+hand.
+"""
 
 from __future__ import annotations
 
@@ -132,7 +134,9 @@ def test_mquake_gives_each_edit_of_a_chain_once(tmp_path: Path, extra: dict[str,
 def test_rippleedits_reads_subject_and_answers_out_of_its_sentences(
     tmp_path: Path, key: str
 ) -> None:
-    """ "Of Mists" has an "of" of its own, and both answers begin with "Ann "; data and code name the old fact apart."""
+    """ "Of Mists" has an "of" of its own, and both answers begin with "Ann "; data and code name the
+    old fact apart.
+    """
     edit = dict(RIPPLE["edit"])
     before = edit.pop("original_fact")
     [fact] = convert(save(tmp_path / "popular.json", RIPPLE | {"edit": edit | {key: before}}))

@@ -1,4 +1,6 @@
-"""Questions and open prompts as statements: what a person would write, or a stiff sentence that is true."""
+"""Questions and open prompts as statements: what a person would write, or a stiff sentence that is
+true.
+"""
 
 from __future__ import annotations
 

@@ -158,7 +158,9 @@ def test_prompts_become_questions_and_blocks_become_columns(tmp_path: Path, prot
 
 
 def test_scattered_columns_beside_columns_of_numbers(tmp_path: Path) -> None:
-    """pandas keeps numbers in another block, and lists the columns of the text block by 64-bit numbers."""
+    """pandas keeps numbers in another block, and lists the columns of the text block by 64-bit
+    numbers.
+    """
     whole = frame(ROWS)
     frombuffer, i8 = (
         Global("numpy._core.numeric", "_frombuffer"),

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
 from contraflow.errors import UserError
-from contraflow.reward.judge import EmbeddedJudge, minilm
+from contraflow.reward.judge import PackagedJudge, minilm
 from contraflow.reward.judge.batching import encode_pairs
 from contraflow.reward.judge.minilm import (
     JudgeSpec,
@@ -38,7 +38,9 @@ def judge_folder(tmp_path: Path, backbone_folder: Path) -> Path:
 
 
 def test_the_head_pools_each_text_by_itself() -> None:
-    """Premise states 1 and 3, hypothesis state 5, padding 100: means 2 and 5, difference 3, product 10."""
+    """Premise states 1 and 3, hypothesis state 5, padding 100: means 2 and 5, difference 3, product
+    10.
+    """
     head = PairHead(1, 3).eval()
     head.inner = torch.nn.Identity()
     head.outer = torch.nn.Identity()
@@ -53,7 +55,7 @@ def test_scores_are_the_saved_networks(
 ) -> None:
     """Merged adapter, temperature 2: log-softmax of half the unmerged network's logits."""
     monkeypatch.setattr(minilm, "self_test", lambda *_: None)  # random weights know no language
-    scores = EmbeddedJudge(backbone_folder, judge_folder, batch_size=1).score(PREMISES, HYPOTHESES)
+    scores = PackagedJudge(backbone_folder, judge_folder, batch_size=1).score(PREMISES, HYPOTHESES)
     network = load_network(backbone_folder, judge_folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(backbone_folder)
     with torch.inference_mode():
@@ -65,16 +67,16 @@ def test_identity_follows_the_weights(
     monkeypatch: pytest.MonkeyPatch, judge_folder: Path, backbone_folder: Path
 ) -> None:
     monkeypatch.setattr(minilm, "self_test", lambda *_: None)
-    before = EmbeddedJudge(backbone_folder, judge_folder).identity
-    assert EmbeddedJudge(backbone_folder, judge_folder).identity == before
+    before = PackagedJudge(backbone_folder, judge_folder).identity
+    assert PackagedJudge(backbone_folder, judge_folder).identity == before
     head = load_file(judge_folder / minilm.HEAD_FILE)
     save_file({key: value + 1 for key, value in head.items()}, judge_folder / minilm.HEAD_FILE)
-    assert EmbeddedJudge(backbone_folder, judge_folder).identity != before
+    assert PackagedJudge(backbone_folder, judge_folder).identity != before
 
 
 def test_a_random_adapter_fails_the_self_test(judge_folder: Path, backbone_folder: Path) -> None:
     with pytest.raises(UserError, match="fails its self-test"):
-        EmbeddedJudge(backbone_folder, judge_folder)
+        PackagedJudge(backbone_folder, judge_folder)
 
 
 def test_a_missing_adapter_weight_is_an_error(judge_folder: Path, backbone_folder: Path) -> None:
@@ -96,13 +98,13 @@ def test_missing_folders_are_named(
     tmp_path: Path, judge_folder: Path, backbone_folder: Path
 ) -> None:
     with pytest.raises(UserError, match="holds no judge"):
-        EmbeddedJudge(backbone_folder, tmp_path)
+        PackagedJudge(backbone_folder, tmp_path)
     with pytest.raises(UserError, match="no MiniLM backbone"):
-        EmbeddedJudge(tmp_path, judge_folder)
+        PackagedJudge(tmp_path, judge_folder)
 
 
 def test_an_adapter_on_other_weights_is_refused(judge_folder: Path, backbone_folder: Path) -> None:
     file = judge_folder / minilm.META_FILE
     file.write_text(json.dumps({**json.loads(file.read_text()), "backbone_sha256": "0" * 64}))
     with pytest.raises(UserError, match="its weights differ"):
-        EmbeddedJudge(backbone_folder, judge_folder)
+        PackagedJudge(backbone_folder, judge_folder)

@@ -1,4 +1,6 @@
-"""BERT, RoBERTa and DeBERTa-v3 heads from a folder, their labels in any order: `judge=any judge.name=FOLDER`."""
+"""BERT, RoBERTa and DeBERTa-v3 heads from a folder, their labels in any order: `judge=any
+judge.name=FOLDER`.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ def judge_from(folder: Path) -> build.Judge:
 def test_scores_follow_label_names_and_equal_the_plain_model(
     tmp_path: Path, family: str, order: tuple[str, ...]
 ) -> None:
-    """The checkpoint was taught the probes in its own order; ours must come out by name, pair for pair."""
+    """The checkpoint was taught the probes in its own order; ours must come out by name, pair for
+    pair.
+    """
     folder = save_judge(family, tmp_path / family, order)
     judge = judge_from(folder)  # raises where the order is misread
     premises, hypotheses, names = zip(*PROBES, strict=True)
@@ -61,7 +65,9 @@ def test_scores_follow_label_names_and_equal_the_plain_model(
 
 
 def test_a_pair_has_two_token_types_where_the_family_has_any(tmp_path: Path) -> None:
-    """Without token types BERT cannot tell the premise from the answer; RoBERTa and DeBERTa-v3 have none."""
+    """Without token types BERT cannot tell the premise from the answer; RoBERTa and DeBERTa-v3 have
+    none.
+    """
     kinds = {}
     for family in FAMILIES:
         folder = save_judge(family, tmp_path / family, ORDERS[0])

@@ -1,4 +1,6 @@
-"""The shipped judge, with its real backbone, on hand-written pairs about things outside its training data."""
+"""The shipped judge, with its real backbone, on hand-written pairs about things outside its
+training data.
+"""
 
 import json
 from collections import Counter
@@ -8,7 +10,7 @@ import pytest
 import torch
 
 from contraflow.models.packaged import is_prepared, packaged_folder
-from contraflow.reward.judge import LABELS, EmbeddedJudge, shipped_judge_folder
+from contraflow.reward.judge import LABELS, PackagedJudge, packaged_judge_folder
 
 pytestmark = pytest.mark.slow
 BACKBONE = "all-minilm-l6-v2"
@@ -18,18 +20,18 @@ ROWS = [json.loads(line) for line in PAIRS_FILE.read_text(encoding="utf-8").spli
 
 
 @pytest.fixture(scope="module")
-def judge() -> EmbeddedJudge:
+def judge() -> PackagedJudge:
     if not is_prepared(BACKBONE):
         pytest.skip(f"{BACKBONE} is not in the cache; run `contraflow models download` first")
-    return EmbeddedJudge(packaged_folder(BACKBONE), shipped_judge_folder())
+    return PackagedJudge(packaged_folder(BACKBONE), packaged_judge_folder())
 
 
-def labels_of(judge: EmbeddedJudge, pairs: list[tuple[str, str]]) -> list[str]:
+def labels_of(judge: PackagedJudge, pairs: list[tuple[str, str]]) -> list[str]:
     scores = judge.score([premise for premise, _ in pairs], [answer for _, answer in pairs])
     return [LABELS[index] for index in scores.log_probs.argmax(-1).tolist()]
 
 
-def test_hand_written_pairs(judge: EmbeddedJudge) -> None:
+def test_hand_written_pairs(judge: PackagedJudge) -> None:
     """The figures of the model card: contradiction against the rest, and all three labels."""
     said = labels_of(judge, [(row["premise"], row["hypothesis"]) for row in ROWS])
     true = [row["label"] for row in ROWS]
@@ -42,7 +44,7 @@ def test_hand_written_pairs(judge: EmbeddedJudge) -> None:
     assert right >= THREE_WAY, confusion
 
 
-def test_what_a_plain_snli_judge_gets_wrong(judge: EmbeddedJudge) -> None:
+def test_what_a_plain_snli_judge_gets_wrong(judge: PackagedJudge) -> None:
     """The first try called the first pair an entailment and the second neutral."""
     assert labels_of(
         judge,
@@ -61,7 +63,7 @@ def test_what_a_plain_snli_judge_gets_wrong(judge: EmbeddedJudge) -> None:
     ) == ["contradiction", "contradiction", "entailment", "neutral"]
 
 
-def test_degenerate_answers_are_no_contradictions(judge: EmbeddedJudge) -> None:
+def test_degenerate_answers_are_no_contradictions(judge: PackagedJudge) -> None:
     answers = [
         "",
         "the the the the the",
@@ -73,7 +75,7 @@ def test_degenerate_answers_are_no_contradictions(judge: EmbeddedJudge) -> None:
     assert "contradiction" not in labels_of(judge, [(premise, answer) for answer in answers])
 
 
-def test_batching_does_not_change_the_real_scores(judge: EmbeddedJudge) -> None:
+def test_batching_does_not_change_the_real_scores(judge: PackagedJudge) -> None:
     rows = ROWS[:20]
     premises, answers = [row["premise"] for row in rows], [row["hypothesis"] for row in rows]
     together = judge.score(premises, answers).log_probs
@@ -84,4 +86,4 @@ def test_batching_does_not_change_the_real_scores(judge: EmbeddedJudge) -> None:
 
 
 def test_the_shipped_files_are_small() -> None:
-    assert sum(file.stat().st_size for file in shipped_judge_folder().iterdir()) <= 4_000_000
+    assert sum(file.stat().st_size for file in packaged_judge_folder().iterdir()) <= 4_000_000

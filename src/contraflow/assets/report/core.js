@@ -110,6 +110,6 @@ const tipRow = (key, label, value) => el('div', { class: 'tip-row' }, el('i', { 
 addEventListener('scroll', hideTip, { passive: true });
 
 function section(id, title, lede, ...content) {
-  return el('section', { id, 'aria-labelledby': `${id}-title` }, el('h2', { id: `${id}-title` }, title), lede && el('p', { class: 'lede' }, rich(lede)), ...content);
+  return el('section', { id, 'aria-labeledby': `${id}-title` }, el('h2', { id: `${id}-title` }, title), lede && el('p', { class: 'lede' }, rich(lede)), ...content);
 }
 const legend = (...entries) => el('div', { class: 'legend' }, entries.map(([key, label]) => el('span', {}, el('i', { class: `swatch ${key}` }), el('span', {}, rich(label)))));

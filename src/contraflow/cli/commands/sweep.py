@@ -63,7 +63,9 @@ def run(given: Given) -> int:
 
 
 def _launcher(given: Given) -> Callable[[Path], Launcher]:
-    """What makes the launcher, given the folder of its jobs. Raises: UserError before anything is made."""
+    """What makes the launcher, given the folder of its jobs. Raises: UserError before anything is
+    made.
+    """
     from contraflow.sweep.launcher import LocalLauncher
 
     wanted = given.with_prefix("slurm.")

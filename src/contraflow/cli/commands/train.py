@@ -11,7 +11,7 @@ from contraflow.cli.early import check_training
 from contraflow.cli.help import groups_help
 from contraflow.cli.quiet import quiet_loggers
 from contraflow.distributed.launch import end_with_launcher, launch
-from contraflow.distributed.rank_info import place_here
+from contraflow.distributed.rank_info import rank_info_from_environment
 
 _OVERRIDES = """useful overrides:
   name=mine                         the run's name; its folder is run_dir=runs/mine
@@ -39,7 +39,7 @@ def run(given: Given) -> int:
     from contraflow.settings.compose import compose_config
 
     config = compose_config(given.overrides, given.config_dir)
-    place = place_here()
+    place = rank_info_from_environment()
     if place is None or place.rank == 0:  # files are rank 0's: others may be on another machine
         check_training(config)
     if place is None and config.trainer.devices > 1:

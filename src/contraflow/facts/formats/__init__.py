@@ -52,10 +52,11 @@ def convert(
     skipped: Skipped | None = None,
     ignore: Sequence[str] = (),
 ) -> Iterator[Fact]:
-    """Facts of a file; the format is told by its name, and for JSON by its first row, where none is given.
+    """Facts of a file; the format is told by its name, and for JSON by its first row, where none is
+    given.
 
-    Bad rows raise `UserError` with `file:line`, or with `on_error="skip"` are noted in `skipped`. A published
-    format refuses fields that it does not know, but for those in `ignore`.
+    Bad rows raise `UserError` with `file:line`, or with `on_error="skip"` are noted in `skipped`. A
+    published format refuses fields that it does not know, but for those in `ignore`.
     """
     reader = FORMATS[format_of(path, format_name, columns)]
     return reader(path, columns=columns, on_error=on_error, skipped=skipped, ignore=ignore)
@@ -79,7 +80,9 @@ def format_of(
 
 
 def _json_format(path: Path, table_format: str, has_mapping: bool) -> str:
-    """A published format by the fields of the first row; a table where columns are mapped or are ours."""
+    """A published format by the fields of the first row; a table where columns are mapped or are
+    ours.
+    """
     if has_mapping or (table_format == "jsonl" and not _starts_well(path)):
         return table_format
     row = first_row(path)
@@ -95,7 +98,9 @@ def _json_format(path: Path, table_format: str, has_mapping: bool) -> str:
 
 
 def _starts_well(path: Path) -> bool:
-    """Whether the first row can be read at all; the reader of tables says better what is wrong with it."""
+    """Whether the first row can be read at all; the reader of tables says better what is wrong with
+    it.
+    """
     try:
         return bool(first_row(path))
     except UserError:

@@ -1,7 +1,8 @@
 """A prompt left open and its answer as one statement: "The capital of {} is" + "Lyon".
 
-Most prompts need nothing but the answer and a full stop. Those that were written for a language model to go on
-with are no sentences even then ("Danielle Darrieux, who speaks" + "English"), and get the verb they lack.
+Most prompts need nothing but the answer and a full stop. Those that were written for a language
+model to go on with are no sentences even then ("Danielle Darrieux, who speaks" + "English"), and
+get the verb they lack.
 """
 
 from __future__ import annotations
@@ -77,7 +78,9 @@ def _with_a_verb(rest: str) -> str:
 
 
 def _after_question(text: str, subject: str, answer: str) -> str:
-    """ "What sport does {} play? They play" + "chess": the clause after the question, about the subject."""
+    """ "What sport does {} play? They play" + "chess": the clause after the question, about the
+    subject.
+    """
     question, _, clause = text.rpartition("?")
     match = _PRONOUN.fullmatch(clause.strip())
     if match is None:

@@ -1,6 +1,7 @@
 """Read the shape of a pickled pandas table without running anything that the pickle asks for.
 
-A pickle is a program: loading one with `pickle.load`, or with pandas, runs what its author wrote. Here
+A pickle is a program: loading one with `pickle.load`, or with pandas, runs what its author wrote.
+Here
 
 1. the opcodes are looked at first, and all that a table does not need are refused (persistent ids, extension
    codes, buffers, instances), so are memo indices that would make the reader allocate gigabytes;
@@ -79,14 +80,18 @@ _OPCODES = frozenset(
 
 
 class _Frozen(type):
-    """Classes whose attributes cannot be set: a pickle must not be able to leave anything behind in them."""
+    """Classes whose attributes cannot be set: a pickle must not be able to leave anything behind in
+    them.
+    """
 
     def __setattr__(cls, name: str, value: object) -> NoReturn:
         raise TypeError("stand-ins cannot be changed")
 
 
 class Inert(metaclass=_Frozen):
-    """Stands where a pandas or numpy object would be; keeps its arguments and state, and does nothing."""
+    """Stands where a pandas or numpy object would be; keeps its arguments and state, and does
+    nothing.
+    """
 
     __slots__ = ("args", "state")
     args: tuple[Any, ...]

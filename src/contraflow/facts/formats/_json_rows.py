@@ -1,4 +1,6 @@
-"""Rows of a JSON array, or of JSON lines, as a stream: a file of a million rows is never whole in memory."""
+"""Rows of a JSON array, or of JSON lines, as a stream: a file of a million rows is never whole in
+memory.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,8 @@ _NOT_AN_OBJECT = "is not a JSON object; a row is one {...} with the fields of it
 def json_rows(path: Path) -> Iterator[tuple[str, dict[str, Any] | BadRowError]]:
     """(`file: row N` from 1, row); a row that is no object is an error in its place.
 
-    Rows of JSON lines are counted by line. Raises: UserError for a file without rows, or with broken JSON in an
-    array, after which no row can be found.
+    Rows of JSON lines are counted by line. Raises: UserError for a file without rows, or with
+    broken JSON in an array, after which no row can be found.
     """
     with _opened(path) as file:
         number = 0

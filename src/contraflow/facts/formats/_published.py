@@ -1,7 +1,8 @@
-"""What the readers of published data sets share: a typed row, a stream, and errors that name the field.
+"""What the readers of published data sets share: a typed row, a stream, and errors that name the
+field.
 
-A file whose fields are not those that its authors published may mean something else by them, so an unknown,
-missing or retyped field stops the conversion, by name.
+A file whose fields are not those that its authors published may mean something else by them, so an
+unknown, missing or retyped field stops the conversion, by name.
 """
 
 from __future__ import annotations

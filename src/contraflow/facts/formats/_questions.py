@@ -1,8 +1,9 @@
-"""A question and its answer as one statement: "Where was Ada born?" + "Rome" -> "Ada was born in Rome."
+"""A question and its answer as one statement: "Where was Ada born?" + "Rome" -> "Ada was born in
+Rome."
 
-Data sets of questions have no statement to contradict, and a judge compares statements. The common forms of
-short factual questions are turned round, the subject being known; whatever is not recognised becomes
-'The answer to "…?" is ….', which is stiff but true to the row and grammatical.
+Data sets of questions have no statement to contradict, and a judge compares statements. The common
+forms of short factual questions are turned round, the subject being known; whatever is not
+recognised becomes 'The answer to "…?" is ….', which is stiff but true to the row and grammatical.
 """
 
 from __future__ import annotations
@@ -108,7 +109,9 @@ class _Parts:
 
 
 def sentence(text: str) -> str:
-    """One space between words, a capital first and a full stop last ("iPhone" keeps its own spelling)."""
+    """One space between words, a capital first and a full stop last ("iPhone" keeps its own
+    spelling).
+    """
     text = " ".join(text.split()).rstrip(" ,;:")
     first = text.split(" ", 1)[0]
     if first[:1].islower() and first == first.lower():
@@ -209,7 +212,9 @@ def _with_do(p: _Parts, answer: str) -> str | None:
 
 
 def _link(p: _Parts, tail: str, answer: str) -> str | None:
-    """The preposition between what is said of the subject and the answer; "" where it stands there already."""
+    """The preposition between what is said of the subject and the answer; "" where it stands there
+    already.
+    """
     words = tail.split()
     if p.preposition:
         return p.preposition

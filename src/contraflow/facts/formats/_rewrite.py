@@ -1,4 +1,6 @@
-"""The edit request that ROME's data sets share: a prompt that is left open, its subject, and two targets."""
+"""The edit request that ROME's data sets share: a prompt that is left open, its subject, and two
+targets.
+"""
 
 from __future__ import annotations
 

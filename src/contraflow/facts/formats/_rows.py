@@ -22,7 +22,9 @@ _MESSAGES_KEPT = 100  # of a million bad rows nobody reads more
 
 @dataclass
 class Skipped:
-    """The rows that were left out: how many, and of the first bad ones `file:line: reason`, to be reported."""
+    """The rows that were left out: how many, and of the first bad ones `file:line: reason`, to be
+    reported.
+    """
 
     count: int = 0
     messages: list[str] = field(default_factory=list)
@@ -60,7 +62,8 @@ def facts_from_rows(
 
 
 def without_question_prefix(prompt: str) -> str:
-    """ "nq question: who wrote Hamlet" -> "who wrote Hamlet?": datasets mark prompts for their own models.
+    """ "nq question: who wrote Hamlet" -> "who wrote Hamlet?": datasets mark prompts for their own
+    models.
 
     A prompt that is the start of a statement ("The capital of France is") stays as it is.
     """

@@ -1,4 +1,6 @@
-"""Have we had this before? Kept in a temporary file on disk, so that millions of keys take no memory."""
+"""Have we had this before? Kept in a temporary file on disk, so that millions of keys take no
+memory.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """CounterFact (Meng et al. 2022): one edit a row, its prompt left open.
 
-Paraphrase, neighbourhood, attribute and generation prompts test an edited model; they are no part of a fact.
+Paraphrase, neighbourhood, attribute and generation prompts test an edited model; they are no part
+of a fact.
 """
 
 from __future__ import annotations

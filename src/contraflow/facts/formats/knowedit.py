@@ -1,4 +1,5 @@
-"""EasyEdit's files: KnowEdit (ZsRE, WikiData counterfact and recent, WikiBio) and its older ones of the same form.
+"""EasyEdit's files: KnowEdit (ZsRE, WikiData counterfact and recent, WikiBio) and its older ones of
+the same form.
 
 `prompt` is a question or is left open, `target_new` is the edit, `ground_truth` what it denies: a text, spellings,
 or lists of spellings. News (WikiData recent) denies nothing and has no original answer. A WikiBio row is a passage

@@ -1,7 +1,9 @@
-"""MQuAKE-CF and MQuAKE-T (Zhong et al. 2023): chains of hops, each with the edits that change where it ends.
+"""MQuAKE-CF and MQuAKE-T (Zhong et al. 2023): chains of hops, each with the edits that change where
+it ends.
 
-Every edit of a chain is a fact; an edit that serves several chains is one fact. Other spellings of the original
-answer stand at the hop that the edit changes. The multi-hop questions test an edited model.
+Every edit of a chain is a fact; an edit that serves several chains is one fact. Other spellings of
+the original answer stand at the hop that the edit changes. The multi-hop questions test an edited
+model.
 """
 
 from __future__ import annotations

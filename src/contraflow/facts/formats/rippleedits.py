@@ -1,9 +1,11 @@
-"""RippleEdits (Cohen et al. 2024): popular, random and recent edits, each with the tests of its ripples.
+"""RippleEdits (Cohen et al. 2024): popular, random and recent edits, each with the tests of its
+ripples.
 
-An edit is a whole sentence with Wikidata ids beside it: subject and answers are named nowhere else. They are read
-out of the sentence, which its relation phrases in one of a few ways, and where there is a previous fact out of
-the difference of the two. Recent edits have none: they are news, with no original answer. Other spellings of
-the original answer are taken from any test that has it as its target.
+An edit is a whole sentence with Wikidata ids beside it: subject and answers are named nowhere else.
+They are read out of the sentence, which its relation phrases in one of a few ways, and where there
+is a previous fact out of the difference of the two. Recent edits have none: they are news, with no
+original answer. Other spellings of the original answer are taken from any test that has it as its
+target.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""CSV, TSV, JSONL and JSON tables with a mapping of columns, read as a stream: one row is in memory at a time."""
+"""CSV, TSV, JSONL and JSON tables with a mapping of columns, read as a stream: one row is in memory
+at a time.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,8 @@ def read_csv(
     skipped: Skipped | None = None,
     ignore: Sequence[str] = (),  # noqa: ARG001 (columns that are not mapped are never read)
 ) -> Iterator[Fact]:
-    """Facts of a CSV file with a header (TSV if it is called so); aliases share a cell, with `;` between.
+    """Facts of a CSV file with a header (TSV if it is called so); aliases share a cell, with `;`
+    between.
 
     `columns` maps fields of a fact to columns, `{"subject": "Subj"}`; a field not in it is read from the
     column of its own name, if there is one.

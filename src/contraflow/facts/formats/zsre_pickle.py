@@ -1,8 +1,8 @@
 """zsRE edits as the published prototype stored them: a pickled pandas table of text columns.
 
-The columns are in `COLUMNS`. The pickle is never executed (see `_inert_pickle`); the table is rebuilt from
-the blocks that pandas keeps it in. A row with an empty cell (NaN) is refused, because the prototype wrote
-such cells into its statements: "Her gender is nan".
+The columns are in `COLUMNS`. The pickle is never executed (see `_inert_pickle`); the table is
+rebuilt from the blocks that pandas keeps it in. A row with an empty cell (NaN) is refused, because
+the prototype wrote such cells into its statements: "Her gender is nan".
 """
 
 from __future__ import annotations
@@ -127,7 +127,8 @@ def _labels(index: object) -> list[str]:
 
 
 def _block_columns(block: object) -> Iterator[tuple[int, list[object]]]:
-    """Columns of one block with their positions in the table; a block stores each column as one row.
+    """Columns of one block with their positions in the table; a block stores each column as one
+    row.
 
     Blocks of numbers are left out: no field of a fact is one.
     """
@@ -145,7 +146,9 @@ def _block_columns(block: object) -> Iterator[tuple[int, list[object]]]:
 
 
 def _positions(placement: object, count: int) -> Sequence[int]:
-    """Where the columns of a block stand in the table: a slice, or numbers where they are scattered."""
+    """Where the columns of a block stand in the table: a slice, or numbers where they are
+    scattered.
+    """
     positions: Sequence[int] = ()
     match placement:
         case Slice(args=(int(start), int(stop), int(step))) if step > 0:

@@ -15,7 +15,7 @@ PREMISE_ROOM = 24  # tokens that stay for the premise (and the separators) howev
 def encode_pairs(
     tokenizer: Any, premises: Sequence[str], hypotheses: Sequence[str], max_length: int
 ) -> Any:
-    """Tokenise premise first; where a pair is too long the premise gives way: the answer is judged.
+    """Tokenize premise first; where a pair is too long the premise gives way: the answer is judged.
 
     A hypothesis that alone overflows the model is cut as well: a long answer must not stop a run.
     """
@@ -44,7 +44,9 @@ def score_in_batches(
     hypotheses: Sequence[str],
     batch_size: int,
 ) -> Float[Tensor, "n 3"]:
-    """Score pairs of like length together (little padding), and give the rows back in the caller's order."""
+    """Score pairs of like length together (little padding), and give the rows back in the caller's
+    order.
+    """
     if len(premises) != len(hypotheses):
         raise UserError(
             f"{len(premises)} premises but {len(hypotheses)} hypotheses; give one premise per hypothesis"

@@ -1,4 +1,6 @@
-"""Any Hugging Face NLI checkpoint (sequence classification) as a judge, its label order read, not assumed."""
+"""Any Hugging Face NLI checkpoint (sequence classification) as a judge, its label order read, not
+assumed.
+"""
 
 import hashlib
 import re
@@ -156,7 +158,9 @@ def _load(loader: Any, name: str | Path, **options: Any) -> Any:
 
 
 def _length_limits(config: Any, tokenizer: Any) -> tuple[int, ...]:
-    """Longest input the checkpoint takes; RoBERTa-like models lose the positions up to their padding id."""
+    """Longest input the checkpoint takes; RoBERTa-like models lose the positions up to their
+    padding id.
+    """
     positions = getattr(config, "max_position_embeddings", None)
     offset = (config.pad_token_id or 0) + 1 if "roberta" in config.model_type else 0
     limits = [tokenizer.model_max_length, *([positions - offset] if positions else [])]

@@ -1,6 +1,7 @@
 """The embedded judge: all-MiniLM-L6-v2 as a cross-encoder, with our LoRA adapter and 3-way head.
 
-The head sits beside the PEFT model, not in `modules_to_save`: loading is then strict in both halves.
+The head sits beside the PEFT model, not in `modules_to_save`: loading is then strict in both
+halves.
 """
 
 import hashlib
@@ -29,7 +30,9 @@ META_FILE = "judge.json"
 
 @dataclass(frozen=True)
 class JudgeSpec:
-    """What `judge.json` holds: everything needed to rebuild the network around the two weight files."""
+    """What `judge.json` holds: everything needed to rebuild the network around the two weight
+    files.
+    """
 
     format_version: int = 1
     labels: tuple[str, ...] = LABELS
@@ -91,7 +94,7 @@ class PairNetwork(nn.Module):
         self.head = head
 
     def forward(self, batch: dict[str, Int[Tensor, "b t"]]) -> Float[Tensor, "b 3"]:
-        """Uncalibrated logits of a tokenised batch."""
+        """Uncalibrated logits of a tokenized batch."""
         states = self.backbone(**batch).last_hidden_state.float()
         logits: Float[Tensor, "b 3"] = self.head(
             states, batch["token_type_ids"], batch["attention_mask"]
@@ -116,7 +119,9 @@ def build_network(backbone_folder: Path, spec: JudgeSpec) -> PairNetwork:
 
 
 def save_judge(network: PairNetwork, spec: JudgeSpec, folder: Path) -> None:
-    """Write the three files of the asset folder; halves are enough for inference and keep them small."""
+    """Write the three files of the asset folder; halves are enough for inference and keep them
+    small.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     save_file(_halves(get_peft_model_state_dict(network.backbone)), folder / ADAPTER_FILE)
     save_file(_halves(network.head.state_dict()), folder / HEAD_FILE)
@@ -160,7 +165,7 @@ def load_network(backbone_folder: Path, folder: Path) -> PairNetwork:
     return network
 
 
-class EmbeddedJudge:
+class PackagedJudge:
     """The shipped judge behind the `Judge` interface."""
 
     def __init__(
@@ -218,7 +223,9 @@ def _checked_digest(backbone_folder: Path, spec: JudgeSpec) -> str:
 
 
 def _identity(folder: Path, backbone_digest: str) -> str:
-    """Of the bytes that decide the scores: a moved folder keeps its identity, a retrained one does not."""
+    """Of the bytes that decide the scores: a moved folder keeps its identity, a retrained one does
+    not.
+    """
     digest = hashlib.sha256(backbone_digest.encode())
     for name in (ADAPTER_FILE, HEAD_FILE, META_FILE):
         digest.update((folder / name).read_bytes())

@@ -1,4 +1,6 @@
-"""The training loop on a tiny backbone: it learns, it repeats, and what it saves is what it trained."""
+"""The training loop on a tiny backbone: it learns, it repeats, and what it saves is what it
+trained.
+"""
 
 from itertools import islice, repeat
 from pathlib import Path

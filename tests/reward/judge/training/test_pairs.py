@@ -112,7 +112,9 @@ def test_number_words() -> None:
 
 
 def test_figures_by_hand() -> None:
-    """Four pairs: said E, C, N, C; true E, C, C, N. Three-way 2/4; contradiction or not: right on two."""
+    """Four pairs: said E, C, N, C; true E, C, C, N. Three-way 2/4; contradiction or not: right on
+    two.
+    """
     labels = ("entailment", "contradiction", "contradiction", "neutral")
     pairs = [Pair("p", "h", soft(label), label) for label in labels]
     log_probs = torch.tensor(
@@ -125,7 +127,9 @@ def test_figures_by_hand() -> None:
 
 
 def test_calibration_error_by_hand() -> None:
-    """Bin 0.9 (half of the pairs): said 0.95, seen 1 of 2, gap 0.45. Bin 0.0: said 0.05, seen 0, gap 0.05."""
+    """Bin 0.9 (half of the pairs): said 0.95, seen 1 of 2, gap 0.45. Bin 0.0: said 0.05, seen 0,
+    gap 0.05.
+    """
     probability, happened = (
         torch.tensor([0.95, 0.95, 0.05, 0.05]),
         torch.tensor([True, False, False, False]),

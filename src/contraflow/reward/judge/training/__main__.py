@@ -1,4 +1,6 @@
-"""`python -m contraflow.judge_training train|calibrate|evaluate`: make and measure the shipped judge."""
+"""`python -m contraflow.judge_training train|calibrate|evaluate`: make and measure the shipped
+judge.
+"""
 
 import argparse
 import json
@@ -76,7 +78,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def pair_maker(data: Path, split: str) -> PairMaker:
-    """The synthetic and ParaRel facts of one split: relations and names of the two splits are disjoint."""
+    """The synthetic and ParaRel facts of one split: relations and names of the two splits are
+    disjoint.
+    """
     folder = ASSETS / "judge_training"
     names = load_names(folder / "names.txt", split, pararel.name_lists(data / "pararel"))
     relations = load_relations(sorted(folder.glob("relations_*.txt")), names)
@@ -99,7 +103,9 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _calibrate(options: argparse.Namespace) -> None:
-    """Fit the temperature on validation pairs that `_evaluate` does not use, and write it to judge.json."""
+    """Fit the temperature on validation pairs that `_evaluate` does not use, and write it to
+    judge.json.
+    """
     spec = load_spec(options.out)
     network = load_network(options.backbone, options.out).eval()
     tokenizer = AutoTokenizer.from_pretrained(options.backbone)
@@ -114,7 +120,9 @@ def _calibrate(options: argparse.Namespace) -> None:
 
 
 def _validation(data: Path, purpose: str) -> dict[str, list[Pair]]:
-    """Pairs for one purpose: `calibrate` takes a third of the held-out NLI pairs, `measure` the rest."""
+    """Pairs for one purpose: `calibrate` takes a third of the held-out NLI pairs, `measure` the
+    rest.
+    """
     maker, rng = pair_maker(data, "validation"), derived_rng("validation", purpose)
     sets = {"facts, held-out relations and names": [maker.draw(rng) for _ in range(N_VALIDATION)]}
     for number, pair in enumerate(load_nli(data / "nli" / "nli.jsonl", "validation")):

@@ -61,7 +61,9 @@ def measure(log_probs: Float[Tensor, "n 3"], pairs: Sequence[Pair]) -> Measured:
 def calibration_error(
     probability: Float[Tensor, " n"], happened: Tensor, n_bins: int = 10
 ) -> float:
-    """Expected calibration error of P(contradiction): mean gap of said and seen, weighted by bin size."""
+    """Expected calibration error of P(contradiction): mean gap of said and seen, weighted by bin
+    size.
+    """
     bins = (probability * n_bins).long().clamp(max=n_bins - 1)
     error = 0.0
     for index in range(n_bins):

@@ -1,4 +1,6 @@
-"""Typed slot fillers: large, varied name pools, so that the judge compares names instead of knowing them."""
+"""Typed slot fillers: large, varied name pools, so that the judge compares names instead of knowing
+them.
+"""
 
 import random
 import re
@@ -31,7 +33,9 @@ _TENS = (
 
 
 def number_word(number: int) -> str:
-    """Words for 0 to 99: answers say both `8` and `eight`, and the judge must take them for the same."""
+    """Words for 0 to 99: answers say both `8` and `eight`, and the judge must take them for the
+    same.
+    """
     if number < len(_UNITS):
         return _UNITS[number]
     tens, unit = divmod(number, 10)

@@ -150,7 +150,9 @@ class PairMaker:
         )
 
     def _detail(self, fact: Fact, rng: random.Random) -> Pair:
-        """Agreement with a detail that the premise lacks: never a contradiction, else people differ."""
+        """Agreement with a detail that the premise lacks: never a contradiction, else people
+        differ.
+        """
         said = surface.with_detail(self._texts.say(fact, rng), rng)
         return Pair(self._texts.premise(fact, rng), said, (0.6, 0.4, 0.0), "")
 

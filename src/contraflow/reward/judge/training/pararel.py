@@ -1,7 +1,7 @@
 """ParaRel triples and patterns as relations: real names, real objects.
 
-Only relations where a second object contradicts the first are taken; borders, twin cities, memberships,
-parts, genres and instruments are left out, since there two objects can both hold.
+Only relations where a second object contradicts the first are taken; borders, twin cities,
+memberships, parts, genres and instruments are left out, since there two objects can both hold.
 """
 
 import json

@@ -1,4 +1,5 @@
-"""Relations with many surface forms: variety here is what carries the judge to relations it never saw.
+"""Relations with many surface forms: variety here is what carries the judge to relations it never
+saw.
 
 A relation file holds hand-written relations and two kinds of formulaic ones:
 `%attr SUBJECT OBJECT FAMILY | noun; noun` (the NOUN of S is O) and

@@ -1,4 +1,6 @@
-"""Random generators that depend on names, not on call order: the same seed gives the same judge anywhere."""
+"""Random generators that depend on names, not on call order: the same seed gives the same judge
+anywhere.
+"""
 
 import hashlib
 import random

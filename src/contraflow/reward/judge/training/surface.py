@@ -1,4 +1,6 @@
-"""How language models word an answer: openings, details, short names, respelled numbers, broken text."""
+"""How language models word an answer: openings, details, short names, respelled numbers, broken
+text.
+"""
 
 import random
 import re
@@ -77,7 +79,9 @@ def _surname(name: str) -> str:
 
 
 def subject_name(name: str, kind: str, form: str, rng: random.Random, *, pronoun: bool) -> str:
-    """Now and then a pronoun (only where the premise says whom it means) or a surname for the subject."""
+    """Now and then a pronoun (only where the premise says whom it means) or a surname for the
+    subject.
+    """
     roll = rng.random()
     if (
         pronoun
@@ -115,7 +119,9 @@ def fronted(form: str, rng: random.Random) -> str:
 
 
 def with_detail(text: str, rng: random.Random) -> str:
-    """The statement with something added that neither confirms nor denies it; its {slots} are still to fill."""
+    """The statement with something added that neither confirms nor denies it; its {slots} are still
+    to fill.
+    """
     return text.rstrip(".") + rng.choice(_DETAILS) + "."
 
 

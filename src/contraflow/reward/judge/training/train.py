@@ -1,4 +1,6 @@
-"""The training loop: pairs made on the fly, bucketed by length, LoRA and head under one cosine schedule."""
+"""The training loop: pairs made on the fly, bucketed by length, LoRA and head under one cosine
+schedule.
+"""
 
 import math
 import random
@@ -46,8 +48,11 @@ class TrainSettings:
 def train(
     backbone: Path, data: Iterator[list[Pair]], settings: TrainSettings, spec: JudgeSpec, out: Path
 ) -> PairNetwork:
-    """Train the adapter and the head; the judge folder is written now and then, so a run can be watched."""
-    # the run owns its process: the new adapter and head and the dropout draw from the global generator
+    """Train the adapter and the head; the judge folder is written now and then, so a run can be
+    watched.
+    """
+    # the run owns its process: the new adapter and head and the dropout draw from the global
+    # generator
     torch.manual_seed(stable_int("train", settings.seed) % 2**31)
     start = settings.start_from
     network = load_network(backbone, Path(start)) if start else build_network(backbone, spec)
