@@ -1,4 +1,4 @@
-"""Seconds of phases on a device that works behind the host's back, and what its memory can do."""
+"""Seconds of named phases on a device that works asynchronously, and the bandwidth of its memory."""
 
 from __future__ import annotations
 
@@ -10,33 +10,36 @@ import torch
 
 
 class Clock:
-    """Seconds of named phases; a GPU is waited for before and after."""
+    """Collects the seconds of named phases. A GPU is synchronized before and after each."""
 
     def __init__(self, device: torch.device, now: Callable[[], float] = time.perf_counter) -> None:
-        self.device, self.now = device, now
+        self.device = device
+        self.now = now
         self.found: dict[str, list[float]] = {}
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        self._wait()
-        begun = self.now()
+        """Time the block and add it to the seconds of this phase."""
+        self._synchronize()
+        started = self.now()
         yield
-        self._wait()
-        self.found.setdefault(name, []).append(self.now() - begun)
+        self._synchronize()
+        self.found.setdefault(name, []).append(self.now() - started)
 
     def total(self, name: str) -> float:
-        """Seconds of all its turns; 0 of a phase that there was none of."""
+        """Seconds of all blocks of a phase; 0 for a phase that never ran."""
         return sum(self.found.get(name, []))
 
-    def _wait(self) -> None:
+    def _synchronize(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
 
 def copy_bandwidth(device: torch.device, size: int) -> float:
-    """Bytes a second that a copy of so many bytes reads and writes; the best of ten."""
+    """Bytes per second that a copy of ``size`` bytes reads and writes: the best of ten."""
     source = torch.empty(size, dtype=torch.uint8, device=device)
-    target, clock = torch.empty_like(source), Clock(device)
+    target = torch.empty_like(source)
+    clock = Clock(device)
     for _ in range(10):
         with clock.phase("copy"):
             target.copy_(source)

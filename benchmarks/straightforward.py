@@ -1,141 +1,361 @@
-"""The pipeline that one writes first, for `gpu.py` to compare with: plain `generate()` and plain
-forwards.
+"""The pipeline that one writes first, which the benchmarks compare the package with: plain
+`generate()` and plain forward passes over whole sequences.
 
-Two copies of the model, one with the adapter; the whole prompt, few-shot header and all, read for
-every question; questions padded to the longest and kept to the end; one judge call a question and
-statement; the full vocabulary, and a forward for each use of the logits: one for the tokens, one
-for the stop.
+Two copies of the model, one with the adapter and one as oracle; the whole prompt, few-shot header
+included, for every question and every use; questions padded to the longest and kept to the end;
+logits of the whole vocabulary at every position, computed again wherever a likelihood is needed;
+one judge call per pair. Sampler, reward and loss are the package's: the same constraints, the same
+objectives.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from peft import LoraConfig, get_peft_model
 from torch import Tensor
-from transformers import AutoModelForCausalLM, PreTrainedConfig
+from torch.nn.utils.rnn import pad_sequence
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedConfig,
+)
 
+from benchmarks.random_models import byte_tokenizer
 from contraflow.facts import Fact
 from contraflow.gflownet.objectives import Objective, potentials
-from contraflow.models.causal_lm import CausalLM
-from contraflow.reward.judge import NliJudge
+from contraflow.models.resolve import resolve_model
+from contraflow.policy.constraints import Constraints, question_constraints
+from contraflow.reward.judge import Judge
+from contraflow.run import build
+from contraflow.settings import Config
+from contraflow.text.prompts import answer_prompt, task_prompt
 from contraflow.types import PathLogProbs, TerminalReward
-from offline import byte_tokenizer
+
+Rows = list[list[int]]
+SAMPLING = {
+    "do_sample": True,
+    "top_k": 0,
+    "top_p": 1.0,
+    "temperature": 1.0,
+    "repetition_penalty": 1.0,
+}
+GREEDY = {"do_sample": False, "repetition_penalty": 1.0}
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What may be written, and in how many passes a question is scored."""
+
+    questions: dict[str, Any]  # arguments of generate(): lengths and special tokens
+    answers: dict[str, Any]  # the same for answers
+    stop: int  # the token that ends a question
+    ends: Sequence[int] = ()  # tokens that end an answer; none where all have the same length
+    constraints: Constraints | None = None  # allowed tokens of a question; None allows all
+    pass_for_stops: bool = False  # a second pass for log P(stop) at every state
+
+
+class ConstraintProcessor(LogitsProcessor):
+    """The package's constraints, as `generate()` takes them."""
+
+    def __init__(self, constraints: Constraints, n_vocabulary: int, prompt_len: int = 0) -> None:
+        self.constraints = constraints
+        self.prompt_len = prompt_len
+        device = constraints.action_ids.device
+        self.forbidden = torch.ones(n_vocabulary, dtype=torch.bool, device=device)
+        self.forbidden[constraints.action_ids] = False
+
+    def __call__(self, ids: Tensor, logits: Tensor) -> Tensor:
+        return self.at(logits, ids.shape[1] - self.prompt_len)
+
+    def at(self, logits: Tensor, step: int) -> Tensor:
+        """Logits with minus infinity at tokens that are not allowed after ``step`` tokens."""
+        stop = self.constraints.stop_id
+        logits = logits.masked_fill(self.forbidden, -torch.inf)
+        if step < self.constraints.min_len:
+            logits[..., stop] = -torch.inf
+        if step >= self.constraints.max_len:
+            only_stop = torch.full_like(logits, -torch.inf)
+            only_stop[..., stop] = logits[..., stop]
+            return only_stop
+        return logits
 
 
 class Straightforward:
-    """The five phases over models of its own; only the judge is the other pipeline's."""
+    """The five phases of a step, one method each, over two copies of a model."""
 
     def __init__(
         self,
-        config: PreTrainedConfig,
+        sampler: Any,
+        oracle: Any,
+        tokenizer: Any,
+        judge: Judge,
         prompts: tuple[str, str],
-        judge: NliJudge,
-        n_tokens: int,
-        device: torch.device,
-        dtype: torch.dtype,
+        rules: Rules,
+        *,
+        lr: float,
     ) -> None:
-        self.task, self.answer_prompt = prompts
-        self.judge_model, self.n_tokens, self.device = judge, n_tokens, device
-        self.tokenizer = byte_tokenizer(config.vocab_size)
-        torch.manual_seed(0)
-        self.base = AutoModelForCausalLM.from_config(config, dtype=dtype).to(device).eval()
-        sampler = AutoModelForCausalLM.from_config(config, dtype=dtype).to(device).eval()
-        lora = LoraConfig(r=16, lora_alpha=32, target_modules=["c_attn"], fan_in_fan_out=True)
-        self.sampler: Any = get_peft_model(sampler, lora)
-        self.stop = self.tokenizer("?")["input_ids"][0]
-        self.optimizer = torch.optim.AdamW(
-            [p for p in self.sampler.parameters() if p.requires_grad], lr=1e-4
-        )
+        self.sampler = sampler
+        self.oracle = oracle.requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.judge_model = judge
+        self.task = task_prompt(prompts[0])
+        self.ask = answer_prompt(prompts[1])
+        self.rules = rules
+        self.device = oracle.device
+        trained = [p for p in sampler.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(trained, lr=lr)
 
-    def _padded(self, texts: Sequence[str]) -> dict[str, Tensor]:
-        found = self.tokenizer(list(texts), padding=True, return_tensors="pt").to(self.device)
-        return {"input_ids": found["input_ids"], "attention_mask": found["attention_mask"]}
+    def task_prompts(self, facts: Sequence[Fact], n: int) -> list[str]:
+        """The sampler's prompt of each fact, ``n`` times."""
+        texts = []
+        for fact in facts:
+            body = self.task.body(subject=fact.subject, edit_fact=fact.edit_fact)
+            texts += [self.task.header + body] * n
+        return texts
 
-    def _prompts(self, facts: Sequence[Fact], n: int) -> list[str]:
-        return [self.task.replace("{subject}", fact.subject) for fact in facts for _ in range(n)]
+    def answer_prompts(self, questions: Sequence[str]) -> list[str]:
+        """The oracle's prompt of each question."""
+        return [self.ask.header + self.ask.body(question=question) for question in questions]
 
     @torch.no_grad()
-    def generate(self, facts: Sequence[Fact], n: int) -> list[str]:
-        """n questions of each fact, every one to the full length."""
-        inputs = self._padded(self._prompts(facts, n))
+    def sample(self, prompts: Sequence[str]) -> Rows:
+        """The tokens of one question after each prompt, without the stop."""
+        inputs = self._padded(prompts)
+        prompt_len = inputs["input_ids"].shape[1]
+        processors = LogitsProcessorList()
+        if self.rules.constraints is not None:
+            processors.append(
+                ConstraintProcessor(self.rules.constraints, self._n_vocabulary(), prompt_len)
+            )
         out = self.sampler.generate(
-            **inputs,
-            do_sample=True,
-            top_k=0,
-            min_new_tokens=self.n_tokens,
-            max_new_tokens=self.n_tokens,
-            pad_token_id=0,
+            **inputs, **SAMPLING, **self.rules.questions, logits_processor=processors
         )
-        self.questions: Int[Tensor, "b t"] = out[:, inputs["input_ids"].shape[1] :]
-        return [text.strip() + "?" for text in self.tokenizer.batch_decode(self.questions)]
+        rows: Rows = out[:, prompt_len:].tolist()
+        if self.rules.constraints is None:
+            return rows
+        return [row[: row.index(self.rules.stop)] for row in rows]
+
+    def question_texts(self, questions: Rows) -> list[str]:
+        return [text.strip() + "?" for text in self.tokenizer.batch_decode(questions)]
 
     @torch.no_grad()
-    def answer(self, questions: Sequence[str]) -> list[str]:
-        """Greedy, by the second copy of the model."""
-        inputs = self._padded([self.answer_prompt.replace("{question}", q) for q in questions])
-        out = self.base.generate(
-            **inputs,
-            do_sample=False,
-            min_new_tokens=self.n_tokens,
-            max_new_tokens=self.n_tokens,
-            pad_token_id=0,
-        )
-        return list(self.tokenizer.batch_decode(out[:, inputs["input_ids"].shape[1] :]))
+    def answer(self, prompts: Sequence[str]) -> Rows:
+        """The tokens of the oracle's greedy answer after each prompt, the end included."""
+        inputs = self._padded(prompts)
+        out = self.oracle.generate(**inputs, **GREEDY, **self.rules.answers)
+        return [self._until_end(row) for row in out[:, inputs["input_ids"].shape[1] :].tolist()]
 
-    def judge(self, facts: Sequence[Fact], answers: Sequence[str]) -> Float[Tensor, " b"]:
-        """A call for each statement and answer."""
-        n = len(answers) // len(facts)
-        owners = [fact for fact in facts for _ in range(n)]
-        scores = []
-        for fact, answer in zip(owners, answers, strict=True):
-            scores.append(self.judge_model.score([fact.edit_fact], [answer]).log_contradiction)
-            self.judge_model.score([fact.original_fact], [answer])
-        return torch.cat(scores).to(self.device)
+    def answer_texts(self, answers: Rows) -> list[str]:
+        texts = self.tokenizer.batch_decode(answers, skip_special_tokens=True)
+        return [text.strip() for text in texts]
 
     @torch.no_grad()
-    def prior(self, facts: Sequence[Fact], n: int) -> PathLogProbs:
-        """The second copy's view of the questions."""
-        return self._score(self.base, facts, n)
+    def log_p_answer(self, prompts: Sequence[str], answers: Rows) -> Float[Tensor, " b"]:
+        """log P of each answer, from a pass over prompt and answer."""
+        log_p = self._logits(self.oracle, prompts, answers).log_softmax(-1)
+        return _gathered(log_p, answers).sum(1)
+
+    def judge(
+        self, facts: Sequence[Fact], answers: Sequence[str]
+    ) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
+        """log C of each fact's edited statement and log E of its original one, by the answer."""
+        log_c = []
+        log_e = []
+        for fact, answer in zip(facts, answers, strict=True):
+            log_c.append(self.judge_model.score([fact.edit_fact], [answer]).log_contradiction)
+            log_e.append(self.judge_model.score([fact.original_fact], [answer]).log_entailment)
+        return torch.cat(log_c).to(self.device), torch.cat(log_e).to(self.device)
+
+    @torch.no_grad()
+    def prior(self, prompts: Sequence[str], questions: Rows) -> PathLogProbs:
+        """The oracle's log-probabilities along each question."""
+        return self._paths(self.oracle, prompts, questions)
 
     def learn(
-        self, facts: Sequence[Fact], n: int, log_reward: Tensor, objective: Objective
-    ) -> float:
-        """A step of the optimizer."""
-        paths = self._score(self.sampler, facts, n)
-        group = torch.arange(len(facts), device=self.device).repeat_interleave(n)
-        loss = objective(potentials(paths, TerminalReward(log_reward)), group)
-        self.optimizer.zero_grad()
-        loss.backward()
+        self,
+        prompts: Sequence[str],
+        questions: Rows,
+        log_reward: Float[Tensor, " b"],
+        objective: Objective,
+        n_facts: int,
+        *,
+        weight: float = 1.0,
+    ) -> tuple[PathLogProbs, float]:
+        """Add ``weight`` times the gradient of the loss; return the sampler's paths and the loss.
+
+        The questions are those of ``n_facts`` facts, equally many of each.
+        """
+        paths = self._paths(self.sampler, prompts, questions)
+        index = torch.arange(n_facts, device=self.device)
+        index = index.repeat_interleave(len(questions) // n_facts)
+        loss = objective(potentials(paths, TerminalReward(log_reward)), index)
+        (weight * loss).backward()
+        return paths, loss.item()
+
+    def update(self) -> None:
+        """Take a step of the optimizer along the gradients added so far."""
         self.optimizer.step()
-        return loss.item()
-
-    def _score(self, model: Any, facts: Sequence[Fact], n: int) -> PathLogProbs:
-        inputs = self._padded(self._prompts(facts, n))
-        ids = torch.cat([inputs["input_ids"], self.questions], 1)
-        mask = torch.cat([inputs["attention_mask"], torch.ones_like(self.questions)], 1)
-        positions = (mask.cumsum(1) - 1).clamp(min=0)
-        start = inputs["input_ids"].shape[1] - 1
-
-        def log_probs() -> Tensor:
-            out: Tensor = model(input_ids=ids, attention_mask=mask, position_ids=positions).logits
-            return out[:, start:].float().log_softmax(-1)
-
-        log_pf = log_probs()[:, :-1].gather(2, self.questions[..., None]).squeeze(2)
-        log_pterm = log_probs()[..., self.stop]
-        lengths = torch.full((len(ids),), self.questions.shape[1], device=self.device)
-        return PathLogProbs(log_pf, log_pterm, torch.zeros_like(log_pterm), lengths)
+        self.optimizer.zero_grad()
 
     def weight_bytes(self) -> int:
-        """Of both copies."""
-        return sum(
-            p.numel() * p.element_size() for m in (self.base, self.sampler) for p in m.parameters()
-        )
+        """Bytes of both copies of the model."""
+        models = (self.oracle, self.sampler)
+        return sum(p.numel() * p.element_size() for m in models for p in m.parameters())
+
+    def _paths(self, model: Any, prompts: Sequence[str], questions: Rows) -> PathLogProbs:
+        """Log-probabilities along each question; entries beyond its length are 0."""
+        closed = [[*row, self.rules.stop] for row in questions]
+        log_p = self._question_log_probs(model, prompts, closed)
+        taken = _gathered(log_p, closed)
+        if self.rules.pass_for_stops:
+            log_p = self._question_log_probs(model, prompts, closed)
+        lengths = torch.tensor([len(row) for row in questions], device=self.device)
+        step = torch.arange(log_p.shape[1], device=self.device)
+        log_pf = taken.masked_fill(step >= lengths[:, None], 0.0)[:, :-1]
+        log_pterm = log_p[..., self.rules.stop].masked_fill(step > lengths[:, None], 0.0)
+        return PathLogProbs(log_pf, log_pterm, torch.zeros_like(log_pterm), lengths)
+
+    def _question_log_probs(
+        self, model: Any, prompts: Sequence[str], closed: Rows
+    ) -> Float[Tensor, "b t v"]:
+        """log P of every token at every state of each question, constraints applied."""
+        logits = self._logits(model, prompts, closed)
+        if self.rules.constraints is not None:
+            rules = ConstraintProcessor(self.rules.constraints, logits.shape[-1])
+            by_step = [rules.at(logits[:, step], step) for step in range(logits.shape[1])]
+            logits = torch.stack(by_step, 1)
+        return logits.log_softmax(-1)
+
+    def _logits(
+        self, model: Any, prompts: Sequence[str], continuations: Rows
+    ) -> Float[Tensor, "b t v"]:
+        """The logits that each token of each continuation is chosen from, in float32.
+
+        One pass over prompts and continuations, padded on the right; t is the longest
+        continuation's length, entries beyond a shorter one's are arbitrary.
+        """
+        prompt_ids = self.tokenizer(list(prompts), add_special_tokens=False)["input_ids"]
+        rows = []
+        for prompt, continuation in zip(prompt_ids, continuations, strict=True):
+            rows.append(torch.tensor(prompt + continuation))
+        ids = pad_sequence(rows, batch_first=True).to(self.device)
+        mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
+        logits = model(input_ids=ids, attention_mask=mask.to(self.device)).logits
+        before = torch.tensor([len(prompt) - 1 for prompt in prompt_ids], device=self.device)
+        step = torch.arange(max(map(len, continuations)), device=self.device)
+        at = (before[:, None] + step).clamp(max=ids.shape[1] - 1)
+        chosen: Tensor = logits[torch.arange(len(rows), device=self.device)[:, None], at]
+        return chosen.float()
+
+    def _padded(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        """Token ids and mask of some prompts, padded on the left."""
+        inputs = self.tokenizer(
+            list(texts), padding=True, add_special_tokens=False, return_tensors="pt"
+        ).to(self.device)
+        return {"input_ids": inputs["input_ids"], "attention_mask": inputs["attention_mask"]}
+
+    def _until_end(self, row: list[int]) -> list[int]:
+        for i, token in enumerate(row):
+            if token in self.rules.ends:
+                return row[: i + 1]
+        return row
+
+    def _n_vocabulary(self) -> int:
+        return int(self.oracle.get_output_embeddings().weight.shape[0])
 
 
-def bytes_of(lm: CausalLM) -> int:
-    """Of one model, adapter included."""
-    return sum(p.numel() * p.element_size() for p in lm.model.parameters())
+def _gathered(log_p: Float[Tensor, "b t v"], tokens: Rows) -> Float[Tensor, "b t"]:
+    """The entries of these tokens; 0 beyond the end of a row."""
+    rows = [torch.tensor(row, device=log_p.device) for row in tokens]
+    ids = pad_sequence(rows, batch_first=True, padding_value=-1)
+    taken = log_p.gather(2, ids.clamp(min=0)[..., None]).squeeze(2)
+    return taken.masked_fill(ids < 0, 0.0)
+
+
+def packaged_pipeline(config: Config) -> Straightforward:
+    """The pipeline of a config: its models, its limits, its judge."""
+    folder = resolve_model(config.model.name, "sampler")
+    dtype = getattr(torch, config.model.dtype)
+    device = build.device_of(config)
+    tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
+    base = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).to(device)
+    oracle = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).to(device)
+    lora = config.model.lora
+    all_linear = lora.target_modules == ["all-linear"]
+    targets: Any = "all-linear" if all_linear else lora.target_modules
+    adapter = LoraConfig(
+        r=lora.r, lora_alpha=lora.alpha, target_modules=targets, task_type="CAUSAL_LM"
+    )
+    vocabulary: Any = config.policy.vocabulary
+    constraints = question_constraints(
+        tokenizer,
+        vocabulary=vocabulary,
+        min_len=config.policy.min_question_len,
+        max_len=config.policy.max_question_len,
+        device=device,
+    )
+    stop = constraints.stop_id
+    pieces = tokenizer.batch_decode([[i] for i in range(len(tokenizer))])
+    line_ends = {i for i, piece in enumerate(pieces) if "\n" in piece}
+    ends = sorted(line_ends | ({tokenizer.eos_token_id, tokenizer.bos_token_id} - {None}))
+    rules = Rules(
+        questions={
+            "max_new_tokens": constraints.max_len + 1,
+            "eos_token_id": stop,
+            "pad_token_id": stop,
+        },
+        answers={
+            "max_new_tokens": config.oracle.max_answer_tokens,
+            "eos_token_id": ends,
+            "pad_token_id": tokenizer.eos_token_id,
+        },
+        stop=stop,
+        ends=ends,
+        constraints=constraints,
+    )
+    return Straightforward(
+        get_peft_model(base, adapter).eval(),
+        oracle.eval(),
+        tokenizer,
+        build.load_judge(config),
+        (config.prompt.task, config.prompt.answer),
+        rules,
+        lr=config.optimizer.lr,
+    )
+
+
+def random_pipeline(
+    config: PreTrainedConfig,
+    prompts: tuple[str, str],
+    judge: Judge,
+    n_tokens: int,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Straightforward:
+    """The pipeline on random weights: questions and answers of exactly ``n_tokens`` tokens, any
+    tokens, and a pass for each use of the logits.
+    """
+    tokenizer = byte_tokenizer(config.vocab_size)
+    torch.manual_seed(0)
+    oracle = AutoModelForCausalLM.from_config(config, dtype=dtype).to(device).eval()
+    base = AutoModelForCausalLM.from_config(config, dtype=dtype).to(device).eval()
+    adapter = LoraConfig(
+        r=16,
+        lora_alpha=32,
+        target_modules=["c_attn"],
+        fan_in_fan_out=True,
+        task_type="CAUSAL_LM",
+    )
+    exactly = {"min_new_tokens": n_tokens, "max_new_tokens": n_tokens, "pad_token_id": 0}
+    stop = tokenizer("?")["input_ids"][0]
+    rules = Rules(questions=exactly, answers=exactly, stop=stop, pass_for_stops=True)
+    return Straightforward(
+        get_peft_model(base, adapter).eval(), oracle, tokenizer, judge, prompts, rules, lr=1e-4
+    )

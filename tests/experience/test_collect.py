@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from contraflow.errors import UserError
-from contraflow.experience.collect import Batch, Experience, draw
+from contraflow.experience.collect import Batch, Experience, sample_questions
 from contraflow.policy.lora import LoraPolicy
-from contraflow.replay import ReplaySettings
 from contraflow.reward.schedule import RewardParts, RewardSchedule
 from contraflow.seeding import torch_rng
 from contraflow.settings.learning import ExplorationConfig
+from contraflow.settings.running import ReplayConfig
 from contraflow.types import ScoredQuestion
 from support.tables import FACTS, small_experience, small_policy
 from support.tiny_models import fresh_lm
@@ -57,8 +57,8 @@ def test_a_fresh_batch_holds_n_questions_of_each_fact_in_order(policy: LoraPolic
 
 
 def test_texts_are_those_of_the_ids(policy: LoraPolicy):
-    for d in draw(policy, FACTS, 5, torch_rng("x")):
-        assert d.text == policy.lm.decode(d.ids).strip() + "?"
+    for d in sample_questions(policy, FACTS, 5, torch_rng("x")):
+        assert d.text == policy.question_text(d.ids)
 
 
 def test_the_same_seed_step_and_rank_give_the_same_batch(policy: LoraPolicy):
@@ -103,7 +103,7 @@ def test_where_repeats_count_once_a_batch_has_every_question_once_and_says_how_o
     drawn = Counter((s.fact_id, s.question_ids) for s in counted.scored)
     assert max(drawn.values()) > 1
     assert {
-        (s.fact_id, s.question_ids): n for s, n in zip(once.scored, once.times, strict=True)
+        (s.fact_id, s.question_ids): n for s, n in zip(once.scored, once.counts, strict=True)
     } == drawn
     assert rows_of(once) == [s.question_ids for s in once.scored] and len(once.scored) == len(drawn)
     assert counted.draws.tolist() == list(range(48))
@@ -222,7 +222,7 @@ def test_admitted_entries_hold_raw_parts_whatever_phase_and_temperature(policy: 
 
 
 def test_replay_keeps_the_best_by_composite_reward(policy: LoraPolicy):
-    settings = ReplaySettings(namespace="test", capacity_per_fact=3, near_duplicate=0.0)
+    settings = ReplayConfig(capacity_per_fact=3, near_duplicate=0.0)
     exploration = ExplorationConfig(n_samples=40, use_buffer_prob=0.0, pf_temp_prob=0.0)
     experience = small_experience(policy, replay=settings, settings=exploration)
     batch = experience.collect(FACTS[:1], 0)

@@ -16,7 +16,7 @@ from support.tables import FACTS, EchoOracle, TableJudge, arbitrary_log_c, small
 
 
 def drawn(policy: LoraPolicy, fact: int, *ids: int) -> SampledQuestion:
-    return SampledQuestion(FACTS[fact], ids, policy.lm.decode(ids).strip() + "?")
+    return SampledQuestion(FACTS[fact], ids, policy.question_text(ids))
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_what_is_remembered_is_not_asked_again_and_is_its_own_equal(policy: Lora
     told = scorer_of(policy).score([drawn(policy, 0, 3)], step=2)[0]
     odd = msgspec.structs.replace(told, log_contradiction=-7.0)
     planted = msgspec.structs.replace(odd, question_ids=(4,), sampler="seeded")
-    scorer.remember([odd, planted])
+    scorer.preload([odd, planted])
     found = scorer.score([drawn(policy, 0, 3), drawn(policy, 0, 4)], step=5)
     assert found[0] == msgspec.structs.replace(odd, step=5)
     assert found[1].log_contradiction != -7.0 and found[1].sampler == scorer.sampler

@@ -199,13 +199,14 @@ def test_a_prefix_ends_with_its_block_even_after_an_error(pair):
 
 def test_frozen_switches_the_adapter_off_and_restores_what_it_found():
     from contraflow.policy.constraints import question_constraints
-    from contraflow.policy.lora import LoraPolicy, LoraSettings
+    from contraflow.policy.lora import LoraPolicy
+    from contraflow.settings.models import LoraConfig
     from contraflow.text.prompts import task_prompt
 
     lm = fresh_lm()
     base = lm.prefill(lm.prefix(""), PROMPTS).last_hidden.detach()
     constraints = question_constraints(lm.tokenizer, vocabulary="latin", min_len=1, max_len=2)
-    LoraPolicy(lm, task_prompt("ask {subject}"), constraints, LoraSettings(r=2))
+    LoraPolicy(lm, task_prompt("ask {subject}"), constraints, LoraConfig(r=2))
     trained = [p for p in lm.model.parameters() if p.requires_grad]
     with torch.no_grad():
         for p in trained:

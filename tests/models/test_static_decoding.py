@@ -27,6 +27,7 @@ from contraflow.reward.oracle import FrozenLMOracle
 from contraflow.run import build
 from contraflow.seeding import torch_rng
 from contraflow.settings import Config, ModelConfig
+from contraflow.settings.models import OracleConfig
 from contraflow.text.prompts import answer_prompt
 from contraflow.training import job
 from support.decoding import HEADER, N_TOKENS, PROMPTS, both, policies
@@ -140,7 +141,7 @@ def test_the_oracle_answers_the_same(lm: CausalLM) -> None:
         lm.decoding = decoding  # type: ignore[assignment]
         prompt = answer_prompt("ask : who is rome\nfact : the city\nask : {question}\nfact :")
         answers.append(
-            FrozenLMOracle(lm, prompt, max_answer_tokens=6, batch_size=3).answer(questions)
+            FrozenLMOracle(lm, prompt, OracleConfig(max_answer_tokens=6, batch_size=3)).answer(questions)
         )
     assert [a.text for a in answers[0]] == [a.text for a in answers[1]]
     assert [a.log_p for a in answers[0]] == pytest.approx([a.log_p for a in answers[1]], abs=1e-4)

@@ -14,7 +14,8 @@ from contraflow.errors import UserError
 from contraflow.facts import Fact
 from contraflow.policy.adapter import load_adapter, model_card, save_adapter
 from contraflow.policy.constraints import question_constraints
-from contraflow.policy.lora import LoraPolicy, LoraSettings, stack_questions
+from contraflow.policy.lora import LoraPolicy, stack_questions
+from contraflow.settings.models import LoraConfig
 from contraflow.text.prompts import task_prompt
 from support.tiny_models import fresh_lm, tiny_model
 
@@ -27,7 +28,7 @@ def policy_of(architecture: str, r: int = 4, trained_by: int | None = None) -> L
     constraints = question_constraints(lm.tokenizer, vocabulary="latin", min_len=1, max_len=4)
     torch.manual_seed(0)
     policy = LoraPolicy(
-        lm, task_prompt("ask {edit_fact} :"), constraints, LoraSettings(r=r, alpha=2 * r)
+        lm, task_prompt("ask {edit_fact} :"), constraints, LoraConfig(r=r, alpha=2 * r)
     )
     if trained_by is not None:
         generator = torch.Generator().manual_seed(trained_by)

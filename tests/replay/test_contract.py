@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from dataclasses import replace
-from typing import get_args
 
 import msgspec
 import numpy as np
 import pytest
 
 from contraflow.errors import UserError
-from contraflow.replay import MemoryReplay, PayloadError, ReplaySettings, Sampling
+from contraflow.replay import MemoryReplay, PayloadError
 from contraflow.replay.codec import SCHEMA_VERSION
 from contraflow.replay.vectors import quantize
+from contraflow.settings.running import ReplayConfig
 from support.replay import distinct, held, ids_of, question, random_batches, reference
 from support.replay_types import OpenStore
 
@@ -116,11 +115,11 @@ def test_nothing_is_drawn_twice_even_for_a_fact_named_twice(open_store: OpenStor
 
 def test_the_same_contents_and_rng_give_the_memory_stores_draw(open_store: OpenStore) -> None:
     batch = (distinct("a", 9) + distinct("b", 9), [float(i % 4) for i in range(18)])
-    for sampling in get_args(Sampling):
+    for sampling in ("uniform", "rank", "reward", "newest"):
         store = open_store(sampling=sampling)
         store.clear()
         store.add(*batch)
-        expected = reference(ReplaySettings(namespace="m", sampling=sampling), [batch])
+        expected = reference("m", ReplayConfig(sampling=sampling), [batch])
         rng, same_rng = random.Random(5), random.Random(5)
         for _ in range(4):
             assert store.sample(["b", "a", "c"], 4, rng) == expected.sample(
@@ -172,9 +171,10 @@ def test_the_outcome_equals_the_memory_stores_over_many_random_calls(open_store:
         options = {
             "capacity_per_fact": 6,
             "near_duplicate": near_duplicate,
-            "namespace": f"fuzz-{seed}",
         }
-        store, expected = open_store(**options), MemoryReplay(ReplaySettings(**options))  # type: ignore[arg-type]
+        name = f"fuzz-{seed}"
+        store = open_store(namespace=name, **options)
+        expected = MemoryReplay(name, ReplayConfig(**options))  # type: ignore[arg-type]
         store.clear()
         for entries, priorities in random_batches(seed, 8, 20):
             assert store.add(entries, priorities) == expected.add(entries, priorities)
@@ -200,9 +200,8 @@ def test_a_snapshot_moves_between_stores_and_a_smaller_capacity_keeps_the_best(
     open_store: OpenStore,
 ) -> None:
     store = open_store(capacity_per_fact=2)
-    settings = ReplaySettings(namespace=store.stats()["namespace"])
     entries = distinct("f", 6)
-    other = reference(settings, [(entries, [3.0, 1.0, 5.0, 0.0, 4.0, 2.0])])
+    other = reference(store.stats()["namespace"], ReplayConfig(), [(entries, [3.0, 1.0, 5.0, 0.0, 4.0, 2.0])])
     store.restore(other.snapshot())
     assert held(store, "f") == {entries[2].question_ids, entries[4].question_ids}
 
@@ -217,7 +216,7 @@ def test_a_bad_snapshot_is_refused_and_changes_nothing(open_store: OpenStore) ->
     for data in (b"", b"junk", saved[:-1], saved + b"\0", newer):
         with pytest.raises(PayloadError):
             store.restore(data)
-    foreign = MemoryReplay(ReplaySettings(namespace="somebody-else")).snapshot()
+    foreign = MemoryReplay("somebody-else", ReplayConfig()).snapshot()
     with pytest.raises(UserError, match="somebody-else"):
         store.restore(foreign)
     assert store.snapshot() == saved
@@ -270,9 +269,9 @@ def test_stats_count_what_happened(open_store: OpenStore) -> None:
 
 
 def test_settings_out_of_range_are_named() -> None:
-    good = ReplaySettings(namespace="n")
+    with pytest.raises(UserError, match=r"replay\.namespace="):
+        MemoryReplay("a{b}")
     for name, value in {
-        "namespace": "a{b}",
         "capacity_per_fact": 0,
         "sampling": "best",
         "near_duplicate": math.nan,
@@ -281,7 +280,7 @@ def test_settings_out_of_range_are_named() -> None:
         "patience_s": -1.0,
     }.items():
         with pytest.raises(UserError, match=f"replay.{name}="):
-            replace(good, **{name: value})  # type: ignore[arg-type]
+            ReplayConfig(**{name: value})  # type: ignore[arg-type]
 
 
 def _pointing(*degrees: float) -> list[bytes]:
@@ -341,10 +340,10 @@ def test_by_meaning_the_outcome_equals_the_memory_stores_to_the_last_bit(
             "capacity_per_fact": 6,
             "near_duplicate_by": "embedding",
             "near_duplicate": threshold,
-            "namespace": f"meaning-{seed}",
         }
-        store = open_store(**options, embed=embed)
-        expected = MemoryReplay(ReplaySettings(**options), embed)  # type: ignore[arg-type]
+        name = f"meaning-{seed}"
+        store = open_store(namespace=name, **options, embed=embed)
+        expected = MemoryReplay(name, ReplayConfig(**options), embed)  # type: ignore[arg-type]
         store.clear()
         for entries, priorities in random_batches(seed, 6, 20):
             assert store.add(entries, priorities) == expected.add(entries, priorities)
@@ -357,7 +356,7 @@ def test_what_only_vectors_can_tell_needs_what_makes_them(open_store: OpenStore)
         store.add([question("f", [1])], [0.0])
 
 
-@pytest.mark.parametrize("sampling", get_args(Sampling))
+@pytest.mark.parametrize("sampling", ("uniform", "rank", "reward", "newest"))
 def test_no_batch_repeats_an_entry_however_it_is_drawn(
     open_store: OpenStore, sampling: str
 ) -> None:

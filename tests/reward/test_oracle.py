@@ -9,8 +9,9 @@ from tokenizers.processors import TemplateProcessing
 from contraflow.errors import UserError
 from contraflow.models.causal_lm import CausalLM
 from contraflow.policy.constraints import question_constraints
-from contraflow.policy.lora import LoraPolicy, LoraSettings
+from contraflow.policy.lora import LoraPolicy
 from contraflow.reward.oracle import FrozenLMOracle
+from contraflow.settings.models import LoraConfig, OracleConfig
 from contraflow.text.prompts import answer_prompt, task_prompt
 from contraflow.types import Answer
 from support.tiny_models import fresh_lm, tiny_model
@@ -45,7 +46,9 @@ def naive(
 
 
 def oracle_of(lm: CausalLM, n: int = 6, batch_size: int = 64) -> FrozenLMOracle:
-    return FrozenLMOracle(lm, answer_prompt(PROMPT), max_answer_tokens=n, batch_size=batch_size)
+    return FrozenLMOracle(
+        lm, answer_prompt(PROMPT), OracleConfig(max_answer_tokens=n, batch_size=batch_size)
+    )
 
 
 @pytest.fixture(params=["gpt2", "llama"])
@@ -122,7 +125,7 @@ def test_the_oracle_is_the_model_without_the_samplers_adapter(world):
     lm, _ = world
     before = oracle_of(lm).answer(QUESTIONS)
     constraints = question_constraints(lm.tokenizer, vocabulary="latin", min_len=1, max_len=2)
-    LoraPolicy(lm, task_prompt("ask {subject}"), constraints, LoraSettings(r=2))
+    LoraPolicy(lm, task_prompt("ask {subject}"), constraints, LoraConfig(r=2))
     with torch.no_grad():
         for p in lm.model.parameters():
             if p.requires_grad:
@@ -141,7 +144,7 @@ def test_a_leading_token_stands_first_also_without_a_header():
         lm.tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
             single="<unk> $A", special_tokens=[("<unk>", 18)]
         )
-        oracle = FrozenLMOracle(lm, answer_prompt(prompt), max_answer_tokens=3)
+        oracle = FrozenLMOracle(lm, answer_prompt(prompt), OracleConfig(max_answer_tokens=3))
         whole = lm.encode(prompt.format(question=QUESTIONS[0]), first=True)
         assert whole[0] == 18
         log_p, written = 0.0, []
@@ -159,7 +162,9 @@ def test_identity_changes_with_model_prompt_and_length(world):
     lm, _ = world
     base = oracle_of(lm).identity
     assert base == oracle_of(lm).identity
-    other_prompt = FrozenLMOracle(lm, answer_prompt("ask {question}"), max_answer_tokens=6).identity
+    other_prompt = FrozenLMOracle(
+        lm, answer_prompt("ask {question}"), OracleConfig(max_answer_tokens=6)
+    ).identity
     other_model = CausalLM(lm.model, lm.tokenizer, "another")
     assert (
         len({base, oracle_of(lm, n=7).identity, other_prompt, oracle_of(other_model).identity}) == 4

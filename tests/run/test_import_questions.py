@@ -12,7 +12,7 @@ from contraflow.errors import UserError
 from contraflow.models.causal_lm import CausalLM
 from contraflow.policy.constraints import Constraints
 from contraflow.policy.lora import LoraPolicy
-from contraflow.run.import_questions import Seed, _with_its_scores, token_ids
+from contraflow.run.import_questions import ImportedQuestion, _with_its_scores, token_ids
 from contraflow.text.prompts import task_prompt
 from contraflow.types import ScoredQuestion
 from support.tables import FACTS
@@ -63,7 +63,7 @@ def test_what_the_sampler_cannot_write_is_told() -> None:
     assert "has 1 tokens" in token_ids("who?", policy)
 
 
-def brought(ids: tuple[int, ...], question: str) -> Seed:
+def brought(ids: tuple[int, ...], question: str) -> ImportedQuestion:
     scored = ScoredQuestion(
         fact_id="a",
         question_ids=ids,
@@ -73,7 +73,7 @@ def brought(ids: tuple[int, ...], question: str) -> Seed:
         log_p_answer=-1.0,
         log_prior=(-1.0,) * (len(ids) + 1),
     )
-    return Seed("q.jsonl:1", FACTS[0], question, {**msgspec.to_builtins(scored), "namespace": "n"})
+    return ImportedQuestion("q.jsonl:1", FACTS[0], question, {**msgspec.to_builtins(scored), "namespace": "n"})
 
 
 def test_an_exported_question_keeps_the_pieces_that_the_sampler_wrote_it_in() -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 import scaling_model as model  # type: ignore[import-not-found]
 import scaling_picture  # type: ignore[import-not-found]
 

@@ -10,7 +10,8 @@ from contraflow.models.causal_lm import CausalLM
 from contraflow.models.decoding import Decoder, EagerDecoder
 from contraflow.models.static_decoding import StaticDecoder, StaticSteps
 from contraflow.policy.constraints import question_constraints
-from contraflow.policy.lora import LoraPolicy, LoraSettings
+from contraflow.policy.lora import LoraPolicy
+from contraflow.settings.models import LoraConfig
 from contraflow.text.prompts import task_prompt
 
 HEADER = "fact : the capital of rome"
@@ -30,7 +31,7 @@ def policies(lm: CausalLM) -> tuple[LoraPolicy, Callable[[str], None]]:
     """A policy with a trained-looking adapter, and how to switch its decoding."""
     constraints = question_constraints(lm.tokenizer, vocabulary="latin", min_len=2, max_len=6)
     prompt = task_prompt(HEADER + "\nfact : {edit_fact}\nask :")
-    policy = LoraPolicy(lm, prompt, constraints, LoraSettings(r=4, alpha=8))
+    policy = LoraPolicy(lm, prompt, constraints, LoraConfig(r=4, alpha=8))
     with torch.no_grad():
         for name, parameter in lm.model.named_parameters():
             if "lora_B" in name:

@@ -8,7 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from contraflow.replay import MemoryReplay, ReplaySettings, ReplayStore
+from contraflow.replay import MemoryReplay, ReplayStore
+from contraflow.settings.running import ReplayConfig
 from contraflow.types import ScoredQuestion
 
 # Python's prelude of a helper process. Importing torch takes three seconds and replay has no use
@@ -59,10 +60,12 @@ def ids_of(entries: Sequence[ScoredQuestion]) -> list[tuple[int, ...]]:
 
 
 def reference(
-    settings: ReplaySettings, batches: Sequence[tuple[list[ScoredQuestion], list[float]]]
+    namespace: str,
+    settings: ReplayConfig,
+    batches: Sequence[tuple[list[ScoredQuestion], list[float]]],
 ) -> MemoryReplay:
     """A memory store after the given calls of `add`."""
-    store = MemoryReplay(settings)
+    store = MemoryReplay(namespace, settings)
     for entries, priorities in batches:
         store.add(entries, priorities)
     return store

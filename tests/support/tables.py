@@ -15,11 +15,13 @@ from contraflow.experience.scorer import Scorer
 from contraflow.facts import Fact
 from contraflow.models.causal_lm import CausalLM
 from contraflow.policy.constraints import Constraints
-from contraflow.policy.lora import LoraPolicy, LoraSettings
-from contraflow.replay import MemoryReplay, ReplaySettings
+from contraflow.policy.lora import LoraPolicy
+from contraflow.replay import MemoryReplay
 from contraflow.reward.judge.scores import NliScores
 from contraflow.reward.schedule import RewardSchedule
 from contraflow.settings.learning import ExplorationConfig
+from contraflow.settings.models import LoraConfig
+from contraflow.settings.running import ReplayConfig
 from contraflow.text.prompts import task_prompt
 from contraflow.types import Answer
 
@@ -80,7 +82,7 @@ def small_policy(
     n_tokens: int = 3,
     min_len: int = 1,
     max_len: int = 3,
-    lora: LoraSettings | None = None,
+    lora: LoraConfig | None = None,
     prompt: str = PROMPT,
 ) -> LoraPolicy:
     """A policy over the first words after the special ids (3, 4, …); stop is 1. Equal weights at
@@ -89,7 +91,7 @@ def small_policy(
     constraints = Constraints(torch.tensor([*range(3, 3 + n_tokens), 1]), min_len, max_len)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return LoraPolicy(lm, task_prompt(prompt), constraints, lora or LoraSettings(r=4, alpha=8))
+        return LoraPolicy(lm, task_prompt(prompt), constraints, lora or LoraConfig(r=4, alpha=8))
 
 
 def small_experience(
@@ -98,7 +100,7 @@ def small_experience(
     reward: RewardSchedule | None = None,
     log_c: Callable[[str, str], float] = arbitrary_log_c,
     settings: ExplorationConfig | None = None,
-    replay: ReplaySettings | None = None,
+    replay: ReplayConfig | None = None,
     seed: int = 0,
     rank: int = 0,
 ) -> Experience:
@@ -109,7 +111,7 @@ def small_experience(
         policy,
         Scorer(policy, EchoOracle(), TableJudge(log_c)),
         MemoryReplay(
-            replay or ReplaySettings(namespace="test", capacity_per_fact=64, near_duplicate=0.0)
+            "test", replay or ReplayConfig(capacity_per_fact=64, near_duplicate=0.0)
         ),
         reward or RewardSchedule(kind="static", question_failure_penalty=0.0),
         settings or ExplorationConfig(n_samples=4, use_buffer_prob=0.0, pf_temp_prob=0.0),

@@ -24,9 +24,10 @@ from contraflow.gflownet.objectives import (
     TrajectoryBalance,
     VarGrad,
 )
+from contraflow.run.build import Parts
 from contraflow.settings import OptimizerConfig, TrainerConfig
 from contraflow.training.module import SamplerModule
-from contraflow.training.rank import Parts, trainer_for
+from contraflow.training.rank import Learner, trainer_for
 from support.tables import FACTS, small_experience, small_policy
 from support.tiny_models import fresh_lm
 from support.tiny_runs import tiny_config
@@ -58,11 +59,12 @@ class FixedExperience(Experience):
     """Always the questions above."""
 
     def collect(self, facts: Sequence[Fact], step: int, seen: Sequence[Fact] = ()) -> Batch:  # noqa: ARG002
-        texts = self.policy.lm.decode
-        drawn = [
-            SampledQuestion(f, ids, texts(ids).strip() + "?") for f in facts for ids in QUESTIONS[f]
+        sampled = [
+            SampledQuestion(fact, ids, self.policy.question_text(ids))
+            for fact in facts
+            for ids in QUESTIONS[fact]
         ]
-        return self._batch(facts, self.scorer.score(drawn, step), [1] * len(drawn), 1.0)
+        return self._batch(facts, self.scorer.score(sampled, step), [1] * len(sampled), 1.0)
 
 
 def gradients_after_a_step(
@@ -90,7 +92,8 @@ def gradients_after_a_step(
     config = tiny_config(
         folder, optimizer=OptimizerConfig(grad_clip=clip), trainer=TrainerConfig(n_steps=1)
     )
-    parts = Parts(config, ranks, policy, None, None, plain.replay, plain.reward, facts)
-    trainer_for(parts, folder, [], []).fit(module, FactStream(facts, len(facts), n_steps=1, seed=0))
+    parts = Parts(config, policy, None, None, plain.reward)
+    learner = Learner(config, parts, ranks, plain.replay, facts)
+    trainer_for(learner, folder, [], []).fit(module, FactStream(facts, len(facts), n_steps=1, seed=0))
     rows = [p.grad if p.grad is not None else torch.zeros_like(p) for p in module.lora.parameters()]
     return torch.cat([row.flatten() for row in rows])

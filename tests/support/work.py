@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from work import Work, WorkCounter, watching_judge  # type: ignore[import-not-found]
 
 from contraflow.experience.collect import Experience
 from contraflow.experience.scorer import SampledQuestion, Scorer
@@ -17,17 +18,18 @@ from contraflow.experience.stream import StepFacts
 from contraflow.facts import Fact
 from contraflow.gflownet.objectives import SubTB
 from contraflow.policy.constraints import question_constraints
-from contraflow.policy.lora import LoraPolicy, LoraSettings
-from contraflow.replay import MemoryReplay, ReplaySettings
+from contraflow.policy.lora import LoraPolicy
+from contraflow.replay import MemoryReplay
 from contraflow.reward.judge import LABELS, NliJudge
 from contraflow.reward.oracle import FrozenLMOracle
 from contraflow.reward.schedule import RewardSchedule
 from contraflow.settings.learning import ExplorationConfig, OptimizerConfig
+from contraflow.settings.models import JudgeConfig, LoraConfig, OracleConfig
+from contraflow.settings.running import ReplayConfig
 from contraflow.text.prompts import answer_prompt, task_prompt
 from contraflow.training.module import SamplerModule
 from support.tiny_judges import save_judge
 from support.tiny_models import fresh_lm
-from work import Work, WorkCounter, watching_judge  # type: ignore[import-not-found]
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -133,17 +135,17 @@ def _module(judge_folder: Path) -> tuple[SamplerModule, Any]:
     limits = question_constraints(lm.tokenizer, vocabulary="latin", min_len=1, max_len=MAX_LEN)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        policy = LoraPolicy(lm, task_prompt(TASK), limits, LoraSettings(r=4, alpha=8))
-    oracle = FrozenLMOracle(lm, answer_prompt(ASK), max_answer_tokens=MAX_ANSWER)
+        policy = LoraPolicy(lm, task_prompt(TASK), limits, LoraConfig(r=4, alpha=8))
+    oracle = FrozenLMOracle(lm, answer_prompt(ASK), OracleConfig(max_answer_tokens=MAX_ANSWER))
     oracle._ends = torch.tensor(
         [3]
     )  # "who", a common word here, so that some answers end and some do not
-    judge = NliJudge(judge_folder, batch_size=JUDGE_BATCH, probe=False)
+    judge = NliJudge(judge_folder, JudgeConfig(batch_size=JUDGE_BATCH), probe=False)
     reward = RewardSchedule(kind="static")
     settings = ExplorationConfig(  # drawn cold, so that equal questions come up
         N_SAMPLES, pf_temp_prob=1.0, pf_temp_low=0.3, pf_temp_high=0.3, use_buffer_prob=0.0
     )
-    replay = MemoryReplay(ReplaySettings(namespace="work"))
+    replay = MemoryReplay("work", ReplayConfig())
     experience = Experience(policy, Scorer(policy, oracle, judge), replay, reward, settings, seed=5)
     return SamplerModule(policy, experience, reward, SubTB(), OptimizerConfig(), n_steps=10), judge
 

@@ -17,7 +17,7 @@ from support.tiny_runs import assert_same, checkpoint, lines, tiny_config, write
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 MOMENTS = [  # a function and which call of it, in a life that goes on where the last one was killed
-    ("contraflow.training.job.write_facts", 2),  # training facts are chosen, others are not
+    ("contraflow.training.choose_facts.write_facts", 2),  # training facts are chosen, others are not
     (
         "contraflow.training.job.write_metrics",
         1,

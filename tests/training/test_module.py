@@ -13,9 +13,9 @@ from contraflow.errors import UserError
 from contraflow.experience.scorer import SampledQuestion
 from contraflow.experience.stream import StepFacts
 from contraflow.gflownet.objectives import Objective, SubTB, VarGrad, potentials
-from contraflow.policy.lora import LoraSettings
 from contraflow.reward.schedule import RewardParts, RewardSchedule
 from contraflow.settings.learning import ExplorationConfig, OptimizerConfig
+from contraflow.settings.models import LoraConfig
 from contraflow.training.module import SamplerModule
 from support.tables import FACTS, TableJudge, arbitrary_log_c, small_experience, small_policy
 from support.tiny_models import fresh_lm
@@ -30,7 +30,7 @@ def module_of(
     settings: ExplorationConfig | None = None,
     **options: bool,
 ) -> SamplerModule:
-    policy = small_policy(fresh_lm(), lora=LoraSettings(r=r, alpha=8))
+    policy = small_policy(fresh_lm(), lora=LoraConfig(r=r, alpha=8))
     experience = small_experience(policy, reward=reward, settings=settings)
     return SamplerModule(
         policy,

@@ -16,7 +16,7 @@ from contraflow.settings import TrainerConfig
 from contraflow.system import budget
 from contraflow.system.budget import seconds_of
 from contraflow.training import job
-from contraflow.training.follower import OutOfTime
+from contraflow.training.interruption import OutOfTime
 from contraflow.training.module import SamplerModule
 from support.tiny_runs import (
     N_STEPS,

@@ -137,9 +137,9 @@ def _check_replay(config: Config) -> None:
     """
     if config.replay.store != "redis":
         return
-    from contraflow.replay import ReplaySettings, open_replay
+    from contraflow.replay import open_replay
 
-    open_replay("redis", ReplaySettings(namespace="knock"), url=config.replay.url).close()
+    open_replay(config.replay, "knock").close()
 
 
 def _check_wandb(config: Config) -> None:

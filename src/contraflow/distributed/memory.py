@@ -16,7 +16,7 @@ def gather_memory(ranks: Ranks, holds: str, gpu_peak_bytes: int) -> list[RankMem
     return [decode(data, RankMemory) for data in ranks.gather(encode(mine), "memory at the end")]
 
 
-def told(memory: Sequence[RankMemory]) -> list[str]:
+def memory_lines(memory: Sequence[RankMemory]) -> list[str]:
     """One line a rank."""
     return [
         f"rank {m.rank} ({m.holds}) on {m.host}: peak memory {m.peak_bytes / 2**20:.0f} MiB"

@@ -7,7 +7,6 @@ from typing import TypeVar
 import msgspec
 
 from contraflow.facts import Fact
-from contraflow.types import ScoredQuestion
 
 T = TypeVar("T")
 
@@ -28,17 +27,6 @@ class StepMetrics(msgspec.Struct, frozen=True):
 
     terms: int
     metrics: dict[str, float]
-
-
-class BatchNote(msgspec.Struct, frozen=True):
-    """A batch as rank 0 collected it, with the facts that its questions are about."""
-
-    facts: tuple[Fact, ...]
-    fact_index: tuple[int, ...]
-    scored: tuple[ScoredQuestion, ...]
-    times: tuple[int, ...]
-    pf_temp: float
-    n_replayed: int
 
 
 class RankMemory(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Rank 0 answers and judges for all; what the frozen prior says, each rank knows itself."""
+"""Rank 0 holds the only oracle and judge and scores for all; each rank computes its own prior."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from contraflow.types import Oracle
 
 
 class SharedScorer(Scorer):
-    """A scorer that every rank asks once a step, be it for nothing; oracle and judge are None but
-    on rank 0.
+    """A scorer with one oracle and one judge, on rank 0. Oracle and judge are None on other ranks.
 
-    Only texts travel: question, edit fact and original fact there, an answer and three numbers
-    back. The prior is computed where the question was drawn, since every rank holds the backbone.
+    Scoring is collective: every rank calls it once per step, even with an empty batch. Only texts
+    travel: question, edit fact and original fact to rank 0, an answer and three numbers back. The
+    prior is computed where the question was sampled, since every rank holds the backbone.
     """
 
     def __init__(
@@ -31,15 +31,14 @@ class SharedScorer(Scorer):
         super().__init__(policy, oracle, judge, sampler=sampler)
         self.ranks = ranks
 
-    def verdicts(self, new: Sequence[SampledQuestion], step: int) -> list[OracleJudgement]:
-        mine = encode([d.asked for d in new])
-        sent = self.ranks.gather(mine, f"questions of step {step}")
+    def judgements(self, new: Sequence[SampledQuestion], step: int) -> list[OracleJudgement]:
+        """Collective: gather all ranks' requests on rank 0, score them, scatter the results."""
+        mine = encode([q.request for q in new])
+        gathered = self.ranks.gather(mine, f"questions of step {step}")
         replies: list[bytes] = []
         if self.ranks.is_first:
-            asked = [decode(data, list[ScoreRequest]) for data in sent]
-            found = iter(self.examine([one for part in asked for one in part]))
-            replies = [encode([next(found) for _ in part]) for part in asked]
-        return decode(
-            self.ranks.scatter(replies, f"answers and verdicts of step {step}"),
-            list[OracleJudgement],
-        )
+            per_rank = [decode(data, list[ScoreRequest]) for data in gathered]
+            judged = iter(self.query([request for part in per_rank for request in part]))
+            replies = [encode([next(judged) for _ in part]) for part in per_rank]
+        own = self.ranks.scatter(replies, f"answers and verdicts of step {step}")
+        return decode(own, list[OracleJudgement])

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 
 from contraflow.evaluation.records import QuestionRecord
-from contraflow.experience.collect import draw
+from contraflow.experience.collect import sample_questions
 from contraflow.experience.scorer import SampledQuestion, Scorer
 from contraflow.facts import Fact
-from contraflow.policy.lora import LoraPolicy, stack_questions
+from contraflow.policy.lora import LoraPolicy, fact_index_of, stack_questions
 from contraflow.reward.schedule import RewardParts, RewardSchedule
 from contraflow.seeding import torch_rng
 from contraflow.types import ScoredQuestion
@@ -64,7 +64,7 @@ def rollout(
     for start in range(0, len(facts), size):
         some = facts[start : start + size]
         rng = torch_rng(seed, "rollout", some[0].fact_id, len(some), device=policy.lm.device)
-        drawn = draw(policy, some, n_samples, rng, temperature)
+        drawn = sample_questions(policy, some, n_samples, rng, temperature)
         yield from _records(policy, scorer, reward, some, drawn, step)
         if on_fact is not None:
             on_fact(len(some))
@@ -91,8 +91,7 @@ def _records(
 def _log_pf(
     policy: LoraPolicy, facts: Sequence[Fact], drawn: Sequence[SampledQuestion]
 ) -> list[float]:
-    place = {fact.fact_id: i for i, fact in enumerate(facts)}
     device = policy.lm.device
-    index = torch.tensor([place[d.fact.fact_id] for d in drawn], device=device)
+    index = fact_index_of(facts, [q.fact.fact_id for q in drawn], device)
     paths = policy.evaluate(facts, index, stack_questions([d.ids for d in drawn], device))
     return [float(value) for value in paths.log_p_question]

@@ -18,9 +18,9 @@ from contraflow.exactness.space import FACTS, Architecture, RewardKind, Space, m
 from contraflow.experience.collect import Experience
 from contraflow.experience.stream import FactStream
 from contraflow.gflownet.objectives import Objective
-from contraflow.replay.base import ReplaySettings
 from contraflow.replay.memory import MemoryReplay
 from contraflow.settings.learning import ExplorationConfig, OptimizerConfig
+from contraflow.settings.running import ReplayConfig
 from contraflow.training.module import SamplerModule
 
 EXPLORATION = ExplorationConfig(
@@ -95,9 +95,7 @@ def _fit(
     space: Space, settings: ExactSettings, objective: Objective, on_step: StepHook | None
 ) -> None:
     replay = MemoryReplay(
-        ReplaySettings(
-            namespace="exact", capacity_per_fact=len(space.questions), near_duplicate=0.0
-        )
+        "exact", ReplayConfig(capacity_per_fact=len(space.questions), near_duplicate=0.0)
     )
     exploration = replace(EXPLORATION, count_repeats=settings.count_repeats)
     experience = Experience(

@@ -32,10 +32,11 @@ from contraflow.experience.scorer import SampledQuestion, Scorer
 from contraflow.facts import Fact
 from contraflow.models.causal_lm import CausalLM
 from contraflow.policy.constraints import Constraints
-from contraflow.policy.lora import ALL_LINEAR, LoraPolicy, LoraSettings, stack_questions
+from contraflow.policy.lora import ALL_LINEAR, LoraPolicy, stack_questions
 from contraflow.reward.judge.scores import NliScores
 from contraflow.reward.schedule import RewardParts, RewardSchedule
 from contraflow.seeding import derived_seed
+from contraflow.settings.models import LoraConfig
 from contraflow.text.prompts import task_prompt
 from contraflow.types import Answer
 
@@ -70,7 +71,7 @@ class Space:
     def log_reward(self, fact: Fact) -> Float[Tensor, " q"]:
         """log R of every question, through the scorer and the schedule of a real run, in float64."""
         drawn = [
-            SampledQuestion(fact, ids, self.policy.lm.decode(ids).strip() + "?")
+            SampledQuestion(fact, ids, self.policy.question_text(ids))
             for ids in self.questions
         ]
         return self.reward(RewardParts.of(self.scorer.score(drawn, 0)), 0).log_reward.double()
@@ -98,9 +99,8 @@ def make_space(
     constraints = Constraints(torch.tensor([*tokens, stop]), 1, max_len)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed("exact", "adapter", seed) % 2**32)
-        policy = LoraPolicy(
-            lm, task_prompt(_PROMPT), constraints, LoraSettings(16, 32, (ALL_LINEAR,))
-        )
+        lora = LoraConfig(r=16, alpha=32, target_modules=[ALL_LINEAR])
+        policy = LoraPolicy(lm, task_prompt(_PROMPT), constraints, lora)
     every = [q for n in range(1, max_len + 1) for q in itertools.product(tokens, repeat=n)]
     scorer = Scorer(policy, EchoOracle(), TableJudge(_table(reward, seed)))
     reward_of_the_table = RewardSchedule(

@@ -1,8 +1,7 @@
-"""Where a training batch comes from: the policy writes it and the scorer weighs it, or replay
-remembers it.
+"""The batch of a step: questions sampled, scored and admitted to replay, or read back from replay.
 
-No gradient flows here. Fresh and replayed questions leave by the same door, as scored questions
-with token ids; the learner cannot tell them apart and evaluates both with the current policy.
+The learner cannot tell the two apart: both arrive as scored questions with token ids, and both are
+evaluated with the current policy.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Int
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from contraflow.experience.scorer import SampledQuestion, Scorer
 from contraflow.facts import Fact
-from contraflow.policy.lora import LoraPolicy, stack_questions
+from contraflow.policy.lora import LoraPolicy, fact_index_of, stack_questions
 from contraflow.replay.base import ReplayStore
 from contraflow.reward.schedule import RewardParts, RewardSchedule
 from contraflow.seeding import python_rng, torch_rng
@@ -27,24 +27,39 @@ from contraflow.types import Questions, ScoredQuestion
 
 @dataclass(frozen=True)
 class Batch:
-    """Scored questions of several facts; question i is about facts[fact_index[i]]."""
+    """b scored questions of several facts.
+
+    The fields are plain data, so that ranks can send a batch as MessagePack; the tensors are built
+    on ``device`` when they are first read.
+    """
 
     facts: tuple[Fact, ...]
-    fact_index: Int[Tensor, " b"]
-    questions: Questions
     scored: tuple[ScoredQuestion, ...]
-    times: tuple[int, ...]  # how often each was drawn; all 1 where every draw is a row of its own
-    pf_temp: float  # temperature they were drawn at (1 for replay)
+    counts: tuple[
+        int, ...
+    ]  # how often each was sampled; all 1 where every draw is a row of its own
+    pf_temp: float  # sampling temperature (1 for replay)
     n_replayed: int
+    device: str
+
+    @cached_property
+    def fact_index(self) -> Int[Tensor, " b"]:
+        """Question i is about ``facts[fact_index[i]]``."""
+        return fact_index_of(self.facts, [s.fact_id for s in self.scored], self.device)
+
+    @cached_property
+    def questions(self) -> Questions:
+        """The token ids of all questions."""
+        return stack_questions([s.question_ids for s in self.scored], self.device)
 
     @property
     def draws(self) -> Int[Tensor, " n"]:
-        """The row of every draw: what a mean over draws is taken over."""
-        return torch.repeat_interleave(torch.tensor(self.times, device=self.fact_index.device))
+        """The row of every draw: means over draws index with it."""
+        return torch.repeat_interleave(torch.tensor(self.counts, device=self.device))
 
 
 class Experience:
-    """Draws, scores and admits; or draws from replay, with probability ``use_buffer_prob``."""
+    """Sample, score and admit; with probability ``use_buffer_prob`` sample from replay instead."""
 
     def __init__(
         self,
@@ -57,104 +72,106 @@ class Experience:
         seed: int,
         rank: int = 0,
     ) -> None:
-        self.policy, self.scorer, self.replay, self.reward = policy, scorer, replay, reward
-        self.settings, self.seed, self.rank = settings, seed, rank
+        self.policy = policy
+        self.scorer = scorer
+        self.replay = replay
+        self.reward = reward
+        self.settings = settings
+        self.seed = seed
+        self.rank = rank
 
     def collect(self, facts: Sequence[Fact], step: int, seen: Sequence[Fact] = ()) -> Batch:
-        """The batch of a step: new questions about ``facts``, or stored ones about facts already
-        ``seen``.
+        """Return the batch of a step: new questions about ``facts``, or stored ones about ``seen``.
 
-        The same (seed, step, rank, weights, replay) gives the same batch.
+        ``seen`` are facts of earlier steps. The batch is a function of (seed, step, rank, weights,
+        replay).
         """
         rng = python_rng(self.seed, step, self.rank, "exploration")
         from_replay = rng.random() < self.settings.use_buffer_prob
         tempered = rng.random() < self.settings.pf_temp_prob
-        pf_temp = (
-            rng.uniform(self.settings.pf_temp_low, self.settings.pf_temp_high) if tempered else 1.0
-        )
+        pf_temp = 1.0
+        if tempered:
+            pf_temp = rng.uniform(self.settings.pf_temp_low, self.settings.pf_temp_high)
         if from_replay:
             batch = self._replayed(seen or facts, len(facts), step)
             if batch is not None:
-                self.scorer.score(
-                    [], step
-                )  # ranks that share a scorer ask it together, be it for nothing
+                # Collective where ranks share a scorer: the others may have questions.
+                self.scorer.score([], step)
                 return batch
         return self._fresh(facts, step, pf_temp)
 
     def _fresh(self, facts: Sequence[Fact], step: int, pf_temp: float) -> Batch:
         rng = torch_rng(self.seed, step, self.rank, "sample", device=self.policy.lm.device)
-        drawn = draw(self.policy, facts, self.settings.n_samples, rng, pf_temp)
-        scored = self.scorer.score(drawn, step)
-        times = Counter((s.fact_id, s.question_ids) for s in scored)
+        sampled = sample_questions(self.policy, facts, self.settings.n_samples, rng, pf_temp)
+        scored = self.scorer.score(sampled, step)
+        counts = Counter((s.fact_id, s.question_ids) for s in scored)
         unique = list({(s.fact_id, s.question_ids): s for s in scored}.values())
         self.replay.add(unique, self.reward.priority(RewardParts.of(unique)).tolist())
         if self.settings.count_repeats:
             return self._batch(facts, scored, [1] * len(scored), pf_temp)
-        return self._batch(facts, unique, list(times.values()), pf_temp)
+        return self._batch(facts, unique, list(counts.values()), pf_temp)
 
     def _replayed(self, seen: Sequence[Fact], n_facts: int, step: int) -> Batch | None:
-        """Stored questions of up to n_facts of these facts, or None where too little is stored to
-        learn from.
-        """
+        """Return stored questions of up to n_facts facts, or None when too few are stored."""
         rng = python_rng(self.seed, step, self.rank, "replay")
         rows = self.replay.sample([f.fact_id for f in seen], self.settings.n_samples, rng)
-        usable = [
-            [s for s in row if self.policy.constraints.admits(s.question_ids)] for row in rows
-        ]
-        found = [s for row in [row for row in usable if len(row) > 1][:n_facts] for s in row]
+        found: list[ScoredQuestion] = []
+        n_found = 0
+        for row in rows:
+            usable = [s for s in row if self.policy.constraints.admits(s.question_ids)]
+            # A fact with one question has no differences to learn from.
+            if len(usable) > 1 and n_found < n_facts:
+                found += usable
+                n_found += 1
         if len(found) < self.settings.n_samples:
             return None
         return self._batch(seen, found, [1] * len(found), 1.0, n_replayed=len(found))
 
     def prefixes(self, batch: Batch, step: int) -> list[list[ScoredQuestion]]:
-        """Each question of a batch cut after min_len … L tokens, closed with the stop and scored;
-        shortest first.
+        """Score every prefix of a batch's questions as a question of its own.
 
-        Equal prefixes of a fact are answered and judged once; nothing of this is admitted to
-        replay.
+        Returns for each question its prefixes of min_len … L tokens, shortest first, each closed
+        with the stop. Equal prefixes of a fact are scored once; none of them enters replay.
         """
-        least, texts = self.policy.constraints.min_len, self.policy.lm.decode
-        cut = [
-            [s.question_ids[:n] for n in range(least, len(s.question_ids) + 1)]
-            for s in batch.scored
-        ]
-        owners = [batch.facts[i] for i in batch.fact_index.tolist()]
-        drawn = [
-            SampledQuestion(fact, ids, texts(ids).strip() + "?")
-            for fact, rows in zip(owners, cut, strict=True)
-            for ids in rows
-        ]
-        scored = iter(self.scorer.score(drawn, step))
-        return [[next(scored) for _ in rows] for rows in cut]
+        shortest = self.policy.constraints.min_len
+        sampled: list[SampledQuestion] = []
+        n_prefixes: list[int] = []
+        for scored, fact_index in zip(batch.scored, batch.fact_index.tolist(), strict=True):
+            lengths = range(shortest, len(scored.question_ids) + 1)
+            n_prefixes.append(len(lengths))
+            for length in lengths:
+                ids = scored.question_ids[:length]
+                text = self.policy.question_text(ids)
+                sampled.append(SampledQuestion(batch.facts[fact_index], ids, text))
+        prefixes = iter(self.scorer.score(sampled, step))
+        return [[next(prefixes) for _ in range(n)] for n in n_prefixes]
 
     def _batch(
         self,
         facts: Sequence[Fact],
         scored: Sequence[ScoredQuestion],
-        times: Sequence[int],
+        counts: Sequence[int],
         pf_temp: float,
         n_replayed: int = 0,
     ) -> Batch:
         present = {s.fact_id for s in scored}
         used = tuple(f for f in facts if f.fact_id in present)
-        place = {f.fact_id: i for i, f in enumerate(used)}
-        device = self.policy.lm.device
-        index = torch.tensor([place[s.fact_id] for s in scored], device=device)
-        questions = stack_questions([s.question_ids for s in scored], device)
-        return Batch(used, index, questions, tuple(scored), tuple(times), pf_temp, n_replayed)
+        device = str(self.policy.lm.device)
+        return Batch(used, tuple(scored), tuple(counts), pf_temp, n_replayed, device)
 
 
-def draw(
+def sample_questions(
     policy: LoraPolicy,
     facts: Sequence[Fact],
     n_samples: int,
     rng: torch.Generator,
     temperature: float = 1.0,
 ) -> list[SampledQuestion]:
-    """n questions per fact with their texts, in the order of the facts."""
+    """Sample n questions per fact; the questions of one fact are adjacent, in the order of facts."""
     questions = policy.sample(facts, n_samples, rng, temperature)
-    texts = policy.texts(questions)
-    lengths = questions.lengths.tolist()
-    rows = [tuple(ids[:n]) for ids, n in zip(questions.ids.tolist(), lengths, strict=True)]
     owners = [fact for fact in facts for _ in range(n_samples)]
-    return [SampledQuestion(f, ids, text) for f, ids, text in zip(owners, rows, texts, strict=True)]
+    rows = policy.token_rows(questions)
+    return [
+        SampledQuestion(fact, ids, policy.question_text(ids))
+        for fact, ids in zip(owners, rows, strict=True)
+    ]

@@ -1,8 +1,7 @@
-"""New questions → raw reward parts: the oracle answers, the judge compares, the frozen base model
-weighs.
+"""New questions become raw reward parts: the oracle answers, the judge compares, the prior weighs.
 
 Equal questions about one fact are scored once, within a batch and across the run. Nothing here
-knows of phases, temperatures or penalties.
+depends on phases, temperatures or penalties.
 """
 
 from __future__ import annotations
@@ -11,10 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
-import torch
 
 from contraflow.facts import Fact
-from contraflow.policy.lora import LoraPolicy, stack_questions
+from contraflow.policy.lora import LoraPolicy, fact_index_of, stack_questions
 from contraflow.reward.judge.scores import Judge
 from contraflow.text.checks import question_ok
 from contraflow.types import Oracle, ScoredQuestion
@@ -23,7 +21,7 @@ _Key = tuple[str, tuple[int, ...]]  # fact id, token ids
 
 
 class ScoreRequest(msgspec.Struct, frozen=True):
-    """What oracle and judge must know of a question."""
+    """The texts that oracle and judge need to score one question."""
 
     question: str
     edit_fact: str
@@ -31,7 +29,7 @@ class ScoreRequest(msgspec.Struct, frozen=True):
 
 
 class OracleJudgement(msgspec.Struct, frozen=True):
-    """What they said of it."""
+    """The oracle's answer to one question and the judge's scores of that answer."""
 
     answer: str
     log_p_answer: float
@@ -41,7 +39,7 @@ class OracleJudgement(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class SampledQuestion:
-    """A question as the policy wrote it, with the fact it was written for."""
+    """A question of the policy, with the fact that it was sampled for."""
 
     fact: Fact
     ids: tuple[int, ...]
@@ -49,17 +47,20 @@ class SampledQuestion:
 
     @property
     def key(self) -> _Key:
+        """Equal for equal questions about one fact."""
         return self.fact.fact_id, self.ids
 
     @property
-    def asked(self) -> ScoreRequest:
+    def request(self) -> ScoreRequest:
+        """What oracle and judge are asked."""
         return ScoreRequest(self.text, self.fact.edit_fact, self.fact.original_fact)
 
 
 class Scorer:
-    """Oracle, judge and prior behind one method; ``sampler`` is noted on what is scored.
+    """Oracle, judge and prior behind one method, with a cache.
 
-    Only what asks another process has no oracle or judge of its own.
+    ``sampler`` is the fingerprint that is recorded on every scored question. Oracle and judge are
+    None in a process that asks another one (`SharedScorer`).
     """
 
     def __init__(
@@ -70,104 +71,106 @@ class Scorer:
         cache_size: int = 50_000,
         sampler: str = "",
     ) -> None:
-        self.policy, self.oracle, self.judge = policy, oracle, judge
-        self.cache_size, self.sampler = cache_size, sampler
-        self._known: dict[_Key, ScoredQuestion] = {}
+        self.policy = policy
+        self.oracle = oracle
+        self.judge = judge
+        self.cache_size = cache_size
+        self.sampler = sampler
+        self._cache: dict[_Key, ScoredQuestion] = {}
 
-    def score(self, drawn: Sequence[SampledQuestion], step: int) -> list[ScoredQuestion]:
-        """Raw parts of each question, in order; ``step`` is noted on all, be they new or known.
+    def score(self, sampled: Sequence[SampledQuestion], step: int) -> list[ScoredQuestion]:
+        """Return the raw parts of each question, in order, all marked with ``step``.
 
-        The step of a first time would hang on how long this process lives: a resumed run has seen
-        less.
+        Recording the first scoring step instead would depend on the cache, which a resumed run has
+        lost.
         """
-        new = list({d.key: d for d in drawn if d.key not in self._known}.values())
-        verdicts = self.verdicts(new, step)
+        new = list({q.key: q for q in sampled if q.key not in self._cache}.values())
+        judgements = self.judgements(new, step)
         if new:
-            for d, verdict, prior in zip(new, verdicts, self._log_prior(new), strict=True):
-                self._known[d.key] = _scored(d, verdict, prior, self.sampler)
-        scored = [msgspec.structs.replace(self._known[d.key], step=step) for d in drawn]
-        self._forget()
+            for q, judgement, prior in zip(new, judgements, self._log_prior(new), strict=True):
+                self._cache[q.key] = _scored(q, judgement, prior, self.sampler)
+        scored = [msgspec.structs.replace(self._cache[q.key], step=step) for q in sampled]
+        self._evict()
         return scored
 
-    def remember(self, scored: Iterable[ScoredQuestion]) -> None:
-        """What this sampler was told in an earlier life need not be asked again, and is the same to
-        the last digit.
+    def preload(self, scored: Iterable[ScoredQuestion]) -> None:
+        """Fill the cache of a resumed run with what this sampler has scored before.
 
-        Else replay might prefer a question to itself: another batch of the judge rounds another
-        way. Entries that others wrote or brought are left out; an unbroken run asks about them when
-        it draws them.
+        Scoring a question again in another batch rounds differently, and replay might then replace
+        a question by itself. Entries of other samplers are left out: an unbroken run scores those
+        when it samples them.
         """
-        self._known |= {(s.fact_id, s.question_ids): s for s in scored if s.sampler == self.sampler}
-        self._forget()
+        self._cache |= {(s.fact_id, s.question_ids): s for s in scored if s.sampler == self.sampler}
+        self._evict()
 
-    def verdicts(self, new: Sequence[SampledQuestion], step: int) -> list[OracleJudgement]:  # noqa: ARG002
-        """What oracle and judge say of questions never seen before, of which there may be none."""
-        return self.examine([d.asked for d in new])
+    def judgements(
+        self,
+        new: Sequence[SampledQuestion],
+        step: int,  # noqa: ARG002 (used where ranks share a scorer)
+    ) -> list[OracleJudgement]:
+        """Answer and judge questions that are not in the cache. ``new`` may be empty."""
+        return self.query([q.request for q in new])
 
-    def examine(self, asked: Sequence[ScoreRequest]) -> list[OracleJudgement]:
-        """Ask the oracle and judge that are here."""
-        if not asked:
+    def query(self, requests: Sequence[ScoreRequest]) -> list[OracleJudgement]:
+        """Query the oracle and the judge of this process.
+
+        Raises: RuntimeError in a process that holds neither.
+        """
+        if not requests:
             return []
         if self.oracle is None or self.judge is None:
             raise RuntimeError("this process holds no oracle and no judge")
-        answers = self.oracle.answer([a.question for a in asked])
+        answers = self.oracle.answer([r.question for r in requests])
         texts = [answer.text for answer in answers]
-        log_c = self.judge.score([a.edit_fact for a in asked], texts).log_contradiction.tolist()
-        log_e = _log_entailment(self.judge, [a.original_fact for a in asked], texts)
+        scores = self.judge.score([r.edit_fact for r in requests], texts)
+        log_c = scores.log_contradiction.tolist()
+        log_e = _log_entailment(self.judge, [r.original_fact for r in requests], texts)
         return [
-            OracleJudgement(a.text, a.log_p, c, e)
-            for a, c, e in zip(answers, log_c, log_e, strict=True)
+            OracleJudgement(answer.text, answer.log_p, c, e)
+            for answer, c, e in zip(answers, log_c, log_e, strict=True)
         ]
 
     def _log_prior(self, new: list[SampledQuestion]) -> list[list[float]]:
-        """Per question the base model's log-probability of each token and of the stop, L + 1
-        numbers.
-        """
-        facts = list({d.fact.fact_id: d.fact for d in new}.values())
-        place = {fact.fact_id: i for i, fact in enumerate(facts)}
+        """Return per question the base model's log-probability of each token and of the stop."""
+        facts = list({q.fact.fact_id: q.fact for q in new}.values())
         device = self.policy.lm.device
-        index = torch.tensor([place[d.fact.fact_id] for d in new], device=device)
-        paths = self.policy.prior(facts, index, stack_questions([d.ids for d in new], device))
-        stops = paths.log_p_stop.tolist()
-        return [
-            [*row[: len(d.ids)], s]
-            for row, s, d in zip(paths.log_pf.tolist(), stops, new, strict=True)
-        ]
+        index = fact_index_of(facts, [q.fact.fact_id for q in new], device)
+        paths = self.policy.prior(facts, index, stack_questions([q.ids for q in new], device))
+        rows = zip(paths.log_pf.tolist(), paths.log_p_stop.tolist(), new, strict=True)
+        return [[*log_pf[: len(q.ids)], log_p_stop] for log_pf, log_p_stop, q in rows]
 
-    def _forget(self) -> None:
+    def _evict(self) -> None:
         # Oldest first: dictionaries keep the order of insertion.
-        for key in list(self._known)[: max(0, len(self._known) - self.cache_size)]:
-            del self._known[key]
+        for key in list(self._cache)[: max(0, len(self._cache) - self.cache_size)]:
+            del self._cache[key]
 
 
 def _log_entailment(judge: Judge, originals: Sequence[str], answers: Sequence[str]) -> list[float]:
-    """Whether each answer says the original fact; 0, a constant of the fact, where there is none to
-    say.
-    """
-    pairs = [
-        (original, answer) for original, answer in zip(originals, answers, strict=True) if original
-    ]
-    if not pairs:
-        return [0.0] * len(originals)
-    told = iter(judge.score(*map(list, zip(*pairs, strict=True))).log_entailment.tolist())
-    return [next(told) if original else 0.0 for original in originals]
+    """Return log P(answer entails the original fact); 0, a constant, where the fact has none."""
+    known = [i for i, original in enumerate(originals) if original]
+    log_e = [0.0] * len(originals)
+    if known:
+        scores = judge.score([originals[i] for i in known], [answers[i] for i in known])
+        for i, value in zip(known, scores.log_entailment.tolist(), strict=True):
+            log_e[i] = value
+    return log_e
 
 
 def _scored(
-    d: SampledQuestion, verdict: OracleJudgement, prior: list[float], sampler: str
+    q: SampledQuestion, judgement: OracleJudgement, prior: list[float], sampler: str
 ) -> ScoredQuestion:
-    fact = d.fact
+    fact = q.fact
     return ScoredQuestion(
         fact_id=fact.fact_id,
-        question_ids=d.ids,
-        question=d.text,
-        answer=verdict.answer,
-        log_contradiction=verdict.log_contradiction,
-        log_p_answer=verdict.log_p_answer,
-        log_entailment=verdict.log_entailment,
+        question_ids=q.ids,
+        question=q.text,
+        answer=judgement.answer,
+        log_contradiction=judgement.log_contradiction,
+        log_p_answer=judgement.log_p_answer,
+        log_entailment=judgement.log_entailment,
         log_prior=tuple(prior),
         question_ok=question_ok(
-            d.text, fact.subject, fact.original_answer, fact.edited_answer, fact.aliases
+            q.text, fact.subject, fact.original_answer, fact.edited_answer, fact.aliases
         ),
         sampler=sampler,
     )

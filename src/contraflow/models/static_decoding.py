@@ -27,7 +27,7 @@ from contraflow.models.attention import PrefixCache
 from contraflow.models.capture import CaptureFailed, captured
 from contraflow.models.causal_lm import CausalLM, Context
 from contraflow.models.decoding import Decoder, EagerDecoder
-from contraflow.system.progress import say_plain
+from contraflow.system.progress import print_plain
 
 ROWS, LENGTH = 8, 32  # the smallest bucket of rows, doubled as needed; lengths are multiples
 MOST_STEPS = 32  # recorded at a time
@@ -289,7 +289,7 @@ def start_decoding(
             return static
         except CaptureFailed as error:
             made.refused = True
-            say_plain(
+            print_plain(
                 f"decoding goes on without CUDA graphs ({error}); model.decoding=eager does not try them"
             )
     return EagerDecoder(lm, context, n_tokens, actions)

@@ -16,12 +16,12 @@ On a GPU drawing trades 2 and 4 for fixed shapes, which a CUDA graph needs (`mod
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import peft
 import torch
 from jaxtyping import Float, Int
-from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -34,22 +34,12 @@ from contraflow.models.token_tree import TokenTree
 from contraflow.policy.constraints import Constraints
 from contraflow.policy.flow import StateFlow
 from contraflow.policy.read_out import read_out
+from contraflow.settings.models import LoraConfig
 from contraflow.text.prompts import PromptTemplate
 from contraflow.types import PathLogProbs, Questions, as_mask
 
 STATES_PER_READ = 128
 ALL_LINEAR = "all-linear"
-
-
-@dataclass(frozen=True)
-class LoraSettings:
-    """Size and place of the adapter; ``target_modules`` None means PEFT's default, ("all-linear",)
-    all but the head.
-    """
-
-    r: int = 16
-    alpha: int = 32
-    target_modules: tuple[str, ...] | None = None
 
 
 class LoraPolicy(nn.Module):
@@ -60,7 +50,7 @@ class LoraPolicy(nn.Module):
         lm: CausalLM,
         prompt: PromptTemplate,
         constraints: Constraints,
-        lora: LoraSettings | None,
+        lora: LoraConfig | None,
     ) -> None:
         super().__init__()
         self.constraints = constraints
@@ -74,14 +64,12 @@ class LoraPolicy(nn.Module):
             self.add_adapter(lora)
         self.flow = StateFlow(lm.hidden_size).to(lm.device)
 
-    def add_adapter(self, lora: LoraSettings) -> None:
+    def add_adapter(self, lora: LoraConfig) -> None:
         """Put a fresh adapter (a no-op until trained) on the backbone."""
-        targets: list[str] | str | None = (
-            None if lora.target_modules is None else list(lora.target_modules)
-        )
+        targets: list[str] | str | None = lora.target_modules
         if targets == [ALL_LINEAR]:  # PEFT takes this word by itself, not as the name of a module
             targets = ALL_LINEAR
-        config = LoraConfig(
+        config = peft.LoraConfig(
             r=lora.r,
             lora_alpha=lora.alpha,
             lora_dropout=0.0,  # dropout would make evaluate() another distribution than sample()
@@ -89,7 +77,7 @@ class LoraPolicy(nn.Module):
             task_type="CAUSAL_LM",
         )
         try:
-            self.lm.adapter = get_peft_model(self.lm.model, config)
+            self.lm.adapter = peft.get_peft_model(self.lm.model, config)
         except ValueError as error:
             raise UserError(
                 f"model.lora.target_modules={targets}: {str(error).splitlines()[0]}"
@@ -234,13 +222,18 @@ class LoraPolicy(nn.Module):
         step = torch.zeros_like(nodes).index_put((of,), along)
         return _States(self.lm.tree_hidden(self._prefix, packed)[nodes], step, of)
 
+    def question_text(self, ids: Sequence[int]) -> str:
+        """Decode a question's token ids and restore the question mark, which the stop stands for."""
+        return self.lm.decode(ids).strip() + "?"
+
+    def token_rows(self, questions: Questions) -> list[tuple[int, ...]]:
+        """The token ids of each question, without padding."""
+        rows = zip(questions.ids.tolist(), questions.lengths.tolist(), strict=True)
+        return [tuple(ids[:n]) for ids, n in rows]
+
     def texts(self, questions: Questions) -> list[str]:
-        """The questions as a reader sees them, the question mark restored."""
-        rows = [
-            ids[:n]
-            for ids, n in zip(questions.ids.tolist(), questions.lengths.tolist(), strict=True)
-        ]
-        return [self.lm.decode(row).strip() + "?" for row in rows]
+        """The text of each question."""
+        return [self.question_text(ids) for ids in self.token_rows(questions)]
 
 
 @dataclass(frozen=True)
@@ -269,7 +262,15 @@ def _categorical(
     return torch.where(p[row, column] > 0, column, p.argmax(-1)[row])
 
 
-def stack_questions(rows: Sequence[Sequence[int]], device: torch.device) -> Questions:
+def fact_index_of(
+    facts: Sequence[Fact], fact_ids: Iterable[str], device: torch.device | str
+) -> Int[Tensor, " b"]:
+    """Return for each fact id the position of its fact in ``facts``."""
+    position = {fact.fact_id: i for i, fact in enumerate(facts)}
+    return torch.tensor([position[fact_id] for fact_id in fact_ids], device=device)
+
+
+def stack_questions(rows: Sequence[Sequence[int]], device: torch.device | str) -> Questions:
     """Right-pad token id lists into Questions."""
     width = max(1, *map(len, rows))
     ids = torch.tensor([list(r) + [0] * (width - len(r)) for r in rows], device=device)

@@ -6,52 +6,50 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from contraflow.errors import UserError
-from contraflow.replay.base import ReplaySettings, ReplayStore, Sampling, make_namespace
+from contraflow.replay.base import ReplayStore, make_namespace
 from contraflow.replay.codec import PayloadError
 from contraflow.replay.memory import MemoryReplay
 from contraflow.replay.vectors import Embed
+from contraflow.settings.running import ReplayConfig
 
 __all__ = [
     "MemoryReplay",
     "PayloadError",
-    "ReplaySettings",
     "ReplayStore",
-    "Sampling",
     "make_namespace",
     "open_replay",
 ]
 
 
 def open_replay(
-    kind: Literal["memory", "embedded", "redis"],
-    settings: ReplaySettings,
+    settings: ReplayConfig,
+    namespace: str,
     *,
     run_dir: Path | str | None = None,
     url: str | None = None,
     embed: Embed | None = None,
 ) -> ReplayStore:
-    """Open the store that the config names: ``embedded`` needs ``run_dir``, ``redis`` needs
-    ``url``.
+    """Open the store that the settings name.
 
-    ``embed`` makes the vectors that near-duplicates are told by, where the settings say so.
-
-    Raises `UserError` where that is missing, the server does not answer, or the folder cannot be
-    used.
+    Args:
+        run_dir: the run's folder, where ``store=embedded`` keeps its data.
+        url: a server to use instead of the configured store: the embedded one of another rank.
+        embed: makes the vectors that ``near_duplicate_by=embedding`` compares.
+    Raises: UserError when a folder or URL is missing, the server does not answer, or the folder
+        cannot be used.
     """
-    if kind == "memory":
-        return MemoryReplay(settings, embed)
-    if kind == "embedded" and run_dir is not None:
+    if url is None and settings.store == "memory":
+        return MemoryReplay(namespace, settings, embed)
+    if url is None and settings.store == "embedded":
+        if run_dir is None:
+            raise UserError("replay=embedded needs a run folder; replay=memory needs nothing")
         from contraflow.replay.embedded import EmbeddedReplay
 
-        return EmbeddedReplay(settings, run_dir, embed=embed)
-    if kind == "redis" and url is not None:
-        from contraflow.replay.redis import RedisReplay
+        return EmbeddedReplay(namespace, settings, run_dir, embed=embed)
+    from contraflow.replay.redis import RedisReplay
 
-        return RedisReplay(settings, url, embed=embed)
-    needs = {"embedded": "a run folder", "redis": "replay.url=redis://…"}
-    if kind in needs:
-        raise UserError(f"replay={kind} needs {needs[kind]}; replay=memory needs nothing")
-    raise UserError(f"replay={kind}: choose memory, embedded or redis")
+    server = url or settings.url
+    assert server is not None  # ReplayConfig refuses store=redis without a URL
+    return RedisReplay(namespace, settings, server, embed=embed)

@@ -10,64 +10,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import random
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, Self, get_args
+from typing import Any, Protocol, Self
 
 from contraflow.errors import UserError
 from contraflow.replay.vectors import Embed
+from contraflow.settings.running import ReplayConfig
 from contraflow.types import ScoredQuestion
 
-Sampling = Literal["uniform", "rank", "reward", "newest"]
-Nearness = Literal["tokens", "embedding"]
 SEEDED = "seeded"  # the sampler of entries that a person put in; resuming a run keeps them
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReplaySettings:
-    """Shared by all stores. Raises `UserError` that names the key where a value is out of range."""
+def check_namespace(namespace: str) -> str:
+    """Return the namespace. Raises: UserError when it cannot be part of a server's keys.
 
-    namespace: str  # from `make_namespace`: another experiment's rewards are never mixed in
-    capacity_per_fact: int = 32
-    sampling: Sampling = "rank"
-    sampling_temp: float = (
-        1.0  # of sampling="reward", which draws in proportion to exp(priority / temp)
-    )
-    near_duplicate: float = 0.2  # strictly below this distance: the same question
-    near_duplicate_by: Nearness = (
-        "tokens"  # edit distance / longer length, or 1 - cosine of sentence vectors
-    )
-    patience_s: float = 120.0  # how long a server that went away is waited for
-
-    def __post_init__(self) -> None:
-        # The namespace becomes part of a Redis key: braces in it would move the cluster hash tag.
-        if not is_namespace(self.namespace):
-            raise UserError(
-                f"replay.namespace={self.namespace!r}: use 1 to 128 letters, digits, or any of . _ -"
-            )
-        if self.capacity_per_fact < 1:
-            raise UserError(
-                f"replay.capacity_per_fact={self.capacity_per_fact}: must be at least 1"
-            )
-        if self.sampling not in get_args(Sampling):
-            raise UserError(
-                f"replay.sampling={self.sampling!r}: choose one of {', '.join(get_args(Sampling))}"
-            )
-        if not 0.0 < self.sampling_temp < math.inf:
-            raise UserError(f"replay.sampling_temp={self.sampling_temp}: must be above 0")
-        if self.near_duplicate_by not in get_args(Nearness):
-            raise UserError(
-                f"replay.near_duplicate_by={self.near_duplicate_by!r}: choose tokens or embedding"
-            )
-        if not 0.0 <= self.patience_s < math.inf:
-            raise UserError(f"replay.patience_s={self.patience_s}: must be 0 or more")
-        if not 0.0 <= self.near_duplicate <= 1.0:
-            raise UserError(
-                f"replay.near_duplicate={self.near_duplicate}: must lie between 0 and 1"
-            )
+    The namespace becomes part of a Redis key: braces in it would move the cluster hash tag.
+    """
+    if not is_namespace(namespace):
+        raise UserError(f"replay.namespace={namespace!r}: use 1 to 128 letters, digits, or any of . _ -")
+    return namespace
 
 
 def is_namespace(name: str) -> bool:
@@ -97,7 +61,7 @@ class Stored:
 
 
 def vectors_for(
-    entries: Sequence[ScoredQuestion], settings: ReplaySettings, embed: Embed | None
+    entries: Sequence[ScoredQuestion], settings: ReplayConfig, embed: Embed | None
 ) -> list[bytes]:
     """What the entries are compared by besides their tokens: one sentence vector each, or nothing.
 

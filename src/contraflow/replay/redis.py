@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import redis
 from redis.exceptions import NoScriptError, RedisError
 
-from contraflow.replay.base import ReplaySettings, ReplayStore, Stored, vectors_for
+from contraflow.replay.base import ReplayStore, Stored, check_namespace, vectors_for
 from contraflow.replay.codec import (
     PAYLOAD_PREFIX,
     SCHEMA_VERSION,
@@ -36,7 +36,8 @@ from contraflow.replay.connection import Server, full
 from contraflow.replay.lua import ADMIT
 from contraflow.replay.selection import deal
 from contraflow.replay.vectors import Embed
-from contraflow.system.progress import say_plain
+from contraflow.settings.running import ReplayConfig
+from contraflow.system.progress import print_plain
 from contraflow.types import ScoredQuestion
 
 KEY_ROOT = f"contraflow:replay:{SCHEMA_VERSION}:"
@@ -61,13 +62,17 @@ class RedisReplay(ReplayStore):
 
     def __init__(
         self,
-        settings: ReplaySettings,
+        namespace: str,
+        settings: ReplayConfig,
         url: str,
         *,
         embed: Embed | None = None,
-        tell: Callable[[str], None] = say_plain,
+        tell: Callable[[str], None] = print_plain,
     ) -> None:
-        self._settings, self._embed, self._tell = settings, embed, tell
+        self._namespace = check_namespace(namespace)
+        self._settings = settings
+        self._embed = embed
+        self._tell = tell
         self._offered = 0
         self._admitted = 0
         self._refused = 0
@@ -79,7 +84,7 @@ class RedisReplay(ReplayStore):
 
     def __repr__(self) -> str:
         return (
-            f"{type(self).__name__}({self._server.shown_url}, namespace={self._settings.namespace})"
+            f"{type(self).__name__}({self._server.shown_url}, namespace={self._namespace})"
         )
 
     def add(self, entries: Sequence[ScoredQuestion], priorities: Sequence[float]) -> int:
@@ -107,14 +112,14 @@ class RedisReplay(ReplayStore):
         )
 
     def snapshot(self) -> bytes:
-        return encode_snapshot(self._settings.namespace, self.entries())
+        return encode_snapshot(self._namespace, self.entries())
 
     def restore(self, data: bytes) -> None:
-        kept = decode_snapshot(data, self._settings.namespace)
+        kept = decode_snapshot(data, self._namespace)
         self._server.ask(lambda: self._replace(kept))
 
     def resume(self, data: bytes) -> None:
-        for some in _batched(decode_snapshot(data, self._settings.namespace), 4096):
+        for some in _batched(decode_snapshot(data, self._namespace), 4096):
             self._admit(some)
 
     def clear(self) -> None:
@@ -125,7 +130,7 @@ class RedisReplay(ReplayStore):
         return {
             "store": self.kind,
             "url": self._server.shown_url,
-            "namespace": self._settings.namespace,
+            "namespace": self._namespace,
             "size": size,
             "facts": facts,
             "offered": self._offered,
@@ -317,14 +322,14 @@ class RedisReplay(ReplayStore):
 
     @property
     def _index_key(self) -> str:
-        return f"{KEY_ROOT}{{{self._settings.namespace}}}:facts"
+        return f"{KEY_ROOT}{{{self._namespace}}}:facts"
 
     def _fact_keys(self, fact_id: str) -> tuple[str, str]:
         return self._raw_keys(fact_id.encode())
 
     def _raw_keys(self, fact_id: bytes) -> tuple[str, str]:
         # The fact id is hashed: a brace in it would end the hash tag early and part the two keys.
-        tag = f"{self._settings.namespace}:{hashlib.sha256(fact_id).hexdigest()[:24]}"
+        tag = f"{self._namespace}:{hashlib.sha256(fact_id).hexdigest()[:24]}"
         return f"{KEY_ROOT}{{{tag}}}:z", f"{KEY_ROOT}{{{tag}}}:h"
 
 

@@ -13,8 +13,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import islice
 
-from contraflow.replay.base import ReplaySettings, Sampling, Stored
+from contraflow.replay.base import Stored
 from contraflow.replay.vectors import near_vectors
+from contraflow.settings.running import ReplayConfig
 from contraflow.types import ScoredQuestion
 
 
@@ -41,7 +42,7 @@ def near(a: Sequence[int], b: Sequence[int], threshold: float) -> bool:
     return row[-1] / longest < threshold
 
 
-def admit(entries: list[Stored], new: Stored, settings: ReplaySettings) -> bool:
+def admit(entries: list[Stored], new: Stored, settings: ReplayConfig) -> bool:
     """Decide on one question and change the list accordingly; True if the question entered.
 
     Twins (same id, or nearly the same tokens or meaning) are settled first: the better one stays,
@@ -71,7 +72,7 @@ def admit(entries: list[Stored], new: Stored, settings: ReplaySettings) -> bool:
     return True
 
 
-def _near(old: Stored, new: Stored, settings: ReplaySettings) -> bool:
+def _near(old: Stored, new: Stored, settings: ReplayConfig) -> bool:
     if settings.near_duplicate_by == "embedding":
         return near_vectors(old.vector, new.vector, settings.near_duplicate)
     return near(old.entry.question_ids, new.entry.question_ids, settings.near_duplicate)
@@ -81,7 +82,7 @@ def deal(
     fact_ids: Sequence[str],
     n: int,
     rng: random.Random,
-    settings: ReplaySettings,
+    settings: ReplayConfig,
     contents: Callable[[str], Sequence[Stored]],
 ) -> list[list[ScoredQuestion]]:
     """Draw for each fact in turn; a fact named k times gets k·n distinct entries dealt over its
@@ -101,7 +102,7 @@ def deal(
 
 
 def draw(
-    entries: Sequence[Stored], n: int, rng: random.Random, settings: ReplaySettings
+    entries: Sequence[Stored], n: int, rng: random.Random, settings: ReplayConfig
 ) -> list[Stored]:
     """Up to n distinct entries of a list that is ordered best first."""
     n = min(n, len(entries))
@@ -137,7 +138,7 @@ def _newest(entries: Sequence[Stored], n: int, _: random.Random) -> list[Stored]
     return sorted(entries, key=lambda stored: -stored.entry.step)[:n]
 
 
-_DRAWS: dict[Sampling, Callable[[Sequence[Stored], int, random.Random], list[Stored]]] = {
+_DRAWS: dict[str, Callable[[Sequence[Stored], int, random.Random], list[Stored]]] = {
     "uniform": _uniform,
     "rank": _rank,
     "newest": _newest,

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from contraflow.models.causal_lm import CausalLM
 from contraflow.models.static_decoding import StaticSteps, start_decoding
+from contraflow.settings.models import OracleConfig
 from contraflow.text.prompts import PromptTemplate
 from contraflow.types import Answer
 
@@ -24,16 +25,17 @@ class FrozenLMOracle:
         self,
         lm: CausalLM,
         prompt: PromptTemplate,
-        *,
-        max_answer_tokens: int = 24,
-        batch_size: int = 64,
+        settings: OracleConfig | None = None,
     ) -> None:
+        settings = settings or OracleConfig()
         self.lm = lm
         self.prompt = prompt
-        self.max_answer_tokens = max_answer_tokens
-        self.batch_size = batch_size
+        self.max_answer_tokens = settings.max_answer_tokens
+        self.batch_size = settings.batch_size
         self._prefix = lm.prefix(prompt.header, prompt.opening)
-        self.identity = f"{lm.identity}|{prompt.identity}|{self._prefix.length}|{max_answer_tokens}"
+        self.identity = (
+            f"{lm.identity}|{prompt.identity}|{self._prefix.length}|{self.max_answer_tokens}"
+        )
         self._ends = _end_token_ids(lm)
         self._static = StaticSteps()
         self._known: dict[str, Answer] = {}

@@ -1,14 +1,17 @@
-"""From a config to the objects of the path: the one place where settings meet parts."""
+"""Build the parts of a run from its config: the only place where settings meet models.
+
+`assemble` is the way in; the `load_…` functions are for commands that need one part only.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Collection
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -31,10 +34,11 @@ from contraflow.models.packaged import packaged_folder
 from contraflow.models.quantized import keep_differentiable, quantized
 from contraflow.models.recompute import recompute_layers
 from contraflow.models.resolve import resolve_model
+from contraflow.policy.adapter import load_adapter
 from contraflow.policy.constraints import question_constraints
-from contraflow.policy.lora import LoraPolicy, LoraSettings
+from contraflow.policy.lora import LoraPolicy
 from contraflow.replay import open_replay as open_store
-from contraflow.replay.base import ReplaySettings, ReplayStore, make_namespace
+from contraflow.replay.base import ReplayStore, make_namespace
 from contraflow.replay.found import record_namespace
 from contraflow.replay.vectors import quantize
 from contraflow.reward.judge import Judge, NliJudge, PackagedJudge, packaged_judge_folder
@@ -44,7 +48,52 @@ from contraflow.settings import MAY_CHANGE, Config, flat, shown_settings
 from contraflow.text.prompts import answer_prompt, task_prompt
 from contraflow.types import Oracle
 
-_DECIDES_NOTHING = ("name", "run_dir", *MAY_CHANGE)
+Role = Literal["oracle", "judge"]
+ALL_ROLES: tuple[Role, ...] = ("oracle", "judge")
+
+# Keys that do not affect the weights of a sampler at a given step.
+_NOT_IN_FINGERPRINT = ("name", "run_dir", *MAY_CHANGE)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The models of one process, with the reward that its config describes.
+
+    Every process has a sampler. Oracle and judge are None in a process without that role.
+    """
+
+    config: Config
+    policy: LoraPolicy
+    oracle: Oracle | None
+    judge: Judge | None
+    reward: RewardSchedule
+
+    def with_fresh_adapter(self) -> Parts:
+        """The same backbone, oracle and judge, with a policy whose adapter can be trained."""
+        return replace(self, policy=load_policy(self.config, self.policy.lm))
+
+
+def assemble(
+    config: Config,
+    *,
+    adapter: Path | Literal["fresh"] | None,
+    roles: Collection[Role] = ALL_ROLES,
+) -> Parts:
+    """Load the models of a config, each of them once.
+
+    Args:
+        adapter: a folder with a trained adapter, ``"fresh"`` for one to be trained, None for the
+            backbone alone.
+        roles: what this process does besides sampling.
+    Raises: UserError when a model cannot be loaded or the adapter does not fit.
+    """
+    lm = load_lm(config)
+    oracle = load_oracle(config, lm) if "oracle" in roles else None
+    judge = load_judge(config) if "judge" in roles else None
+    policy = load_policy(config, lm, with_adapter=adapter is not None)
+    if isinstance(adapter, Path):
+        load_adapter(policy, adapter)
+    return Parts(config, policy, oracle, judge, build_reward(config))
 
 
 def device_of(config: Config) -> torch.device:
@@ -95,27 +144,17 @@ def load_oracle(config: Config, lm: CausalLM) -> Oracle:
     """The frozen answerer: the sampler's own backbone with its adapter off, or another checkpoint."""
     own = config.oracle.name
     model = lm if own is None or own == config.model.name else load_lm(config, own, "oracle")
-    return FrozenLMOracle(
-        model,
-        answer_prompt(config.prompt.answer),
-        max_answer_tokens=config.oracle.max_answer_tokens,
-        batch_size=config.oracle.batch_size,
-    )
+    return FrozenLMOracle(model, answer_prompt(config.prompt.answer), config.oracle)
 
 
 def load_judge(config: Config) -> Judge:
-    """The embedded judge, or any NLI checkpoint."""
+    """The packaged judge, or any NLI checkpoint."""
     device = str(device_of(config))
     if config.judge.name == "packaged:minilm":
         backbone = packaged_folder("all-minilm-l6-v2")
-        return PackagedJudge(
-            backbone, packaged_judge_folder(), batch_size=config.judge.batch_size, device=device
-        )
+        return PackagedJudge(backbone, packaged_judge_folder(), config.judge, device=device)
     folder = resolve_model(config.judge.name, "judge")
-    order = None if config.judge.label_order is None else tuple(config.judge.label_order)
-    return NliJudge(
-        str(folder), label_order=order, batch_size=config.judge.batch_size, device=device
-    )
+    return NliJudge(str(folder), config.judge, device=device)
 
 
 def load_policy(config: Config, lm: CausalLM, *, with_adapter: bool = True) -> LoraPolicy:
@@ -132,12 +171,10 @@ def load_policy(config: Config, lm: CausalLM, *, with_adapter: bool = True) -> L
         max_len=p.max_question_len,
         device=lm.device,
     )
-    lora = config.model.lora
-    targets = None if lora.target_modules is None else tuple(lora.target_modules)
-    settings = LoraSettings(lora.r, lora.alpha, targets) if with_adapter else None
+    lora = config.model.lora if with_adapter else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return LoraPolicy(lm, task_prompt(config.prompt.task), constraints, settings)
+        return LoraPolicy(lm, task_prompt(config.prompt.task), constraints, lora)
 
 
 def build_reward(config: Config) -> RewardSchedule:
@@ -173,26 +210,16 @@ def open_replay(
     config: Config, namespace: str, folder: Path | None = None, url: str | None = None
 ) -> ReplayStore:
     """The store of a config; with ``url`` the one that another rank has opened."""
-    settings = ReplaySettings(
-        namespace=namespace,
-        capacity_per_fact=config.replay.capacity_per_fact,
-        sampling=config.replay.sampling,  # type: ignore[arg-type]
-        sampling_temp=config.replay.sampling_temp,
-        near_duplicate=config.replay.near_duplicate,
-        near_duplicate_by=config.replay.near_duplicate_by,  # type: ignore[arg-type]
-        patience_s=config.replay.patience_s,
-    )
     if folder is not None:
-        record_namespace(folder, settings.namespace)
-    kind: Any = config.replay.store if url is None else "redis"  # one of the three, by ReplayConfig
-    embed = _vectors if settings.near_duplicate_by == "embedding" else None
-    return open_store(kind, settings, run_dir=folder, url=url or config.replay.url, embed=embed)
+        record_namespace(folder, namespace)
+    embed = _vectors if config.replay.near_duplicate_by == "embedding" else None
+    return open_store(config.replay, namespace, run_dir=folder, url=url, embed=embed)
 
 
 def sampler_fingerprint(config: Config) -> str:
     """Which sampler wrote an entry of replay: a hash of what decides its weights at a given step."""
     shown = flat(shown_settings(config))
-    deciding = {k: v for k, v in shown.items() if not k.startswith(_DECIDES_NOTHING)}
+    deciding = {k: v for k, v in shown.items() if not k.startswith(_NOT_IN_FINGERPRINT)}
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:12]
 
 

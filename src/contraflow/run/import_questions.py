@@ -1,10 +1,8 @@
-"""Questions that a person brings: read, turned into tokens, scored like any other, and put into
-replay.
+"""Import a user's own questions into replay: read, tokenize, score like any other, admit.
 
 A line needs ``question`` and the fact that it is about: ``fact_id``, or ``subject`` where only one
-fact has it. Lines that `contraflow replay export` wrote under the same namespace bring their scores
-along; all others are answered by the configured oracle, compared by the judge and weighed by the
-base model.
+fact has it. Lines that `contraflow replay export` wrote under the same namespace keep their scores.
+All others are answered by the oracle, compared by the judge and weighed by the base model.
 """
 
 from __future__ import annotations
@@ -25,55 +23,58 @@ from contraflow.policy.lora import LoraPolicy
 from contraflow.replay.base import SEEDED, ReplayStore
 from contraflow.replay.codec import check_batch
 from contraflow.reward.schedule import RewardParts
-from contraflow.run import build
+from contraflow.run.build import assemble, open_replay, replay_namespace
+from contraflow.run.session import Run
 from contraflow.settings import Config
 from contraflow.types import ScoredQuestion
 
-_AT_ONCE = 64
+_BATCH_SIZE = 64
 
 
 @dataclass(frozen=True)
-class Seed:
-    """One line: the question, its fact, and where it stands in the file."""
+class ImportedQuestion:
+    """One line of the file."""
 
-    where: str
+    where: str  # file:line
     fact: Fact
     question: str
-    row: dict[str, Any]  # as it was read, for scores that it may bring along
+    row: dict[str, Any]  # the whole line, which may hold scores
 
 
 @dataclass
 class ImportOutcome:
-    """What became of the lines."""
+    """How many questions were scored, came with scores, were admitted, and which were left out."""
 
     scored: int = 0
     brought_scores: int = 0
     admitted: int = 0
-    left_out: list[str] = field(default_factory=list)  # file:line and why
+    left_out: list[str] = field(default_factory=list)  # file:line and the reason
 
 
-def read_questions(path: Path, facts: Sequence[Fact]) -> list[Seed]:
-    """The lines of a JSONL file. Raises: UserError with file:line for the first that is no question
-    about a fact.
+def read_questions(path: Path, facts: Sequence[Fact]) -> list[ImportedQuestion]:
+    """Read a JSONL file of questions.
+
+    Raises: UserError with file:line for the first line that is no question about one of the facts.
     """
     if not path.is_file():
         raise UserError(f"questions={path}: no such file; check the path")
-    by_id, by_subject = {fact.fact_id: fact for fact in facts}, defaultdict(list)
+    by_id = {fact.fact_id: fact for fact in facts}
+    by_subject: dict[str, list[Fact]] = defaultdict(list)
     for fact in facts:
         by_subject[fact.subject.casefold()].append(fact)
-    seeds = [
-        _seed(f"{path}:{number}", line, by_id, by_subject) for number, line in numbered_lines(path)
+    questions = [
+        _parse(f"{path}:{number}", line, by_id, by_subject) for number, line in numbered_lines(path)
     ]
-    if not seeds:
+    if not questions:
         raise UserError(
             f"questions={path}: is empty; write one object with question and fact_id a line"
         )
-    return seeds
+    return questions
 
 
-def _seed(
+def _parse(
     where: str, line: bytes, by_id: dict[str, Fact], by_subject: dict[str, list[Fact]]
-) -> Seed:
+) -> ImportedQuestion:
     try:
         row = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -83,7 +84,7 @@ def _seed(
     question = row.get("question")
     if not isinstance(question, str) or not question.strip(" ?"):
         raise UserError(f"{where}: 'question' must be there and be a text that is not empty")
-    return Seed(where, _fact_of(where, row, by_id, by_subject), question.strip(), row)
+    return ImportedQuestion(where, _fact_of(where, row, by_id, by_subject), question.strip(), row)
 
 
 def _fact_of(
@@ -107,85 +108,87 @@ def _fact_of(
     return found[0]
 
 
-def seed(
-    config: Config, folder: Path | None, seeds: Sequence[Seed], on_seeds: Callable[[int], None]
+def import_questions(
+    config: Config,
+    folder: Path | None,
+    questions: Sequence[ImportedQuestion],
+    on_questions: Callable[[int], None],
 ) -> ImportOutcome:
-    """Score what has no scores and admit all; ``on_seeds`` hears how many more are done."""
-    lm = build.load_lm(config)
-    oracle, judge = build.load_oracle(config, lm), build.load_judge(config)
-    policy = build.load_policy(config, lm, with_adapter=False)
-    policy.encode(list({s.fact.fact_id: s.fact for s in seeds}.values()))
-    scorer = Scorer(policy, oracle, judge, sampler=SEEDED)
-    namespace = build.replay_namespace(config, policy, oracle, judge)
-    with build.open_replay(config, namespace, folder) as replay:
-        outcome = ImportOutcome()
-        for start in range(0, len(seeds), _AT_ONCE):
-            some = seeds[start : start + _AT_ONCE]
-            _admit(_scored(some, scorer, replay, outcome), config, replay, outcome)
-            on_seeds(len(some))
+    """Score the questions that have no scores and admit all of them to replay.
+
+    ``on_questions`` is called with the number of questions that were just processed.
+    """
+    run = Run.of("import", assemble(config, adapter=None))
+    run.policy.encode(list({q.fact.fact_id: q.fact for q in questions}.values()))
+    scorer = Scorer(run.policy, run.oracle, run.judge, sampler=SEEDED)
+    namespace = replay_namespace(config, run.policy, run.oracle, run.judge)
+    outcome = ImportOutcome()
+    with open_replay(config, namespace, folder) as replay:
+        for start in range(0, len(questions), _BATCH_SIZE):
+            some = questions[start : start + _BATCH_SIZE]
+            scored = _scored(some, scorer, replay, outcome)
+            if scored:
+                priorities = run.reward.priority(RewardParts.of(scored)).tolist()
+                outcome.admitted += replay.add(scored, priorities)
+            on_questions(len(some))
         refused = replay.stats()["refused"]
     if refused:
         raise UserError(
-            f"the replay server had no room for {refused} of {len(seeds)} questions; make room there"
+            f"the replay server had no room for {refused} of {len(questions)} questions; "
+            "make room there"
         )
     return outcome
 
 
 def _scored(
-    seeds: Sequence[Seed], scorer: Scorer, replay: ReplayStore, outcome: ImportOutcome
+    questions: Sequence[ImportedQuestion],
+    scorer: Scorer,
+    replay: ReplayStore,
+    outcome: ImportOutcome,
 ) -> list[ScoredQuestion]:
     namespace = replay.stats()["namespace"]
-    ready, drawn = [], []
-    for one in seeds:
-        if one.row.get("namespace") == namespace:
-            ready.append(_with_its_scores(one, scorer.policy))
+    with_scores: list[ScoredQuestion] = []
+    to_score: list[SampledQuestion] = []
+    for question in questions:
+        if question.row.get("namespace") == namespace:
+            with_scores.append(_with_its_scores(question, scorer.policy))
             continue
-        ids = token_ids(one.question, scorer.policy)
+        ids = token_ids(question.question, scorer.policy)
         if isinstance(ids, str):
-            outcome.left_out.append(f"{one.where}: {ids}")
-        else:
-            drawn.append(SampledQuestion(one.fact, ids, scorer.policy.lm.decode(ids).strip() + "?"))
-    outcome.brought_scores += len(ready)
-    outcome.scored += len(drawn)
-    return ready + (scorer.score(drawn, step=0) if drawn else [])
+            outcome.left_out.append(f"{question.where}: {ids}")
+            continue
+        to_score.append(SampledQuestion(question.fact, ids, scorer.policy.question_text(ids)))
+    outcome.brought_scores += len(with_scores)
+    outcome.scored += len(to_score)
+    return with_scores + (scorer.score(to_score, step=0) if to_score else [])
 
 
-def _with_its_scores(one: Seed, policy: LoraPolicy) -> ScoredQuestion:
-    # Its own token ids stay: a sampler often spells a word in other pieces than the tokenizer
-    # would.
-    known = {
-        name: one.row.get(name) for name in ScoredQuestion.__struct_fields__ if name in one.row
-    }
+def _with_its_scores(question: ImportedQuestion, policy: LoraPolicy) -> ScoredQuestion:
+    # The token ids of the line stay: a sampler may spell a word in other tokens than the tokenizer.
+    fields = ScoredQuestion.__struct_fields__
+    known = {name: question.row[name] for name in fields if name in question.row}
+    known |= {"fact_id": question.fact.fact_id, "sampler": SEEDED}
     try:
-        scored = msgspec.convert(
-            known | {"fact_id": one.fact.fact_id, "sampler": SEEDED}, ScoredQuestion
-        )
+        scored = msgspec.convert(known, ScoredQuestion)
         check_batch([scored], [0.0])
     except (msgspec.ValidationError, ValueError) as error:
         raise UserError(
-            f"{one.where}: has a namespace but not the scores of one ({error})"
+            f"{question.where}: has a namespace but not the scores of one ({error})"
         ) from None
     ids = scored.question_ids
-    if not policy.constraints.admits(ids) or policy.lm.decode(ids).strip() + "?" != one.question:
+    if not policy.constraints.admits(ids) or policy.question_text(ids) != question.question:
         raise UserError(
-            f"{one.where}: question_ids are not those of the question; leave namespace out to score it"
+            f"{question.where}: question_ids are not those of the question; "
+            "leave namespace out to score it"
         )
     return scored
 
 
-def _admit(
-    scored: list[ScoredQuestion], config: Config, replay: ReplayStore, outcome: ImportOutcome
-) -> None:
-    if scored:
-        priorities = build.build_reward(config).priority(RewardParts.of(scored)).tolist()
-        outcome.admitted += replay.add(scored, priorities)
-
-
 def token_ids(question: str, policy: LoraPolicy) -> tuple[int, ...] | str:
-    """The tokens by which the policy would write this question, or why it cannot.
+    """Return the tokens by which the policy would write this question, or why it cannot.
 
-    The first word has its space in front, unless the prompt ends in white space: a chat's ends in a
-    line break, after which the spelling with a space is one that the base model finds absurd.
+    The first word has a space in front, unless the prompt ends in white space. A chat prompt ends
+    in a line break, after which the base model gives a leading space almost no probability.
     """
     body = question.rstrip("? ")
     texts = [f" {body}", body]
@@ -195,7 +198,12 @@ def token_ids(question: str, policy: LoraPolicy) -> tuple[int, ...] | str:
     for ids in rows:
         if policy.constraints.admits(ids) and policy.lm.decode(ids).strip() == body:
             return ids
-    least, most, n = policy.constraints.min_len, policy.constraints.max_len, len(rows[0])
+    least = policy.constraints.min_len
+    most = policy.constraints.max_len
+    n = len(rows[0])
     if not least <= n <= most:
-        return f"the question has {n} tokens; policy.min_question_len … max_question_len is {least} … {most}"
+        return (
+            f"the question has {n} tokens; policy.min_question_len … max_question_len is "
+            f"{least} … {most}"
+        )
     return "the sampler cannot write this question: a token of it is outside of policy.vocabulary"

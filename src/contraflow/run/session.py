@@ -20,11 +20,10 @@ from contraflow.experience.scorer import Scorer
 from contraflow.facts import Fact
 from contraflow.facts.known import known_facts
 from contraflow.models.embedder import load_embedder
-from contraflow.policy.adapter import load_adapter
 from contraflow.policy.lora import LoraPolicy
 from contraflow.reward.judge.scores import Judge
 from contraflow.reward.schedule import RewardSchedule
-from contraflow.run import build
+from contraflow.run.build import Parts, assemble
 from contraflow.seeding import derived_seed
 from contraflow.settings import Config
 from contraflow.types import Answer, Oracle
@@ -40,6 +39,13 @@ class Run:
     oracle: Oracle
     judge: Judge
     reward: RewardSchedule
+
+    @classmethod
+    def of(cls, name: str, parts: Parts) -> Run:
+        """A run of parts that have both an oracle and a judge. Raises: ValueError without them."""
+        if parts.oracle is None or parts.judge is None:
+            raise ValueError(f"run {name}: needs the roles oracle and judge")
+        return cls(name, parts.config, parts.policy, parts.oracle, parts.judge, parts.reward)
 
     def __post_init__(self) -> None:
         self._scorer = Scorer(self.policy, self.oracle, self.judge)
@@ -104,9 +110,9 @@ def open_run(run: str | Path, config: Config | None = None) -> Run:
             raise UserError(
                 'open_run("untrained") needs a config: pass contraflow.compose_config()'
             )
-        return _assemble("untrained", config, None)
+        return _open("untrained", config, None)
     folder = Path(run).expanduser()
-    return _assemble(folder.name, read_run_config(folder), folder / "adapter")
+    return _open(folder.name, read_run_config(folder), folder / "adapter")
 
 
 def read_run_config(folder: Path) -> Config:
@@ -123,16 +129,11 @@ def read_run_config(folder: Path) -> Config:
     return config
 
 
-def _assemble(name: str, config: Config, adapter: Path | None) -> Run:
+def _open(name: str, config: Config, adapter: Path | None) -> Run:
     if adapter is not None and not (adapter / "adapter_model.safetensors").is_file():
         raise UserError(
             f"{adapter}: no trained adapter yet; finish the run with `contraflow train name={name}`"
         )
     if config.trainer.threads is not None:
         torch.set_num_threads(config.trainer.threads)
-    lm = build.load_lm(config)
-    policy = build.load_policy(config, lm, with_adapter=adapter is not None)
-    if adapter is not None:
-        load_adapter(policy, adapter)
-    oracle = build.load_oracle(config, lm)
-    return Run(name, config, policy, oracle, build.load_judge(config), build.build_reward(config))
+    return Run.of(name, assemble(config, adapter=adapter))

@@ -68,11 +68,11 @@ def bar(title: str, total: int, done: int = 0) -> Iterator[Bar]:
         yield Bar(title, total, done, progress)
 
 
-def say(text: str) -> None:
+def print_line(text: str) -> None:
     """One line to the person who waits."""
     console.print(text, soft_wrap=True)
 
 
-def say_plain(text: str) -> None:
+def print_plain(text: str) -> None:
     """One line that quotes what somebody else wrote: brackets in it are brackets, not colors."""
     console.print(text, soft_wrap=True, markup=False)

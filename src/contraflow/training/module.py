@@ -283,7 +283,7 @@ class SamplerModule(L.LightningModule):
         snapshot = as_bytes(mine[0 if self.replay_is_shared else self.ranks.rank])
         if self.ranks.is_first or not self.replay_is_shared:
             self.experience.replay.resume(snapshot)
-        self.experience.scorer.remember(entries_of(snapshot))
+        self.experience.scorer.preload(entries_of(snapshot))
 
 
 class _TrainedParts(torch.nn.Module):

@@ -1,13 +1,13 @@
-"""The fit of one rank: what it draws with, whom it asks, and the trainer around its steps.
+"""The training of one rank: its learner, its module, its facts, and the trainer around its steps.
 
-A run of one process is a rank by itself. Lightning sees one device in every rank; what ranks
-exchange, they exchange in the steps of the module (`exchange/`).
+A run of one process is a rank by itself. Lightning sees one device in every rank; ranks communicate
+inside the steps of the module (`distributed/`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import lightning as L
@@ -18,8 +18,9 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 
 from contraflow.distributed.broadcast import BroadcastExperience
-from contraflow.distributed.memory import gather_memory, told
-from contraflow.distributed.ranks import Ranks
+from contraflow.distributed.memory import gather_memory, memory_lines
+from contraflow.distributed.rank_info import RankInfo, rank_info_from_environment
+from contraflow.distributed.ranks import RankGroup, Ranks
 from contraflow.distributed.scorer import SharedScorer
 from contraflow.errors import UserError
 from contraflow.experience.collect import Experience
@@ -28,95 +29,139 @@ from contraflow.experience.stream import FactStream
 from contraflow.facts import Fact
 from contraflow.policy.lora import LoraPolicy
 from contraflow.replay.base import ReplayStore
-from contraflow.reward.judge.scores import Judge
-from contraflow.reward.schedule import RewardSchedule
-from contraflow.run import build
+from contraflow.run.build import Parts, build_objective, device_of, sampler_fingerprint
 from contraflow.settings import Config
 from contraflow.system.files import write_atomically
-from contraflow.system.progress import say
+from contraflow.system.progress import print_line
 from contraflow.training.checkpoints import AtomicCheckpointIO
 from contraflow.training.module import SamplerModule
-from contraflow.types import Oracle
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What a rank trains with; oracle and judge are None on a rank that asks rank 0."""
+class Learner:
+    """Everything that one rank trains with; its oracle and judge are None where it asks rank 0."""
 
-    config: Config
+    config: Config  # the run's: the config of the parts names this rank's own device
+    parts: Parts
     ranks: Ranks
-    policy: LoraPolicy
-    oracle: Oracle | None
-    judge: Judge | None
     replay: ReplayStore
-    reward: RewardSchedule
     train_facts: Sequence[Fact]
 
     @property
     def exchange(self) -> str:
+        """How ranks share their work; "local" where there is one rank."""
         return self.config.exchange.kind if self.ranks.size > 1 else "local"
 
+    @property
+    def held(self) -> str:
+        """The models of this rank, for a log line."""
+        return "sampler only" if self.parts.judge is None else "sampler, oracle and judge"
 
-def sampler_module(parts: Parts) -> SamplerModule:
-    """The module of one rank."""
-    config = parts.config
+
+def sampler_module(learner: Learner) -> SamplerModule:
+    """The Lightning module of one rank."""
+    config = learner.config
     return SamplerModule(
-        parts.policy,
-        _experience(parts),
-        parts.reward,
-        build.build_objective(config),
+        learner.parts.policy,
+        _experience(learner),
+        learner.parts.reward,
+        build_objective(config),
         config.optimizer,
         n_steps=config.trainer.n_steps,
         forward_looking=config.objective.forward_looking,
-        ranks=parts.ranks,
+        ranks=learner.ranks,
         replay_is_shared=config.replay.store != "memory",
     )
 
 
-def _experience(parts: Parts) -> Experience:
-    settings, seed, ranks = parts.config.exploration, parts.config.seed, parts.ranks
-    name = build.sampler_fingerprint(parts.config)
-    policy, oracle, judge = parts.policy, parts.oracle, parts.judge
-    scorer = (
-        SharedScorer(policy, oracle, judge, ranks, sampler=name)
-        if parts.exchange == "scatter"
-        else Scorer(policy, oracle, judge, sampler=name)
-    )
-    held = policy, scorer, parts.replay, parts.reward, settings
-    if parts.exchange == "broadcast":
-        return BroadcastExperience(*held, seed=seed, ranks=ranks)
-    return Experience(*held, seed=seed, rank=ranks.rank)
+def _experience(learner: Learner) -> Experience:
+    config = learner.config
+    parts = learner.parts
+    ranks = learner.ranks
+    fingerprint = sampler_fingerprint(config)
+    scorer = Scorer(parts.policy, parts.oracle, parts.judge, sampler=fingerprint)
+    if learner.exchange == "scatter":
+        scorer = SharedScorer(parts.policy, parts.oracle, parts.judge, ranks, sampler=fingerprint)
+    shared = (parts.policy, scorer, learner.replay, parts.reward, config.exploration)
+    if learner.exchange == "broadcast":
+        return BroadcastExperience(*shared, seed=config.seed, ranks=ranks)
+    return Experience(*shared, seed=config.seed, rank=ranks.rank)
 
 
-def facts_of_rank(parts: Parts) -> FactStream:
-    """Each rank's own share of the training facts, always the same; all of them where all have one
-    batch.
+def fact_stream(learner: Learner) -> FactStream:
+    """The facts of a rank: its own fixed share, or all of them where all ranks share one batch.
 
     Raises: UserError when there are fewer facts than ranks.
     """
-    facts, config, size = parts.train_facts, parts.config, parts.ranks.size
+    facts = learner.train_facts
+    config = learner.config
+    size = learner.ranks.size
     if len(facts) < size:
         raise UserError(
-            f"{len(facts)} training facts do not go round {size} ranks; give more facts, or fewer trainer.devices"
+            f"{len(facts)} training facts do not go round {size} ranks; "
+            "give more facts, or fewer trainer.devices"
         )
-    mine = facts if parts.exchange == "broadcast" else facts[parts.ranks.rank :: size]
-    return FactStream(mine, config.trainer.facts_per_step, config.trainer.n_steps, config.seed)
+    own = facts if learner.exchange == "broadcast" else facts[learner.ranks.rank :: size]
+    return FactStream(own, config.trainer.facts_per_step, config.trainer.n_steps, config.seed)
+
+
+def join_ranks(config: Config) -> tuple[Config, Ranks]:
+    """The ranks that a launcher started this process among, and the config with their number.
+
+    Raises: UserError when the config asks for ranks that nobody started or that cannot be served.
+    """
+    place = rank_info_from_environment()
+    if place is None or place.size == 1:
+        if config.trainer.devices > 1 and place is None:
+            raise UserError(
+                f"trainer.devices={config.trainer.devices}: one process cannot be {config.trainer.devices} ranks; "
+                "start it with `contraflow train` or torchrun"
+            )
+        return replace(config, trainer=replace(config.trainer, devices=1)), Ranks()
+    if config.exchange.kind == "local":
+        raise UserError(
+            f"exchange.kind=local: choose scatter, broadcast or symmetric for {place.size} ranks"
+        )
+    if config.replay.store == "embedded" and not place.one_machine:
+        raise UserError(
+            "replay=embedded serves one machine only; use replay=redis replay.url=… with several"
+        )
+    config = replace(config, trainer=replace(config.trainer, devices=place.size))
+    return config, RankGroup(place, config.exchange.timeout_s, gpu=_gpu_of(config, place))
+
+
+def _gpu_of(config: Config, place: RankInfo) -> torch.device | None:
+    """This rank's own GPU; None where ranks share GPUs or have none, and talk over gloo."""
+    if device_of(config).type != "cuda" or place.local_size > torch.cuda.device_count():
+        return None
+    return torch.device("cuda", place.local_rank)
+
+
+def on_own_gpu(config: Config, ranks: Ranks) -> Config:
+    """The config with this rank's device, where ranks have GPUs; more ranks than GPUs take turns on
+    them.
+    """
+    place = rank_info_from_environment()
+    if ranks.size == 1 or place is None or device_of(config).type != "cuda":
+        return config
+    device = f"cuda:{place.local_rank % torch.cuda.device_count()}"
+    return replace(config, model=replace(config.model, device=device))
 
 
 def trainer_for(
-    parts: Parts, folder: Path, callbacks: list[Callback], loggers: list[Logger]
+    learner: Learner, folder: Path, callbacks: list[Callback], loggers: list[Logger]
 ) -> L.Trainer:
-    """One device, the whole length of the run, nothing but our callbacks."""
-    config, device = parts.config, parts.policy.lm.device
+    """A trainer on one device, for the whole length of the run, with our callbacks only."""
+    device = learner.parts.policy.lm.device
     on_gpu = device.type == "cuda"
     return L.Trainer(
         accelerator="gpu" if on_gpu else "cpu",
         devices=[device.index or 0] if on_gpu else 1,
-        # Ranks are ours: whatever launched us, each trainer is alone.
+        # Each trainer is alone, whatever launched the process: ranks communicate in the module.
         plugins=[LightningEnvironment(), AtomicCheckpointIO()],
-        max_steps=config.trainer.n_steps,
+        max_steps=learner.config.trainer.n_steps,
         max_epochs=1,
-        gradient_clip_val=config.optimizer.grad_clip,
+        gradient_clip_val=learner.config.optimizer.grad_clip,
         logger=loggers,
         callbacks=callbacks,
         enable_checkpointing=False,
@@ -128,30 +173,26 @@ def trainer_for(
 
 
 def prefix_cost(config: Config) -> str:
-    """Said before it starts: what prefix rewards ask of oracle and judge, against one answer a
-    question.
-    """
+    """A line on what prefix rewards ask of oracle and judge, compared with one per question."""
     n = config.trainer.facts_per_step * config.exploration.n_samples
-    least, most = config.policy.min_question_len, config.policy.max_question_len
+    least = config.policy.min_question_len
+    most = config.policy.max_question_len
     return (
-        f"objective={config.objective.name}: every prefix of {least} to {most} tokens is a question too, so a "
-        f"step asks for up to {n * (most - least + 1)} answers and judgements instead of {n} (equal ones once)"
+        f"objective={config.objective.name}: every prefix of {least} to {most} tokens is a question "
+        f"too, so a step asks for up to {n * (most - least + 1)} answers and judgements instead of "
+        f"{n} (equal ones once)"
     )
 
 
-def record_memory(parts: Parts, path: Path) -> None:
-    """Write and say what each rank held and took; every other rank is to send its own."""
-    memory = gather_memory(parts.ranks, held(parts), peak_gpu_memory(parts.policy.lm.device))
+def record_memory(learner: Learner, path: Path) -> None:
+    """Write and log the peak memory of every rank. Collective: other ranks call `gather_memory`."""
+    memory = gather_memory(learner.ranks, learner.held, peak_gpu_memory(learner.parts.policy))
     write_atomically(path, msgspec.json.format(msgspec.json.encode(memory)))
-    for line in told(memory):
-        say(line)
+    for line in memory_lines(memory):
+        print_line(line)
 
 
-def held(parts: Parts) -> str:
-    """What a rank holds, in words."""
-    return "sampler only" if parts.judge is None else "sampler, oracle and judge"
-
-
-def peak_gpu_memory(device: torch.device) -> int:
-    """Bytes that tensors had at most on this rank's GPU; 0 without one."""
+def peak_gpu_memory(policy: LoraPolicy) -> int:
+    """The most bytes that tensors have taken on this rank's GPU; 0 without one."""
+    device = policy.lm.device
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0

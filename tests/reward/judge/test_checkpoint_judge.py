@@ -12,6 +12,7 @@ from contraflow.reward.judge import LABELS, NliJudge
 from contraflow.reward.judge.batching import encode_pairs, score_in_batches
 from contraflow.reward.judge.checkpoint import columns_by_probes, named_columns
 from contraflow.reward.judge.probes import PROBES
+from contraflow.settings.models import JudgeConfig
 from support.packaged_judge import save_classifier
 
 TOLERANCE = 1e-5
@@ -59,11 +60,11 @@ def test_the_premise_comes_first(nli_folder: Path) -> None:
 
 
 def test_scores_do_not_depend_on_the_batch(nli_folder: Path) -> None:
-    together = NliJudge(nli_folder, batch_size=4, probe=False).score(PREMISES, HYPOTHESES).log_probs
-    alone = NliJudge(nli_folder, batch_size=1, probe=False).score(PREMISES, HYPOTHESES).log_probs
+    together = NliJudge(nli_folder, JudgeConfig(batch_size=4), probe=False).score(PREMISES, HYPOTHESES).log_probs
+    alone = NliJudge(nli_folder, JudgeConfig(batch_size=1), probe=False).score(PREMISES, HYPOTHESES).log_probs
     torch.testing.assert_close(together, alone, atol=TOLERANCE, rtol=0)
     back = (
-        NliJudge(nli_folder, batch_size=3, probe=False)
+        NliJudge(nli_folder, JudgeConfig(batch_size=3), probe=False)
         .score(PREMISES[::-1], HYPOTHESES[::-1])
         .log_probs
     )

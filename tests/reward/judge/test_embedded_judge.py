@@ -18,6 +18,7 @@ from contraflow.reward.judge.minilm import (
     load_network,
     save_judge,
 )
+from contraflow.settings.models import JudgeConfig
 
 SPEC = JudgeSpec(
     hidden_size=16, head_size=8, lora_rank=2, lora_alpha=4, max_length=48, temperature=2.0
@@ -55,7 +56,7 @@ def test_scores_are_the_saved_networks(
 ) -> None:
     """Merged adapter, temperature 2: log-softmax of half the unmerged network's logits."""
     monkeypatch.setattr(minilm, "self_test", lambda *_: None)  # random weights know no language
-    scores = PackagedJudge(backbone_folder, judge_folder, batch_size=1).score(PREMISES, HYPOTHESES)
+    scores = PackagedJudge(backbone_folder, judge_folder, JudgeConfig(batch_size=1)).score(PREMISES, HYPOTHESES)
     network = load_network(backbone_folder, judge_folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(backbone_folder)
     with torch.inference_mode():

@@ -37,18 +37,18 @@ def run_seed(given: Given) -> int:
     source = given.path("facts") or (None if config.data.facts is None else Path(config.data.facts))
     facts = default_facts() if source is None else read_facts(source)
     check_prompts(config)
-    from contraflow.run.import_questions import read_questions, seed
+    from contraflow.run.import_questions import import_questions, read_questions
 
-    seeds = read_questions(Path(given.needed("questions")).expanduser(), facts)
+    questions = read_questions(Path(given.needed("questions")).expanduser(), facts)
     check_models(config)
-    with bar("scoring questions", len(seeds)) as progress:
-        outcome = seed(config, folder, seeds, progress.advance)
+    with bar("scoring questions", len(questions)) as progress:
+        outcome = import_questions(config, folder, questions, progress.advance)
     print(
-        f"{outcome.admitted} of {len(seeds)} questions entered replay ({outcome.scored} scored, "
+        f"{outcome.admitted} of {len(questions)} questions entered replay ({outcome.scored} scored, "
         f"{outcome.brought_scores} with the scores they came with, {len(outcome.left_out)} left out)"
     )
     trained_on = {fact.fact_id for fact in split_facts(facts).train}
-    outside = sum(one.fact.fact_id not in trained_on for one in seeds)
+    outside = sum(question.fact.fact_id not in trained_on for question in questions)
     if outside:
         print(
             f"  {outside} are about facts outside of the training split, which training never draws",

@@ -43,7 +43,7 @@ def run(given: Given) -> int:
     from contraflow.sweep.outcome import write_outcome
     from contraflow.sweep.space import Choices, grid_size, read_values
     from contraflow.sweep.study import Sweep, run_sweep
-    from contraflow.system.progress import say_plain
+    from contraflow.system.progress import print_plain
 
     space = {key: read_values(key, text) for key, text in varied.items()}
     for key, values in space.items():
@@ -56,7 +56,7 @@ def run(given: Given) -> int:
     folder = Path(given.needed("folder")).expanduser() / study
     own = [] if given.config_dir is None else [f"--config-dir={given.config_dir}"]
     sweep = Sweep(folder, space, [*given.overrides, *own], metric, watched, n_trials, prune, seed)
-    trials = run_sweep(sweep, make_launcher(folder / "jobs"), say_plain)
+    trials = run_sweep(sweep, make_launcher(folder / "jobs"), print_plain)
     print(write_outcome(folder, trials, metric))
     print(f"\ntable: {folder / 'results.csv'}\npicture: {folder / 'results.svg'}")
     return 0

@@ -18,6 +18,7 @@ from contraflow.errors import UserError
 from contraflow.reward.judge.batching import encode_pairs, score_in_batches
 from contraflow.reward.judge.probes import PROBES, self_test
 from contraflow.reward.judge.scores import LABELS, NliScores
+from contraflow.settings.models import JudgeConfig
 
 _SPELLINGS = {
     "entailment": re.compile(r"entail(ment|s|ed)?"),
@@ -32,7 +33,7 @@ _NAMELESS = re.compile(r"label_\d+")
 class NliJudge:
     """A cross-encoder from the hub or a folder.
 
-    `label_order` names the checkpoint's outputs for checkpoints that call them LABEL_0, LABEL_1, …;
+    `settings.label_order` names the checkpoint's outputs for checkpoints that call them LABEL_0, LABEL_1, …;
     without it such a checkpoint's order is found by the probes. Raises UserError where the checkpoint
     does not exist, has no contradiction label, or fails the self-test.
     """
@@ -40,25 +41,25 @@ class NliJudge:
     def __init__(
         self,
         name: str | Path,
+        settings: JudgeConfig | None = None,
         *,
-        label_order: Sequence[str] | None = None,
-        batch_size: int = 32,
         max_length: int = 256,
         device: str = "cpu",
         dtype: torch.dtype | None = None,
         probe: bool = True,
     ) -> None:
+        settings = settings or JudgeConfig()
         config = _load(AutoConfig, name)
-        named = named_columns(
-            config.id2label, str(name), label_order
-        )  # before the weights: the slow part
+        # Checked before the weights are loaded, which is the slow part.
+        named = named_columns(config.id2label, str(name), settings.label_order)
         self._tokenizer = _load(AutoTokenizer, name)
         # checkpoints in half precision would run so on a CPU; attention is the model's own default
         # (eager for DeBERTa v2/v3, which has nothing else)
         dtype = dtype or (torch.float32 if device == "cpu" else torch.bfloat16)
         model = _load(AutoModelForSequenceClassification, name, dtype=dtype)
         self._model = model.eval().requires_grad_(False).to(device)
-        self._device, self._batch_size = device, batch_size
+        self._device = device
+        self._batch_size = settings.batch_size
         self._max_length = min(max_length, *_length_limits(config, self._tokenizer))
         self._columns = named if named is not None else self._columns_by_probes(str(name))
         self.identity = (

@@ -22,6 +22,7 @@ from contraflow.errors import UserError
 from contraflow.reward.judge.batching import encode_pairs, score_in_batches
 from contraflow.reward.judge.probes import self_test
 from contraflow.reward.judge.scores import LABELS, NliScores
+from contraflow.settings.models import JudgeConfig
 
 ADAPTER_FILE = "adapter_model.safetensors"
 HEAD_FILE = "head.safetensors"
@@ -172,11 +173,12 @@ class PackagedJudge:
         self,
         backbone_folder: Path | str,
         folder: Path | str,
+        settings: JudgeConfig | None = None,
         *,
-        batch_size: int = 64,
         device: str = "cpu",
     ) -> None:
-        backbone_folder, folder = Path(backbone_folder), Path(folder)
+        backbone_folder = Path(backbone_folder)
+        folder = Path(folder)
         self._spec = load_spec(folder)
         network = load_network(backbone_folder, folder)
         backbone_digest = _checked_digest(backbone_folder, self._spec)
@@ -184,7 +186,8 @@ class PackagedJudge:
         network.backbone = cast(Any, network.backbone).merge_and_unload()
         self._network = network.eval().requires_grad_(False).to(device)
         self._tokenizer = AutoTokenizer.from_pretrained(backbone_folder)
-        self._device, self._batch_size = device, batch_size
+        self._device = device
+        self._batch_size = (settings or JudgeConfig()).batch_size
         self.identity = _identity(folder, backbone_digest)
         self_test(self.score, str(folder))
 

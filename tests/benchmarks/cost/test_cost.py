@@ -11,13 +11,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import pytest
-
 import cost_law as law  # type: ignore[import-not-found]
 import cost_picture  # type: ignore[import-not-found]
-from contraflow.models.token_tree import TokenTree
+import numpy as np
+import pytest
 from cost_points import FITTED, HELD_OUT, Point, Sizes, read_points  # type: ignore[import-not-found]
+
+from contraflow.models.token_tree import TokenTree
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -32,14 +32,15 @@ from transformers import PreTrainedConfig
 
 from clock import Clock, copy_bandwidth
 from contraflow import compose_config, default_facts
-from contraflow.experience.collect import draw
+from contraflow.experience.collect import sample_questions
 from contraflow.facts import Fact
 from contraflow.gflownet.objectives import SubTB, potentials
 from contraflow.policy.constraints import question_constraints
-from contraflow.policy.lora import LoraPolicy, LoraSettings, stack_questions
+from contraflow.policy.lora import LoraPolicy, stack_questions
 from contraflow.reward.judge import NliJudge
 from contraflow.reward.oracle import FrozenLMOracle
 from contraflow.seeding import torch_rng
+from contraflow.settings.models import JudgeConfig, LoraConfig, OracleConfig
 from contraflow.text.prompts import answer_prompt, task_prompt
 from contraflow.types import TerminalReward
 from decode_curve import decode_curve
@@ -92,10 +93,10 @@ class Ours:
             max_len=size.tokens,
             device=device,
         )
-        lora = LoraSettings(target_modules=("c_attn",))
+        lora = LoraConfig(target_modules=["c_attn"])
         self.policy = LoraPolicy(self.lm, task_prompt(self.prompts[0]), limits, lora)
         self.oracle = FrozenLMOracle(
-            self.lm, answer_prompt(self.prompts[1]), max_answer_tokens=size.tokens, batch_size=512
+            self.lm, answer_prompt(self.prompts[1]), OracleConfig(max_answer_tokens=size.tokens, batch_size=512)
         )
         self.oracle._ends = self.oracle._ends[:0]  # every answer is written to its last token
         trained = [p for p in self.policy.parameters() if p.requires_grad]
@@ -107,7 +108,7 @@ class Ours:
         helps.
         """
         with phase("generate"):
-            drawn = draw(
+            drawn = sample_questions(
                 self.policy, facts, self.size.questions, torch_rng(seed, device=self.lm.device)
             )
         with phase("answer"):
@@ -205,7 +206,7 @@ def save_random_judge(
     size.judge.id2label = {0: "entailment", 1: "neutral", 2: "contradiction"}
     random_judge(size.judge, torch.device("cpu"), dtype).save_pretrained(folder)
     byte_tokenizer(size.judge.vocab_size).save_pretrained(folder)
-    return NliJudge(folder, device=str(device), dtype=dtype, batch_size=128, probe=False)
+    return NliJudge(folder, JudgeConfig(batch_size=128), device=str(device), dtype=dtype, probe=False)
 
 
 def steps_table(found: dict[str, dict[str, list[float]]]) -> str:

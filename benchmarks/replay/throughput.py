@@ -32,15 +32,15 @@ from typing import Any
 
 import redis
 
-from contraflow.replay import ReplaySettings
 from contraflow.replay.codec import content_id, decode_entry, encode_entry
 from contraflow.replay.embedded import EmbeddedReplay
 from contraflow.replay.redis import RedisReplay
+from contraflow.settings.running import ReplayConfig
 from contraflow.types import ScoredQuestion
 
 FACTS_A_BATCH, QUESTIONS_A_FACT, CAPACITY = 4, 8, 32
 BATCH = FACTS_A_BATCH * QUESTIONS_A_FACT
-SETTINGS = ReplaySettings(namespace="benchmark", capacity_per_fact=CAPACITY)
+SETTINGS = "benchmark", ReplayConfig(capacity_per_fact=CAPACITY)
 
 
 def question(rng: random.Random, fact: int) -> ScoredQuestion:
@@ -71,7 +71,7 @@ class Ours:
     """What training does in a step."""
 
     def __init__(self, url: str) -> None:
-        self.store = RedisReplay(SETTINGS, url)
+        self.store = RedisReplay(*SETTINGS, url)
 
     def add(self, batch: list[ScoredQuestion], rng: random.Random) -> None:
         self.store.add(batch, [rng.gauss(0, 1) for _ in batch])
@@ -150,7 +150,7 @@ def fill(url: str, n_entries: int) -> None:
     """Full facts, written under both patterns without asking for admission, a thousand entries a
     round trip.
     """
-    ours, rng = RedisReplay(SETTINGS, url), random.Random(0)
+    ours, rng = RedisReplay(*SETTINGS, url), random.Random(0)
     with redis.Redis.from_url(url) as client, ours:
         for first in range(0, n_entries // CAPACITY, CAPACITY):
             pipe = client.pipeline(transaction=False)
@@ -216,7 +216,7 @@ def main() -> None:
     )
     with (
         tempfile.TemporaryDirectory(prefix="cf-", dir="/tmp") as folder,
-        EmbeddedReplay(SETTINGS, folder) as store,
+        EmbeddedReplay(*SETTINGS, folder) as store,
     ):
         n_facts = 100
         fill(store.url, n_facts * CAPACITY)

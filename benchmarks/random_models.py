@@ -1,5 +1,5 @@
-"""Models and a tokenizer of any shape without a download: random weights, and one id for every
-short letter string.
+"""Models and a tokenizer of any shape without a download: random weights, and one token id for
+every short string of letters.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from transformers import (
 
 from contraflow.models.causal_lm import CausalLM
 
-ASCII = 97  # ids of a tokenizer with nothing but characters
+ASCII = 97  # ids of a tokenizer that knows single characters only
 
 
 def byte_tokenizer(size: int = ASCII) -> PreTrainedTokenizerFast:
-    """One id a character of ASCII, then letter strings up to ``size`` ids, each made of a shorter
-    one.
+    """Tokenizer of ``size`` ids: one per ASCII character, then strings of letters, each merged from
+    a shorter one and a letter.
     """
     characters = ["<end>", "Ġ", "Ċ", *map(chr, range(33, 127))]
     vocabulary = {c: i for i, c in enumerate(characters)}
@@ -44,7 +44,7 @@ def byte_tokenizer(size: int = ASCII) -> PreTrainedTokenizerFast:
 
 
 def _words() -> Iterator[str]:
-    """Of two letters, then of three and so on, with and without a space before them."""
+    """Yield strings of two letters, then of three and so on, with and without a leading space."""
     letters = [chr(c) for c in range(ord("a"), ord("z") + 1)]
     longest = [*letters, "Ġ"]
     while True:
@@ -78,7 +78,9 @@ def qwen2_config(layers: int, width: int, heads: int, vocabulary: int) -> Qwen2C
 
 
 def deberta_config(layers: int, width: int, heads: int, vocabulary: int) -> DebertaV2Config:
-    """As DeBERTa-v3: no absolute positions, no token types, relative positions in buckets."""
+    """Configuration as of DeBERTa-v3: relative positions in buckets, no absolute positions, no
+    token types.
+    """
     return DebertaV2Config(
         vocab_size=vocabulary,
         num_hidden_layers=layers,
@@ -99,7 +101,7 @@ def deberta_config(layers: int, width: int, heads: int, vocabulary: int) -> Debe
 
 
 def random_lm(config: PreTrainedConfig, device: torch.device, dtype: torch.dtype) -> CausalLM:
-    """Frozen, in eval mode, the same weights at every call."""
+    """Frozen causal LM in eval mode, with the same weights at every call."""
     torch.manual_seed(0)
     model = (
         AutoModelForCausalLM.from_config(config, dtype=dtype)
@@ -113,7 +115,7 @@ def random_lm(config: PreTrainedConfig, device: torch.device, dtype: torch.dtype
 def random_judge(
     config: PreTrainedConfig, device: torch.device, dtype: torch.dtype
 ) -> torch.nn.Module:
-    """A classifier of pairs, frozen."""
+    """Frozen classifier of text pairs in eval mode, with the same weights at every call."""
     torch.manual_seed(0)
     model = AutoModelForSequenceClassification.from_config(config, dtype=dtype)
     return model.to(device).eval().requires_grad_(False)
