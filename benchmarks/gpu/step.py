@@ -1,17 +1,18 @@
-"""A training step on one GPU, phase by phase, beside the pipeline that one writes first; and a
-curve of decoding.
+"""A training step on one GPU, phase by phase, against the straightforward pipeline; and decoding
+passes by the number of rows.
 
-    python benchmarks/gpu.py --out gpu.json                  # gpt2-large's and DeBERTa-v3-large's shapes, bf16, one GPU
-    python benchmarks/gpu.py --tiny --device cpu             # the same code in seconds, to see that it runs
+    python -m benchmarks.gpu.step --out gpu.json          # one GPU, bf16, some minutes
+    python -m benchmarks.gpu.step --tiny --device cpu     # the same code in seconds: does it run?
 
-Random weights of the models' shapes, nothing is downloaded: 8 facts x 8 questions x 25 tokens, each
-question and answer written to its last token so that the work is fixed. Three ways in turn,
-`--repeats` times: ours with static decoding (CUDA graphs on a GPU, unrecorded elsewhere), ours with
-eager decoding, and `straightforward.py`. Medians and ranges.
+Random weights of gpt2-large's and DeBERTa-v3-large's shapes, nothing is downloaded: 8 facts x 8
+questions x 25 tokens, every question and answer written to its last token so that the work is
+fixed. Three ways in turn, `--repeats` times: the package with static decoding (CUDA graphs on a
+GPU, not recorded elsewhere), the package with eager decoding, and `straightforward.py`. Printed are
+medians and ranges.
 
 Bandwidth is what a decoding pass must move (weights once, head rows, keys and values of every row)
-over its time, as a share of what a large copy reaches on the same card. `scripts/scaling.py
---measured` reads what `--out` writes.
+over its time, as a share of what a large copy reaches on the same card. `python -m studies.scaling
+--measured` reads the file of `--out`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,17 @@ import torch
 import transformers
 from transformers import PreTrainedConfig
 
-from clock import Clock, copy_bandwidth
+from benchmarks.clock import Clock, copy_bandwidth
+from benchmarks.gpu.decode_curve import decode_curve
+from benchmarks.random_models import (
+    byte_tokenizer,
+    deberta_config,
+    gpt2_config,
+    random_judge,
+    random_lm,
+)
+from benchmarks.straightforward import Straightforward, random_pipeline
+from benchmarks.work.counter import WorkCounter, watching_judge
 from contraflow import compose_config, default_facts
 from contraflow.experience.collect import sample_questions
 from contraflow.facts import Fact
@@ -43,13 +54,11 @@ from contraflow.seeding import torch_rng
 from contraflow.settings.models import JudgeConfig, LoraConfig, OracleConfig
 from contraflow.text.prompts import answer_prompt, task_prompt
 from contraflow.types import TerminalReward
-from decode_curve import decode_curve
-from offline import byte_tokenizer, deberta_config, gpt2_config, random_judge, random_lm
-from straightforward import Straightforward, bytes_of
-from work import WorkCounter, watching_judge
 
 PHASES = ("generate", "answer", "judge", "prior", "learn")
-STATIC, EAGER, PLAIN = "static", "eager", "straightforward"
+STATIC = "static"
+EAGER = "eager"
+PLAIN = "straightforward"
 OBJECTIVE = SubTB(0.9)
 
 

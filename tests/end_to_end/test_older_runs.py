@@ -1,0 +1,108 @@
+"""A run folder, its checkpoint and its replay, written before the modules moved, are still good.
+
+`run_of_0_1_0` was made with the code of commit 8332ebf: a random two-layer Llama as sampler and
+oracle, a tiny BERT as judge, replay in the embedded server, six steps. `cut` was interrupted after
+three of them, `whole` went through.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from contraflow.cli import main
+from contraflow.evaluation.report import write_report
+from contraflow.facts import read_facts
+from contraflow.replay.found import in_checkpoint, open_embedded
+from contraflow.run.session import open_run, read_run_config
+from contraflow.training.job import train
+from support.tiny_runs import assert_same, checkpoint, lines, replay_of
+
+MADE = Path(__file__).parent / "run_of_0_1_0"
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy in the working folder: the config names model, judge and facts relative to it."""
+    for path in MADE.iterdir():
+        if path.is_dir():
+            shutil.copytree(path, tmp_path / path.name)
+        else:
+            shutil.copy(path, tmp_path / path.name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def data_of(report: Path) -> dict[str, Any]:
+    """The numbers and questions that a report shows."""
+    found = re.search(
+        r'<script[^>]*type="application/json"[^>]*>(.*?)</script>', report.read_text(), re.DOTALL
+    )
+    assert found is not None
+    return dict(json.loads(found[1]))
+
+
+def by_content(data: dict[str, Any]) -> dict[str, Any]:
+    """Without the wording, which may improve."""
+    return {k: v for k, v in data.items() if k not in ("definitions", "stage_names", "part_names")}
+
+
+def metrics(run: Path, stage: str) -> dict[str, list[float]]:
+    """Value and interval of each metric, without the wording."""
+    found = json.loads((run / "evaluation" / f"{stage}.json").read_text())["metrics"]
+    return {name: [m["value"], m["low"], m["high"]] for name, m in found.items()}
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_resumes_to_the_same_end(folder: Path) -> None:
+    """Same questions, rewards, weights, replay and evaluation as the run that went through."""
+    assert train(read_run_config(folder / "cut")) == Path("cut")
+    before, after = folder / "whole", folder / "cut"
+    for key in ("state_dict", "optimizer_states", "lr_schedulers", "global_step"):
+        assert_same(checkpoint(before)[key], checkpoint(after)[key], key)
+    assert_same(lines(before), lines(after), "history")
+    assert_same(lines(before, "probes.jsonl"), lines(after, "probes.jsonl"), "probes")
+    assert_same(replay_of(checkpoint(before)), replay_of(checkpoint(after)), "replay")
+    for stage in ("before", "subject_only", "after"):
+        assert_same(metrics(before, stage), metrics(after, stage), stage)
+    assert (after / "report.html").is_file()
+
+
+def test_its_report_shows_the_same(folder: Path) -> None:
+    old = by_content(data_of(folder / "whole" / "report.html"))
+    assert by_content(data_of(write_report(folder / "whole"))) == old
+
+
+def test_its_adapter_samples_the_same_questions(folder: Path) -> None:
+    run = open_run(folder / "whole")
+    facts = read_facts(folder / "whole" / "test_facts.jsonl")
+    stored = lines(folder / "whole" / "evaluation", "after_questions.jsonl")
+    records = list(run.generate(facts, 4, seed=run.config.seed))
+    assert [r.question for r in records] == [row["question"] for row in stored]
+    for record, row in zip(records, stored, strict=True):
+        for key in ("log_pf", "log_p_question", "log_contradiction", "log_reward"):
+            assert getattr(record, key) == pytest.approx(row[key], abs=1e-4), key
+
+
+def test_its_replay_is_found(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    namespace = json.loads((folder / "cut" / "replay.json").read_text())["namespace"]
+    stored = replay_of(checkpoint(folder / "cut"))
+    with open_embedded(folder / "cut", namespace) as store:
+        assert store.size() == len(stored) > 0
+    assert in_checkpoint(folder / "cut").size() == len(stored)
+    assert main(["replay", "stats", f"run={folder / 'cut'}"]) == 0
+    assert namespace in capsys.readouterr().out
+
+
+def test_its_checkpoint_holds_what_it_held(folder: Path) -> None:
+    """The names of trained tensors and callbacks are part of the format."""
+    saved = torch.load(folder / "cut" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert {"Validation"} <= set(saved["callbacks"])
+    assert all(name.startswith("lora.") for name in saved["state_dict"])
