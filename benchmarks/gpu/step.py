@@ -64,25 +64,32 @@ OBJECTIVE = SubTB(0.9)
 
 @dataclass(frozen=True)
 class Size:
-    """What is measured."""
+    """Shapes of the models and of a step."""
 
     sampler: PreTrainedConfig
     judge: PreTrainedConfig
     facts: int
-    questions: int
-    tokens: int
-    curve: tuple[int, ...]
+    questions: int  # per fact
+    tokens: int  # of each question and answer
+    curve: tuple[int, ...]  # rows of the decoding passes
 
 
 LARGE = Size(
     gpt2_config(36, 1280, 20, 50257),
     deberta_config(24, 1024, 16, 50257),
-    8,
-    8,
-    25,
-    (8, 16, 32, 64, 128, 256, 512),
+    facts=8,
+    questions=8,
+    tokens=25,
+    curve=(8, 16, 32, 64, 128, 256, 512),
 )
-TINY = Size(gpt2_config(2, 32, 4, 300), deberta_config(1, 32, 4, 300), 2, 4, 6, (8, 16))
+TINY = Size(
+    gpt2_config(2, 32, 4, 300),
+    deberta_config(1, 32, 4, 300),
+    facts=2,
+    questions=4,
+    tokens=6,
+    curve=(8, 16),
+)
 
 
 class Ours:
@@ -92,10 +99,11 @@ class Ours:
         self, size: Size, judge: NliJudge, device: torch.device, dtype: torch.dtype
     ) -> None:
         config = compose_config(["experiment=gpt2_large_zsre", "data.facts=none"])
-        self.prompts = config.prompt.task, config.prompt.answer
-        self.size, self.judge = size, judge
+        self.prompts = (config.prompt.task, config.prompt.answer)
+        self.size = size
+        self.judge = judge
         self.lm = random_lm(size.sampler, device, dtype)
-        limits = question_constraints(
+        constraints = question_constraints(
             self.lm.tokenizer,
             vocabulary="latin",
             min_len=size.tokens,
@@ -103,31 +111,28 @@ class Ours:
             device=device,
         )
         lora = LoraConfig(target_modules=["c_attn"])
-        self.policy = LoraPolicy(self.lm, task_prompt(self.prompts[0]), limits, lora)
-        self.oracle = FrozenLMOracle(
-            self.lm, answer_prompt(self.prompts[1]), OracleConfig(max_answer_tokens=size.tokens, batch_size=512)
-        )
-        self.oracle._ends = self.oracle._ends[:0]  # every answer is written to its last token
+        self.policy = LoraPolicy(self.lm, task_prompt(config.prompt.task), constraints, lora)
+        answers = OracleConfig(max_answer_tokens=size.tokens, batch_size=512)
+        self.oracle = FrozenLMOracle(self.lm, answer_prompt(config.prompt.answer), answers)
+        self.oracle._ends = self.oracle._ends[:0]  # no token ends an answer
         trained = [p for p in self.policy.parameters() if p.requires_grad]
         trained += [p for p in self.lm.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(trained, lr=1e-4)
 
     def step(self, facts: Sequence[Fact], seed: int, phase: Callable[[str], Any]) -> None:
-        """What training does in a step, without replay; questions are never the same, so no cache
-        helps.
-        """
-        with phase("generate"):
-            drawn = sample_questions(
-                self.policy, facts, self.size.questions, torch_rng(seed, device=self.lm.device)
-            )
-        with phase("answer"):
-            answers = [a.text for a in self.oracle.answer([d.text for d in drawn])]
-        with phase("judge"):
-            log_c = self.judge.score([d.fact.edit_fact for d in drawn], answers).log_contradiction
-            self.judge.score([d.fact.original_fact for d in drawn], answers)
+        """One training step without replay. Questions differ each time, so no cache helps."""
         device = self.lm.device
-        index = torch.arange(len(facts), device=device).repeat_interleave(self.size.questions)
-        questions = stack_questions([d.ids for d in drawn], device)
+        n = self.size.questions
+        with phase("generate"):
+            sampled = sample_questions(self.policy, facts, n, torch_rng(seed, device=device))
+        with phase("answer"):
+            answers = [a.text for a in self.oracle.answer([s.text for s in sampled])]
+        with phase("judge"):
+            edited = [s.fact.edit_fact for s in sampled]
+            log_c = self.judge.score(edited, answers).log_contradiction
+            self.judge.score([s.fact.original_fact for s in sampled], answers)
+        index = torch.arange(len(facts), device=device).repeat_interleave(n)
+        questions = stack_questions([s.ids for s in sampled], device)
         with phase("prior"):
             self.policy.prior(facts, index, questions)
         with phase("learn"):
@@ -137,45 +142,57 @@ class Ours:
             loss.backward()
             self.optimizer.step()
 
+    def weight_bytes(self) -> int:
+        """Bytes of the one model, adapter included."""
+        return sum(p.numel() * p.element_size() for p in self.lm.model.parameters())
 
-def plain_step(
-    plain: Straightforward, facts: Sequence[Fact], size: Size, phase: Callable[[str], Any]
+
+def straightforward_step(
+    plain: Straightforward, facts: Sequence[Fact], n: int, phase: Callable[[str], Any]
 ) -> None:
-    """The same step the straightforward way."""
+    """The same step on the straightforward pipeline, with ``n`` questions per fact."""
+    about = [fact for fact in facts for _ in range(n)]
+    prompts = plain.task_prompts(facts, n)
     with phase("generate"):
-        questions = plain.generate(facts, size.questions)
+        questions = plain.sample(prompts)
+        texts = plain.question_texts(questions)
     with phase("answer"):
-        answers = plain.answer(questions)
+        answers = plain.answer_texts(plain.answer(plain.answer_prompts(texts)))
     with phase("judge"):
-        log_c = plain.judge(facts, answers)
+        log_c, _ = plain.judge(about, answers)
     with phase("prior"):
-        plain.prior(facts, size.questions)
+        plain.prior(prompts, questions)
     with phase("learn"):
-        plain.learn(facts, size.questions, log_c, OBJECTIVE)
+        plain.learn(prompts, questions, log_c, OBJECTIVE, len(facts))
+        plain.update()
 
 
 def measure_steps(
     ours: Ours, plain: Straightforward, repeats: int
 ) -> tuple[dict[str, dict[str, list[float]]], dict[str, int]]:
-    """Seconds of each way and phase, and bytes allocated above the models; the first round of each
-    is not counted.
+    """Seconds of each way and phase, and peak bytes allocated above the models.
+
+    The first round of each way is a warm-up and not counted.
     """
-    size, device = ours.size, ours.lm.device
-    facts, peaks = list(default_facts())[: size.facts], dict.fromkeys((STATIC, EAGER, PLAIN), 0)
+    device = ours.lm.device
+    facts = list(default_facts())[: ours.size.facts]
+    peaks = dict.fromkeys((STATIC, EAGER, PLAIN), 0)
     clocks = {way: Clock(device) for way in peaks}
     for repeat in range(repeats + 1):
         for n, (way, clock) in enumerate(clocks.items()):
-            held = _start_of_memory(device)
+            held = _reset_peak(device)
             if way == PLAIN:
-                plain_step(plain, facts, size, clock.phase)
+                straightforward_step(plain, facts, ours.size.questions, clock.phase)
             else:
                 ours.lm.decoding = way  # type: ignore[assignment]
                 ours.step(facts, 10 * repeat + n, clock.phase)
             peaks[way] = max(peaks[way], _peak(device) - held)
-    return {way: {p: c.found[p][1:] for p in PHASES} for way, c in clocks.items()}, peaks
+    seconds = {way: {p: clock.found[p][1:] for p in PHASES} for way, clock in clocks.items()}
+    return seconds, peaks
 
 
-def _start_of_memory(device: torch.device) -> int:
+def _reset_peak(device: torch.device) -> int:
+    """Forget the peak so far; return the bytes that are allocated now."""
     if device.type != "cuda":
         return 0
     torch.cuda.reset_peak_memory_stats(device)
@@ -187,7 +204,7 @@ def _peak(device: torch.device) -> int:
 
 
 def count_work(ours: Ours) -> dict[str, Any]:
-    """What an eager step asks of the models, for `scripts/scaling.py`."""
+    """Counted work of an eager step, for `studies/scaling.py`."""
     counter = WorkCounter()
     ours.lm.decoding = "eager"
     with counter.watching(ours.lm), watching_judge(ours.judge, counter):
@@ -196,14 +213,14 @@ def count_work(ours: Ours) -> dict[str, Any]:
 
 
 def environment(device: torch.device) -> str:
-    """What the numbers were measured on."""
-    name = (
-        torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else platform.processor() or "CPU"
-    )
+    """The card and the versions that the numbers were measured with."""
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    else:
+        name = platform.processor() or "CPU"
     return (
-        f"{name}; torch {torch.__version__} (CUDA {torch.version.cuda}), transformers {transformers.__version__}, "
+        f"{name}; torch {torch.__version__} (CUDA {torch.version.cuda}), "
+        f"transformers {transformers.__version__}, "
         f"Python {platform.python_version()}, {torch.get_num_threads()} threads"
     )
 
@@ -211,22 +228,22 @@ def environment(device: torch.device) -> str:
 def save_random_judge(
     size: Size, folder: Path, device: torch.device, dtype: torch.dtype
 ) -> NliJudge:
-    """Through a folder, so that it is the package's own judge that is measured."""
+    """The package's own judge on random weights, which it loads from a folder."""
     size.judge.id2label = {0: "entailment", 1: "neutral", 2: "contradiction"}
     random_judge(size.judge, torch.device("cpu"), dtype).save_pretrained(folder)
     byte_tokenizer(size.judge.vocab_size).save_pretrained(folder)
-    return NliJudge(folder, JudgeConfig(batch_size=128), device=str(device), dtype=dtype, probe=False)
+    batches = JudgeConfig(batch_size=128)
+    return NliJudge(folder, batches, device=str(device), dtype=dtype, probe=False)
 
 
-def steps_table(found: dict[str, dict[str, list[float]]]) -> str:
+def steps_table(seconds: dict[str, dict[str, list[float]]]) -> str:
     """Median (least, most) milliseconds of each phase and way."""
-    lines = [f"| ms | {' | '.join(found)} | straightforward over static |\n|---|---|---|---|---|"]
-    totals = {
-        way: [sum(parts) for parts in zip(*phases.values(), strict=True)]
-        for way, phases in found.items()
-    }
+    lines = [f"| ms | {' | '.join(seconds)} | straightforward over static |\n|---|---|---|---|---|"]
+    whole = {}
+    for way, phases in seconds.items():
+        whole[way] = [sum(parts) for parts in zip(*phases.values(), strict=True)]
     for phase in (*PHASES, "step"):
-        times = {way: totals[way] if phase == "step" else found[way][phase] for way in found}
+        times = {way: whole[way] if phase == "step" else seconds[way][phase] for way in seconds}
         cells = [
             f"{1e3 * statistics.median(t):.1f} ({1e3 * min(t):.1f}, {1e3 * max(t):.1f})"
             for t in times.values()
@@ -237,54 +254,55 @@ def steps_table(found: dict[str, dict[str, list[float]]]) -> str:
 
 
 def main() -> None:
-    given = _arguments()
-    device, size = torch.device(given.device), TINY if given.tiny else LARGE
-    dtype = torch.float32 if given.tiny else torch.bfloat16
+    args = _arguments()
+    device = torch.device(args.device)
+    size = TINY if args.tiny else LARGE
+    dtype = torch.float32 if args.tiny else torch.bfloat16
     print(environment(device), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         judge = save_random_judge(size, Path(folder), device, dtype)
     ours = Ours(size, judge, device, dtype)
-    plain = Straightforward(size.sampler, ours.prompts, judge, size.tokens, device, dtype)
+    plain = random_pipeline(size.sampler, ours.prompts, judge, size.tokens, device, dtype)
+    print(
+        f"{size.facts} facts x {size.questions} questions x {size.tokens} tokens, {dtype}, "
+        f"{args.repeats} repeats\n"
+    )
+    seconds, peaks = measure_steps(ours, plain, args.repeats)
+    print(steps_table(seconds))
     n_tokens = size.facts * size.questions * size.tokens
-    print(
-        f"{size.facts} facts x {size.questions} questions x {size.tokens} tokens, {dtype}, {given.repeats} repeats\n"
-    )
-    found, peaks = measure_steps(ours, plain, given.repeats)
-    print(steps_table(found))
-    for way, phases in found.items():
-        rate, peak = n_tokens / statistics.median(phases["generate"]), peaks[way] / 2**20
-        weights = (plain.weight_bytes() if way == PLAIN else bytes_of(ours.lm)) / 2**20
+    for way, phases in seconds.items():
+        rate = n_tokens / statistics.median(phases["generate"])
+        weights = (plain if way == PLAIN else ours).weight_bytes() / 2**20
         print(
-            f"{way}: {rate:,.0f} question tokens/s; weights {weights:,.0f} MiB and at most {peak:,.0f} above them"
+            f"{way}: {rate:,.0f} question tokens/s; weights {weights:,.0f} MiB and at most "
+            f"{peaks[way] / 2**20:,.0f} above them"
         )
-    card = copy_bandwidth(device, 1 << (20 if given.tiny else 30))
-    print(
-        f"\na large copy moves {card / 1e9:,.0f} GB/s\n\n| rows | way | ms a pass | tokens/s | of it |\n"
-        + "|---" * 5
-        + "|"
-    )
-    curves = {
-        way: decode_curve(ours.policy, way, size.curve, given.repeats, card)
-        for way in (STATIC, EAGER)
-    }
+    card = copy_bandwidth(device, 1 << (20 if args.tiny else 30))
+    print(f"\na large copy moves {card / 1e9:,.0f} GB/s\n")
+    print("| rows | way | ms a pass | tokens/s | of it |\n" + "|---" * 5 + "|")
+    curves = {}
+    for way in (STATIC, EAGER):
+        curves[way] = decode_curve(ours.policy, way, size.curve, args.repeats, card)
     for way, rows in curves.items():
         for r in rows:
             print(
-                f"| {r['rows']} | {way} | {r['ms']:.2f} | {r['tokens_per_s']:,.0f} | {r['bandwidth_share']:.0%} |"
+                f"| {r['rows']} | {way} | {r['ms']:.2f} | {r['tokens_per_s']:,.0f} "
+                f"| {r['bandwidth_share']:.0%} |"
             )
-    if given.out:
-        medians = {
-            way: {p: statistics.median(t) for p, t in phases.items()}
-            for way, phases in found.items()
-        }
+    if args.out:
+        medians = {}
+        for way, phases in seconds.items():
+            medians[way] = {phase: statistics.median(times) for phase, times in phases.items()}
         result = {
             "environment": environment(device),
             "phases": medians,
-            "seconds": found,
+            "seconds": seconds,
             "peak_bytes": peaks,
+            "work": count_work(ours),
+            "copy_bytes_per_s": card,
+            "curves": curves,
         }
-        result |= {"work": count_work(ours), "copy_bytes_per_s": card, "curves": curves}
-        given.out.write_text(json.dumps(result, indent=1) + "\n")
+        args.out.write_text(json.dumps(result, indent=1) + "\n")
 
 
 def _arguments() -> argparse.Namespace:

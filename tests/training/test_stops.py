@@ -19,8 +19,8 @@ import torch
 from contraflow.errors import UserError
 from contraflow.settings import EvaluationConfig, LoggerConfig
 from contraflow.training import job
-from contraflow.training.callbacks import GracefulStop
 from contraflow.training.checkpoints import AtomicCheckpointIO
+from contraflow.training.stopping import GracefulStop
 from support.tiny_runs import (
     asks_to_stop_at,
     checkpoint,

@@ -16,8 +16,8 @@ from contraflow.settings import TrainerConfig
 from contraflow.system import budget
 from contraflow.system.budget import seconds_of
 from contraflow.training import job
-from contraflow.training.interruption import OutOfTime
 from contraflow.training.module import SamplerModule
+from contraflow.training.stopping import OutOfTime
 from support.tiny_runs import (
     N_STEPS,
     asks_to_stop_at,

@@ -1,4 +1,4 @@
-"""Several processes that train one sampler: what each holds, and what they send each other.
+"""Several processes that train one sampler: what each holds, and how they communicate.
 
-`ranks` alone knows torch.distributed. One process is a rank by itself, for which every exchange is a no-op.
+`ranks` alone uses torch.distributed. In a run of one process every collective is a no-op.
 """

@@ -1,7 +1,7 @@
-"""Start the ranks of one machine and see them through: all end well, or all end.
+"""Start the ranks of one machine and wait for them: all succeed, or all are ended.
 
-What ranks other than 0 say goes to a file each; of the one that failed first the last line is
-shown. Torch is not imported here: this process only waits.
+Ranks other than 0 write to a log file each; the last line of the one that failed first is printed.
+Torch is not imported here: this process only waits.
 """
 
 from __future__ import annotations
@@ -22,38 +22,38 @@ from typing import Any
 from contraflow.distributed.rank_info import LAUNCHER, RENDEZVOUS
 from contraflow.errors import INTERRUPTED, OUT_OF_TIME
 
-PEER_LOST = 76  # the exit code of a rank whose only trouble was that another had ended
-STOPPED = (INTERRUPTED, OUT_OF_TIME)  # the others stop too, and take the time that they need
-GRACE_S = 5.0  # how long the others may take to notice that one has ended
+# Exit code of a rank whose only trouble was that another rank had ended.
+PEER_LOST = 76
+# Exit codes of a run that was asked to stop: the others stop too, and take the time they need.
+STOPPED = (INTERRUPTED, OUT_OF_TIME)
+# How long the other ranks may take to notice that one has failed.
+GRACE_S = 5.0
 _POLL_S = 0.05
 
 
 def launch(command: Sequence[str], n: int, logs: Path) -> int:
-    """Run a command as n ranks of this machine; returns 0, or the exit code of the rank that failed
-    first.
+    """Run a command as n ranks of this machine.
 
-    SIGINT and SIGTERM are handed on; a second one ends all at once. ``logs`` gets a file for each
-    rank but 0.
+    SIGINT and SIGTERM are forwarded; a second signal kills all ranks. ``logs`` gets one file for
+    each rank but 0. Returns 0, or the exit code of the rank that failed first.
     """
     logs.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="contraflow-ranks-") as folder:
         common = _environment(Path(folder) / "rendezvous", n)
         ranks: list[subprocess.Popen[bytes]] = []
         try:
-            with _handing_on(ranks):
+            with _forwarding_signals(ranks):
                 ranks += [_start(command, rank, common, logs) for rank in range(n)]
                 first = _wait(ranks)
         finally:
             for rank in ranks:
                 rank.kill()
                 rank.wait()
-    return 0 if first is None else _tell(first, ranks[first].returncode, logs)
+    return 0 if first is None else _report(first, ranks[first].returncode, logs)
 
 
 def end_with_launcher() -> None:
-    """In a rank: end when the launcher does, however it ends. Does nothing in a process without
-    one.
-    """
+    """In a rank, exit when the launcher exits, however it does. No-op without a launcher."""
     launcher = os.environ.get(LAUNCHER)
     if launcher is None:
         return
@@ -61,20 +61,22 @@ def end_with_launcher() -> None:
     def watch() -> None:
         while os.getppid() == int(launcher):
             time.sleep(0.5)
-        os._exit(PEER_LOST)  # its threads may hang in a collective: nothing gentler ends them
+        # Threads may hang in a collective, which nothing gentler can end.
+        os._exit(PEER_LOST)
 
     threading.Thread(target=watch, daemon=True).start()
 
 
 def log_of(logs: Path, rank: int) -> Path:
-    """Where a rank other than 0 speaks to."""
+    """The log file of a rank other than 0."""
     return logs / f"rank-{rank}.log"
 
 
 def _environment(rendezvous: Path, n: int) -> dict[str, str]:
     threads = str(max(1, (os.cpu_count() or 1) // n))
     return {
-        "OMP_NUM_THREADS": threads,  # unless the user has set it: all ranks on all cores would be slower than one
+        # A default that the user's environment overrides: ranks that share cores slow each other.
+        "OMP_NUM_THREADS": threads,
         **os.environ,
         RENDEZVOUS: str(rendezvous),
         LAUNCHER: str(os.getpid()),
@@ -96,8 +98,10 @@ def _start(
 
 
 def _wait(ranks: Sequence[subprocess.Popen[bytes]]) -> int | None:
-    """The rank that failed first, once all others had their chance to end; None where all went
-    well.
+    """Wait for all ranks to end.
+
+    Returns the rank that failed first, or None where all succeeded. After a failure the others have
+    `GRACE_S` seconds to end by themselves.
     """
     ended: list[int] = []
     deadline: float | None = None
@@ -111,51 +115,48 @@ def _wait(ranks: Sequence[subprocess.Popen[bytes]]) -> int | None:
     failed = [number for number in ended if ranks[number].returncode != 0]
     causes = [number for number in failed if ranks[number].returncode != PEER_LOST] or failed
     if 0 in causes and ranks[0].returncode == ranks[causes[0]].returncode:
-        return 0  # they ended for one reason, and rank 0 has said it
+        return 0  # all ended for one reason, and rank 0 has printed it
     return next(iter(causes), None)
 
 
-def _tell(rank: int, code: int, logs: Path) -> int:
-    """Say why all ended, where rank 0 has not said so itself; the exit code."""
+def _report(rank: int, code: int, logs: Path) -> int:
+    """Print why the ranks ended, unless rank 0 has done so; return the exit code."""
     if code < 0:
         name = signal.Signals(-code).name
         reason = "; it often means that memory ran out" if -code == signal.SIGKILL else ""
-        _say(
-            f"error: rank {rank} was ended by {name}{reason}; the others were stopped. Start the same command again"
+        _print_error(
+            f"rank {rank} was ended by {name}{reason}; the others were stopped. "
+            "Start the same command again"
         )
         return 1
     if rank == 0:
         return 1 if code == PEER_LOST else code
     path = log_of(logs, rank)
     lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
-    last = (
-        lines[-1].removeprefix("contraflow: ").removeprefix("error: ")
-        if lines
-        else f"exit code {code}"
-    )
+    last = lines[-1] if lines else f"exit code {code}"
+    last = last.removeprefix("contraflow: ").removeprefix("error: ")
     whose = "" if last.startswith(f"rank {rank} ") else f"rank {rank}: "
-    _say(f"error: {whose}{last} (all it said is in {path})")
+    _print_error(f"{whose}{last} (all it said is in {path})")
     return code
 
 
-def _say(line: str) -> None:
-    print(f"contraflow: {line}", file=sys.stderr)
+def _print_error(message: str) -> None:
+    print(f"contraflow: error: {message}", file=sys.stderr)
 
 
 @contextmanager
-def _handing_on(ranks: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
-    asked = 0
+def _forwarding_signals(ranks: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
+    n_signals = 0
 
-    def hand_on(number: int, _frame: FrameType | None) -> None:
-        nonlocal asked
-        asked += 1
+    def forward(number: int, _frame: FrameType | None) -> None:
+        nonlocal n_signals
+        n_signals += 1
         for rank in ranks:
             if rank.poll() is None:
-                rank.send_signal(number if asked == 1 else signal.SIGKILL)
+                rank.send_signal(number if n_signals == 1 else signal.SIGKILL)
 
-    previous = {
-        number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    signals = (signal.SIGINT, signal.SIGTERM)
+    previous = {number: signal.signal(number, forward) for number in signals}
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""How much memory a rank has taken."""
+"""The peak memory of every rank, gathered at the end of training."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from contraflow.system.memory import peak_memory
 
 
 def gather_memory(ranks: Ranks, holds: str, gpu_peak_bytes: int) -> list[RankMemory]:
-    """On rank 0 what every rank held and took, in their order; on others nothing."""
-    mine = RankMemory(ranks.rank, holds, platform.node(), peak_memory(), gpu_peak_bytes)
-    return [decode(data, RankMemory) for data in ranks.gather(encode(mine), "memory at the end")]
+    """Collective. Returns every rank's memory in rank order on rank 0, an empty list on others."""
+    own = RankMemory(ranks.rank, holds, platform.node(), peak_memory(), gpu_peak_bytes)
+    return [decode(data, RankMemory) for data in ranks.gather(encode(own), "memory at the end")]
 
 
 def memory_lines(memory: Sequence[RankMemory]) -> list[str]:
-    """One line a rank."""
-    return [
-        f"rank {m.rank} ({m.holds}) on {m.host}: peak memory {m.peak_bytes / 2**20:.0f} MiB"
-        + (f", GPU {m.gpu_peak_bytes / 2**20:.0f} MiB" if m.gpu_peak_bytes else "")
-        for m in memory
-    ]
+    """One log line per rank."""
+    lines = []
+    for rank in memory:
+        line = f"rank {rank.rank} ({rank.holds}) on {rank.host}: "
+        line += f"peak memory {rank.peak_bytes / 2**20:.0f} MiB"
+        if rank.gpu_peak_bytes:
+            line += f", GPU {rank.gpu_peak_bytes / 2**20:.0f} MiB"
+        lines.append(line)
+    return lines

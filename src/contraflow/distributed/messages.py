@@ -1,4 +1,4 @@
-"""What ranks say to each other, typed, as MessagePack."""
+"""The messages between ranks: typed structs, encoded as MessagePack, never pickled."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What rank 0 has prepared for the ranks that start to train with it."""
+    """What rank 0 prepared and other ranks need to start training."""
 
     train_facts: tuple[Fact, ...]
     replay_namespace: str
@@ -21,16 +21,14 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class StepMetrics(msgspec.Struct, frozen=True):
-    """What a rank has of a step besides gradients: how many terms its loss is the mean of, and its
-    numbers.
-    """
+    """A rank's step besides its gradients: the number of loss terms, and the logged metrics."""
 
     terms: int
     metrics: dict[str, float]
 
 
 class RankMemory(msgspec.Struct, frozen=True):
-    """What a rank held, and the most memory it had at once."""
+    """The models that a rank held, and its peak memory."""
 
     rank: int
     holds: str
@@ -40,10 +38,10 @@ class RankMemory(msgspec.Struct, frozen=True):
 
 
 def encode(message: object) -> bytes:
-    """Bytes of a message."""
+    """Encode a message as MessagePack."""
     return msgspec.msgpack.encode(message)
 
 
 def decode(data: bytes, kind: type[T]) -> T:
-    """The message, if it is one of that kind. Raises: msgspec.ValidationError."""
+    """Decode a message of the given type. Raises: msgspec.ValidationError for anything else."""
     return msgspec.msgpack.decode(data, type=kind)

@@ -1,4 +1,4 @@
-"""Which of how many processes this is, from the environment that launchers set."""
+"""Rank and world size of this process, from the environment variables that launchers set."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 from contraflow.errors import UserError
 
-RENDEZVOUS = (
-    "CONTRAFLOW_RENDEZVOUS"  # the file in which ranks that our launcher started find each other
-)
-LAUNCHER = "CONTRAFLOW_LAUNCHER"  # its process id
+# The file in which the ranks of our own launcher find each other.
+RENDEZVOUS = "CONTRAFLOW_RENDEZVOUS"
+# The process id of our own launcher.
+LAUNCHER = "CONTRAFLOW_LAUNCHER"
 
 
 @dataclass(frozen=True)
 class RankInfo:
-    """A rank among all, and among those of this machine."""
+    """The position of a process among all ranks, and among those of its machine."""
 
     rank: int
     size: int
@@ -25,23 +25,22 @@ class RankInfo:
 
     @property
     def one_machine(self) -> bool:
+        """Whether all ranks run on this machine."""
         return self.local_size == self.size
 
 
 def rank_info_from_environment(environment: Mapping[str, str] = os.environ) -> RankInfo | None:
-    """Where a launcher (ours or torchrun) has put this process; None where none did.
+    """Return the rank that a launcher (ours or torchrun) gave this process; None without one.
 
-    Raises: UserError for a variable that is no number.
+    Raises: UserError when a variable is not a number.
     """
     if "RANK" not in environment or "WORLD_SIZE" not in environment:
         return None
-    rank, size = _number(environment, "RANK", 0), _number(environment, "WORLD_SIZE", 1)
-    return RankInfo(
-        rank,
-        size,
-        _number(environment, "LOCAL_RANK", rank),
-        _number(environment, "LOCAL_WORLD_SIZE", size),
-    )
+    rank = _number(environment, "RANK", 0)
+    size = _number(environment, "WORLD_SIZE", 1)
+    local_rank = _number(environment, "LOCAL_RANK", rank)
+    local_size = _number(environment, "LOCAL_WORLD_SIZE", size)
+    return RankInfo(rank, size, local_rank, local_size)
 
 
 def _number(environment: Mapping[str, str], name: str, default: int) -> int:

@@ -1,9 +1,9 @@
-"""What ranks can do together: gather, scatter, broadcast bytes; add up and copy tensors.
+"""Collectives between ranks: gather, scatter and broadcast of bytes, all-reduce of tensors.
 
-Everything travels as tensors of numbers; structured text is typed bytes (`messages.py`), so nothing
-that arrives is ever unpickled. Bytes go through rank 0 from rank to rank: a rank that waits knows
-for whom, and the error of a timeout says it. Tensors of gradients go over one collective, by NCCL
-where every rank has a GPU of its own.
+Everything travels as numeric tensors; structured messages are typed bytes (`messages.py`), so
+nothing received is ever unpickled. Bytes go point to point through rank 0, so that a timeout error
+can name the rank that was waited for. Gradients go in one all-reduce, by NCCL where every rank has
+a GPU of its own.
 """
 
 from __future__ import annotations
@@ -28,19 +28,20 @@ from contraflow.errors import UserError
 
 
 class RankTimeout(UserError):
-    """A rank was waited for too long; the message names the ranks, the phase and the key."""
+    """A collective timed out; the message names the ranks, the phase and the config key."""
 
 
 class PeerLost(UserError):
-    """Another rank ended first; why is in its own message."""
+    """Another rank ended first; its own message has the reason."""
 
     exit_code = PEER_LOST
 
 
 class Ranks:
-    """A process that trains alone: every exchange gives back what was put in."""
+    """A process that trains alone: every collective returns its input."""
 
-    rank, size = 0, 1
+    rank = 0
+    size = 1
 
     @property
     def is_first(self) -> bool:
@@ -48,43 +49,45 @@ class Ranks:
         return self.rank == 0
 
     def gather(self, data: bytes, phase: str) -> list[bytes]:  # noqa: ARG002
-        """On rank 0 the data of every rank, in their order; on others nothing."""
+        """Return every rank's data in rank order on rank 0, an empty list on other ranks."""
         return [data]
 
     def scatter(self, parts: Sequence[bytes], phase: str) -> bytes:  # noqa: ARG002
-        """Each rank's part of what rank 0 has; ``parts`` of other ranks are not looked at."""
+        """Return this rank's item of rank 0's ``parts``; other ranks' ``parts`` are ignored."""
         return parts[0]
 
     def broadcast(self, data: bytes, phase: str) -> bytes:
-        """Rank 0's data, on every rank."""
+        """Return rank 0's data on every rank."""
         return self.scatter([data] * self.size, phase)
 
     def all_reduce(self, value: Tensor, phase: str) -> Tensor:  # noqa: ARG002
-        """The sum over ranks, bit for bit the same on each."""
+        """Return the sum over ranks, bit for bit the same on each."""
         return value
 
     def broadcast_tensor(self, value: Tensor, phase: str) -> Tensor:  # noqa: ARG002
-        """Rank 0's tensor, on every rank."""
+        """Return rank 0's tensor on every rank."""
         return value
 
     def close(self) -> None:
-        """Let go of the others. The second call does nothing."""
+        """Leave the process group. Idempotent."""
 
 
 class RankGroup(Ranks):
-    """One of several ranks. Joins the others when made.
+    """One of several ranks. The constructor joins the process group.
 
     Raises: RankTimeout and PeerLost, here and from every method.
     """
 
     def __init__(
-        self, place: RankInfo, timeout_s: float, *, gpu: torch.device | None = None
+        self, info: RankInfo, timeout_s: float, *, gpu: torch.device | None = None
     ) -> None:
-        self.rank, self.size, self.timeout_s = place.rank, place.size, timeout_s
+        self.rank = info.rank
+        self.size = info.size
+        self.timeout_s = timeout_s
         self._open = False
         timeout = timedelta(seconds=timeout_s)
         with self._phase("joining", "the other ranks"):
-            store = _store(place, timeout)
+            store = _store(info, timeout)
             dist.init_process_group(
                 "gloo", store=store, rank=self.rank, world_size=self.size, timeout=timeout
             )
@@ -141,24 +144,26 @@ class RankGroup(Ranks):
 
     @contextmanager
     def _phase(self, phase: str, peer: str) -> Iterator[None]:
-        """Say of a failed exchange what was going on, and for whom this rank waited."""
+        """Add the phase and the peer to the error of a failed collective."""
         try:
             yield
         except (RuntimeError, dist.DistError) as error:
             text = str(error).lower()
             if "timed out" in text or "timeout" in text:
                 raise RankTimeout(
-                    f"rank {self.rank} waited {self.timeout_s:g} s for {peer} in the phase {phase!r}; if that rank is "
+                    f"rank {self.rank} waited {self.timeout_s:g} s for {peer} in the phase "
+                    f"{phase!r}; if that rank is "
                     "only slow, raise exchange.timeout_s, and resume from the last checkpoint"
                 ) from error
             raise PeerLost(
-                f"rank {self.rank} lost {peer} in the phase {phase!r}; see what that rank said, and resume from the "
+                f"rank {self.rank} lost {peer} in the phase {phase!r}; see what that rank said, "
+                "and resume from the "
                 "last checkpoint"
             ) from error
 
 
 def as_tensor(data: bytes) -> Tensor:
-    """Bytes as uint8."""
+    """Bytes as a uint8 tensor."""
     return (
         torch.frombuffer(bytearray(data), dtype=torch.uint8)
         if data
@@ -167,20 +172,17 @@ def as_tensor(data: bytes) -> Tensor:
 
 
 def as_bytes(data: Tensor) -> bytes:
-    """The other way."""
+    """A uint8 tensor as bytes."""
     return data.cpu().numpy().tobytes()
 
 
-def _store(place: RankInfo, timeout: timedelta) -> Any:
-    """Where ranks leave their addresses; never those of an earlier group of this process, or of
-    ranks that died.
-    """
-    store = _store_of_launcher(os.environ.get(RENDEZVOUS), place.size, timeout)
+def _store(info: RankInfo, timeout: timedelta) -> Any:
+    """The store of addresses, under a prefix that no earlier group or attempt has used."""
+    store = _store_of_launcher(os.environ.get(RENDEZVOUS), info.size, timeout)
     store.set_timeout(timeout)
-    # torchrun keeps one store over its restarts, with the addresses of the ranks that died. On one
-    # machine all ranks know the number of the attempt; on several they may not, and torchrun must
-    # be told (docs/ranks.md).
-    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if place.one_machine else "0"
+    # torchrun keeps one store over its restarts, with the addresses of ranks that died. On one
+    # machine all ranks know the attempt's number; on several they may not (docs/ranks.md).
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if info.one_machine else "0"
     return PrefixStore(f"attempt-{attempt}/group-{next(_groups)}", store)
 
 
@@ -189,12 +191,13 @@ _groups = itertools.count()
 
 @cache
 def _store_of_launcher(path: str | None, size: int, timeout: timedelta) -> Any:
-    """A file of our launcher's, or what torchrun provides."""
+    """The launcher's file, or the store that torchrun provides."""
     url = "env://" if path is None else f"file://{path}?rank=0&world_size={size}"
     try:
         return next(iter(rendezvous(url, timeout=timeout)))[0]
     except ValueError as error:
         raise UserError(
-            f"RANK and WORLD_SIZE are set, but the ranks cannot find each other: {error}; start them with torchrun, "
+            f"RANK and WORLD_SIZE are set, but the ranks cannot find each other: {error}; start "
+            "them with torchrun, "
             "or unset these variables"
         ) from error

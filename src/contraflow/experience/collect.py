@@ -167,7 +167,7 @@ def sample_questions(
     rng: torch.Generator,
     temperature: float = 1.0,
 ) -> list[SampledQuestion]:
-    """Sample n questions per fact; the questions of one fact are adjacent, in the order of facts."""
+    """Sample n questions per fact; questions of one fact are adjacent, facts in their order."""
     questions = policy.sample(facts, n_samples, rng, temperature)
     owners = [fact for fact in facts for _ in range(n_samples)]
     rows = policy.token_rows(questions)

@@ -97,30 +97,33 @@ def assemble(
 
 
 def device_of(config: Config) -> torch.device:
-    """``auto`` is a GPU where there is one."""
+    """The device of a config; ``auto`` is a GPU where there is one."""
     if config.model.device != "auto":
         return torch.device(config.model.device)
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def load_lm(config: Config, name: str | None = None, kind: str = "sampler") -> CausalLM:
-    """The causal language model of a config, frozen and in eval mode.
+    """Load a causal language model, frozen and in eval mode.
 
-    Raises: UserError for a model that there is not, that cannot be loaded, or that cannot be used
-    here.
+    Args:
+        name: a checkpoint other than `model.name`, such as the oracle's.
+        kind: what the model is for, named in errors.
+    Raises: UserError for a model that does not exist, cannot be loaded, or is not supported.
     """
-    c, device = config.model, device_of(config)
+    c = config.model
+    device = device_of(config)
     dtype = getattr(torch, c.dtype)
-    rounding = {} if c.quantize is None else quantized(c.quantize, dtype, device)
+    quantization = {} if c.quantize is None else quantized(c.quantize, dtype, device)
     folder = resolve_model(name or c.name, kind)
     transformers_logging.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **rounding)
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **quantization)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         reason = str(error).splitlines()[0][:160]
         raise UserError(f"{kind} {name or c.name}: cannot load a causal LM ({reason})") from error
-    if rounding:  # made on the device where they stay
+    if quantization:  # bitsandbytes has put the weights on the device
         keep_differentiable(model)
     else:
         model.to(device)
@@ -132,16 +135,14 @@ def load_lm(config: Config, name: str | None = None, kind: str = "sampler") -> C
 
 
 def _identity(folder: Path, quantize: str | None) -> str:
-    """A name for frozen weights that is the same on every machine: config, size of the weights,
-    their rounding.
-    """
+    """Identify frozen weights on every machine: config, sizes of the weights, quantization."""
     digest = hashlib.sha256((folder / "config.json").read_bytes())
     digest.update(str(sorted(p.stat().st_size for p in folder.glob("*.safetensors"))).encode())
     return digest.hexdigest()[:16] + ("" if quantize is None else f"-{quantize}")
 
 
 def load_oracle(config: Config, lm: CausalLM) -> Oracle:
-    """The frozen answerer: the sampler's own backbone with its adapter off, or another checkpoint."""
+    """The sampler's own backbone with its adapter off, or another checkpoint."""
     own = config.oracle.name
     model = lm if own is None or own == config.model.name else load_lm(config, own, "oracle")
     return FrozenLMOracle(model, answer_prompt(config.prompt.answer), config.oracle)
@@ -158,9 +159,9 @@ def load_judge(config: Config) -> Judge:
 
 
 def load_policy(config: Config, lm: CausalLM, *, with_adapter: bool = True) -> LoraPolicy:
-    """The sampler: constraints from the tokenizer, prompt, a fresh adapter and flow head.
+    """Build the sampler: constraints from the tokenizer, prompt, fresh adapter and flow head.
 
-    The initial weights depend on the seed alone; the global generator is left as it was.
+    The initial weights depend on the seed alone; the global generator is restored.
     """
     p = config.policy
     vocabulary: Any = p.vocabulary
@@ -178,13 +179,14 @@ def load_policy(config: Config, lm: CausalLM, *, with_adapter: bool = True) -> L
 
 
 def build_reward(config: Config) -> RewardSchedule:
-    """The schedule with every number of the config."""
+    """The reward schedule of a config."""
     return RewardSchedule(**asdict(config.reward))
 
 
 def build_objective(config: Config) -> Objective:
-    """The loss by its name."""
-    lam, bound = config.objective.lam, config.objective.bound
+    """The objective of a config."""
+    lam = config.objective.lam
+    bound = config.objective.bound
     makers: dict[str, Callable[[], Objective]] = {
         "subtb": lambda: SubTB(lam, bound=bound),
         "tb": lambda: TrajectoryBalance(bound),
@@ -197,7 +199,7 @@ def build_objective(config: Config) -> Objective:
 
 
 def replay_namespace(config: Config, policy: LoraPolicy, oracle: Oracle, judge: Judge) -> str:
-    """A name under which no other experiment's rewards can enter."""
+    """The replay namespace: a hash of everything that rewards and token ids depend on."""
     return make_namespace(
         prompt=policy.prompt.identity + json.dumps(asdict(config.policy), sort_keys=True),
         tokenizer=policy.lm.identity,
@@ -209,7 +211,7 @@ def replay_namespace(config: Config, policy: LoraPolicy, oracle: Oracle, judge: 
 def open_replay(
     config: Config, namespace: str, folder: Path | None = None, url: str | None = None
 ) -> ReplayStore:
-    """The store of a config; with ``url`` the one that another rank has opened."""
+    """Open the replay store of a config, or the one at ``url`` that another rank has opened."""
     if folder is not None:
         record_namespace(folder, namespace)
     embed = _vectors if config.replay.near_duplicate_by == "embedding" else None
@@ -217,9 +219,9 @@ def open_replay(
 
 
 def sampler_fingerprint(config: Config) -> str:
-    """Which sampler wrote an entry of replay: a hash of what decides its weights at a given step."""
-    shown = flat(shown_settings(config))
-    deciding = {k: v for k, v in shown.items() if not k.startswith(_NOT_IN_FINGERPRINT)}
+    """Identify a sampler: a hash of the settings that its weights at a given step depend on."""
+    settings = flat(shown_settings(config))
+    deciding = {k: v for k, v in settings.items() if not k.startswith(_NOT_IN_FINGERPRINT)}
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:12]
 
 

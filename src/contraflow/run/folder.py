@@ -1,4 +1,4 @@
-"""A run's folder: made or found again, its settings compared, what the run cost and measured."""
+"""The folder of a run: create or reopen it, compare settings, record costs, print results."""
 
 from __future__ import annotations
 
@@ -20,10 +20,13 @@ from contraflow.system.addresses import safe_words
 from contraflow.system.files import whole_lines, write_atomically
 from contraflow.system.memory import peak_memory
 
+_PACKAGES = ("contraflow", "torch", "transformers", "peft", "lightning")
+
 
 def open_folder(config: Config) -> Path:
-    """The run folder, made or found again; a folder of other settings is refused, naming what
-    differs.
+    """Create the run folder or open it again, and save the settings in it.
+
+    Raises: UserError when the folder was trained with other settings, naming one that differs.
     """
     folder = Path(config.run_dir)
     text = OmegaConf.to_yaml(OmegaConf.create(shown_settings(config)))
@@ -42,44 +45,41 @@ def open_folder(config: Config) -> Path:
 
 
 def _compare_settings(folder: Path, saved: Any, now: dict[str, Any]) -> None:
-    """Refuse other settings once there is a checkpoint; before that, forget what the old ones chose
-    and measured.
+    """Refuse changed settings once there is a checkpoint.
+
+    Before the first checkpoint, delete what the old settings chose and measured.
     """
-    old, new = flat(OmegaConf.to_container(saved)), flat(now)
+    old = flat(OmegaConf.to_container(saved))
+    new = flat(now)
     changed = [k for k in new if k in old and old[k] != new[k] and not k.startswith(MAY_CHANGE)]
     if not changed:
         return
     if (folder / "checkpoints" / "last.ckpt").exists():
-        k = changed[0]
+        key = changed[0]
         raise UserError(
-            f"{folder} was trained with {k}={old[k]}, now {k}={new[k]} ({len(changed)} settings differ); resume with "
-            "the same settings, or choose another name=…"
+            f"{folder} was trained with {key}={old[key]}, now {key}={new[key]} "
+            f"({len(changed)} settings differ); resume with the same settings, "
+            "or choose another name=…"
         )
     for path in (*folder.glob("*_facts.jsonl"), *(folder / "evaluation").glob("*.json*")):
         path.unlink()
 
 
 def record_cost(folder: Path, seconds: float) -> None:
-    """``run.json``: what a reader of the report wants to know of the run itself; adds up over
-    resumes.
-    """
+    """Write ``run.json``: what the report shows of the run itself. Costs add up over resumes."""
     path = folder / "run.json"
     old = json.loads(path.read_text()) if path.is_file() else {}
-    lines = whole_lines(folder / "history.jsonl")
+    step_seconds = [line["step_seconds"] for line in whole_lines(folder / "history.jsonl")]
+    versions = {name: version(name) for name in _PACKAGES}
     run = {
         "name": folder.name,
         "created": old.get("created") or time.strftime("%Y-%m-%d %H:%M"),
         "command": " ".join(["contraflow", *safe_words(sys.argv[1:])]),
-        "n_steps": len(lines),
-        "step_seconds_median": statistics.median(x["step_seconds"] for x in lines)
-        if lines
-        else None,
+        "n_steps": len(step_seconds),
+        "step_seconds_median": statistics.median(step_seconds) if step_seconds else None,
         "peak_memory_bytes": max(old.get("peak_memory_bytes") or 0, peak_memory()),
         "wall_seconds": (old.get("wall_seconds") or 0.0) + seconds,
-        "versions": {
-            p: version(p) for p in ("contraflow", "torch", "transformers", "peft", "lightning")
-        }
-        | {"python": platform.python_version()},
+        "versions": versions | {"python": platform.python_version()},
         "config": flat(OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))),
     }
     write_atomically(path, json.dumps(run, indent=2).encode())
@@ -119,11 +119,13 @@ def results_table(folder: Path) -> str:
 
 
 def print_summary(folder: Path, report: Path) -> None:
+    """Print the results table, the costs and where adapter and report are."""
     run = json.loads((folder / "run.json").read_text())
     if (folder / "evaluation" / "after.json").is_file():
         print(results_table(folder))
-    median, peak = run["step_seconds_median"], run["peak_memory_bytes"] / 2**30
     print(
-        f"median step {median:.1f} s, peak memory {peak:.2f} GiB, {run['wall_seconds'] / 60:.1f} minutes in all"
+        f"median step {run['step_seconds_median']:.1f} s, "
+        f"peak memory {run['peak_memory_bytes'] / 2**30:.2f} GiB, "
+        f"{run['wall_seconds'] / 60:.1f} minutes in all"
     )
     print(f"adapter: {folder / 'adapter'}\nreport:  {report}")

@@ -1,6 +1,4 @@
-"""One process at a time trains in a run folder: a scheduler may start a run again before the first
-has ended.
-"""
+"""One process at a time trains in a run folder: a scheduler may restart a run too early."""
 
 from __future__ import annotations
 
@@ -15,15 +13,16 @@ from contraflow.errors import UserError
 
 @contextmanager
 def exclusive_lock(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which the system takes back however this process ends.
+    """Hold the folder's lock, which the system releases however this process ends.
 
-    Where there are no locks, or no folder can be made, it is done without. Raises: UserError where
-    another holds it.
+    File systems without locks, and folders that cannot be created, are used without one.
+
+    Raises: UserError when another process holds the lock.
     """
     lock = _open(folder / "lock")
     try:
         if lock is not None:
-            _take(lock, folder)
+            _acquire(lock, folder)
         yield
     finally:
         if lock is not None:
@@ -34,16 +33,17 @@ def _open(path: Path) -> int | None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError:  # opening the folder in earnest tells of it
+    except OSError:  # `open_folder` reports it
         return None
 
 
-def _take(lock: int, folder: Path) -> None:
+def _acquire(lock: int, folder: Path) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise UserError(
-            f"{folder}: another process trains in this folder; wait for it to end, or choose another name=…"
+            f"{folder}: another process trains in this folder; wait for it to end, or choose "
+            "another name=…"
         ) from None
     except OSError:  # a file system without locks
         pass

@@ -1,6 +1,4 @@
-"""A trained (or untrained) sampler with its oracle and judge, opened for use: generate, evaluate,
-answer.
-"""
+"""Open a trained or untrained sampler with its oracle and judge: generate, evaluate, answer."""
 
 from __future__ import annotations
 
@@ -31,7 +29,7 @@ from contraflow.types import Answer, Oracle
 
 @dataclass
 class Run:
-    """Everything that a question needs; made by `open_run`."""
+    """A sampler with its oracle, judge and reward; made by `open_run`."""
 
     name: str
     config: Config
@@ -59,8 +57,10 @@ class Run:
         seed: int = 0,
         on_fact: Callable[[int], None] | None = None,
     ) -> Iterator[QuestionRecord]:
-        """n questions per fact, with answers, every reward part and log P_F; log R as in the
-        schedule's last phase.
+        """Sample n questions per fact, with answers, every reward part and log P_F.
+
+        log R is that of the schedule's last phase. ``on_fact`` is called with the number of facts
+        that are done.
         """
         return rollout(
             self.policy,
@@ -83,7 +83,7 @@ class Run:
         seed: int = 0,
         on_fact: Callable[[int], None] | None = None,
     ) -> tuple[Metrics, list[QuestionRecord]]:
-        """Metrics with bootstrap intervals, and the questions they were computed from."""
+        """Compute metrics with bootstrap intervals; returns the sampled questions too."""
         records = list(
             self.generate(facts, n_samples, temperature=temperature, seed=seed, on_fact=on_fact)
         )
@@ -91,11 +91,11 @@ class Run:
         return compute_metrics(records, rng, load_embedder()), records
 
     def answer(self, questions: Sequence[str]) -> list[Answer]:
-        """What the frozen base model says."""
+        """Answer questions with the frozen base model."""
         return self.oracle.answer(questions)
 
     def known_facts(self, facts: Sequence[Fact]) -> list[Fact]:
-        """Those of the facts that the base model answers right to a plain question."""
+        """The facts whose plain question the base model answers correctly."""
         return known_facts(facts, self.oracle)
 
 
@@ -120,7 +120,8 @@ def read_run_config(folder: Path) -> Config:
     path = folder / "config.yaml"
     if not path.is_file():
         raise UserError(
-            f"run={folder}: not a run folder (no config.yaml); give a folder that `contraflow train` has written, "
+            f"run={folder}: not a run folder (no config.yaml); give a folder that `contraflow "
+            "train` has written, "
             "or run=untrained"
         )
     merged = OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.load(path))

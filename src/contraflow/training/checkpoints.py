@@ -1,4 +1,4 @@
-"""Checkpoints on disk: written whole or not at all, read back strictly."""
+"""Checkpoints on disk: written atomically, read back strictly."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from contraflow.training.module import SamplerModule
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Beside the old one and renamed.
+    """Write a checkpoint beside the old one, then rename it.
 
-    Lightning's own go through the system's temporary folder, which may be another, smaller disk,
-    and where a kill leaves them for good; from there they are copied over the old one.
+    Lightning writes to the system's temporary folder first and copies from there over the old
+    checkpoint. That folder may be on a smaller disk, and a killed process leaves its file there.
     """
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
     ) -> None:
-        """Raises: UserError if the disk refuses; the old checkpoint is whole then."""
+        """Raises: UserError when the disk refuses; the old checkpoint is untouched then."""
         if storage_options is not None:
             raise TypeError("there are no storage options for a local file")
         buffer = io.BytesIO()
@@ -33,7 +33,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def load_trained(policy: LoraPolicy, path: Path) -> None:
-    """Put a checkpoint's adapter and flow head into a policy."""
+    """Load a checkpoint's adapter and flow head into a policy."""
     state = torch.load(path, map_location=policy.lm.device, weights_only=True)["state_dict"]
     parts = dict(SamplerModule.trained_parts(policy).named_parameters(prefix="lora"))
     with torch.no_grad():
@@ -42,7 +42,7 @@ def load_trained(policy: LoraPolicy, path: Path) -> None:
 
 
 def step_of(path: Path) -> int:
-    """The step to go on from; 0 where there is no checkpoint."""
+    """The step that a checkpoint continues at; 0 without a checkpoint."""
     if not path.is_file():
         return 0
     return int(torch.load(path, map_location="cpu", weights_only=True)["global_step"])

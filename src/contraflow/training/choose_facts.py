@@ -90,5 +90,7 @@ def _first_known(name: str, facts: list[Fact], cap: int | None, oracle: Oracle) 
             if cap is not None and len(known) >= cap:
                 break
     used = known[:cap]
-    print_line(f"{name}: the oracle knows {len(known)} of {n_queried} facts asked; using {len(used)}")
+    print_line(
+        f"{name}: the oracle knows {len(known)} of {n_queried} facts asked; using {len(used)}"
+    )
     return used

@@ -18,8 +18,6 @@ from contraflow.run.build import ALL_ROLES, assemble, open_replay
 from contraflow.settings import Config
 from contraflow.system import progress
 from contraflow.system.budget import Budget
-from contraflow.training.callbacks import GracefulStop
-from contraflow.training.interruption import interruption
 from contraflow.training.rank import (
     Learner,
     fact_stream,
@@ -28,6 +26,7 @@ from contraflow.training.rank import (
     sampler_module,
     trainer_for,
 )
+from contraflow.training.stopping import GracefulStop, interruption
 
 IS_FINISHED = "start"
 PLAN = "preparation by rank 0 (models, facts, first measurements)"

@@ -35,11 +35,10 @@ from contraflow.system.budget import Budget
 from contraflow.system.files import explain_full_disk, write_atomically
 from contraflow.system.progress import Bar, bar, print_line
 from contraflow.text.prompts import answer_prompt, task_prompt
-from contraflow.training.callbacks import GracefulStop, History, Probes, Validation
+from contraflow.training.callbacks import History, Probes, Validation
 from contraflow.training.checkpoints import load_trained, step_of
 from contraflow.training.choose_facts import choose_facts
 from contraflow.training.follower import IS_FINISHED, PLAN, run_follower
-from contraflow.training.interruption import Interrupted, interruption
 from contraflow.training.loggers import loggers_for
 from contraflow.training.rank import (
     Learner,
@@ -51,6 +50,7 @@ from contraflow.training.rank import (
     sampler_module,
     trainer_for,
 )
+from contraflow.training.stopping import GracefulStop, Interrupted, interruption
 
 __all__ = ["Interrupted", "train"]
 
@@ -133,7 +133,7 @@ class _Job:
 
     @property
     def trainable(self) -> Parts:
-        """The parts with a fresh adapter, which is added after the untrained sampler was measured."""
+        """The parts with a fresh adapter, added after the untrained sampler was measured."""
         if self._trainable is None:
             self._trainable = self.parts.with_fresh_adapter()
         return self._trainable

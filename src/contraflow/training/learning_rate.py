@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class WarmupCosine:
-    """Share of the full learning rate: up in a line over ``warmup_steps``, then a half cosine to
-    ``final_share``.
+    """Share of the full learning rate: linear over ``warmup_steps``, then a half cosine.
+
+    It ends at ``final_share`` after ``n_steps``.
     """
 
     warmup_steps: int
@@ -20,6 +21,5 @@ class WarmupCosine:
         """Share at an optimizer step, counted from 0."""
         warm = min(1.0, (step + 1) / max(1, self.warmup_steps))
         done = min(1.0, step / max(1, self.n_steps))
-        return warm * (
-            self.final_share + (1 - self.final_share) * 0.5 * (1 + math.cos(math.pi * done))
-        )
+        cosine = 0.5 * (1 + math.cos(math.pi * done))
+        return warm * (self.final_share + (1 - self.final_share) * cosine)

@@ -1,5 +1,6 @@
-"""Loggers of a run: CSV, TensorBoard, Weights & Biases. W&B is offline unless asked, and never asks
-to log in.
+"""Loggers of a run: CSV, TensorBoard and Weights & Biases.
+
+W&B is offline by default and never asks for a login.
 """
 
 from __future__ import annotations
@@ -25,9 +26,7 @@ def loggers_for(config: Config, folder: Path) -> list[Logger]:
 
 
 def _csv_version(folder: Path) -> str:
-    """A folder of its own for each start after the first: Lightning deletes the table that it
-    finds.
-    """
+    """A new folder for each start after the first: Lightning deletes the table that it finds."""
     earlier = len(list(folder.rglob("metrics.csv")))
     return f"start_{earlier + 1}" if earlier else ""
 
@@ -37,9 +36,8 @@ def _wandb(config: Config, folder: Path) -> Logger:
 
     mode: Any = config.logger.wandb
     settings = wandb.Settings(x_disable_stats=True, console="off", silent=True, mode=mode)
-    wandb.setup(
-        settings
-    )  # silent from here on: Lightning sets `anonymous`, of which W&B would warn
+    # Silences W&B's warning about `anonymous`, which Lightning sets.
+    wandb.setup(settings)
     return WandbLogger(
         project=config.logger.wandb_project,
         name=config.name,

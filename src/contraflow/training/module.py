@@ -1,9 +1,8 @@
-"""The optimizer step, for Lightning: collect experience, turn it into log R, one differentiable
-pass, a loss.
-"""
+"""The optimizer step: collect experience, compute log R, one differentiable pass, a loss."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -39,7 +38,7 @@ from contraflow.types import PathLogProbs, PrefixReward, TerminalReward
 
 @dataclass(frozen=True)
 class StepOutcome:
-    """What a training step saw, for callbacks that log or show it."""
+    """The batch and the numbers of a training step, for the callbacks that log them."""
 
     batch: Batch
     log_reward: Float[Tensor, " b"]
@@ -48,11 +47,10 @@ class StepOutcome:
 
 
 class SamplerModule(L.LightningModule):
-    """Holds the policy; everything frozen stays outside the module tree."""
+    """The policy in training. Everything frozen stays outside the module tree."""
 
-    strict_loading = (
-        False  # checkpoints hold what is trained; `on_load_checkpoint` is strict about that
-    )
+    # Checkpoints hold only what is trained; `on_load_checkpoint` is strict about that.
+    strict_loading = False
 
     def __init__(
         self,
@@ -69,11 +67,15 @@ class SamplerModule(L.LightningModule):
     ) -> None:
         super().__init__()
         self.lora = self.trained_parts(policy)
-        self.reward, self.objective, self.settings = reward, objective, optimizer
-        self.n_steps, self.forward_looking = n_steps, forward_looking
-        self.ranks, self.replay_is_shared = ranks or Ranks(), replay_is_shared
+        self.reward = reward
+        self.objective = objective
+        self.settings = optimizer
+        self.n_steps = n_steps
+        self.forward_looking = forward_looking
+        self.ranks = ranks or Ranks()
+        self.replay_is_shared = replay_is_shared
         self._replay_of_others: list[bytes] = []
-        # Lightning must not see these: they hold the frozen backbone a second time.
+        # Set around Lightning, which would register the frozen backbone that they hold.
         object.__setattr__(self, "policy", policy)
         object.__setattr__(self, "experience", experience)
         self.outcome: StepOutcome | None = None
@@ -83,11 +85,11 @@ class SamplerModule(L.LightningModule):
 
     @staticmethod
     def trained_parts(policy: LoraPolicy) -> _TrainedParts:
-        """What a checkpoint holds of a policy."""
+        """The tensors of a policy that a checkpoint holds."""
         return _TrainedParts(policy)
 
     def training_step(self, item: StepFacts, _index: int) -> Float[Tensor, ""]:
-        """One step: a table of contents of the whole method."""
+        """Collect a batch, turn its parts into log R, evaluate its questions, compute the loss."""
         step = self.global_step
         batch = self.experience.collect(item.facts, step, item.seen)
         parts = RewardParts.of(batch.scored, self.policy.lm.device)
@@ -97,25 +99,28 @@ class SamplerModule(L.LightningModule):
         loss = self.objective(u, batch.fact_index)
         if not bool(torch.isfinite(loss)):
             raise UserError(
-                f"the loss is {loss.item()} at step {step} (facts {', '.join(f.fact_id for f in batch.facts)}); "
-                "lower optimizer.lr, optimizer.flow_lr or optimizer.log_z_lr and resume from the last checkpoint"
+                f"the loss is {loss.item()} at step {step} (facts "
+                f"{', '.join(f.fact_id for f in batch.facts)}); "
+                "lower optimizer.lr, optimizer.flow_lr or optimizer.log_z_lr and resume from the "
+                "last checkpoint"
             )
         self.outcome = self._outcome(batch, parts, reward, paths, u, loss, step)
         return loss
 
     def on_after_backward(self) -> None:
-        """The gradients and numbers of all ranks' facts, before anything is clipped."""
+        """All-reduce gradients and metrics, before gradients are clipped."""
         assert self.outcome is not None
         batch = self.outcome.batch
-        note = StepMetrics(self.objective.terms(batch.fact_index), self.outcome.metrics)
-        whole = all_reduce_gradients(self.ranks, self.lora.parameters(), note, self.global_step)
+        own = StepMetrics(self.objective.terms(batch.fact_index), self.outcome.metrics)
+        whole = all_reduce_gradients(self.ranks, self.lora.parameters(), own, self.global_step)
         self.outcome = replace(self.outcome, metrics=whole.metrics)
-        if self.trainer.loggers:  # collecting for nobody is most of a tiny model's step
+        # Without loggers log_dict is wasted work, and most of a tiny model's step.
+        if self.trainer.loggers:
             named = {f"train/{k}": v for k, v in whole.metrics.items()}
             self.log_dict(named, batch_size=len(batch.scored))
 
     def on_train_start(self) -> None:
-        """Ranks begin with the same weights, and none before rank 0 has brought replay back."""
+        """Start all ranks from rank 0's weights, after rank 0 has restored replay."""
         if self.ranks.size > 1:
             broadcast_parameters(self.ranks, self.lora.parameters())
 
@@ -127,24 +132,22 @@ class SamplerModule(L.LightningModule):
         return potentials(paths, reward, self._flow_prior(batch, paths, step))
 
     def _prefix_reward(self, batch: Batch, paths: PathLogProbs, step: int) -> PrefixReward:
-        """log R of every prefix that may stop, each judged as a question of its own; 0 where none
-        may.
-        """
+        """log R of every prefix that may stop, scored as a question of its own; 0 elsewhere."""
         rows = self.experience.prefixes(batch, step)
-        flat = self.reward(
-            RewardParts.of([s for row in rows for s in row], self.policy.lm.device), step
-        )
+        parts = RewardParts.of(list(itertools.chain(*rows)), self.policy.lm.device)
+        log_rewards = self.reward(parts, step).log_reward.split([len(row) for row in rows])
         grid = torch.zeros_like(paths.log_pterm)
-        least = self.policy.constraints.min_len
-        for row, log_rewards in enumerate(flat.log_reward.split([len(r) for r in rows])):
-            grid[row, least : least + len(log_rewards)] = log_rewards
+        shortest = self.policy.constraints.min_len
+        for row, log_reward in enumerate(log_rewards):
+            grid[row, shortest : shortest + len(log_reward)] = log_reward
         return PrefixReward(grid)
 
     def _flow_prior(
         self, batch: Batch, paths: PathLogProbs, step: int
     ) -> Float[Tensor, "b t+1"] | None:
-        """Prior log-likelihood of each prefix in units of log R: what a forward-looking flow
-        corrects.
+        """Prior log-likelihood of each prefix in units of log R, for forward-looking flows.
+
+        The flow head then learns only what remains of log F (Pan et al. 2023).
         """
         if not (self.forward_looking and self.objective.uses_flow):
             return None
@@ -171,7 +174,8 @@ class SamplerModule(L.LightningModule):
             for f, s in zip(owners, batch.scored, strict=True)
         ]
         draws = batch.draws
-        group, log_ratio = batch.fact_index[draws], u.terminal.detach()[draws]
+        group = batch.fact_index[draws]
+        log_ratio = u.terminal.detach()[draws]
 
         def mean(of_rows: Tensor) -> float:
             return of_rows[draws].float().mean().item()
@@ -205,15 +209,15 @@ class SamplerModule(L.LightningModule):
     def _health(
         self, batch: Batch, reward: TerminalReward, log_pf: Float[Tensor, " b"], step: int
     ) -> dict[str, float]:
-        """The diagnostics that this batch can tell; one that is undefined for it is left out."""
+        """The diagnostics of this batch, without those that are undefined for it."""
         rng = torch_rng(self.experience.seed, step, self.experience.rank, "health")
-        draws, ids, lengths = batch.draws, batch.questions.ids, batch.questions.lengths
+        draws = batch.draws
         found = health(
             reward.log_reward[draws],
             log_pf[draws],
             batch.fact_index[draws],
-            ids[draws],
-            lengths[draws],
+            batch.questions.ids[draws],
+            batch.questions.lengths[draws],
             rng,
         )
         return {name: value for name, value in found.as_dict().items() if math.isfinite(value)}
@@ -223,13 +227,13 @@ class SamplerModule(L.LightningModule):
         return batch
 
     def cpu(self) -> Self:
-        """Stay. A trainer that is done puts its module away on the CPU, but the backbone remains,
-        and both are used.
+        """Stay on the device. A finished trainer moves its module to the CPU, but the backbone
+        stays where it is, and both are still used.
         """
         return self
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """Three groups in a fixed order, since optimizer states are stored by index."""
+        """Three groups with their own rates, in a fixed order: states are stored by index."""
         groups = [
             {"params": self.lora.adapter_parameters(), "lr": self.settings.lr},
             {"params": list(self.lora.flow.inner.parameters()), "lr": self.settings.flow_lr},
@@ -243,51 +247,49 @@ class SamplerModule(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """The norm before clipping tells a healthy run from one that explodes."""
-        grads = [
-            p.grad
-            for group in optimizer.param_groups
-            for p in group["params"]
-            if p.grad is not None
-        ]
-        norm = torch.stack([g.norm() for g in grads]).norm().item()
+        """Log the gradient norm before clipping, which shows an exploding run."""
+        parameters = itertools.chain(*(group["params"] for group in optimizer.param_groups))
+        norms = [p.grad.norm() for p in parameters if p.grad is not None]
+        norm = torch.stack(norms).norm().item()
         if self.outcome is not None:
             self.outcome.metrics["grad_norm"] = norm
         self.log("train/grad_norm", norm)
 
     def gather_replay(self) -> None:
-        """Before a checkpoint, on every rank: what the others' stores hold, where each rank has its
-        own.
+        """Gather the other ranks' replay on rank 0, where each rank has a store of its own.
+
+        Collective: every rank calls it before a checkpoint.
         """
         if self.ranks.size > 1 and not self.replay_is_shared:
             mine = b"" if self.ranks.is_first else self.experience.replay.snapshot()
             self._replay_of_others = self.ranks.gather(mine, "replay for a checkpoint")[1:]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """What is trained, and what replay holds; never the backbone."""
+        """Add the replay of all ranks. The state dict holds what is trained, not the backbone."""
         checkpoint["replay"] = as_tensor(self.experience.replay.snapshot())
         checkpoint["replay_of_others"] = [as_tensor(data) for data in self._replay_of_others]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Strict about what is trained: a missing or unexpected tensor is an error, not a silent
-        zero.
-        """
-        ours, theirs = set(self.state_dict()), set(checkpoint["state_dict"])
+        """Refuse missing and unexpected tensors, and restore replay and the scorer's cache."""
+        ours = set(self.state_dict())
+        theirs = set(checkpoint["state_dict"])
         if ours != theirs:
             odd = sorted(ours ^ theirs)[:3]
             raise UserError(
-                f"the checkpoint was made with another adapter or flow head (differs in {', '.join(odd)}); "
-                "resume with the settings that it was trained with, or start anew under another name"
+                "the checkpoint was made with another adapter or flow head (differs in "
+                f"{', '.join(odd)}); "
+                "resume with the settings that it was trained with, or start anew under another "
+                "name"
             )
-        mine = [checkpoint["replay"], *checkpoint.get("replay_of_others", ())]
-        snapshot = as_bytes(mine[0 if self.replay_is_shared else self.ranks.rank])
+        snapshots = [checkpoint["replay"], *checkpoint.get("replay_of_others", ())]
+        snapshot = as_bytes(snapshots[0 if self.replay_is_shared else self.ranks.rank])
         if self.ranks.is_first or not self.replay_is_shared:
             self.experience.replay.resume(snapshot)
         self.experience.scorer.preload(entries_of(snapshot))
 
 
 class _TrainedParts(torch.nn.Module):
-    """Adapter weights and flow head under stable names, without the backbone that they sit on."""
+    """Adapter weights and flow head under stable names, without the backbone."""
 
     def __init__(self, policy: LoraPolicy) -> None:
         super().__init__()
@@ -299,4 +301,5 @@ class _TrainedParts(torch.nn.Module):
                 self.register_parameter(self._names[-1], parameter)
 
     def adapter_parameters(self) -> list[torch.nn.Parameter]:
+        """The LoRA matrices, in the order of the backbone."""
         return [self.get_parameter(name) for name in self._names]

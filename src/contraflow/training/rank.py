@@ -106,45 +106,44 @@ def fact_stream(learner: Learner) -> FactStream:
 
 
 def join_ranks(config: Config) -> tuple[Config, Ranks]:
-    """The ranks that a launcher started this process among, and the config with their number.
+    """Join the ranks that a launcher started; returns the config with their number, and the ranks.
 
-    Raises: UserError when the config asks for ranks that nobody started or that cannot be served.
+    Raises: UserError when the config asks for ranks that were not started or cannot be served.
     """
-    place = rank_info_from_environment()
-    if place is None or place.size == 1:
-        if config.trainer.devices > 1 and place is None:
+    info = rank_info_from_environment()
+    if info is None or info.size == 1:
+        devices = config.trainer.devices
+        if devices > 1 and info is None:
             raise UserError(
-                f"trainer.devices={config.trainer.devices}: one process cannot be {config.trainer.devices} ranks; "
+                f"trainer.devices={devices}: one process cannot be {devices} ranks; "
                 "start it with `contraflow train` or torchrun"
             )
         return replace(config, trainer=replace(config.trainer, devices=1)), Ranks()
     if config.exchange.kind == "local":
         raise UserError(
-            f"exchange.kind=local: choose scatter, broadcast or symmetric for {place.size} ranks"
+            f"exchange.kind=local: choose scatter, broadcast or symmetric for {info.size} ranks"
         )
-    if config.replay.store == "embedded" and not place.one_machine:
+    if config.replay.store == "embedded" and not info.one_machine:
         raise UserError(
             "replay=embedded serves one machine only; use replay=redis replay.url=… with several"
         )
-    config = replace(config, trainer=replace(config.trainer, devices=place.size))
-    return config, RankGroup(place, config.exchange.timeout_s, gpu=_gpu_of(config, place))
+    config = replace(config, trainer=replace(config.trainer, devices=info.size))
+    return config, RankGroup(info, config.exchange.timeout_s, gpu=_gpu_of(config, info))
 
 
-def _gpu_of(config: Config, place: RankInfo) -> torch.device | None:
-    """This rank's own GPU; None where ranks share GPUs or have none, and talk over gloo."""
-    if device_of(config).type != "cuda" or place.local_size > torch.cuda.device_count():
+def _gpu_of(config: Config, info: RankInfo) -> torch.device | None:
+    """This rank's own GPU; None where ranks share GPUs or have none, and use gloo."""
+    if device_of(config).type != "cuda" or info.local_size > torch.cuda.device_count():
         return None
-    return torch.device("cuda", place.local_rank)
+    return torch.device("cuda", info.local_rank)
 
 
 def on_own_gpu(config: Config, ranks: Ranks) -> Config:
-    """The config with this rank's device, where ranks have GPUs; more ranks than GPUs take turns on
-    them.
-    """
-    place = rank_info_from_environment()
-    if ranks.size == 1 or place is None or device_of(config).type != "cuda":
+    """The config with this rank's GPU as device. More ranks than GPUs share them in turn."""
+    info = rank_info_from_environment()
+    if ranks.size == 1 or info is None or device_of(config).type != "cuda":
         return config
-    device = f"cuda:{place.local_rank % torch.cuda.device_count()}"
+    device = f"cuda:{info.local_rank % torch.cuda.device_count()}"
     return replace(config, model=replace(config.model, device=device))
 
 
@@ -178,7 +177,8 @@ def prefix_cost(config: Config) -> str:
     least = config.policy.min_question_len
     most = config.policy.max_question_len
     return (
-        f"objective={config.objective.name}: every prefix of {least} to {most} tokens is a question "
+        f"objective={config.objective.name}: every prefix of {least} to {most} tokens is a "
+        "question "
         f"too, so a step asks for up to {n * (most - least + 1)} answers and judgements instead of "
         f"{n} (equal ones once)"
     )
