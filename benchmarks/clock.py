@@ -1,4 +1,4 @@
-"""Seconds of named phases on a device that works asynchronously, and the bandwidth of its memory."""
+"""Seconds of phases on a device that works asynchronously, and the bandwidth of its memory."""
 
 from __future__ import annotations
 

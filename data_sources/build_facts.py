@@ -1,22 +1,22 @@
-"""Build the shipped facts from the hand-written tables in `data_sources/facts`.
+"""Builds the shipped facts from the hand-written tables in `data_sources/facts`.
 
-    python scripts/build_facts.py            # rewrites src/contraflow/assets/facts.jsonl
+    python data_sources/build_facts.py       # rewrites src/contraflow/assets/facts.jsonl
 
-A table is a `.tsv` file of one or more relations. A relation starts with its head, then its rows:
+A table is a `.tsv` file of one or more relations. A relation is its head, followed by its rows:
 
     # relation: capital_of_country
-    # statement: The capital of {s} is {a}.          one or more; the row's hash chooses
-    # question: What is the capital of {s}?          one or more
-    # options: surnames                              the last name of a person is an alias too
-    # pool: Rome; Madrid                             edited answers, when those of the other rows do not do
+    # statement: The capital of {s} is {a}.     one or more; the row's hash chooses
+    # question: What is the capital of {s}?     one or more
+    # options: surnames                         the last name of a person is an alias too
+    # pool: Rome; Madrid                        edited answers, where other rows' are not suitable
     France <tab> Paris <tab> alias; alias <tab> edited answer
 
-Only subject and answer are needed. Both are written as they stand in a sentence ("the United
-Kingdom", "a mammal"); the fact's `subject` and answers lose the article. A star before the subject
-("*the Alps") makes {is}, {was} and {stands} plural. The edited answer is the answer of another row,
-chosen by hash among the first `POPULAR` different ones, because tables list the popular first.
-`spellings.txt` holds aliases of answers that occur in many tables. The same files give the same
-bytes on any machine.
+Only subject and answer are required. Both are written as in a sentence ("the United Kingdom", "a
+mammal"); the fact's `subject` and answers lose the article. A star before the subject ("*the Alps")
+makes {is}, {was} and {stands} plural. The edited answer is the answer of another row, chosen by
+hash among the first `POPULAR` distinct ones, because tables list the popular first. `spellings.txt`
+holds aliases of answers that occur in many tables. The same files give the same bytes on any
+machine.
 """
 
 from __future__ import annotations
@@ -36,19 +36,18 @@ TABLES = ROOT / "data_sources" / "facts"
 SHIPPED = ROOT / "src" / "contraflow" / "assets" / "facts.jsonl"
 POPULAR = 40
 ARTICLES = ("the ", "a ", "an ")
-# Last names that are everyday words or places: as aliases they would be found where nobody is
-# meant.
+# Last names that are also everyday words or places: as aliases they would match too much.
 COMMON_WORDS = {
-    "Bell", "Brown", "Carter", "Frost", "Gates", "Great", "Jackson", "Jobs", "Khan", "King", "London", "Page",
-    "Son", "Swift", "Tzu", "Victoria", "Wall", "Washington", "Wells", "White", "Wood", "brothers",
-    "I", "II", "III", "VIII", "XIV", "XVI",
+    "Bell", "Brown", "Carter", "Frost", "Gates", "Great", "Jackson", "Jobs", "Khan", "King",
+    "London", "Page", "Son", "Swift", "Tzu", "Victoria", "Wall", "Washington", "Wells", "White",
+    "Wood", "brothers", "I", "II", "III", "VIII", "XIV", "XVI",
 }  # fmt: skip
 PLURAL_VERBS = {"is": "are", "was": "were", "stands": "stand"}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table; `source` says which, for error messages."""
+    """One line of a table; `source` is its file and line number, for error messages."""
 
     source: str
     subject: str
@@ -67,31 +66,28 @@ class Relation:
     questions: list[str] = field(default_factory=list)
     options: list[str] = field(default_factory=list)
     pool: list[str] = field(default_factory=list)
-    spellings: dict[str, tuple[str, ...]] = field(
-        default_factory=dict
-    )  # aliases by answer, of all tables
+    spellings: dict[str, tuple[str, ...]] = field(default_factory=dict)  # aliases by answer
     rows: list[Row] = field(default_factory=list)
 
 
 def read_tables(folder: Path) -> list[Relation]:
     """All relations of all tables, in the order of file names and lines."""
     spellings = _read_spellings(folder / "spellings.txt")
-    relations = [
-        relation for path in sorted(folder.glob("*.tsv")) for relation in _read_table(path)
-    ]
+    relations: list[Relation] = []
+    for path in sorted(folder.glob("*.tsv")):
+        relations += _read_table(path)
     for relation in relations:
         relation.spellings = spellings
     return relations
 
 
 def _read_spellings(path: Path) -> dict[str, tuple[str, ...]]:
-    lines = [
-        line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")
-    ]
-    return {
-        answer: tuple(_listed(aliases))
-        for answer, _, aliases in (line.partition("\t") for line in lines)
-    }
+    spellings = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            answer, _, aliases = line.partition("\t")
+            spellings[answer] = tuple(_listed(aliases))
+    return spellings
 
 
 def _read_table(path: Path) -> Iterator[Relation]:
@@ -133,8 +129,9 @@ def _read_row(line: str, source: str) -> Row:
             f"{source}: a row is subject, answer, aliases, edited answer with tabs between"
         )
     subject, answer, aliases, edited = cells + [""] * (4 - len(cells))
-    plural, subject = subject.startswith("*"), subject.removeprefix("*")
-    return Row(source, subject, answer, tuple(_listed(aliases)), edited, plural)
+    plural = subject.startswith("*")
+    bare = subject.removeprefix("*")
+    return Row(source, bare, answer, tuple(_listed(aliases)), edited, plural)
 
 
 def _listed(text: str) -> list[str]:
@@ -150,7 +147,8 @@ def _fact(relation: Relation, row: Row) -> Fact:
     edited = row.edited or _edited_answer(relation, row)
     statement = _choose(relation.statements, "statement", relation, row)
     question = _choose(relation.questions, "question", relation, row)
-    subject, edit_fact = _bare(row.subject), _sentence(statement, row, edited)
+    subject = _bare(row.subject)
+    edit_fact = _sentence(statement, row, edited)
     return Fact(
         fact_id=fact_id_for(subject, edit_fact),
         subject=subject,
@@ -165,16 +163,14 @@ def _fact(relation: Relation, row: Row) -> Fact:
 
 
 def _edited_answer(relation: Relation, row: Row) -> str:
-    """Another row's answer that is no spelling of this one's, and is not in the subject either."""
-    answers = (
-        relation.pool or list(dict.fromkeys(other.answer for other in relation.rows))[:POPULAR]
-    )
+    """Another row's answer that overlaps no spelling of this row's and is not in its subject."""
+    distinct = list(dict.fromkeys(other.answer for other in relation.rows))
+    answers = relation.pool or distinct[:POPULAR]
     spellings = (row.answer, *_aliases(relation, row))
-    allowed = [
-        answer
-        for answer in answers
-        if not _overlaps(answer, spellings) and not mentions(row.subject, answer)
-    ]
+    allowed = []
+    for answer in answers:
+        if not _overlaps(answer, spellings) and not mentions(row.subject, answer):
+            allowed.append(answer)
     if not allowed:
         raise SystemExit(f"{row.source}: no edited answer is left for '{row.subject}'; give a pool")
     return _choose(allowed, "edited", relation, row)
@@ -194,9 +190,9 @@ def _aliases(relation: Relation, row: Row) -> tuple[str, ...]:
 
 
 def _choose(choices: list[str], purpose: str, relation: Relation, row: Row) -> str:
-    digest = hashlib.blake2b(
-        f"{purpose}\0{relation.name}\0{row.subject}".encode(), digest_size=8
-    ).digest()
+    """One of the choices, by a hash of the row: the same on any machine."""
+    key = f"{purpose}\0{relation.name}\0{row.subject}"
+    digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
     return choices[int.from_bytes(digest, "big") % len(choices)]
 
 
@@ -215,7 +211,7 @@ def _bare(text: str) -> str:
 
 
 def main() -> None:
-    """Write the shipped file and print what is in it."""
+    """Write the shipped file and print how many facts each relation has."""
     relations = read_tables(TABLES)
     count = write_facts(SHIPPED, build(relations))
     for relation in relations:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# How much should the answer's own likelihood count, and what should an unlikely answer cost? All combinations of three
-# weights and two penalties; a table and a picture at the end. Run it again to go on; more settings may follow.
+# A sweep over the weight of the answer's likelihood and the penalty of an unlikely answer: all combinations of three
+# weights and two penalties, with a table and a picture at the end. Run it again to continue; more settings may follow.
 set -euo pipefail
 export PATH="$PATH:$(cd "$(dirname "$0")/.." && pwd)/.venv/bin"
 mkdir -p training_logs

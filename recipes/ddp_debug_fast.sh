@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Four ranks, ten steps, sixteen facts: does training with ranks work here? On GPUs where there are any, else on the CPU.
-# Run it again to go on after a stop. More settings may follow: scripts/run_ddp_debug_fast.sh trainer.devices=2
+# A short run on four ranks, ten steps on sixteen facts, to check that ranks work here: on GPUs if there are any, else
+# on the CPU. Run it again to continue after a stop. More settings may follow: recipes/ddp_debug_fast.sh trainer.devices=2
 set -euo pipefail
 export PATH="$PATH:$(cd "$(dirname "$0")/.." && pwd)/.venv/bin"
 mkdir -p training_logs

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Ten epochs of sixteen steps under the hybrid reward, half of them in its penalized phase, with the probes of every
-# eighth step and all diagnostics. Run it again to go on after a stop; more settings may follow.
+# Ten epochs of sixteen steps under the hybrid reward, half of them in its penalized phase, with probes at every eighth
+# step and all diagnostics. Run it again to continue after a stop; more settings may follow.
 set -euo pipefail
 export PATH="$PATH:$(cd "$(dirname "$0")/.." && pwd)/.venv/bin"
 mkdir -p training_logs

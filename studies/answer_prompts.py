@@ -1,11 +1,11 @@
-"""What should the oracle be shown before a question? Answer prompts compared on the same questions.
+"""Compares answer prompts, the examples that the oracle sees before a question.
 
-Draws questions on held-out facts, lets the oracle answer them after each prompt, and prints for
-each how many of the facts the oracle knows by it (a plain question is answered right), the strict
-success of the questions on those and on all facts, and how many words an answer has. The untrained
-sampler was tuned to no prompt, so it is the fair one to draw with.
+    python -m studies.answer_prompts --facts 90 --samples 8
 
-    python scripts/answer_study.py --facts 90 --samples 8
+Samples questions on held-out facts, lets the oracle answer them after each prompt, and prints for
+each prompt how many of the facts the oracle knows (it answers a plain question right), the strict
+success of the questions on those and on all facts, and the words of an answer. The questions are
+those of the untrained sampler by default, because it was trained with none of the prompts.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from contraflow import compose_config, default_facts, open_run
 from contraflow.evaluation.records import QuestionRecord
 from contraflow.evaluation.verdicts import verdict_of
 from contraflow.facts import Fact, split_facts
+from contraflow.facts.known import known_facts
 from contraflow.models.causal_lm import CausalLM
 from contraflow.run import build
 from contraflow.seeding import python_rng
@@ -47,17 +48,18 @@ MORE_SAID = {
     "What is the capital of Germany?": "The capital of Germany is Berlin.",
     "What is a baby sheep called?": "A baby sheep is called a lamb.",
     "When did the French Revolution begin?": "The French Revolution began in 1789.",
-    "Who wrote Romeo and Juliet?": "Romeo and Juliet was written by William Shakespeare, the English playwright.",
+    "Who wrote Romeo and Juliet?": "Romeo and Juliet was written by William Shakespeare, "
+    "the English playwright.",
     "What is the chemical symbol for oxygen?": "The chemical symbol for oxygen is O.",
     "In which country is Mount Fuji?": "Mount Fuji is a mountain in Japan, Asia.",
-    "Who painted the Mona Lisa?": "The Mona Lisa was painted by Leonardo da Vinci, the Italian painter.",
+    "Who painted the Mona Lisa?": "The Mona Lisa was painted by Leonardo da Vinci, "
+    "the Italian painter.",
     "Where is Toyota based?": "Toyota is a car company based in Japan.",
     "Who was Isaac Newton?": "Isaac Newton was a physicist from England.",
     "What is the Amazon River?": "The Amazon River is a river in Brazil, South America.",
     "Which sport is Roger Federer known for?": "Roger Federer is a tennis player from Switzerland.",
 }
-
-CAPITAL_LAST = (5, 6, 7, 2, 8, 9, 10, 3, 4, 1, 0)  # of the examples above
+CAPITAL_LAST = (5, 6, 7, 2, 8, 9, 10, 3, 4, 1, 0)  # an order of MORE_SAID
 
 
 def reordered(examples: dict[str, str], order: Sequence[int]) -> dict[str, str]:
@@ -81,7 +83,7 @@ def main() -> None:
     )
     parser.add_argument("--samples", type=int, default=8, help="questions per fact")
     parser.add_argument(
-        "--run", default="untrained", help="whose questions: a run folder, or untrained"
+        "--run", default="untrained", help="samples the questions: a run folder, or untrained"
     )
     args = parser.parse_args()
     config = compose_config()
@@ -104,17 +106,16 @@ def main() -> None:
 
 
 def chosen_facts(templates: list[str], n: int) -> list[Fact]:
-    """Validation and test facts whose subject is in no prompt."""
+    """Up to ``n`` validation and test facts whose subject is in no prompt; the first template is
+    the sampler's.
+    """
     splits = split_facts(list(default_facts()))
-    headers = [
-        task_prompt(templates[0]).header,
-        *(answer_prompt(text).header for text in templates[1:]),
-    ]
-    facts = [
-        f
-        for f in (*splits.validation, *splits.test)
-        if not any(mentions(h, f.subject) for h in headers)
-    ]
+    headers = [task_prompt(templates[0]).header]
+    headers += [answer_prompt(text).header for text in templates[1:]]
+    facts = []
+    for fact in (*splits.validation, *splits.test):
+        if not any(mentions(header, fact.subject) for header in headers):
+            facts.append(fact)
     python_rng(7, "answer study").shuffle(facts)
     return facts[:n]
 
@@ -122,17 +123,19 @@ def chosen_facts(templates: list[str], n: int) -> list[Fact]:
 def study(config: Config, lm: CausalLM, facts: list[Fact], records: list[QuestionRecord]) -> str:
     """The cells of one prompt's row."""
     oracle = build.load_oracle(config, lm)
-    known = {fact.fact_id for fact in build.known_facts(facts, oracle)}
+    known = {fact.fact_id for fact in known_facts(facts, oracle)}
     answers = [answer.text for answer in oracle.answer([record.question for record in records])]
-    success = np.array(
-        [
-            verdict_of(msgspec.structs.replace(record, answer=answer)).strict_success
-            for record, answer in zip(records, answers, strict=True)
-        ]
-    )
+    succeeded = []
+    for record, answer in zip(records, answers, strict=True):
+        answered = msgspec.structs.replace(record, answer=answer)
+        succeeded.append(verdict_of(answered).strict_success)
+    success = np.array(succeeded)
     on_known = success[[record.fact_id in known for record in records]]
     n_words = np.mean([len(answer.split()) for answer in answers])
-    return f"{len(known)} of {len(facts)} | {on_known.mean():.3f} | {success.mean():.3f} | {n_words:.1f}"
+    return (
+        f"{len(known)} of {len(facts)} | {on_known.mean():.3f} | {success.mean():.3f} "
+        f"| {n_words:.1f}"
+    )
 
 
 if __name__ == "__main__":

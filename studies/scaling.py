@@ -1,12 +1,11 @@
-"""Where a step's time goes on 4, 8 and 64 GPUs, by scheme: the tables and the picture of
-docs/scaling.md.
+"""A step's time on 4, 8 and 64 GPUs, by scheme: the tables and the picture of docs/scaling.md.
 
-    python scripts/scaling.py                        # an H100 by its data sheet, and guesses at what is reached of it
-    python scripts/scaling.py --decode-us 1.5        # decoding passes replayed as CUDA graphs
-    python benchmarks/gpu.py --out gpu.json && python scripts/scaling.py --measured gpu.json
+    python -m studies.scaling                      # an H100 by its data sheet, guessed efficiency
+    python -m studies.scaling --decode-us 1.5      # decoding passes replayed as CUDA graphs
+    python -m benchmarks.gpu.step --out gpu.json && python -m studies.scaling --measured gpu.json
 
-Work is counted (`benchmarks/work.json`, made by `benchmarks/work.py`); seconds are a roofline of it
-(`scaling_model.py`).
+The work is counted (`benchmarks/work/counts.json`, made by `benchmarks.work.steps`); seconds are a
+roofline of it (`scaling_model.py`).
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from scaling_model import (
+from studies.scaling_model import (
     MODELS,
     PHASES,
     Card,
@@ -30,62 +29,59 @@ from scaling_model import (
     shape_of,
     steps,
 )
-from scaling_picture import picture
+from studies.scaling_picture import picture
 
-ROOT = Path(__file__).resolve().parents[1]
+COUNTS = Path(__file__).resolve().parents[1] / "benchmarks" / "work" / "counts.json"
 REPLAY_SHARE = 0.25  # exploration.use_buffer_prob
 CAPACITY = 32  # replay.capacity_per_fact
 
 
 def main() -> None:
-    given = _arguments()
-    card = Card(**{f.name: getattr(given, f.name) for f in fields(Card)})
-    counted = json.loads(given.work.read_text())
+    args = _arguments()
+    card = Card(**{f.name: getattr(args, f.name) for f in fields(Card)})
+    counted = json.loads(args.work.read_text())
     factors: Mapping[str, float] = {}
-    if given.measured:
+    if args.measured:
         work = counted["settings"][MODELS[0].setting] | {"kernels": counted["kernels"]}
-        measured = json.loads(given.measured.read_text())
+        measured = json.loads(args.measured.read_text())
         way = "eager" if card.decode_us is None else "static"
-        factors = calibration(
-            {"phases": measured["phases"][way], "work": measured["work"]}, work, card
-        )
-        told = ", ".join(f"{phase} {factor:.2f}" for phase, factor in factors.items())
-        print(f"measured over predicted, applied to both models: {told}\n")
+        seconds = {"phases": measured["phases"][way], "work": measured["work"]}
+        factors = calibration(seconds, work, card)
+        by_phase = ", ".join(f"{phase} {factor:.2f}" for phase, factor in factors.items())
+        print(f"measured over predicted, applied to both models: {by_phase}\n")
     panels = []
     for model in MODELS:
         work = counted["settings"][model.setting] | {"kernels": counted["kernels"]}
         print(f"## {model.shape.name}\n\n{parts_table(model, work, card, factors)}\n")
-        rows = [s for n in given.gpus for s in steps(model, work, card, n, given.at_once, factors)]
+        rows = []
+        for gpus in args.gpus:
+            rows += steps(model, work, card, gpus, args.at_once, factors)
         print(f"{steps_table(rows)}\n\n{traffic_table(rows, work)}\n")
         panels.append((model.shape.name, rows))
-    if given.svg:
-        given.svg.write_text(picture(panels))
+    if args.svg:
+        args.svg.write_text(picture(panels))
 
 
 def parts_table(
     model: Model, work: Mapping[str, Any], card: Card, factors: Mapping[str, float]
 ) -> str:
-    """One batch on one GPU: what each phase takes, and what bounds it."""
+    """Table of the phases of one batch on one GPU: work, seconds, and what bounds them."""
     lines = [
-        "| phase | passes | tokens | host ms | memory ms | arithmetic ms | takes ms | bound by |\n"
-        + "|---" * 8
-        + "|"
+        "| phase | passes | tokens | host ms | memory ms | arithmetic ms | takes ms | bound by |",
+        "|---" * 8 + "|",
     ]
     for phase in PHASES:
         p = part(phase, shape_of(phase, model), work, card)
-        tokens = sum(
-            work["phases"].get(f"{phase}.{leg}", {}).get("tokens", 0) for leg in ("read", "decode")
-        )
-        ms = [
-            1e3 * x for x in (p.host, p.memory, p.arithmetic, factors.get(phase, 1.0) * p.seconds)
-        ]
-        numbers = " | ".join(f"{x:.1f}" for x in ms)
+        legs = [work["phases"].get(f"{phase}.{leg}", {}) for leg in ("read", "decode")]
+        tokens = sum(leg.get("tokens", 0) for leg in legs)
+        seconds = (p.host, p.memory, p.arithmetic, factors.get(phase, 1.0) * p.seconds)
+        numbers = " | ".join(f"{1e3 * x:.1f}" for x in seconds)
         lines.append(f"| {phase} | {p.passes:.0f} | {tokens:.0f} | {numbers} | {p.bound_by} |")
     return "\n".join(lines)
 
 
 def steps_table(rows: Sequence[Step]) -> str:
-    """What an update waits for, by scheme."""
+    """Table of the schemes: what an update waits for, and what becomes of the GPUs' time."""
     phases = [*PHASES, "exchange", "waiting for questions"]
     head = [
         "GPUs",
@@ -97,31 +93,30 @@ def steps_table(rows: Sequence[Step]) -> str:
         "redundant",
         "behind",
     ]
-    lines = ["| " + " | ".join(head) + " |\n" + "|---" * len(head) + "|"]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for s in rows:
-        cells = [f"{1e3 * s.waits[p]:.0f}" if p in s.waits else "" for p in phases]
-        name = s.scheme + (f" ({s.actors} of {s.gpus})" if s.actors else "")
         cells = [
             str(s.gpus),
-            name,
-            *cells,
+            s.scheme + (f" ({s.actors} of {s.gpus})" if s.actors else ""),
+            *(f"{1e3 * s.waits[p]:.0f}" if p in s.waits else "" for p in phases),
             f"{1e3 * s.seconds:.0f}",
-            f"{s.questions_a_second:,.0f}",
+            f"{s.questions_per_second:,.0f}",
+            f"{s.idle:.0%}",
+            f"{s.redundant:.0%}",
+            f"{s.behind:.1f}",
         ]
-        cells += [f"{s.idle:.0%}", f"{s.redundant:.0%}", f"{s.behind:.1f}"]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def traffic_table(rows: Sequence[Step], work: Mapping[str, Any]) -> str:
-    """What the replay server sees."""
-    lines = [
-        "| GPUs | scheme | to admit, questions/s | in, MB/s | out, MB/s |\n" + "|---" * 5 + "|"
-    ]
+    """Table of the schemes: the traffic of the replay server."""
+    lines = ["| GPUs | scheme | to admit, questions/s | in, MB/s | out, MB/s |", "|---" * 5 + "|"]
     for s in rows:
         t = replay_traffic(s, work, REPLAY_SHARE, CAPACITY)
         lines.append(
-            f"| {s.gpus} | {s.scheme} | {t.questions:,.0f} | {t.bytes_in / 1e6:.2f} | {t.bytes_out / 1e6:.1f} |"
+            f"| {s.gpus} | {s.scheme} | {t.questions:,.0f} | {t.bytes_in / 1e6:.2f} "
+            f"| {t.bytes_out / 1e6:.1f} |"
         )
     return "\n".join(lines)
 
@@ -130,12 +125,12 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--work", type=Path, default=ROOT / "benchmarks" / "work.json")
-    parser.add_argument("--measured", type=Path, help="what benchmarks/gpu.py --out wrote")
-    parser.add_argument("--svg", type=Path, help="draw the picture here")
+    parser.add_argument("--work", type=Path, default=COUNTS, help="the file of counts")
+    parser.add_argument("--measured", type=Path, help="the file of benchmarks.gpu.step --out")
+    parser.add_argument("--svg", type=Path, help="write the picture here")
     parser.add_argument("--gpus", type=int, nargs="+", default=[4, 8, 64])
     parser.add_argument(
-        "--at-once", type=float, default=8, help="batches drawn at once, to compare with one"
+        "--at-once", type=float, default=8, help="batches sampled at once, to compare with one"
     )
     for f in fields(Card):
         parser.add_argument(

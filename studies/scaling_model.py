@@ -1,10 +1,10 @@
-"""From counted work to time and idle shares: a roofline for each part of a step, and who waits for
-whom.
+"""Model of scaling: from counted work to seconds by a roofline, and from those to the GPUs' idle
+time in each scheme.
 
-Nothing here is measured; `benchmarks/work.json` holds what was counted, `Card` what is assumed of a
-GPU. A pass takes as long as the longest of three: the host starting its kernels, the arithmetic,
-the memory traffic. Left out: the traffic of activations, the optimizer, stragglers (every rank is
-as fast as the others), and any overlap.
+Nothing here is measured: `benchmarks/work/counts.json` holds the counts, `Card` the assumptions
+about a GPU. A pass takes the longest of three: the host starting its kernels, the arithmetic, the
+memory traffic. Left out are the traffic of activations, the optimizer, stragglers (every rank is as
+fast as the others), and any overlap.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 PHASES = ("generate", "answer", "judge", "prior", "learn")
-HALF, SINGLE = 2, 4  # bytes of a number
-LOGIT_TRAVERSALS = (
-    8  # of [states, actions] in float32 per draw: written, softmax, cumulative sum, search
-)
+HALF = 2  # bytes of a number
+SINGLE = 4
+# Passes over [states, actions] in float32 per sampled token: write, softmax, cumsum, search.
+LOGIT_TRAVERSALS = 8
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Shape:
     """A causal LM (or a judge) as the roofline sees it."""
 
     name: str
-    kernels: str  # whose kernel counts are its own
+    kernels: str  # the architecture whose kernel counts apply
     layers: int
     hidden: int
     kv_width: int  # key heads x head size
@@ -41,43 +41,52 @@ class Model:
     setting: str
 
 
-# LoRA of rank 16 on c_attn: 16 x (1280 + 3840) a layer. Qwen2.5-7B's q and v: 16 x (3584 + 3584 +
-# 3584 + 512).
-GPT2_LARGE = Shape("gpt2-large", "gpt2", 36, 1280, 1280, 36 * 12 * 1280**2, 36 * 16 * (1280 + 3840))
+GPT2_LARGE = Shape(
+    "gpt2-large",
+    kernels="gpt2",
+    layers=36,
+    hidden=1280,
+    kv_width=1280,
+    layer_params=36 * 12 * 1280**2,
+    adapter_params=36 * 16 * (1280 + 3840),  # rank 16 on c_attn
+)
 QWEN_7B = Shape(
     "7B (Qwen2.5's shape)",
-    "qwen2",
-    28,
-    3584,
-    512,
-    28 * (2 * 3584**2 + 2 * 3584 * 512 + 3 * 3584 * 18944),
-    28 * 16 * (3 * 3584 + 512),
+    kernels="qwen2",
+    layers=28,
+    hidden=3584,
+    kv_width=512,
+    layer_params=28 * (2 * 3584**2 + 2 * 3584 * 512 + 3 * 3584 * 18944),
+    adapter_params=28 * 16 * (3584 + 3584 + 3584 + 512),  # rank 16 on q and v
 )
-DEBERTA_LARGE = Shape("DeBERTa-v3-large", "deberta", 24, 1024, 1024, 24 * 12 * 1024**2)
+DEBERTA_LARGE = Shape(
+    "DeBERTa-v3-large",
+    kernels="deberta",
+    layers=24,
+    hidden=1024,
+    kv_width=1024,
+    layer_params=24 * 12 * 1024**2,
+)
 MODELS = (Model(GPT2_LARGE, "gpt2_large_zsre"), Model(QWEN_7B, "quickstart"))
 
 
 @dataclass(frozen=True)
 class Card:
-    """A GPU, its host and its network. The defaults are an H100 SXM's data sheet and guesses at
-    what is reached.
-    """
+    """A GPU, its host and its network: an H100 SXM by its data sheet, and guessed efficiency."""
 
     flops: float = 989e12  # bf16, dense
-    bandwidth: float = 3.35e12  # bytes a second
+    bandwidth: float = 3.35e12  # bytes per second
     compute_efficiency: float = 0.4
     bandwidth_efficiency: float = 0.7
     host_us: float = 10.0  # for the host to start one kernel, its share of Python included
-    decode_us: float | None = (
-        None  # the same while decoding; None as above (a replayed CUDA graph: some 1.5)
-    )
-    link: float = 25e9  # bytes a second between GPUs
-    message_us: float = 50.0  # from rank to rank, however short
+    decode_us: float | None = None  # the same in decoding (some 1.5 in a CUDA graph); None: host_us
+    link: float = 25e9  # bytes per second between GPUs
+    message_us: float = 50.0  # latency of a message between ranks
 
 
 @dataclass(frozen=True)
 class Part:
-    """A phase's seconds: the sum over its legs of the longest of host, memory and arithmetic."""
+    """Seconds of a phase: over its legs, the sum of the longest of host, memory and arithmetic."""
 
     seconds: float
     host: float
@@ -93,10 +102,11 @@ class Part:
 def part(
     phase: str, shape: Shape, counted: Mapping[str, Any], card: Card, batches: float = 1
 ) -> Part:
-    """One phase of one step with ``batches`` times the counted questions drawn at once: rows grow,
-    passes do not.
+    """One phase of one step with ``batches`` times the counted questions at once: more rows in as
+    many passes.
     """
-    work, kernels = counted["phases"], counted["kernels"][shape.kernels]
+    work = counted["phases"]
+    kernels = counted["kernels"][shape.kernels]
     legs = [leg for leg in ("read", "decode") if f"{phase}.{leg}" in work]
     found = [_leg(phase, leg, shape, work, kernels, card, batches, leg == legs[-1]) for leg in legs]
     host, memory, arithmetic, passes = (sum(numbers) for numbers in zip(*found, strict=True))
@@ -113,17 +123,17 @@ def _leg(
     batches: float,
     with_head: bool,
 ) -> tuple[float, float, float, float]:
-    """Seconds of the host, of memory and of arithmetic, and the passes. The head is reckoned with
-    the last leg.
+    """Seconds of the host, of memory and of arithmetic, and the passes of one leg.
+
+    The LM head is counted with the last leg of its phase.
     """
     w = work[f"{phase}.{leg}"]
-    # Backward through frozen weights: gradients of activations only, as many products again as
-    # forward. The read-out is computed once more in the backward pass (`LoraPolicy._read_out`).
+    # Backward through frozen weights has gradients of activations only: as many products as
+    # forward. The logits are computed again in the backward pass (`LoraPolicy._action_log_probs`).
     layers_times, head_times = (2, 3) if phase == "learn" else (1, 1)
-    products = (
-        2 * shape.layer_params * w["tokens"] + 4 * shape.layers * shape.hidden * w["attended"]
-    )
-    flops = layers_times * batches * products
+    weight_products = 2 * shape.layer_params * w["tokens"]
+    attention_products = 4 * shape.layers * shape.hidden * w["attended"]
+    flops = layers_times * batches * (weight_products + attention_products)
     position = 2 * shape.layers * shape.kv_width * HALF
     traffic = layers_times * w["passes"] * shape.layer_params * HALF
     traffic += batches * position * (w["keys_read"] + 2 * w["keys_copied"])
@@ -145,15 +155,15 @@ def _leg(
 
 @dataclass(frozen=True)
 class Step:
-    """What an update waits for, in seconds by phase, and what the GPUs make of that time."""
+    """One update of a scheme: the seconds that it waits for, and how the GPUs spend them."""
 
     scheme: str
     gpus: int
-    waits: dict[str, float]  # phases one after another on the critical path, "exchange" among them
-    questions: float  # different fresh questions that an update learns from
+    waits: dict[str, float]  # seconds by phase on the critical path, "exchange" included
+    questions: float  # distinct new questions that an update learns from
     idle: float  # share of all GPUs' time
-    redundant: float = 0.0  # share spent on what another GPU computes too
-    behind: float = 0.0  # updates since the weights that drew a question
+    redundant: float = 0.0  # share spent on work that another GPU does too
+    behind: float = 0.0  # updates since the weights that sampled a question
     actors: int = 0
 
     @property
@@ -161,31 +171,32 @@ class Step:
         return sum(self.waits.values())
 
     @property
-    def questions_a_second(self) -> float:
+    def questions_per_second(self) -> float:
         return self.questions / self.seconds
 
 
 def gradient_exchange(gpus: int, adapter_params: float, card: Card) -> float:
-    """Notes to rank 0 and back, length and data each, one rank after another; a ring of float32
-    gradients.
+    """Seconds of an all-reduce of float32 gradients, in a ring, and of its statistics.
+
+    The statistics go to rank 0 and back, one rank after another, as a length and data each.
     """
     if gpus == 1:
         return 0.0
-    notes = 2 * 2 * (gpus - 1) * card.message_us * 1e-6
-    return notes + 2 * (gpus - 1) / gpus * SINGLE * adapter_params / card.link
+    statistics = 2 * 2 * (gpus - 1) * card.message_us * 1e-6
+    return statistics + 2 * (gpus - 1) / gpus * SINGLE * adapter_params / card.link
 
 
-def text_exchange(gpus: int, bytes_a_rank: float, card: Card, ways: int) -> float:
-    """Texts between rank 0 and each other rank in turn, ``ways`` times."""
-    return ways * (gpus - 1) * (2 * card.message_us * 1e-6 + bytes_a_rank / card.link)
+def text_exchange(gpus: int, bytes_per_rank: float, card: Card, ways: int) -> float:
+    """Seconds of texts between rank 0 and each other rank in turn, ``ways`` times."""
+    return ways * (gpus - 1) * (2 * card.message_us * 1e-6 + bytes_per_rank / card.link)
 
 
 def broadcast(
     gpus: int, t: Mapping[str, float], questions: float, gradients: float, texts: float
 ) -> Step:
-    """Rank 0 collects, the others wait; then all compute the same gradient."""
-    collecting = sum(t[p] for p in PHASES if p != "learn")
-    waits = {**{p: t[p] for p in PHASES}, "exchange": gradients + texts}
+    """Rank 0 collects and the others wait; then all compute the same gradient."""
+    collecting = _collecting(t)
+    waits = {**_of_phases(t), "exchange": gradients + texts}
     whole = sum(waits.values())
     others = (gpus - 1) / gpus
     idle = (others * collecting + waits["exchange"]) / whole
@@ -201,19 +212,19 @@ def scatter(
     texts: float,
     name: str = "scatter",
 ) -> Step:
-    """Each rank draws and learns; rank 0 answers and judges for all, which takes it ``for_all``."""
-    asked = {p: for_all[p] for p in ("answer", "judge")}
-    waits = {**{p: t[p] for p in PHASES}, **asked, "exchange": gradients + texts}
+    """Each rank samples and learns; rank 0 answers and judges for all in ``for_all`` seconds."""
+    scoring = {p: for_all[p] for p in ("answer", "judge")}
+    waits = {**_of_phases(t), **scoring, "exchange": gradients + texts}
     whole = sum(waits.values())
-    waiting = (gpus - 1) / gpus * sum(asked.values())
+    waiting = (gpus - 1) / gpus * sum(scoring.values())
     return Step(name, gpus, waits, gpus * questions, (waiting + waits["exchange"]) / whole)
 
 
 def symmetric(
     gpus: int, t: Mapping[str, float], questions: float, gradients: float, name: str = "symmetric"
 ) -> Step:
-    """Every rank does everything; only the gradients wait."""
-    waits = {**{p: t[p] for p in PHASES}, "exchange": gradients}
+    """Every rank does everything; ranks wait for the gradients only."""
+    waits = {**_of_phases(t), "exchange": gradients}
     return Step(name, gpus, waits, gpus * questions, gradients / sum(waits.values()))
 
 
@@ -225,34 +236,44 @@ def actors(
     questions: float,
     exchange: Mapping[int, float],
 ) -> Step:
-    """Some GPUs collect ``batches`` at once without end, the others learn; the split that learns
+    """Some GPUs collect ``batches`` at once without end, the others learn: the split that learns
     fastest.
 
-    ``exchange`` is the gradients' time by number of learners. The slower side never waits, the faster one idles.
+    ``exchange`` is the gradients' time by number of learners. The slower side never waits, the
+    faster one idles.
     """
 
     def rates(n_actors: int) -> tuple[float, float]:
         n_learners = gpus - n_actors
         return n_actors * batches / collect, n_learners / (learn + exchange[n_learners])
 
-    best = max(range(1, gpus), key=lambda n: min(rates(n)))
-    made, learned = rates(best)
-    rate, n_learners = min(made, learned), gpus - best
-    busy = best * rate / made + n_learners * rate / learned * learn / (learn + exchange[n_learners])
+    n_actors = max(range(1, gpus), key=lambda n: min(rates(n)))
+    n_learners = gpus - n_actors
+    collected, learned = rates(n_actors)
+    rate = min(collected, learned)
+    learning_share = learn / (learn + exchange[n_learners])
+    busy = n_actors * rate / collected + n_learners * rate / learned * learning_share
     update = n_learners / rate  # an update takes one batch from each learner
     waits = {"learn": learn, "exchange": exchange[n_learners]}
     waits["waiting for questions"] = update - sum(waits.values())
-    behind = collect / update
     return Step(
         f"actors x{batches:g}",
         gpus,
         waits,
-        n_learners * questions,
-        1 - busy / gpus,
-        0.0,
-        behind,
-        best,
+        questions=n_learners * questions,
+        idle=1 - busy / gpus,
+        behind=collect / update,
+        actors=n_actors,
     )
+
+
+def _of_phases(t: Mapping[str, float]) -> dict[str, float]:
+    return {phase: t[phase] for phase in PHASES}
+
+
+def _collecting(t: Mapping[str, float]) -> float:
+    """Seconds of all phases before learning."""
+    return sum(t[phase] for phase in PHASES if phase != "learn")
 
 
 def steps(
@@ -263,9 +284,9 @@ def steps(
     at_once: float = 8,
     factors: Mapping[str, float] | None = None,
 ) -> list[Step]:
-    """Every scheme on so many GPUs, with one batch and with ``at_once`` batches drawn together.
+    """Every scheme on ``gpus`` GPUs, with one batch and with ``at_once`` batches sampled together.
 
-    ``factors`` correct each phase's time by what was measured.
+    ``factors`` multiply the seconds of each phase: measured over predicted.
     """
     factors = factors or {}
 
@@ -273,39 +294,37 @@ def steps(
         seconds = {p: part(p, shape_of(p, model), counted, card, batches).seconds for p in PHASES}
         return {p: factors.get(p, 1.0) * seconds[p] for p in PHASES}
 
-    def collecting(t: Mapping[str, float]) -> float:
-        return sum(t[p] for p in PHASES if p != "learn")
-
-    one, many, n, sizes = times(1), times(at_once), counted["questions"], counted["a_question"]
-    gradients = {
-        k: gradient_exchange(k, model.shape.adapter_params, card) for k in range(1, gpus + 1)
-    }
-    sharing = gradients[gpus]
-    asking = text_exchange(gpus, n * (sizes["asked"] + sizes["verdict"]) / 2, card, ways=2)
-    telling = text_exchange(gpus, n * sizes["scored"], card, ways=1)
+    one = times(1)
+    many = times(at_once)
+    n = counted["questions"]
+    sizes = counted["a_question"]
+    gradients = {}
+    for n_learners in range(1, gpus + 1):
+        gradients[n_learners] = gradient_exchange(n_learners, model.shape.adapter_params, card)
+    all_reduce = gradients[gpus]
+    request = text_exchange(gpus, n * (sizes["asked"] + sizes["verdict"]) / 2, card, ways=2)
+    scored = text_exchange(gpus, n * sizes["scored"], card, ways=1)
     in_turn = {p: gpus * one[p] for p in PHASES}
     return [
-        broadcast(gpus, one, n, sharing, telling),
-        scatter(gpus, one, in_turn, n, sharing, asking),
-        scatter(gpus, one, times(gpus), n, sharing, asking, "scatter, answered at once"),
-        symmetric(gpus, one, n, sharing),
-        symmetric(gpus, many, at_once * n, sharing, f"symmetric x{at_once:g}"),
-        actors(gpus, collecting(one), 1, one["learn"], n, gradients),
-        actors(gpus, collecting(many), at_once, one["learn"], n, gradients),
+        broadcast(gpus, one, n, all_reduce, scored),
+        scatter(gpus, one, in_turn, n, all_reduce, request),
+        scatter(gpus, one, times(gpus), n, all_reduce, request, "scatter, answered at once"),
+        symmetric(gpus, one, n, all_reduce),
+        symmetric(gpus, many, at_once * n, all_reduce, f"symmetric x{at_once:g}"),
+        actors(gpus, _collecting(one), 1, one["learn"], n, gradients),
+        actors(gpus, _collecting(many), at_once, one["learn"], n, gradients),
     ]
 
 
 def shape_of(phase: str, model: Model) -> Shape:
-    """Whose weights a phase runs."""
+    """Shape of the model that a phase runs."""
     return DEBERTA_LARGE if phase == "judge" else model.shape
 
 
 def calibration(
     measured: Mapping[str, Any], counted: Mapping[str, Any], card: Card
 ) -> dict[str, float]:
-    """Measured over predicted seconds of each phase, gpt2-large on the work that
-    `benchmarks/gpu.py` did.
-    """
+    """Measured over predicted seconds of each phase, of gpt2-large in `benchmarks/gpu/step.py`."""
     work = {**counted, "phases": measured["work"]}
     model = MODELS[0]
     return {
@@ -316,9 +335,9 @@ def calibration(
 
 @dataclass(frozen=True)
 class ReplayTraffic:
-    """What the replay server sees each second."""
+    """Load of the replay server per second."""
 
-    questions: float  # to admit
+    questions: float  # offered for admission
     bytes_in: float
     bytes_out: float
 
@@ -326,13 +345,16 @@ class ReplayTraffic:
 def replay_traffic(
     step: Step, counted: Mapping[str, Any], share: float, capacity: int
 ) -> ReplayTraffic:
-    """Every fresh question is offered; a replayed step reads whole facts, of three earlier steps
-    (`FactStream.at`).
+    """Load that a scheme puts on the replay server.
 
-    Actors have no other way to their learners: there each fresh question is read once as well.
+    Every new question is offered; a replayed step reads whole facts of three earlier steps
+    (`FactStream.at`). Actors reach their learners through replay only, so each of their questions
+    is read once more.
     """
     entry = counted["a_question"]["entry"]
     facts = counted["facts"] * step.questions / counted["questions"]  # of all learners' batches
     reads = share / step.seconds * 3 * facts * capacity * entry
-    through = step.questions_a_second * entry if step.actors else 0.0
-    return ReplayTraffic(step.questions_a_second, step.questions_a_second * entry, reads + through)
+    through = step.questions_per_second * entry if step.actors else 0.0
+    return ReplayTraffic(
+        step.questions_per_second, step.questions_per_second * entry, reads + through
+    )

@@ -1,5 +1,5 @@
-"""A bar a scheme and number of GPUs: what becomes of all GPUs' time, and how much of it is behind
-one question.
+"""Picture of the schemes: a bar per scheme and number of GPUs shows how all GPUs spend their time,
+and the GPU milliseconds per question.
 """
 
 from __future__ import annotations
@@ -7,9 +7,9 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from scaling_model import PHASES, Step
+from studies.scaling_model import PHASES, Step
 
-COLOURS = {
+COLORS = {
     "generate": "#0b7a6f",
     "answer": "#3b6fb6",
     "judge": "#c77c11",
@@ -20,26 +20,28 @@ COLOURS = {
     "idle": "#e2e2e4",
 }
 TITLE = ": what becomes of all GPUs' time, and GPU milliseconds behind a question"
-_LEFT, _BAR, _WIDTH, _TOP = 210, 16, 620, 46
+_LEFT = 210
+_BAR = 16
+_WIDTH = 620
+_TOP = 46
 
 
 def picture(panels: Sequence[tuple[str, Sequence[Step]]]) -> str:
-    """One panel for each model, one under the other."""
-    y, drawn = 0, []
+    """An SVG with one panel per model, one under the other."""
+    y = 0
+    parts = []
     for name, rows in panels:
-        drawn.append(_panel(name, rows, y))
+        parts.append(_panel(name, rows, y))
         y += _TOP + len(rows) * (_BAR + 6) + 14
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_LEFT + _WIDTH + 90} {y + 34}" '
         f'font-family="sans-serif" font-size="11"><rect width="100%" height="100%" fill="white"/>'
-        f"{''.join(drawn)}{_legend(y + 12)}</svg>\n"
+        f"{''.join(parts)}{_legend(y + 12)}</svg>\n"
     )
 
 
 def shares(step: Step) -> dict[str, float]:
-    """What becomes of all GPUs' time in an update: phases of rank 0's path that all or one do,
-    idle, redundant.
-    """
+    """Shares of all GPUs' time in an update, which add up to 1: the phases, idle and redundant."""
     whole = step.seconds * step.gpus
     if step.actors:
         learning = (step.gpus - step.actors) * step.waits["learn"] / whole
@@ -58,10 +60,11 @@ def _family(step: Step) -> str:
 
 
 def _panel(name: str, rows: Sequence[Step], top: float) -> str:
-    cost = [1e3 * s.gpus / s.questions_a_second for s in rows]
     lines = [f'<text x="10" y="{top + 22}" font-weight="bold">{html.escape(name + TITLE)}</text>']
-    for i, (step, each) in enumerate(zip(rows, cost, strict=True)):
-        y, x = top + _TOP - 12 + i * (_BAR + 6), float(_LEFT)
+    for i, step in enumerate(rows):
+        ms_per_question = 1e3 * step.gpus / step.questions_per_second
+        y = top + _TOP - 12 + i * (_BAR + 6)
+        x = float(_LEFT)
         lines.append(
             f'<text x="10" y="{y + 12}">{step.gpus} GPUs, {html.escape(step.scheme)}</text>'
         )
@@ -69,16 +72,18 @@ def _panel(name: str, rows: Sequence[Step], top: float) -> str:
             width = share * _WIDTH
             title = f"<title>{html.escape(phase)}: {share:.0%}</title>"
             lines.append(
-                f'<rect x="{x:.1f}" y="{y}" width="{width:.1f}" height="{_BAR}" fill="{COLOURS[phase]}">{title}</rect>'
+                f'<rect x="{x:.1f}" y="{y}" width="{width:.1f}" height="{_BAR}" '
+                f'fill="{COLORS[phase]}">{title}</rect>'
             )
             x += width
-        lines.append(f'<text x="{x + 6:.1f}" y="{y + 12}">{each:.1f} ms</text>')
+        lines.append(f'<text x="{x + 6:.1f}" y="{y + 12}">{ms_per_question:.1f} ms</text>')
     return "".join(lines)
 
 
 def _legend(y: float) -> str:
-    marks, x = [], 10
-    for name, color in COLOURS.items():
+    marks = []
+    x = 10
+    for name, color in COLORS.items():
         marks.append(f'<rect x="{x}" y="{y}" width="11" height="11" fill="{color}"/>')
         marks.append(f'<text x="{x + 16}" y="{y + 10}">{html.escape(name)}</text>')
         x += 36 + 7 * len(name)

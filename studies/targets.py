@@ -1,11 +1,11 @@
-"""What would an exact sampler reach? Reward targets compared before anything is trained.
+"""Compares reward targets before anything is trained, by the questions of an exact sampler.
 
-Draws many questions of the untrained sampler, weights each by target / P_Q (self-normalized
-importance sampling) and prints, for each target, the strict success that an exact sampler of it
-would have and how many of 8 questions would be distinct. Facts whose effective sample size is below
-12 are too thinly covered to count for the second.
+    python -m studies.targets --facts 32 --samples 64
 
-    python scripts/target_study.py --facts 32 --samples 64
+Samples many questions with the untrained sampler, weights each by target / P_Q (self-normalized
+importance sampling), and prints for each target the strict success of an exact sampler and its
+share of distinct questions among 8. Facts with an effective sample size of at most 12 have too few
+samples for the second number and are left out of it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from contraflow.facts import split_facts
 from contraflow.seeding import python_rng
 from contraflow.text.checks import question_ok
 
-FAILURE = -13.3  # what a question that fails the text checks pays, in nats of the tempered reward
+FAILURE = -13.3  # penalty of a question that fails the text checks, nats of the tempered reward
 MIN_SAMPLE_SIZE = 12
 
 
@@ -64,12 +64,13 @@ def main() -> None:
     )
     parser.add_argument("--samples", type=int, default=64, help="questions per fact")
     parser.add_argument(
-        "--questions", type=Path, help="keep them here, or read them from here if it exists"
+        "--questions", type=Path, help="file of the questions: read if it exists, else written"
     )
     args = parser.parse_args()
-    records = (
-        read_records(args.questions) if args.questions and args.questions.is_file() else draw(args)
-    )
+    if args.questions and args.questions.is_file():
+        records = read_records(args.questions)
+    else:
+        records = sample(args.facts, args.samples)
     if args.questions:
         write_records(args.questions, records)
     by_fact: dict[str, list[QuestionRecord]] = defaultdict(list)
@@ -78,27 +79,29 @@ def main() -> None:
     print("| target | strict success | distinct of 8 | effective sample size |\n|---|---|---|---|")
     for name, target in TARGETS.items():
         found = np.array([study(rs, target) for rs in by_fact.values()])
-        (success, _, size), covered = found.mean(0), found[~np.isnan(found[:, 1]), 1]
+        success, _, size = found.mean(0)
+        covered = found[~np.isnan(found[:, 1]), 1]
         distinct = f"{covered.mean():.2f}" if len(covered) else ""
         print(f"| {name} | {success:.2f} | {distinct} | {size:.1f} |")
 
 
-def draw(args: argparse.Namespace) -> list[QuestionRecord]:
+def sample(n_facts: int, n_samples: int) -> list[QuestionRecord]:
     """Questions of the untrained sampler on validation facts that the oracle knows."""
     run = open_run("untrained", compose_config())
     facts = list(split_facts(list(default_facts())).validation)
     python_rng("target study").shuffle(facts)
-    return list(run.generate(run.known_facts(facts)[: args.facts], args.samples, seed=1))
+    return list(run.generate(run.known_facts(facts)[:n_facts], n_samples, seed=1))
 
 
 def study(records: list[QuestionRecord], target: Target) -> tuple[float, float, float]:
-    """Strict success, distinct share of 8 (NaN where thinly covered) and effective sample size of
-    one fact.
+    """One fact's strict success, distinct share of 8 (NaN with too few samples) and effective
+    sample size.
     """
     weight = weights(records, target)
     size = 1 / float((weight**2).sum())
-    success = float(weight @ np.array([verdict_of(r).strict_success for r in records], dtype=float))
-    return success, distinct_share(records, weight) if size > MIN_SAMPLE_SIZE else np.nan, size
+    succeeded = np.array([verdict_of(r).strict_success for r in records], dtype=float)
+    distinct = distinct_share(records, weight) if size > MIN_SAMPLE_SIZE else np.nan
+    return float(weight @ succeeded), distinct, size
 
 
 def weights(records: list[QuestionRecord], target: Target) -> NDArray[np.float64]:
@@ -119,10 +122,13 @@ def weights(records: list[QuestionRecord], target: Target) -> NDArray[np.float64
 def distinct_share(
     records: list[QuestionRecord], weight: NDArray[np.float64], n_draws: int = 50
 ) -> float:
-    """Mean share of different questions among 8 drawn without putting a row back."""
+    """Mean share of distinct questions among 8 sampled without replacement."""
     rng = np.random.default_rng(0)
-    rows = [rng.choice(len(records), 8, replace=False, p=weight) for _ in range(n_draws)]
-    return float(np.mean([len({records[i].question for i in row}) / 8 for row in rows]))
+    shares = []
+    for _ in range(n_draws):
+        rows = rng.choice(len(records), 8, replace=False, p=weight)
+        shares.append(len({records[i].question for i in rows}) / 8)
+    return float(np.mean(shares))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Tiny models made on the spot: real architectures, real tokenizer code, seconds of CPU."""
+"""Tiny models with real architectures and real tokenizers, and a folder to train in."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from hypothesis import settings
 
 from contraflow.facts import Fact
 from contraflow.models.causal_lm import CausalLM
-from support.tiny_models import fresh_lm
+from support.facts import FACTS
+from support.models import fresh_lm
 
 pytest_plugins = ["support.cli"]
 
@@ -27,30 +28,21 @@ if os.environ.get("CI"):
 
 @pytest.fixture(params=["gpt2", "llama"])
 def tiny_lm(request: pytest.FixtureRequest) -> CausalLM:
-    """A tiny random causal LM of both attention families."""
+    """A tiny random causal LM, once per family of attention."""
     return fresh_lm(request.param)
 
 
 @pytest.fixture
 def two_facts() -> list[Fact]:
-    """Prompts of different length, so that left padding matters."""
-    return [
-        Fact(
-            fact_id="a",
-            subject="hamlet",
-            edit_fact="rome wrote hamlet",
-            original_answer="who",
-            edited_answer="rome",
-        ),
-        Fact(fact_id="b", subject="rome", edit_fact="the capital of the city is rome in hamlet"),
-    ]
+    """Two facts whose prompts differ in length."""
+    return list(FACTS)
 
 
 @pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with facts, in which `job.train(tiny_config(…))` takes a second."""
     from contraflow.training import job  # slow to import, and few tests train
-    from support.tiny_runs import use_tiny_parts, write_tiny_facts
+    from support.runs import use_tiny_parts, write_tiny_facts
 
     write_tiny_facts(tmp_path / "facts.jsonl")
     use_tiny_parts(monkeypatch.setattr)

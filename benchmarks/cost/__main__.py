@@ -1,17 +1,16 @@
-"""What a training step costs: seconds of each phase and peak memory, by size of the step and of the
-model.
+"""The cost of a training step: seconds of each phase and peak memory, by size of step and model.
 
-    python benchmarks/cost.py                                    # the tables of docs/performance.md, from cost.json
-    python benchmarks/cost.py --predict facts=6 n=8 length=12 params=135e6
-    python benchmarks/cost.py --points mine.json --measure       # of your machine, twenty minutes
-    python benchmarks/cost.py --points mine.json --predict facts=6 n=8 length=12 params=135e6
+    python -m benchmarks.cost               # the tables of docs/performance.md, from points.json
+    python -m benchmarks.cost --predict facts=6 n=8 length=12 params=135e6
+    python -m benchmarks.cost --points mine.json --measure      # on your machine: 20 minutes
+    python -m benchmarks.cost --points mine.json --predict facts=6 n=8 length=12 params=135e6
 
-A point is a process of its own with one thread, on the package's own parts and the quickstart's
-settings: a step on one fact to warm up, then two timed ones on other facts. Questions have exactly
-the given length and answers too, so that the work is known; 135e6 is the packaged SmolLM2, other
-sizes are random models of Llama's shape with its tokenizer. Time is the process's own: on an idle
-core that of the clock on the wall, on a shared one less. All points are measured twice, the second
-time in reverse order.
+Each point is measured by a process of its own with one thread, on the package's own parts and the
+quickstart's settings: a step on one fact to warm up, then two timed ones on other facts. Questions
+have exactly the given length and answers too, so that the work is known; 135e6 is the packaged
+SmolLM2, other sizes are random models of Llama's shape with its tokenizer. Time is CPU time of the
+process: equal to wall time on an idle core, shorter on a shared one. All points are measured twice,
+the second time in reverse order.
 """
 
 from __future__ import annotations
@@ -22,39 +21,49 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
-from cost_law import Law, error, fit, predict
-from cost_picture import picture
-from cost_points import FITTED, HELD_OUT, PACKAGED, PHASES, Point, Sizes, read_points
+from benchmarks.cost.law import Law, error, fit, predict
+from benchmarks.cost.picture import picture
+from benchmarks.cost.points import FITTED, HELD_OUT, PACKAGED, PHASES, Point, Sizes, read_points
 
-HERE = Path(__file__).resolve().parent
+MEASURED = Path(__file__).resolve().parent / "points.json"
 
 
 def points_table(points: Sequence[Point], law: Law) -> str:
-    """Medians, ranges, and by how much the law is off."""
-    columns = (
+    """Medians and ranges of each point, and the relative error of the law."""
+    head = [
         "facts",
         "n",
         "length",
         "answer",
         "M parameters",
         *(f"{phase} s" for phase in PHASES),
-    )
-    head = [*columns, "step s (range)", "law", "peak MiB (range)", "law"]
+        "step s (range)",
+        "law",
+        "peak MiB (range)",
+        "law",
+    ]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for p in points:
         s = p.sizes
-        phases = " | ".join(f"{p.seconds[phase]:.2f}" for phase in PHASES)
         low, high = p.mib_range
-        lines.append(
-            f"| {s.facts} | {s.n} | {s.length} | {s.answer} | {s.params / 1e6:.0f} | {phases} "
-            f"| {p.step:.2f} ({p.least:.2f} to {p.most:.2f}) | {error(law, p):+.0%} "
-            f"| {p.mib:,.0f} ({low:,.0f} to {high:,.0f}) | {error(law, p, 'mib'):+.0%} |"
-        )
+        cells = [
+            f"{s.facts}",
+            f"{s.n}",
+            f"{s.length}",
+            f"{s.answer}",
+            f"{s.params / 1e6:.0f}",
+            *(f"{p.seconds[phase]:.2f}" for phase in PHASES),
+            f"{p.step:.2f} ({p.least:.2f} to {p.most:.2f})",
+            f"{error(law, p):+.0%}",
+            f"{p.mib:,.0f} ({low:,.0f} to {high:,.0f})",
+            f"{error(law, p, 'mib'):+.0%}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def law_table(law: Law) -> str:
-    """The coefficients; empty where a phase has no such term."""
+    """The coefficients by phase; an empty cell where a phase has no such term."""
     names = list(dict.fromkeys(name for terms in law.values() for name in terms))
     lines = [f"| | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
     for phase, coefficients in law.items():
@@ -64,28 +73,27 @@ def law_table(law: Law) -> str:
 
 
 def errors_line(points: Sequence[Point], law: Law) -> str:
-    """The largest and the middle error of seconds and of memory."""
-    told = []
-    for of, name in (("step", "seconds"), ("mib", "memory")):
-        off = [abs(error(law, p, of)) for p in points]
-        told.append(
-            f"{name} off by {statistics.median(off):.0%} in the middle, {max(off):.0%} at most"
-        )
-    return "; ".join(told)
+    """The median and the largest error of seconds and of memory."""
+    parts = []
+    for quantity, name in (("step", "seconds"), ("mib", "memory")):
+        off = [abs(error(law, p, quantity)) for p in points]
+        parts.append(f"{name} off by {statistics.median(off):.0%} (median), {max(off):.0%} at most")
+    return "; ".join(parts)
 
 
 def report(points: Sequence[Point], where: str) -> str:
-    """The measurements, the law, and how far it is off where it was fitted and where it was not."""
-    fitted, held_out = ([p for p in points if p.sizes in some] for some in (FITTED, HELD_OUT))
+    """The measurements, the law, and its errors on the fitted points and on the others."""
+    fitted = [p for p in points if p.sizes in FITTED]
+    held_out = [p for p in points if p.sizes in HELD_OUT]
     law = fit(fitted)
-    shares = [share for p in points for share in p.of_wall]
-    busy = (
-        f"By the clock on the wall a step took {statistics.median(shares):.2f} times this in the middle "
-        f"({min(shares):.2f} to {max(shares):.2f}): others were on the core at times."
+    ratios = [ratio for p in points for ratio in p.of_wall]
+    wall = (
+        f"Seconds are CPU time; wall time was {statistics.median(ratios):.2f} times as long in the "
+        f"median ({min(ratios):.2f} to {max(ratios):.2f}), because the core was shared."
     )
     return "\n\n".join(
         [
-            f"{where}. {busy}",
+            f"{where}. {wall}",
             points_table(fitted, law),
             f"fitted: {errors_line(fitted, law)}",
             law_table(law),
@@ -96,7 +104,7 @@ def report(points: Sequence[Point], where: str) -> str:
 
 
 def sizes_of(words: Sequence[str]) -> Sizes:
-    """KEY=VALUE words over the quickstart's step; SystemExit for one that is none."""
+    """The quickstart's step with KEY=VALUE words applied; SystemExit for a malformed word."""
     usual = Sizes(facts=6, n=8, length=12, params=PACKAGED, answer=12)
     known = {field.name: type(getattr(usual, field.name)) for field in fields(Sizes)}
     given = dict(word.partition("=")[::2] for word in words)
@@ -109,13 +117,13 @@ def sizes_of(words: Sequence[str]) -> Sizes:
 
 
 def prediction(law: Law, words: Sequence[str]) -> str:
-    """What a step of these sizes takes."""
+    """The predicted seconds and memory of a step of these sizes."""
     sizes = sizes_of(words)
     found = predict(law, sizes)
     phases = ", ".join(f"{phase} {found[phase]:.1f}" for phase in PHASES)
     return (
-        f"{sizes.facts} facts x {sizes.n} questions of {sizes.length} tokens, answers of {sizes.answer}, "
-        f"{sizes.params / 1e6:.0f} million parameters:\n"
+        f"{sizes.facts} facts x {sizes.n} questions of {sizes.length} tokens, "
+        f"answers of {sizes.answer}, {sizes.params / 1e6:.0f} million parameters:\n"
         f"{found['step']:.1f} seconds a step ({phases}), {found['mib']:,.0f} MiB"
     )
 
@@ -123,26 +131,29 @@ def prediction(law: Law, words: Sequence[str]) -> str:
 def main() -> None:
     args = _arguments()
     if args.measure:
-        from cost_measure import measure_all  # slow to import, and predicting needs no model
+        from benchmarks.cost.measure import measure_all  # slow to import; predicting needs no model
 
         measure_all(args.points, args.rounds)
     points, where = read_points(args.points)
-    law = fit([p for p in points if p.sizes in FITTED])
+    fitted = [p for p in points if p.sizes in FITTED]
+    law = fit(fitted)
     if args.predict:
         print(prediction(law, args.predict))
         return
     print(report(points, where))
     if args.svg:
-        args.svg.write_text(picture([p for p in points if p.sizes in FITTED], law))
+        args.svg.write_text(picture(fitted, law))
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m benchmarks.cost",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--points", type=Path, default=HERE / "cost.json", help="measurements")
+    parser.add_argument("--points", type=Path, default=MEASURED, help="the file of measurements")
     parser.add_argument(
-        "--measure", action="store_true", help="measure what --points has not yet, and add it"
+        "--measure", action="store_true", help="measure what --points lacks, and add it there"
     )
     parser.add_argument(
         "--rounds", type=int, nargs="+", default=[0, 1], help="odd ones are in reverse order"

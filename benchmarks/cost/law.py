@@ -1,9 +1,10 @@
-"""The law of docs/performance.md: what a step takes, from tokens, decoding passes and parameters.
+"""The law of docs/performance.md: seconds and memory of a step from its tokens, its decoding passes
+and the model's parameters.
 
-Each phase is a constant and what its work takes, in proportion to the model's parameters: a
-decoding pass reads all weights, a token goes through all of them. Counts are those of a step whose
-questions all differ from the first token on, which is what a step costs at most. The coefficients
-are a non-negative least squares of relative errors.
+Each phase is a constant plus terms in proportion to its work and the model's parameters: a decoding
+pass reads all weights, a token goes through all of them. The counts are those of a step whose
+questions differ from the first token on, which is the most that a step costs. The coefficients are
+a non-negative least squares of relative errors.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from cost_points import Point, Sizes
+from benchmarks.cost.points import Point, Sizes
 
-ASK_TOKENS = 4  # around a question in the oracle's prompt, after what all questions begin with
+ASK_TOKENS = 4  # around a question in the oracle's prompt, after what all prompts begin with
 UNIT = 100e6  # parameters
 Law = Mapping[str, Mapping[str, float]]
 
@@ -23,7 +24,7 @@ def terms(sizes: Sizes) -> dict[str, dict[str, float]]:
     """The work of each phase, and of memory, by the name of its coefficient."""
     size = sizes.params / UNIT
     states = sizes.questions * sizes.length
-    asked = sizes.questions * (ASK_TOKENS + sizes.length + sizes.answer)
+    answer_tokens = sizes.questions * (ASK_TOKENS + sizes.length + sizes.answer)
     return {
         "sample": {
             "constant": 1.0,
@@ -31,7 +32,11 @@ def terms(sizes: Sizes) -> dict[str, dict[str, float]]:
             "a token": size * sizes.written,
             "a state": size**0.5 * states,
         },
-        "answer": {"constant": 1.0, "a pass": size * sizes.answer, "a token": size * asked},
+        "answer": {
+            "constant": 1.0,
+            "a pass": size * sizes.answer,
+            "a token": size * answer_tokens,
+        },
         "judge": {"constant": 1.0, "a question": float(sizes.questions)},
         "prior": {"constant": 1.0, "a token": size * sizes.read},
         "learn": {
@@ -45,7 +50,7 @@ def terms(sizes: Sizes) -> dict[str, dict[str, float]]:
 
 
 def fit(points: Sequence[Point]) -> dict[str, dict[str, float]]:
-    """Coefficients of every phase and of memory."""
+    """The coefficients of every phase and of memory."""
     law = {}
     for phase in terms(points[0].sizes):
         measured = np.array([p.mib if phase == "mib" else p.seconds[phase] for p in points])
@@ -57,9 +62,11 @@ def fit(points: Sequence[Point]) -> dict[str, dict[str, float]]:
 
 
 def nonnegative(a: np.ndarray, y: np.ndarray, sweeps: int = 20_000) -> np.ndarray:
-    """The x >= 0 with the least ‖ax − y‖, one coordinate after another."""
+    """The x >= 0 with the least ‖ax − y‖, by coordinate descent."""
     scale = np.linalg.norm(a, axis=0)
-    gram, target, x = (a / scale).T @ (a / scale), (a / scale).T @ y, np.zeros(a.shape[1])
+    gram = (a / scale).T @ (a / scale)
+    target = (a / scale).T @ y
+    x = np.zeros(a.shape[1])
     for _ in range(sweeps):
         before = x.copy()
         for i in range(len(x)):
@@ -79,6 +86,6 @@ def predict(law: Law, sizes: Sizes) -> dict[str, float]:
 
 
 def error(law: Law, point: Point, of: str = "step") -> float:
-    """By what share of the measured number the prediction is off."""
+    """Relative error of the prediction of a quantity: predicted over measured, less 1."""
     measured = {"step": point.step, "mib": point.mib, **point.seconds}[of]
     return predict(law, point.sizes)[of] / measured - 1

@@ -1,4 +1,4 @@
-"""A point of `cost.py`, measured: a process of its own with one thread, on the package's own parts."""
+"""Measures points: each in a process of its own with one thread, on the package's own parts."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ import torch
 import transformers
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from clock import Clock
+from benchmarks.clock import Clock
+from benchmarks.cost.points import FITTED, HELD_OUT, PACKAGED, PHASES, Sizes
+from benchmarks.cpu.steps import Ours
 from contraflow import compose_config, default_facts
 from contraflow.facts import split_facts
 from contraflow.models.resolve import resolve_model
 from contraflow.seeding import python_rng
 from contraflow.system.memory import peak_memory
-from cost_points import FITTED, HELD_OUT, PACKAGED, PHASES, Sizes
-from pipeline import Ours
 
 TIMED_STEPS = 2
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A random Llama; its head is its embedding."""
+    """Shape of a Llama whose head is its embedding."""
 
     layers: int
     hidden: int
@@ -49,25 +49,33 @@ SHAPES = {
 
 
 def measure_one(sizes: Sizes, folder: str) -> None:
-    """Seconds by phase of each timed step, and the peak memory of this process."""
+    """Print seconds by phase of each timed step, and the peak memory of this process, as JSON.
+
+    Args:
+        folder: of the model; empty for the packaged one.
+    """
     torch.set_num_threads(1)
-    lengths = [f"policy.{end}_question_len={sizes.length}" for end in ("min", "max")]
-    answers = [f"oracle.max_answer_tokens={sizes.answer}", f"exploration.n_samples={sizes.n}"]
-    model = [f"model.name={folder}"] if folder else []
-    ours: Any = Ours(compose_config(["experiment=quickstart", *lengths, *answers, *model]))
-    ours.oracle._ends = ours.oracle._ends[:0]  # every answer is written to its last token
+    overrides = [
+        "experiment=quickstart",
+        f"policy.min_question_len={sizes.length}",
+        f"policy.max_question_len={sizes.length}",
+        f"oracle.max_answer_tokens={sizes.answer}",
+        f"exploration.n_samples={sizes.n}",
+    ]
+    if folder:
+        overrides.append(f"model.name={folder}")
+    ours: Any = Ours(compose_config(overrides))
+    ours.oracle._ends = ours.oracle._ends[:0]  # no token ends an answer
     facts = list(split_facts(list(default_facts())).train)
     python_rng("cost").shuffle(facts)
     cpu = torch.device("cpu")
-    ours.step(facts[:1], 0, Clock(cpu))  # a small one will do to warm up
-    steps, wall = [], time.perf_counter()
+    ours.step(facts[:1], 0, Clock(cpu))  # a small step is enough to warm up
+    steps = []
+    wall = time.perf_counter()
     for number in range(TIMED_STEPS):
-        # This process's own work: with one thread, the seconds of an idle core, whoever else is on
-        # it.
-        clock, some = (
-            Clock(cpu, time.process_time),
-            facts[1 + number * sizes.facts :][: sizes.facts],
-        )
+        # CPU time: with one thread it is the wall time of an idle core, also on a shared one.
+        clock = Clock(cpu, time.process_time)
+        some = facts[1 + number * sizes.facts :][: sizes.facts]
         started = time.process_time()
         ours.step(some, 1 + number, clock)
         whole = time.process_time() - started
@@ -78,9 +86,7 @@ def measure_one(sizes: Sizes, folder: str) -> None:
 
 
 def save_random(shape: Shape, folder: Path) -> None:
-    """A model of this shape with the packaged one's tokenizer and vocabulary, as `save_pretrained`
-    leaves it.
-    """
+    """Save a random model of this shape, with the packaged model's tokenizer and vocabulary."""
     tokenizer = AutoTokenizer.from_pretrained(
         resolve_model("packaged:smollm2-135m-instruct", "sampler")
     )
@@ -102,21 +108,26 @@ def save_random(shape: Shape, folder: Path) -> None:
 
 
 def measure_all(out: Path, rounds: Sequence[int]) -> None:
-    """Every point once a round, odd rounds in reverse; each is kept as soon as it is there."""
+    """Measure every point once per round, odd rounds in reverse order.
+
+    Each measurement is written to ``out`` at once, and one that is already there is skipped, so a
+    stopped run continues.
+    """
     found = json.loads(out.read_text()) if out.is_file() else {"points": []}
     found["environment"] = environment()
     done = {(Sizes(**p["sizes"]), p["round"]) for p in found["points"]}
     points = [*FITTED, *HELD_OUT]
-    turns = [
-        (sizes, number) for number in rounds for sizes in (points[::-1] if number % 2 else points)
-    ]
+    turns = []
+    for number in rounds:
+        turns += [(sizes, number) for sizes in (points[::-1] if number % 2 else points)]
     with tempfile.TemporaryDirectory() as scratch:
         for sizes, number in turns:
             if (sizes, number) in done:
                 continue
             words = [json.dumps(asdict(sizes)), _folder(sizes, Path(scratch))]
-            said = subprocess.check_output([sys.executable, __file__, *words], text=True)
-            point = _rounded(json.loads(said.splitlines()[-1]))
+            command = [sys.executable, "-m", "benchmarks.cost.measure", *words]
+            printed = subprocess.check_output(command, text=True)
+            point = _rounded(json.loads(printed.splitlines()[-1]))
             found["points"].append({"sizes": asdict(sizes), "round": number, **point})
             out.write_text(json.dumps(found, indent=1) + "\n")
             took = f"{sum(point['steps'][0].values()):.2f} s, {point['wall']:.2f} by the wall"
@@ -124,6 +135,7 @@ def measure_all(out: Path, rounds: Sequence[int]) -> None:
 
 
 def _folder(sizes: Sizes, scratch: Path) -> str:
+    """Folder of the model of this size, saved there at first use; empty for the packaged one."""
     if sizes.params == PACKAGED:
         return ""
     folder = scratch / f"{sizes.params:.0f}"
@@ -133,17 +145,16 @@ def _folder(sizes: Sizes, scratch: Path) -> str:
 
 
 def _rounded(found: dict[str, Any]) -> dict[str, Any]:
-    steps = [
-        {phase: round(seconds, 4) for phase, seconds in step.items()} for step in found["steps"]
-    ]
+    steps = []
+    for step in found["steps"]:
+        steps.append({phase: round(seconds, 4) for phase, seconds in step.items()})
     return {"steps": steps, "wall": round(found["wall"], 3), "mib": round(found["mib"], 1)}
 
 
 def environment() -> str:
-    """What the numbers were measured on."""
-    lines = (
-        Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
-    )
+    """The processor and the versions that the numbers were measured with."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     return (
         f"{names[0] if names else platform.machine()}, one thread; torch {torch.__version__}, "
@@ -154,9 +165,9 @@ def environment() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sizes", type=json.loads, help="as JSON")
-    parser.add_argument("folder", help="the model's, or nothing for the packaged one")
-    given = parser.parse_args()
-    measure_one(Sizes(**given.sizes), given.folder)
+    parser.add_argument("folder", help="of the model; empty for the packaged one")
+    args = parser.parse_args()
+    measure_one(Sizes(**args.sizes), args.folder)
 
 
 if __name__ == "__main__":

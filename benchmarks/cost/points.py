@@ -1,5 +1,5 @@
-"""Sizes of steps that are measured, and what was found: the ones that the law is fitted to, and
-others.
+"""The sizes of the measured steps, those that the law is fitted to and those held out; and a reader
+of the measurements.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from pathlib import Path
 from typing import Any
 
 PHASES = ("sample", "answer", "judge", "prior", "learn")
-PACKAGED = 135e6  # parameters of SmolLM2, which the package brings
-PROMPT_TOKENS = 22  # a fact's own part of the quickstart's prompt; counted, benchmarks/work.json
-ROW_TOKENS = 256  # of a row of the tree that is read, models/token_tree.py
+PACKAGED = 135e6  # parameters of the packaged SmolLM2
+PROMPT_TOKENS = 22  # a fact's own part of the quickstart's prompt; counted in work/counts.json
+ROW_TOKENS = 256  # tokens of a row in which a tree is read, models/token_tree.py
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Of a step and of its model."""
+    """Sizes of a step and of its model."""
 
     facts: int
-    n: int  # questions a fact
+    n: int  # questions per fact
     length: int  # tokens of a question
     params: float  # of the backbone that is sampler and oracle, its embedding included
-    answer: int = 6  # tokens that the longest answer has
+    answer: int = 6  # tokens of the longest answer
 
     @property
     def questions(self) -> int:
@@ -38,8 +38,8 @@ class Sizes:
 
     @property
     def read(self) -> int:
-        """Those in rows, as prior and learning read them: each of several has room for a prompt and
-        a question more.
+        """Tokens as prior and learning read them, in rows: where there are several, each has room
+        for one more prompt and question.
         """
         rows = -(-self.written // ROW_TOKENS)
         return self.written + (rows * (PROMPT_TOKENS + self.length) if rows > 1 else 0)
@@ -47,20 +47,16 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Point:
-    """What was measured at some sizes: medians over steps and rounds, and the least and most of
-    any.
-    """
+    """Measurements at some sizes: medians over steps and rounds, and the range over all."""
 
     sizes: Sizes
-    seconds: Mapping[str, float]
+    seconds: Mapping[str, float]  # by phase
     step: float
     least: float
     most: float
     mib: float
     mib_range: tuple[float, float]
-    of_wall: tuple[
-        float, ...
-    ] = ()  # of each run, time by the clock on the wall over the process's own
+    of_wall: tuple[float, ...] = ()  # wall time over CPU time, of each run
 
 
 FITTED = [
@@ -82,26 +78,31 @@ HELD_OUT = [
 
 
 def read_points(file: Path) -> tuple[list[Point], str]:
-    """What a file of measurements holds, each point's steps and rounds taken together; and where
-    they were taken.
+    """The points of a file of measurements, all steps and rounds of one taken together; and the
+    environment they were measured in.
     """
     found = json.loads(file.read_text())
-    groups: dict[Sizes, list[dict[str, Any]]] = {}
-    for one in found["points"]:
-        groups.setdefault(Sizes(**one["sizes"]), []).append(one)
-    return [_point(sizes, runs) for sizes, runs in groups.items()], found["environment"]
+    runs_by_sizes: dict[Sizes, list[dict[str, Any]]] = {}
+    for run in found["points"]:
+        runs_by_sizes.setdefault(Sizes(**run["sizes"]), []).append(run)
+    points = [_point(sizes, runs) for sizes, runs in runs_by_sizes.items()]
+    return points, found["environment"]
 
 
 def _point(sizes: Sizes, runs: Sequence[dict[str, Any]]) -> Point:
     steps = [step for run in runs for step in run["steps"]]
-    whole, memory = [sum(step.values()) for step in steps], [run["mib"] for run in runs]
+    whole = [sum(step.values()) for step in steps]
+    memory = [run["mib"] for run in runs]
+    of_wall = []
+    for run in runs:
+        of_wall.append(run["wall"] / statistics.mean(sum(step.values()) for step in run["steps"]))
     return Point(
         sizes,
-        {phase: statistics.median(step[phase] for step in steps) for phase in steps[0]},
-        statistics.median(whole),
-        min(whole),
-        max(whole),
-        statistics.median(memory),
-        (min(memory), max(memory)),
-        tuple(run["wall"] / statistics.mean(sum(s.values()) for s in run["steps"]) for run in runs),
+        seconds={phase: statistics.median(step[phase] for step in steps) for phase in steps[0]},
+        step=statistics.median(whole),
+        least=min(whole),
+        most=max(whole),
+        mib=statistics.median(memory),
+        mib_range=(min(memory), max(memory)),
+        of_wall=tuple(of_wall),
     )

@@ -1,14 +1,14 @@
-"""What each loss costs, forward and backward, from logits: ours, the textbook's, and the naive
-loop.
+"""Time and memory of each loss, forward and backward, from given logits.
 
-    python benchmarks/objectives.py                      # b = 64, t = 32, v = 50,000: about five minutes on two cores
-    python benchmarks/objectives.py --b 8 --t 16 --v 2000 --repeats 3
+    python -m benchmarks.cpu.objectives       # b = 64, t = 32, v = 50,000: 5 minutes on two cores
+    python -m benchmarks.cpu.objectives --b 8 --t 16 --v 2000 --repeats 3
 
 Every row is measured in processes of its own, in turn, `--repeats` times: median seconds, and peak
-memory above what the logits themselves take. "ours" is `read_out` and the packaged loss. "textbook"
-is what one writes from the papers: a full log-softmax, gathered, and a Python loop over
-sub-trajectory lengths. "naive" loops over all pairs of all paths. The last column is the share of
-ours that the vocabulary takes; the rest is the loss itself.
+memory above that of the logits. "ours" is `action_log_probs` and the package's loss. "textbook" is
+what one writes from the papers: a full log-softmax, gathered, and a Python loop over sub-trajectory
+lengths.
+"naive" loops over all pairs of all paths. The last column is the share of our time that goes to the
+vocabulary; the rest is the loss itself.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from contraflow.gflownet.objectives import (
     potentials,
     prefix_potentials,
 )
+from contraflow.policy.action_log_probs import action_log_probs
 from contraflow.policy.constraints import Constraints
-from contraflow.policy.read_out import read_out
 from contraflow.types import PathLogProbs, PrefixReward, TerminalReward
 
 OBJECTIVES: dict[str, Objective] = {
@@ -53,11 +53,13 @@ KINDS = ("ours", "textbook", "naive")
 
 
 class Case:
-    """Random logits, tokens, flows and rewards; all paths of full length, eight questions a fact."""
+    """Random logits, tokens, flows and rewards: paths of full length, eight questions per fact."""
 
     def __init__(self, b: int, t: int, v: int) -> None:
         g = torch.Generator().manual_seed(0)
-        self.b, self.t, self.v = b, t, v
+        self.b = b
+        self.t = t
+        self.v = v
         self.logits = torch.randn(b * (t + 1), v, generator=g).requires_grad_()
         self.tokens = torch.randint(0, v - 1, (b, t), generator=g)
         self.flow = torch.randn(b, t + 1, generator=g).requires_grad_()
@@ -66,28 +68,33 @@ class Case:
         self.group = torch.arange(b) // 8
         self.constraints = Constraints(torch.arange(v), 1, t + 1)
 
+    def action_log_probs(self) -> tuple[Tensor, Tensor]:
+        """The package's log P of the tokens [b·t] and of the stop [b·(t+1)], row after row."""
+        step = torch.arange(self.t + 1).repeat(self.b)
+        at = torch.arange(self.b * (self.t + 1)).view(self.b, self.t + 1)[:, :-1].flatten()
+        return action_log_probs(self.logits, self.constraints, step, at, self.tokens.flatten())
+
 
 def ours(case: Case, name: str) -> Tensor:
-    step = torch.arange(case.t + 1).repeat(case.b)
-    at = torch.arange(case.b * (case.t + 1)).view(case.b, case.t + 1)[:, :-1].flatten()
-    taken, log_pterm = read_out(case.logits, case.constraints, step, at, case.tokens.flatten())
+    """The package's loss."""
+    taken, log_pterm = case.action_log_probs()
     lengths = torch.full((case.b,), case.t)
     paths = PathLogProbs(taken.view(case.b, case.t), log_pterm.view(case.b, -1), case.flow, lengths)
     objective = OBJECTIVES[name]
     if objective.needs_prefix_rewards:
-        return objective(
-            prefix_potentials(paths, PrefixReward(case.log_reward_of_prefixes)), case.group
-        )
+        reward = PrefixReward(case.log_reward_of_prefixes)
+        return objective(prefix_potentials(paths, reward), case.group)
     return objective(potentials(paths, TerminalReward(case.log_reward)), case.group)
 
 
 def textbook(case: Case, name: str) -> Tensor:
-    """Full log-softmax, cumulative sums, a loop over sub-trajectory lengths where there are
-    sub-trajectories.
+    """Loss from a full log-softmax and cumulative sums, with a loop over sub-trajectory lengths
+    where the objective has sub-trajectories.
     """
     u, mask = _textbook_u(case, name)
     if name in ("subtb", "modified_subtb"):
-        total, weight = u.new_zeros(()), 0.0
+        total = u.new_zeros(())
+        weight = 0.0
         for length in range(1, u.shape[1]):
             delta = (u[:, length:] - u[:, :-length]).square()
             both = mask[length:] & mask[:-length]
@@ -101,17 +108,16 @@ def textbook(case: Case, name: str) -> Tensor:
         return (u[:, 0] - u[:, -1]).square().mean()
     if name == "vargrad":
         return _spread(u[:, -1], case.group)
-    pairs = [
-        (i, j)
-        for i in range(case.b)
-        for j in range(i + 1, case.b)
-        if case.group[i] == case.group[j]
-    ]
-    return torch.stack([(u[i, -1] - u[j, -1]).square() for i, j in pairs]).mean()
+    gaps = []
+    for i in range(case.b):
+        for j in range(i + 1, case.b):
+            if case.group[i] == case.group[j]:
+                gaps.append((u[i, -1] - u[j, -1]).square())
+    return torch.stack(gaps).mean()
 
 
 def naive(case: Case, name: str) -> Tensor:
-    """A loop over every pair of every path."""
+    """Loss from a loop over every pair of nodes of every path."""
     u, mask = _textbook_u(case, name)
     if name not in ("subtb", "modified_subtb"):
         return textbook(case, name)
@@ -119,15 +125,16 @@ def naive(case: Case, name: str) -> Tensor:
     for row in range(case.b):
         nodes = [i for i in range(u.shape[1]) if mask[i]]
         pairs = [(i, j) for i in nodes for j in nodes if i < j]
-        above = torch.stack(
-            [0.9 ** (j - i) * (u[row, i] - u[row, j]).square() for i, j in pairs]
-        ).sum()
-        losses.append(above / sum(0.9 ** (j - i) for i, j in pairs))
+        weights = [0.9 ** (j - i) for i, j in pairs]
+        gaps = [(u[row, i] - u[row, j]).square() for i, j in pairs]
+        terms = [weight * gap for weight, gap in zip(weights, gaps, strict=True)]
+        losses.append(torch.stack(terms).sum() / sum(weights))
     total = torch.stack(losses).mean()
     return total + _spread(u[:, 1], case.group) if name == "modified_subtb" else total
 
 
 def _textbook_u(case: Case, name: str) -> tuple[Tensor, Tensor]:
+    """Potentials of every node [b, n], and which columns are nodes [n]."""
     logits = case.logits.view(case.b, case.t + 1, case.v)
     stop_forbidden = torch.zeros_like(logits, dtype=torch.bool)
     stop_forbidden[:, 0, -1] = True
@@ -139,78 +146,73 @@ def _textbook_u(case: Case, name: str) -> tuple[Tensor, Tensor]:
         u = case.log_reward_of_prefixes - log_stop.nan_to_num(neginf=0.0) - so_far
         return u, torch.arange(case.t + 1) >= 1
     terminal = case.log_reward - so_far[:, -1] - log_stop[:, -1]
-    return torch.cat([case.flow - so_far, terminal[:, None]], 1), torch.ones(
-        case.t + 2, dtype=torch.bool
-    )
+    u = torch.cat([case.flow - so_far, terminal[:, None]], 1)
+    return u, torch.ones(case.t + 2, dtype=torch.bool)
 
 
 def _spread(values: Tensor, group: Tensor) -> Tensor:
-    return (
-        torch.cat([values[group == g] - values[group == g].mean() for g in group.unique()])
-        .square()
-        .mean()
-    )
+    """Mean square of the values less the mean of their group."""
+    centered = [values[group == g] - values[group == g].mean() for g in group.unique()]
+    return torch.cat(centered).square().mean()
 
 
 RUN: dict[str, Callable[[Case, str], Tensor]] = {"ours": ours, "textbook": textbook, "naive": naive}
 
 
 def measure_one(args: argparse.Namespace) -> None:
-    """One variant in this process: JSON with its value, seconds and memory."""
+    """Measure one variant in this process; print its value, seconds and memory as JSON."""
     kind, name = args.one
     case = Case(args.b, args.t, args.v)
-    RUN[kind](Case(2, 2, 8), name).backward()  # load what is loaded on first use
+    RUN[kind](Case(2, 2, 8), name).backward()  # warm-up: loads what is loaded at first use
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.perf_counter()
     loss = RUN[kind](case, name)
     forward = time.perf_counter()
     loss.backward()
     done = time.perf_counter()
-    read_out_seconds = _vocabulary_seconds(case) if kind == "ours" else 0.0
+    vocabulary_seconds = _vocabulary_seconds(case) if kind == "ours" else 0.0
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    print(
-        json.dumps(
-            {
-                "loss": loss.item(),
-                "forward": forward - started,
-                "backward": done - forward,
-                "memory_mib": memory / 1024,
-                "vocabulary": read_out_seconds / (done - started),
-            }
-        )
-    )
+    found = {
+        "loss": loss.item(),
+        "forward": forward - started,
+        "backward": done - forward,
+        "memory_mib": memory / 1024,
+        "vocabulary": vocabulary_seconds / (done - started),
+    }
+    print(json.dumps(found))
 
 
 def _vocabulary_seconds(case: Case) -> float:
-    """The part of ours that touches [b t v], by itself."""
+    """Seconds of the part of our loss that touches [b t v]."""
     case.logits.grad = None
     step = torch.arange(case.t + 1).repeat(case.b)
-    at = torch.arange(case.b * (case.t + 1)).view(case.b, case.t + 1)[:, :-1].flatten()
     started = time.perf_counter()
-    taken, log_pterm = read_out(case.logits, case.constraints, step, at, case.tokens.flatten())
+    taken, log_pterm = case.action_log_probs()
     (taken.sum() + log_pterm[step > 0].sum()).backward()
     return time.perf_counter() - started
 
 
 def measure_all(args: argparse.Namespace) -> None:
-    """All variants in turn, each in its own process; a Markdown table of medians."""
+    """Measure all variants in turn, each in its own process; print a table of medians."""
     size = [f"--b={args.b}", f"--t={args.t}", f"--v={args.v}"]
-    found: dict[tuple[str, str], list[dict[str, float]]] = {
-        (k, n): [] for n in OBJECTIVES for k in KINDS
-    }
+    found: dict[tuple[str, str], list[dict[str, float]]] = {}
+    for name in OBJECTIVES:
+        for kind in KINDS:
+            found[kind, name] = []
     for _ in range(args.repeats):
         for (kind, name), runs in found.items():
-            command = [sys.executable, __file__, *size, "--one", kind, name]
-            runs.append(json.loads(subprocess.check_output(command)))
+            command = [sys.executable, "-m", "benchmarks.cpu.objectives", *size]
+            runs.append(json.loads(subprocess.check_output([*command, "--one", kind, name])))
     logits = args.b * (args.t + 1) * args.v * 4 / 2**20
+    processor = platform.processor() or platform.machine()
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {processor}")
     print(
-        f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.processor() or platform.machine()}"
+        f"b = {args.b}, t = {args.t}, v = {args.v}: logits of {logits:.0f} MiB; "
+        f"medians of {args.repeats}\n"
     )
     print(
-        f"b = {args.b}, t = {args.t}, v = {args.v}: logits of {logits:.0f} MiB; medians of {args.repeats}\n"
-    )
-    print(
-        "| objective | variant | forward s | backward s | memory above the logits, MiB | time, ours = 1 | vocabulary |"
+        "| objective | variant | forward s | backward s "
+        "| memory above the logits, MiB | time, ours = 1 | vocabulary |"
     )
     print("|---|---|---|---|---|---|---|")
     for (kind, name), runs in found.items():
@@ -220,8 +222,8 @@ def measure_all(args: argparse.Namespace) -> None:
         ratio = (median["forward"] + median["backward"]) / own
         share = f"{min(1.0, median['vocabulary']):.0%}" if kind == "ours" else ""
         print(
-            f"| {name} | {kind} | {median['forward']:.3f} | {median['backward']:.3f} | {median['memory_mib']:.0f} "
-            f"| {ratio:.2f} | {share} |"
+            f"| {name} | {kind} | {median['forward']:.3f} | {median['backward']:.3f} "
+            f"| {median['memory_mib']:.0f} | {ratio:.2f} | {share} |"
         )
 
 

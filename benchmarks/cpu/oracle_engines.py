@@ -1,15 +1,14 @@
-"""Would the oracle answer faster in fewer bits, and would it say the same? Plain questions of the
-shipped facts.
+"""Speed and answers of the oracle in lower precision, on plain questions of the shipped facts.
 
-    python benchmarks/oracle_engines.py                  # some ten minutes on one core
-    python benchmarks/oracle_engines.py --questions 64 --engines bfloat16
+    python -m benchmarks.cpu.oracle_engines              # some ten minutes on one core
+    python -m benchmarks.cpu.oracle_engines --questions 64 --engines bfloat16
 
 Each engine replaces the matrix products of the frozen model: `bfloat16` rounds weights, inputs and
-outputs of all layers but the LM head, `bfloat16+head` of the head too; `int8` quantizes weights by
-row and inputs by tensor as they come (fbgemm), `int8-weights` weights only. Printed: how many times
-as fast as float32 on the same questions in turn, how many answers are the same text, on how many
-facts the verdict "knows it" is the same, and the mean difference of log P_A where the text is the
-same.
+outputs of all layers but the LM head, `bfloat16+head` those of the head too; `int8` quantizes
+weights by row and each input as a whole (fbgemm), `int8-weights` weights only. Printed are the
+speed in multiples of float32 on the same questions, the share of answers with the same text, the
+share of facts with the same verdict "knows it", and the mean difference of log P_A where the text
+is the same.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from contraflow import Fact, compose_config, default_facts
+from contraflow.facts.known import plain_question
 from contraflow.run import build
 from contraflow.seeding import python_rng
 from contraflow.settings import Config
@@ -43,7 +43,7 @@ class Bfloat16(nn.Module):
 
 
 class Int8(nn.Module):
-    """int8 weights with a scale a row; inputs quantized with one scale a call."""
+    """int8 weights with a scale per row; inputs quantized with one scale per call."""
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class Int8(nn.Module):
 
 
 class Int8Weights(nn.Module):
-    """int8 weights with a scale a row; inputs as they are."""
+    """int8 weights with a scale per row; inputs as they are."""
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
@@ -79,9 +79,8 @@ def _row_scale(weight: Tensor) -> Tensor:
     return weight.detach().abs().amax(1).clamp(min=1e-8) / 127
 
 
-ENGINES: dict[
-    str, tuple[Callable[[nn.Linear], nn.Module], bool]
-] = {  # and whether the LM head is replaced too
+# Each engine, and whether it replaces the LM head too.
+ENGINES: dict[str, tuple[Callable[[nn.Linear], nn.Module], bool]] = {
     "bfloat16": (Bfloat16, False),
     "bfloat16+head": (Bfloat16, True),
     "int8": (Int8, True),
@@ -90,19 +89,19 @@ ENGINES: dict[
 
 
 def oracle_with(config: Config, engine: str) -> Oracle:
-    """The oracle of a config with the products of its model replaced."""
+    """The oracle of a config with the matrix products of its model replaced."""
     lm = build.load_lm(config)
     if engine != "float32":
-        made, with_head = ENGINES[engine]
+        replacement, with_head = ENGINES[engine]
         for name, module in list(lm.model.named_modules()):
             if isinstance(module, nn.Linear) and (with_head or module is not lm.head):
                 parent, _, own = name.rpartition(".")
-                setattr(lm.model.get_submodule(parent), own, made(module))
+                setattr(lm.model.get_submodule(parent), own, replacement(module))
     return build.load_oracle(config, lm)
 
 
 def measure(config: Config, engine: str, questions: list[str]) -> tuple[float, list[Answer]]:
-    """Seconds and answers of an oracle that has not seen these questions."""
+    """Seconds and answers of a new oracle, whose cache is empty."""
     oracle = oracle_with(config, engine)
     oracle.answer(["What is the capital of Germany?"])
     started = time.perf_counter()
@@ -124,33 +123,34 @@ def main() -> None:
     parser.add_argument("--engines", nargs="+", choices=list(ENGINES), default=list(ENGINES))
     args = parser.parse_args()
     config = compose_config(["experiment=quickstart"])
-    facts = [f for f in default_facts() if build.plain_question(f)]
+    facts = [f for f in default_facts() if plain_question(f)]
     python_rng("oracle engines").shuffle(facts)
     facts = facts[: args.questions]
-    questions = [build.plain_question(f) for f in facts]
+    questions = [plain_question(f) for f in facts]
+    n = len(questions)
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; {n} questions\n")
     print(
-        f"torch {torch.__version__}, {torch.get_num_threads()} threads; {len(questions)} questions\n"
-    )
-    print(
-        "| engine | times as fast as float32 | same text | same verdict | log P_A differs by, nats |"
+        "| engine | times as fast as float32 | same text | same verdict "
+        "| log P_A differs by, nats |"
     )
     print("|---|---|---|---|---|")
     for engine in args.engines:
-        faster = []
+        speeds = []
         for _ in range(args.repeats):
             whole, reference = measure(config, "float32", questions)
             seconds, answers = measure(config, engine, questions)
-            faster.append(whole / seconds)
-        same = [a.text == b.text for a, b in zip(answers, reference, strict=True)]
-        verdict = sum(
-            knows(f, a) == knows(f, b) for f, a, b in zip(facts, answers, reference, strict=True)
-        )
-        gaps = [
-            abs(a.log_p - b.log_p) for a, b, s in zip(answers, reference, same, strict=True) if s
-        ]
+            speeds.append(whole / seconds)
+        n_same_verdict = 0
+        gaps = []  # of log P_A where the text is the same
+        for fact, answer, expected in zip(facts, answers, reference, strict=True):
+            n_same_verdict += knows(fact, answer) == knows(fact, expected)
+            if answer.text == expected.text:
+                gaps.append(abs(answer.log_p - expected.log_p))
+        low = min(speeds)
+        high = max(speeds)
         print(
-            f"| {engine} | {statistics.median(faster):.2f} ({min(faster):.2f} to {max(faster):.2f}) "
-            f"| {sum(same) / len(same):.3f} | {verdict / len(facts):.3f} | {statistics.mean(gaps):.3f} |",
+            f"| {engine} | {statistics.median(speeds):.2f} ({low:.2f} to {high:.2f}) "
+            f"| {len(gaps) / n:.3f} | {n_same_verdict / n:.3f} | {statistics.mean(gaps):.3f} |",
             flush=True,
         )
 

@@ -1,4 +1,4 @@
-"""A training step on packaged models in two ways: the package's own, and the straightforward one."""
+"""A training step on packaged models in two ways: the package's and the straightforward one."""
 
 from __future__ import annotations
 
@@ -129,6 +129,4 @@ class StraightforwardSteps:
 
 
 def _is_sound(text: str, fact: Fact) -> bool:
-    return question_ok(
-        text, fact.subject, fact.original_answer, fact.edited_answer, fact.aliases
-    )
+    return question_ok(text, fact.subject, fact.original_answer, fact.edited_answer, fact.aliases)

@@ -69,7 +69,8 @@ class WorkCounter:
             return logits(hidden, rows)
 
         def counted_keep(context: Context, rows: Tensor) -> None:
-            capacity = context.cache.layers[0]._k.shape[2]  # whole buffers move, unused part too
+            # Whole buffers move, with their unused part.
+            capacity = context.cache.layers[0]._key_buffer.shape[2]
             self.found[f"{self._phase}.decode"].keys_copied += len(rows) * capacity
             keep(context, rows)
 

@@ -1,6 +1,6 @@
 """How many kernels a forward pass starts.
 
-    python -m benchmarks.work.kernels      # the counts and this host's time per kernel: half a minute
+    python -m benchmarks.work.kernels     # the counts and this host's time per kernel
 
 A decoding pass of a small model takes as long as the host needs to start its kernels. Counted is
 every operation that is not a view, on random models of 2 and 4 narrow layers with 4 and 8 tokens:
@@ -84,9 +84,9 @@ def count_kernels() -> dict[str, Any]:
 def _by_layers(two: dict[str, float], four: dict[str, float]) -> dict[str, dict[str, float]]:
     """The line through the counts of 2 and of 4 layers, for each kind of pass."""
     found = {}
-    for name in two:
-        slope = (four[name] - two[name]) / 2
-        found[name] = {"base": two[name] - 2 * slope, "a_layer": slope}
+    for name, count in two.items():
+        slope = (four[name] - count) / 2
+        found[name] = {"base": count - 2 * slope, "a_layer": slope}
     return found
 
 

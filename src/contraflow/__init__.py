@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from contraflow.settings.compose import compose_config
     from contraflow.training.job import train
 
-_HOME = {
+_MODULE_OF = {
     "Config": "contraflow.settings",
     "Fact": "contraflow.facts",
     "UserError": "contraflow.errors",
@@ -37,9 +37,9 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
-    # Loaded when asked for: `contraflow --help` must not wait for torch.
-    if name not in _HOME:
+    # Imported on first access, so that `contraflow --help` does not wait for torch.
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'contraflow' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_HOME[name]), name)
+    return getattr(import_module(_MODULE_OF[name]), name)

@@ -1,16 +1,16 @@
-"""The one exception a user is meant to read, and the exit codes of a run that stopped where it can
-go on.
-"""
+"""The exception for errors that a user can correct, and the exit codes of resumable runs."""
 
-INTERRUPTED = 130  # by Ctrl-C or SIGTERM
-OUT_OF_TIME = 75  # EX_TEMPFAIL of sysexits.h: try again; a scheduler may requeue on it
+# Stopped by Ctrl-C or SIGTERM.
+INTERRUPTED = 130
+# Stopped by `trainer.max_time`: EX_TEMPFAIL of sysexits.h, on which a scheduler may requeue a job.
+OUT_OF_TIME = 75
 
 
 class UserError(Exception):
-    """A mistake the user can mend: the message names the thing and the remedy, and no traceback is
-    shown.
+    """An error that the user can correct; the message names the cause and the remedy.
 
-    The command line prints it on one line and exits with `exit_code`.
+    The command line prints the message on one line, without a traceback, and exits with
+    `exit_code`.
     """
 
     exit_code = 2

@@ -1,4 +1,4 @@
-"""The former name of `contraflow.reward.judge`, kept for code that model cards quote."""
+"""The former name of `contraflow.reward.judge`, kept for the code in published model cards."""
 
 from contraflow.reward.judge import (
     LABELS,

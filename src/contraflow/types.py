@@ -1,9 +1,8 @@
-"""The values that travel along the path from a fact to a gradient.
+"""The data types between a fact and a gradient.
 
-Shapes: ``b`` questions, ``t`` question tokens (right-padded, the stop not among them), ``v``
-vocabulary. Wrong states are meant to be untypable: one log-reward per question (`TerminalReward`)
-and one per prefix (`PrefixReward`) are different types, because feeding the first where the second
-is needed made the reward cancel out of the loss in the design we come from.
+Shapes: `b` questions, `t` question tokens (right-padded, without the stop). One log-reward per
+question (`TerminalReward`) and one per prefix (`PrefixReward`) are different types: using the first
+in place of the second makes the reward cancel out of the loss.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ from torch import Tensor
 
 
 def as_mask(lengths: Int[Tensor, " b"], width: int) -> Bool[Tensor, "b w"]:
-    """True on the first ``lengths`` positions of each row."""
+    """Return a mask that is True on the first `lengths` of `width` positions of each row."""
     return torch.arange(width, device=lengths.device)[None, :] < lengths[:, None]
 
 
 @dataclass(frozen=True)
 class Questions:
-    """Token ids of b questions; the stop action is implied after the last token of each."""
+    """Token ids of b questions; the stop action after the last token of each is implicit."""
 
     ids: Int[Tensor, "b t"]
     lengths: Int[Tensor, " b"]
@@ -38,11 +37,16 @@ class Questions:
 
 @dataclass(frozen=True)
 class PathLogProbs:
-    """What one policy says along each path s_0 … s_L. Entries beyond a question's length are 0."""
+    """Outputs of a policy along each path s_0 … s_L; entries beyond a question's length are 0.
 
-    log_pf: Float[Tensor, "b t"]  # log P_F(y_{k+1} | s_k)
-    log_pterm: Float[Tensor, "b t+1"]  # log P_F(stop | s_k); -inf where stop is not an action
-    log_flow: Float[Tensor, "b t+1"]  # what the flow head says at s_k; 0 where there is no head
+    log_pf: log P_F(y_{k+1} | s_k).
+    log_pterm: log P_F(stop | s_k); -inf where stopping is not allowed.
+    log_flow: output of the flow head at s_k; 0 without a flow head.
+    """
+
+    log_pf: Float[Tensor, "b t"]
+    log_pterm: Float[Tensor, "b t+1"]
+    log_flow: Float[Tensor, "b t+1"]
     lengths: Int[Tensor, " b"]
 
     @property
@@ -52,13 +56,13 @@ class PathLogProbs:
 
     @property
     def log_p_question(self) -> Float[Tensor, " b"]:
-        """Log-probability of the whole question, its stop included."""
+        """Log-probability of the whole question, including the stop."""
         return self.log_pf.sum(1) + self.log_p_stop
 
 
 @dataclass(frozen=True)
 class TerminalReward:
-    """One log R per finished question."""
+    """One log R per complete question."""
 
     log_reward: Float[Tensor, " b"]
 
@@ -73,11 +77,16 @@ class PrefixReward:
 
 
 class ScoredQuestion(msgspec.Struct, frozen=True, kw_only=True):
-    """A question with its raw reward parts: untempered, unpenalized, so that any schedule can use
-    it later.
+    """A question with its raw reward parts, in nats.
 
-    ``log_prior`` holds the frozen base model's log-probability of each token and, last, of the stop
-    (length L + 1), under the same constraints as the policy; its sum is log P_Q.
+    The parts are neither tempered nor penalized, so that every reward schedule can use them later.
+
+    log_entailment: log-probability that the fact's original_fact entails the answer; 0 without one.
+    log_prior: log-probability of each token and of the stop (length L + 1) under the frozen base
+        model, with the constraints of the policy; the sum is log P_Q.
+    question_ok: result of the text checks (well-formed, on the subject, names neither answer).
+    step: optimizer step of the sampler that generated the question.
+    sampler: hash of the settings of that sampler, or "seeded".
     """
 
     fact_id: str
@@ -86,32 +95,31 @@ class ScoredQuestion(msgspec.Struct, frozen=True, kw_only=True):
     answer: str
     log_contradiction: float
     log_p_answer: float
-    log_entailment: float = 0.0  # answer from the fact's original_fact; 0 where the fact has none
+    log_entailment: float = 0.0
     log_prior: tuple[float, ...]
-    question_ok: bool = (
-        True  # well-formed, on the subject, names neither answer (text checks, no NLI)
-    )
-    step: int = 0  # optimizer step of the sampler that wrote it
-    sampler: str = ""  # which sampler: a hash of its settings, or "seeded"
+    question_ok: bool = True
+    step: int = 0
+    sampler: str = ""
 
     @property
     def log_p_question(self) -> float:
-        """log P_Q: the base model's log-likelihood of the question given the task prompt, stop
-        included.
-        """
+        """log P_Q: log-likelihood of question and stop given the task prompt, by the base model."""
         return float(sum(self.log_prior))
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the oracle said, and log P_A: the log-likelihood of its tokens and of the end, in nats."""
+    """An oracle's answer and log P_A, the log-likelihood of its tokens and of the end, in nats."""
 
     text: str
     log_p: float
 
 
 class Oracle(Protocol):
-    """Anything that answers questions: another engine or a remote model fits behind it."""
+    """The interface of a model that answers questions, local or remote.
+
+    identity: hash or name that changes with the answers; a part of the keys of replayed rewards.
+    """
 
     identity: str
 

@@ -1,4 +1,4 @@
-"""Bad input that can be known early: one line that names the thing and the remedy, exit code 2."""
+"""Bad input is known early: one line that names the thing and the remedy, exit code 2."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_a_trained_run_keeps_its_settings(
 
 @pytest.fixture
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The hub as somebody without a network sees it, whatever this machine has."""
+    """The model hub without a network, whatever this machine has."""
     import huggingface_hub
 
     def refuse(*_args: object, **_kwargs: object) -> str:
@@ -310,7 +310,7 @@ def test_facts_without_answers_cannot_be_filtered(contraflow: Call, write: Write
 
 
 def test_early_errors_come_before_torch(tmp_path: Path, facts_file: Path) -> None:
-    """In a process of its own, because in this one somebody may have imported it."""
+    """Checked in a separate process, because this one may have imported torch."""
     calls = [
         ["train", "data.facts=nope.jsonl"],
         ["train", "objective.lam=-1"],

@@ -1,6 +1,4 @@
-"""What the commands do with good input; models are replaced by ones whose words a person can
-foresee.
-"""
+"""Commands on good input. Models are replaced by fakes whose texts are known."""
 
 from __future__ import annotations
 
@@ -16,13 +14,14 @@ from contraflow.evaluation.records import QuestionRecord
 from contraflow.facts import Fact, read_facts
 from contraflow.settings import Config
 from support.cli import Result, json_lines, put_module
+from support.records import record
 
 Call = Callable[..., Result]
 Write = Callable[[str, Any], Path]
 
 
 class FakeRun:
-    """Asks "subject 0?", "subject 1?", … and notes how it was called."""
+    """Generates "subject 0?", "subject 1?", … and records its calls."""
 
     def __init__(self) -> None:
         self.calls: list[dict[str, Any]] = []
@@ -38,11 +37,11 @@ class FakeRun:
         )
         for fact in facts:
             for i in range(n):
-                yield QuestionRecord(
-                    fact_id=fact.fact_id,
+                yield record(
+                    fact.fact_id,
+                    f"{fact.subject} {i}?",
                     subject=fact.subject,
                     edit_fact=fact.edit_fact,
-                    question=f"{fact.subject} {i}?",
                     answer="Yes.",
                     log_reward=-2.0,
                     **numbers,
@@ -89,7 +88,7 @@ def test_generate_writes_a_line_a_question(contraflow: Call, facts_file: Path) -
 def test_generate_keeps_no_more_than_it_draws(contraflow: Call, facts_file: Path) -> None:
     result = contraflow("generate", "run=untrained", f"facts={facts_file}", "n=2", "keep=3")
     assert result.code == 2
-    assert "keep=3: more than are drawn; give at most n=2" in result.err
+    assert "keep=3: more than are sampled; give at most n=2" in result.err
 
 
 @pytest.mark.usefixtures("run")

@@ -1,6 +1,4 @@
-"""`contraflow exact` from the command line: what it prints, and what it refuses before anything is
-loaded.
-"""
+"""`contraflow exact` on the command line: its output, and what it refuses before any import."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ SMALL = ("vocab=2", "max_len=2", "n_steps=3")
 
 
 def test_the_choices_are_those_of_the_code_that_it_calls() -> None:
-    """They are spelled out here so that help needs no torch."""
+    """The command repeats them, so that help needs no torch."""
     from contraflow.exactness import space
     from contraflow.run.build import build_objective
     from contraflow.settings import Config, ObjectiveConfig
@@ -51,7 +49,7 @@ def test_the_table_says_where_no_z_is_modeled(contraflow: Call) -> None:
 
 
 def test_one_seed_is_one_experiment(contraflow: Call) -> None:
-    """The same numbers twice; other numbers for another seed."""
+    """The same seed gives the same numbers, another seed other numbers."""
     told = [json.loads(contraflow("exact", *SMALL, f"seed={s}", "--json").out) for s in (1, 1, 2)]
     distances = [t["total_variation"] for t in told]
     assert distances[0] == distances[1] != distances[2]
@@ -74,7 +72,7 @@ def test_what_it_refuses(contraflow: Call) -> None:
     )
     assert_one_error(contraflow("exact", "max_len=0"), "max_len=0: must be at least 1")
     assert_one_error(
-        contraflow("exact", "vocab=10", "max_len=4"), "11110 questions are too many to write out"
+        contraflow("exact", "vocab=10", "max_len=4"), "11110 questions are too many to enumerate"
     )
     assert_one_error(contraflow("exact", "lam=0"), "lam=0: must be a number above 0")
     assert_one_error(contraflow("exact", "n_steps=none"), "n_steps=none: must be a whole number")

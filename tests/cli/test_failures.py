@@ -1,4 +1,4 @@
-"""What becomes of exceptions that are nobody's fault, or ours."""
+"""Exceptions of the environment and bugs of this package, as the user sees them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Call = Callable[..., Result]
 
 
 def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    """`contraflow train` that gets as far as training and then raises."""
+    """Run `contraflow train` until training starts and raises this exception."""
 
     def train(_config: object, _started: float) -> None:
         raise error
@@ -121,12 +121,12 @@ def test_debugging_shows_the_traceback(
 def test_libraries_are_quiet_but_what_the_user_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     import os
 
-    from contraflow.cli.quiet import be_quiet
+    from contraflow.cli.verbosity import silence_libraries
 
     monkeypatch.delenv("CONTRAFLOW_DEBUG", raising=False)
     monkeypatch.setenv("WANDB_SILENT", "false")
     monkeypatch.delenv("TOKENIZERS_PARALLELISM", raising=False)
-    be_quiet()
+    silence_libraries()
     assert os.environ["WANDB_SILENT"] == "false"
     assert os.environ["TOKENIZERS_PARALLELISM"] == "false"
 

@@ -1,4 +1,4 @@
-"""Help is complete, instant, and made of the tables that the words are read with."""
+"""Help is complete, fast, and made from the tables that arguments are parsed with."""
 
 from __future__ import annotations
 
@@ -54,12 +54,10 @@ def test_help_of_a_command_tells_every_argument_and_default(
 def test_examples_in_help_are_read_without_complaint(
     command: Command, tmp_path, monkeypatch
 ) -> None:
-    """The words of each example are sorted as a real call would; only `--config-dir` needs its
-    folder.
-    """
+    """Each example parses as a real call; only the folder of `--config-dir` is missing."""
     import shlex
 
-    from contraflow.cli.command import read_arguments
+    from contraflow.cli.command import parse_arguments
     from contraflow.settings.compose import compose_config
 
     monkeypatch.chdir(tmp_path)
@@ -70,12 +68,12 @@ def test_examples_in_help_are_read_without_complaint(
     for example in command.examples:
         words = shlex.split(example)
         assert words[: 1 + len(command.name.split())] == ["contraflow", *command.name.split()]
-        given = read_arguments(command, words[1 + len(command.name.split()) :])
-        compose_config(given.overrides, given.config_dir)
+        args = parse_arguments(command, words[1 + len(command.name.split()) :])
+        compose_config(args.overrides, args.config_dir)
 
 
 def test_a_table_in_a_help_text_stays_a_table(contraflow: Call) -> None:
-    """Its three formats once ran together into one paragraph."""
+    """Its lines must not be joined into one paragraph."""
     lines = contraflow("export", "--help").out.splitlines()
     starts = [
         line for line in lines if line.startswith(("  easyedit  ", "  csv  ", "  datasets  "))
@@ -100,13 +98,9 @@ def test_keys_named_in_the_overrides_of_train_exist() -> None:
     from contraflow.cli.commands.train import _OVERRIDES
 
     keys = {*config_keys(), *group_defaults()}
-    named = [
-        w.partition("=")[0]
-        for line in _OVERRIDES.splitlines()[1:10]
-        for w in line.split()
-        if "=" in w
-    ]
-    assert len(named) > 9
+    words = [word for row in _OVERRIDES for text in row for word in text.split()]
+    named = [word.partition("=")[0] for word in words if "=" in word]
+    assert len(named) > len(_OVERRIDES) > 9
     assert set(named) <= keys
 
 
@@ -128,7 +122,7 @@ def test_a_misspelt_command_is_answered_with_the_right_one(contraflow: Call) -> 
 
 
 def test_help_is_instant() -> None:
-    """Under half a second of processor time, as a process of its own: nothing heavy is imported."""
+    """Help takes under half a second of CPU time in a new process: it imports nothing heavy."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     for words in ([], ["train", "--help"]):
         subprocess.run(
@@ -145,7 +139,7 @@ def test_the_installed_console_script_runs() -> None:
 
 
 def test_a_reader_that_stops_reading_is_no_error() -> None:
-    """`contraflow train --help | head -1`: the pipe breaks while we write."""
+    """`contraflow train --help | head -1` closes the pipe during the write."""
     code = "import sys; from contraflow.cli import main; sys.exit(main(['train', '--help']))"
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE

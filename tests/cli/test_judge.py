@@ -18,7 +18,7 @@ Write = Callable[[str, Any], Path]
 
 
 class FakeJudge:
-    """Contradiction where the hypothesis starts with "No", entailment where it repeats the premise."""
+    """Contradiction if the hypothesis starts with "No", entailment if it repeats the premise."""
 
     def score(self, premises: Sequence[str], hypotheses: Sequence[str]) -> Any:
         import torch
@@ -59,7 +59,7 @@ def test_judge_scores_pairs_without_labels(contraflow: Call, write: Write) -> No
 
 @pytest.mark.usefixtures("judge")
 def test_judge_is_compared_with_labels(contraflow: Call, write: Write) -> None:
-    """Right: pairs 1 and 2 of 4. Contradiction or not: all but pair 3."""
+    """Pairs 1 and 2 of 4 are right; in contradiction or not, all but pair 3."""
     write("pairs.jsonl", PAIRS)
     result = contraflow("judge", "pairs=pairs.jsonl", "out=scored.jsonl")
     assert result.code == 0

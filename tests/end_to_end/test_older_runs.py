@@ -19,10 +19,10 @@ import torch
 from contraflow.cli import main
 from contraflow.evaluation.report import write_report
 from contraflow.facts import read_facts
-from contraflow.replay.found import in_checkpoint, open_embedded
+from contraflow.replay.existing import in_checkpoint, open_embedded
 from contraflow.run.session import open_run, read_run_config
 from contraflow.training.job import train
-from support.tiny_runs import assert_same, checkpoint, lines, replay_of
+from support.runs import assert_same, checkpoint, lines, replay_of
 
 MADE = Path(__file__).parent / "run_of_0_1_0"
 pytestmark = pytest.mark.filterwarnings("ignore")

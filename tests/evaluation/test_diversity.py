@@ -1,4 +1,4 @@
-"""Each expected number is derived beside it."""
+"""Diversity numbers; each expected number is derived beside it."""
 
 import math
 import time
@@ -34,8 +34,9 @@ def test_self_bleu_of_identical_questions_is_one() -> None:
 
 
 def test_self_bleu_of_two_questions_by_hand() -> None:
-    """ "a b c" against "a b d": 2/3 of the words, 1/2 of the pairs, 0.1/1 of the triples; equal
-    lengths.
+    """ "a b c" against "a b d", of equal length.
+
+    2/3 of the words, 1/2 of the pairs and 0.1/1 of the triples match.
     """
     expected = (2 / 3 * 1 / 2 * 0.1) ** (1 / 3)
     assert self_bleu(["a b c?", "a b d?"]) == pytest.approx(expected)

@@ -7,36 +7,18 @@ import math
 import pytest
 
 from contraflow.evaluation.fact_health import fact_health
-from contraflow.evaluation.records import QuestionRecord
-
-
-def record(
-    question: str, log_reward: float, log_pf: float, fact_id: str = "f", **other: str
-) -> QuestionRecord:
-    return QuestionRecord(
-        fact_id=fact_id,
-        subject="France",
-        edit_fact="The capital of France is Lyon.",
-        question=question,
-        answer=other.get("answer", "Paris."),
-        original_answer=other.get("original_answer", "Paris"),
-        edited_answer="Lyon",
-        log_contradiction=-0.1,
-        log_p_question=log_pf,
-        log_p_answer=-1.0,
-        log_reward=log_reward,
-        log_pf=log_pf,
-    )
+from support.records import record
 
 
 def test_numbers_of_a_fact_by_hand():
     """w = 1, 3, 3: mean log w = 2/3 log 3; log Ẑ = log 7/3; ESS = 49 / (3 · 19); Var = 2/9 log² 3.
 
-    Two of three questions differ; they begin "what is the" and "which city is", so the openings
+    Two of three questions differ; they begin "who was it" and "which playwright wrote", so the openings
     have the entropy of (2/3, 1/3).
     """
-    twice = record("What is the capital of France?", math.log(3), 0.0)
-    (row,) = fact_health([record("Which city is the capital of France?", 0.0, 0.0), twice, twice])
+    twice = record(question="Who was it that wrote Hamlet?", log_reward=math.log(3), log_pf=0.0)
+    once = record(question="Which playwright wrote Hamlet?", log_reward=0.0, log_pf=0.0)
+    (row,) = fact_health([once, twice, twice])
     assert (row["n"], row["strict"], row["distinct"]) == (3, 1.0, pytest.approx(2 / 3))
     assert row["elbo"] == pytest.approx(2 / 3 * math.log(3))
     assert row["log_z_mc"] == pytest.approx(math.log(7 / 3))
@@ -50,16 +32,16 @@ def test_numbers_of_a_fact_by_hand():
 def test_facts_keep_their_order_and_their_questions_apart():
     rows = fact_health(
         [
-            record("Who?", 1.0, 0.0, "b"),
-            record("Who?", 5.0, 0.0, "a"),
-            record("Who?", 3.0, 0.0, "b"),
+            record("b", log_reward=1.0, log_pf=0.0),
+            record("a", log_reward=5.0, log_pf=0.0),
+            record("b", log_reward=3.0, log_pf=0.0),
         ]
     )
     assert [(row["n"], row["elbo"]) for row in rows] == [(2, 2.0), (1, 5.0)]
 
 
-def test_what_a_fact_cannot_tell_is_none_and_not_a_made_up_number():
-    (row,) = fact_health([record("Who?", math.nan, 0.0, original_answer="")])
+def test_what_cannot_be_computed_for_a_fact_is_none():
+    (row,) = fact_health([record(log_reward=math.nan, log_pf=0.0, original_answer="")])
     assert row["strict"] is None and "elbo" not in row
-    (row,) = fact_health([record("Who?", 1.0, 0.0)])
+    (row,) = fact_health([record(log_reward=1.0, log_pf=0.0)])
     assert row["slope"] is None and row["fcs"] is None

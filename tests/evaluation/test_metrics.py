@@ -8,31 +8,17 @@ import pytest
 import torch
 
 from contraflow.errors import UserError
-from contraflow.evaluation.bootstrap import Statistic, correlation, draw_weights, interval, ratio
+from contraflow.evaluation.bootstrap import (
+    Statistic,
+    draw_weights,
+    interval,
+    pearson_of_sums,
+    ratio,
+)
 from contraflow.evaluation.definitions import DEFINITIONS
 from contraflow.evaluation.metrics import Metrics, compute_metrics, read_metrics, write_metrics
 from contraflow.evaluation.records import QuestionRecord, read_records, write_records
-
-
-def record(
-    fact_id: str = "f0", question: str = "Who wrote Hamlet?", **changes: object
-) -> QuestionRecord:
-    values: dict[str, object] = {
-        "fact_id": fact_id,
-        "subject": "Hamlet",
-        "relation": "author",
-        "edit_fact": "Hamlet was written by Christopher Marlowe.",
-        "original_answer": "William Shakespeare",
-        "edited_answer": "Christopher Marlowe",
-        "question": question,
-        "answer": "William Shakespeare",
-        "log_contradiction": -0.1,
-        "log_p_question": -10.0,
-        "log_p_answer": -1.0,
-        "log_reward": -10.1,
-        "log_pf": -11.0,
-    }
-    return QuestionRecord(**(values | changes))  # type: ignore[arg-type]
+from support.records import record
 
 
 def metrics_of(records: list[QuestionRecord], **options: object) -> Metrics:
@@ -68,7 +54,7 @@ def test_a_contradiction_needs_more_than_one_half() -> None:
     assert metrics_of([record(log_contradiction=math.log(0.51))])["contradiction"].value == 1
 
 
-def test_questions_without_a_known_answer_do_not_count_as_failures() -> None:
+def test_questions_without_a_known_answer_are_no_failures() -> None:
     metrics = metrics_of([record(), record(original_answer="")])
     assert (metrics["strict_success"].value, metrics["strict_success"].n) == (1, 1)
 
@@ -81,7 +67,7 @@ def test_means_leave_out_what_is_not_finite() -> None:
 
 
 def test_slope_and_correlation_forget_what_differs_between_facts() -> None:
-    """log P_F = 0.5 log R + c(f): the slope is 0.5 and the correlation 1, whatever c(f) is."""
+    """log P_F = 0.5 log R + c(f): slope 0.5 and correlation 1 for any c(f)."""
     records = [
         record(f"f{fact}", log_reward=reward, log_pf=0.5 * reward + 100 * fact)
         for fact in range(3)
@@ -95,8 +81,9 @@ def test_slope_and_correlation_forget_what_differs_between_facts() -> None:
 
 
 def test_var_log_ratio_is_the_unbiased_variance_per_fact() -> None:
-    """Fact a: log R - log P_F = 1, 3 (variance 2). Fact b: constant (0). Fact c: one question
-    (undefined).
+    """Fact a: log R - log P_F = 1, 3 (variance 2). Fact b: constant (0).
+
+    Fact c: one question (undefined).
     """
     records = [
         record("a", log_reward=1.0, log_pf=0.0),
@@ -155,7 +142,7 @@ def test_the_interval_of_a_constant_is_the_constant() -> None:
     assert interval(constant, draw_weights(10, 50, np.random.default_rng(0))) == (3, 3)
 
 
-def test_the_interval_of_a_mean_is_about_two_standard_errors_wide() -> None:
+def test_the_interval_of_a_mean_is_two_standard_errors_wide() -> None:
     values = np.random.default_rng(1).normal(size=400)
     statistic = Statistic(np.stack([values, np.ones(400)], 1), ratio, 400)
     low, high = interval(statistic, draw_weights(400, 4000, np.random.default_rng(2)))
@@ -164,8 +151,9 @@ def test_the_interval_of_a_mean_is_about_two_standard_errors_wide() -> None:
 
 
 def test_facts_are_resampled_not_questions() -> None:
-    """Ten copies of a question in each of two facts are two observations, not twenty (about 0.3 …
-    0.7).
+    """Ten copies of a question in each of two facts are two observations.
+
+    With twenty the interval would be about 0.3 … 0.7.
     """
     records = [record(f"f{i}", log_contradiction=-9.0 * i) for i in (0, 1) for _ in range(10)]
     row = metrics_of(records)["contradiction"]
@@ -180,8 +168,8 @@ def test_the_same_seed_gives_the_same_intervals() -> None:
 def test_correlation_of_sums_is_numpys() -> None:
     x, y = np.random.default_rng(3).normal(size=(2, 50))
     moments = np.stack([np.ones(50), x, y, x * x, y * y, x * y], 1).sum(0)
-    assert correlation(moments) == pytest.approx(np.corrcoef(x, y)[0, 1])
-    assert math.isnan(correlation(np.array([3.0, 0, 0, 0, 0, 0])))
+    assert pearson_of_sums(moments) == pytest.approx(np.corrcoef(x, y)[0, 1])
+    assert math.isnan(pearson_of_sums(np.array([3.0, 0, 0, 0, 0, 0])))
 
 
 def test_metrics_survive_a_file_with_nan_as_null(tmp_path: Path) -> None:

@@ -1,6 +1,4 @@
-"""What the report says and refuses, without a browser; the page itself is tried in
-test_report_browser.py.
-"""
+"""What the report contains and refuses. `test_report_browser.py` tests the page in a browser."""
 
 import html.parser
 import json
@@ -14,11 +12,11 @@ from contraflow.evaluation.curves import MAX_POINTS, curves_of
 from contraflow.evaluation.definitions import DEFINITIONS, markdown_table
 from contraflow.evaluation.report import json_for_script, write_report
 from contraflow.evaluation.report_data import HOLDS, gather
-from support.made_up_run import HOSTILE, build_run
+from support.run_folder import HOSTILE, build_run
 
 
 class Elements(html.parser.HTMLParser):
-    """Collects every element and the text of scripts, as a browser would cut them."""
+    """Collects all elements and the text of scripts, as a browser separates them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,7 +49,7 @@ def test_a_finished_run_has_everything(tmp_path: Path) -> None:
     assert path == tmp_path / "run" / "report.html"
     data = data_of(path)
     assert data["missing"] == []
-    assert list(data["stages"]) == ["before", "after", "subject_only"]  # type: ignore[call-overload]
+    assert list(data["stages"]) == ["subject_only", "before", "after"]  # type: ignore[call-overload]
     assert len(data["questions"]) == 2 * 10 * 8  # type: ignore[arg-type]
     assert len(data["relations"]) == 10  # type: ignore[arg-type]
     assert [row["n"] for row in data["facts"]] == [8] * 10  # type: ignore[attr-defined]

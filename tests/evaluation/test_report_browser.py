@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from contraflow.evaluation.report import write_report
-from support.made_up_run import HOSTILE, build_run
+from support.run_folder import HOSTILE, build_run
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 QUIET = (
@@ -24,7 +24,7 @@ COLUMN = "table.questions tbody tr td[data-label='{}']"
 
 
 class Opened:
-    """A page, and what it complained about or asked for."""
+    """A page with its console messages and its requests."""
 
     def __init__(self, page: Any, url: str) -> None:
         self.page, self.url = page, url
@@ -43,7 +43,7 @@ class Opened:
         return [float(text.replace("\u2212", "-")) for text in self.column(label)]
 
     def sort(self, label: str) -> str:
-        """Click a heading and return what it then says of the order."""
+        """Click a heading and return the order that it then reports."""
         head = self.page.locator(
             "table.questions th", has=self.page.get_by_role("button", name=label, exact=True)
         )
@@ -88,7 +88,7 @@ def test_it_opens_without_error_or_request(opened: Opened) -> None:
 
 def test_hostile_text_is_shown_as_text(opened: Opened) -> None:
     opened.page.get_by_label("Filter questions").fill("onerror")
-    assert opened.page.locator(".asked").all_inner_texts() == [HOSTILE]
+    assert opened.page.locator(".question-text").all_inner_texts() == [HOSTILE]
     assert opened.page.locator("img").count() == 0
     assert opened.page.title() == "quickstart · contraflow"
     assert opened.problems == []

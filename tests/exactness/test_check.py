@@ -1,11 +1,10 @@
-"""Does it sample in proportion to the reward? On spaces that can be enumerated, the answer is a
-number.
+"""Does it sample in proportion to the reward?
 
-A tiny random language model learns an arbitrary reward through the very path of a training run:
-`SamplerModule` under a Lightning trainer, `LoraPolicy` with its constraints, experience with
-tempered draws and half of the batches from replay, prior, reward schedule, potentials, loss. Only
-oracle and judge are tables. The small spaces are for every run of the tests; the large ones hold
-what `contraflow exact` promises.
+On a space that can be enumerated, the answer is a number. A tiny random language model learns an
+arbitrary reward through the code of a training run: `SamplerModule` under a Lightning trainer,
+`LoraPolicy` with its constraints, experience with tempered sampling and half of the batches from
+replay, prior, reward schedule, potentials, loss. Only oracle and judge are tables. The small spaces
+are for the fast tier; the large ones check the accuracy that `contraflow exact` claims.
 """
 
 from __future__ import annotations
@@ -44,8 +43,9 @@ slow = pytest.mark.slow
     ],
 )
 def test_learns_to_sample_in_proportion_to_an_arbitrary_reward(objective: Objective, n_steps: int):
-    """39 questions about each of two facts with one adapter: far from R / Z at the start, near it
-    at the end.
+    """39 questions about each of two facts with one adapter.
+
+    Sampling is far from R / Z at the start and near it at the end.
     """
     settings = ExactSettings(vocab=3, max_len=3, n_steps=n_steps, lr=3e-3)
     result = run_exact(settings, objective)
@@ -59,8 +59,9 @@ def test_learns_to_sample_in_proportion_to_an_arbitrary_reward(objective: Object
     "objective", [VarGrad(), pytest.param(SubTB(), marks=slow)], ids=lambda o: type(o).__name__
 )
 def test_learns_the_same_where_repeats_count_once(objective: Objective):
-    """Any weighting of the draws has the same optimum; with 64 draws of 39 questions this one is
-    far from theirs.
+    """Any weighting of the samples has the same optimum.
+
+    With 64 samples of 39 questions the weights differ much from the frequencies.
     """
     settings = ExactSettings(vocab=3, max_len=3, n_steps=250, lr=3e-3, count_repeats=False)
     result = run_exact(settings, objective)
@@ -88,11 +89,9 @@ def test_learns_the_same_where_repeats_count_once(objective: Objective):
 def test_what_the_exact_command_promises(
     objective: str, seed: int, reward: str, architecture: str, capsys: pytest.CaptureFixture[str]
 ):
-    """340 questions of 1 to 4 tokens: total variation at most 0.02, and 0.05 on log Z where it is
-    modeled.
+    """340 questions of 1 to 4 tokens: total variation at most 0.02, log Z within 0.05 if modeled.
 
-    DB makes no such claim: news of the reward travels one token a step, and 1,600 steps are often
-    too few.
+    DB is left out: its signal moves one token per step, and 1,600 steps are often too few.
     """
     asked = [
         f"objective={objective}",

@@ -1,6 +1,4 @@
-"""The reference itself: every question once, probabilities that sum to 1, and a table that is what
-it says.
-"""
+"""The reference: every question once, probabilities that sum to 1, and an arbitrary table."""
 
 from __future__ import annotations
 
@@ -29,7 +27,7 @@ def space_of(architecture: Architecture = "llama", reward: RewardKind = "table",
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_probabilities_of_all_questions_sum_to_one(architecture: Architecture):
-    """3 + 9 + 27 questions, none twice; in the environment nothing else can be drawn."""
+    """3 + 9 + 27 distinct questions; the environment can produce no other."""
     space = space_of(architecture)
     assert len(set(space.questions)) == len(space.questions) == 3 + 9 + 27
     for fact in FACTS:
@@ -38,9 +36,7 @@ def test_the_probabilities_of_all_questions_sum_to_one(architecture: Architectur
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_questions_are_drawn_as_often_as_evaluate_says(architecture: Architecture):
-    """4,000 draws of one fact: each of the 39 frequencies within 4.5 standard deviations of its
-    probability.
-    """
+    """4,000 samples of one fact: each of 39 frequencies within 4.5 standard deviations."""
     space, n = space_of(architecture), 4000
     drawn = space.policy.sample([FACTS[1]], n, torch_rng("frequencies"))
     rows = zip(drawn.ids.tolist(), drawn.lengths.tolist(), strict=True)
@@ -52,7 +48,7 @@ def test_questions_are_drawn_as_often_as_evaluate_says(architecture: Architectur
 
 
 @pytest.mark.parametrize("reward", REWARD_KINDS)
-def test_a_table_is_arbitrary_below_zero_and_follows_from_its_seed(reward: RewardKind):
+def test_a_table_is_below_zero_and_follows_from_its_seed(reward: RewardKind):
     tables = [
         space_of(reward=reward, seed=seed).log_reward(fact) for seed in (0, 0, 1) for fact in FACTS
     ]
@@ -62,10 +58,8 @@ def test_a_table_is_arbitrary_below_zero_and_follows_from_its_seed(reward: Rewar
         assert not torch.equal(a, b)
 
 
-def test_the_log_reward_is_the_tables_own_whatever_the_prior_says():
-    """The judge's row for each question, through scorer and schedule: nothing is added, nothing
-    tempered.
-    """
+def test_the_log_reward_is_that_of_the_table_alone():
+    """The judge's row per question, through scorer and schedule, without prior and temperature."""
     space = space_of()
     texts = [space.policy.question_text(ids) for ids in space.questions]
     expected = space.scorer.judge.score([FACTS[0].edit_fact] * len(texts), texts).log_contradiction
@@ -74,11 +68,11 @@ def test_the_log_reward_is_the_tables_own_whatever_the_prior_says():
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_frozen_head_leaves_room_for_a_peaky_table(architecture: Architecture):
-    """What the head reads has length sqrt(64) = 8: with rows r and s the odds of two words can
-    reach exp(8 |r - s|).
+    """The head reads vectors of length sqrt(64) = 8: two words' odds can reach exp(8 |r - s|).
 
-    Peaky tables ask for up to 10 nats between two words. With shorter rows (the model's usual
-    start) no adapter could say so, and total variation stopped at 0.1 whatever the steps.
+    Here r and s are rows of the head. Peaky tables need up to 10 nats between two words. With
+    shorter rows (the model's usual start) no adapter could express that, and total variation
+    stopped at 0.1.
     """
     space = space_of(architecture)
     head = space.policy.lm.model.get_output_embeddings().weight.detach()

@@ -1,4 +1,4 @@
-"""Fresh or replayed: what leaves is the same kind of batch, and a function of (seed, step, rank)."""
+"""New and replayed batches have the same form and are a function of (seed, step, rank)."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from contraflow.seeding import torch_rng
 from contraflow.settings.learning import ExplorationConfig
 from contraflow.settings.running import ReplayConfig
 from contraflow.types import ScoredQuestion
-from support.tables import FACTS, small_experience, small_policy
-from support.tiny_models import fresh_lm
+from support.facts import FACTS
+from support.models import fresh_lm
+from support.tables import small_experience, small_policy
 
 
 @pytest.fixture
@@ -70,8 +71,9 @@ def test_the_same_seed_step_and_rank_give_the_same_batch(policy: LoraPolicy):
     assert all(other != at(3) for other in others)
 
 
+@pytest.mark.defect(5)
 def test_global_generators_are_left_alone(policy: LoraPolicy):
-    """Defect 5: drawing from replay reseeded the whole run."""
+    """In the old design sampling from replay reseeded the whole run."""
     experience = replaying(policy)
     experience.replay.add([question("a", (3, i)) for i in (3, 4, 5, 3)], [0.0] * 4)
     before = torch.random.get_rng_state(), random.getstate()
@@ -81,8 +83,9 @@ def test_global_generators_are_left_alone(policy: LoraPolicy):
 
 
 def test_repeated_questions_enter_replay_once():
-    """24 draws of 2 one-token questions per fact: at most 2 entries a fact, all offered only once a
-    batch.
+    """24 samples of 2 one-token questions per fact: at most 2 entries per fact.
+
+    Each is offered once per batch.
     """
     narrow = small_policy(fresh_lm(), n_tokens=2, max_len=1)
     settings = ExplorationConfig(n_samples=24, use_buffer_prob=0.0, pf_temp_prob=0.0)
@@ -92,8 +95,8 @@ def test_repeated_questions_enter_replay_once():
     assert experience.replay.size() == experience.replay.stats()["offered"] == 4
 
 
-def test_where_repeats_count_once_a_batch_has_every_question_once_and_says_how_often_it_came():
-    """The same 48 draws of 2 one-token questions per fact, counted and not."""
+def test_where_repeats_count_once_a_batch_has_counts():
+    """The same 48 samples of 2 one-token questions per fact, with and without repeats."""
     narrow = small_policy(fresh_lm(), n_tokens=2, max_len=1)
     settings = ExplorationConfig(n_samples=24, use_buffer_prob=0.0, pf_temp_prob=0.0)
     counted = small_experience(narrow, settings=settings).collect(FACTS, 0)
@@ -153,8 +156,9 @@ def test_too_little_in_replay_means_fresh_questions(policy: LoraPolicy):
 
 
 def test_entries_that_the_environment_cannot_produce_are_skipped(policy: LoraPolicy):
-    """Left by a run with other limits: too long, another token, the stop inside. -inf would follow,
-    or a crash.
+    """A run with other limits left them: too long, an unknown token, the stop inside.
+
+    They would give -inf or a crash.
     """
     experience = replaying(policy, n=2)
     good = [question("a", (3, 4)), question("a", (5,))]
@@ -183,11 +187,12 @@ def test_replay_steps_draw_on_facts_seen_before(policy: LoraPolicy):
     assert batch.n_replayed == 2 and [f.fact_id for f in batch.facts] == ["b"]
 
 
+@pytest.mark.defect(6)
 def test_replayed_rewards_follow_the_phase_the_run_is_in(policy: LoraPolicy):
-    """Defect 6: a reward stored in one phase was learned from in another.
+    """In the old design a reward stored in one phase was learned from in another.
 
     log C = -7 (no contradiction), log P_Q = -3. Found at step 0 and replayed there: -3 - 50.
-    Replayed at step 150, composite: -7 - 3. And its priority was the composite one all along.
+    Replayed at step 150, composite: -7 - 3. Its priority is the composite reward in both.
     """
     reward = RewardSchedule(kind="hybrid")
     experience = replaying(policy, n=2, reward=reward, log_c=lambda *_: -7.0)
@@ -203,7 +208,8 @@ def test_replayed_rewards_follow_the_phase_the_run_is_in(policy: LoraPolicy):
     assert log_r(150) == pytest.approx([-10.0, -10.0])
 
 
-def test_admitted_entries_hold_raw_parts_whatever_phase_and_temperature(policy: LoraPolicy):
+@pytest.mark.defect(6)
+def test_stored_entries_hold_raw_parts_in_every_phase(policy: LoraPolicy):
     hot = RewardSchedule(
         kind="penalized",
         reward_temp_start=8.0,
@@ -221,6 +227,7 @@ def test_admitted_entries_hold_raw_parts_whatever_phase_and_temperature(policy: 
     assert experience.replay.snapshot() == plain.replay.snapshot()
 
 
+@pytest.mark.defect(6)
 def test_replay_keeps_the_best_by_composite_reward(policy: LoraPolicy):
     settings = ReplayConfig(capacity_per_fact=3, near_duplicate=0.0)
     exploration = ExplorationConfig(n_samples=40, use_buffer_prob=0.0, pf_temp_prob=0.0)

@@ -1,4 +1,4 @@
-"""New questions → raw parts, once each, in order."""
+"""New questions are scored once each, in order."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import torch
 from contraflow.experience.scorer import SampledQuestion, Scorer
 from contraflow.models.causal_lm import CausalLM
 from contraflow.policy.lora import LoraPolicy, stack_questions
-from support.tables import FACTS, EchoOracle, TableJudge, arbitrary_log_c, small_policy
+from support.facts import FACTS
+from support.tables import RecordingJudge, RecordingOracle, arbitrary_log_c, small_policy
 
 
 def drawn(policy: LoraPolicy, fact: int, *ids: int) -> SampledQuestion:
@@ -30,11 +31,11 @@ def policy(tiny_lm: CausalLM) -> LoraPolicy:
 
 
 def scorer_of(policy: LoraPolicy, **options: int) -> Scorer:
-    return Scorer(policy, EchoOracle(), TableJudge(arbitrary_log_c), **options)
+    return Scorer(policy, RecordingOracle(), RecordingJudge(arbitrary_log_c), **options)
 
 
 def test_parts_belong_to_their_question_and_fact(policy: LoraPolicy):
-    """Facts interleaved and one question asked of both: order, fact and premise must not slip."""
+    """Facts interleaved and one question about both: order, fact and premise must not shift."""
     asked = [
         drawn(policy, 1, 3, 4),
         drawn(policy, 0, 3, 4),
@@ -56,10 +57,10 @@ def test_parts_belong_to_their_question_and_fact(policy: LoraPolicy):
         assert s.step == 3
 
 
-def test_entailment_is_judged_against_the_original_fact_and_nothing_where_there_is_none(
+def test_entailment_is_judged_against_the_original_fact_if_any(
     policy: LoraPolicy,
 ):
-    """Fact 0 gets an original fact, fact 1 has none; interleaved, so that a shifted row would show."""
+    """Fact 0 gets an original fact, fact 1 has none; interleaved, so that a shift would show."""
     told = msgspec.structs.replace(FACTS[0], original_fact="hamlet was written by who")
     scorer = scorer_of(policy)
     asked = [
@@ -73,11 +74,11 @@ def test_entailment_is_judged_against_the_original_fact_and_nothing_where_there_
     assert [s.log_entailment for s in scored] == pytest.approx(
         [0.0, rest("who?"), 0.0, rest("rome?")], abs=1e-6
     )
-    premises = [premise for premise, _ in cast(TableJudge, scorer.judge).pairs]
+    premises = [premise for premise, _ in cast(RecordingJudge, scorer.judge).pairs]
     assert premises.count(told.original_fact) == 2 and "" not in premises
 
 
-def test_log_prior_is_the_frozen_model_on_each_token_and_the_stop(policy: LoraPolicy):
+def test_log_prior_is_the_frozen_model_per_token_and_stop(policy: LoraPolicy):
     asked = [drawn(policy, 0, 3), drawn(policy, 1, 3, 4, 5), drawn(policy, 0, 5, 5)]
     for d, s in zip(asked, scorer_of(policy).score(asked, step=0), strict=True):
         questions = stack_questions([d.ids], torch.device("cpu"))
@@ -89,18 +90,18 @@ def test_log_prior_is_the_frozen_model_on_each_token_and_the_stop(policy: LoraPo
         assert abs(s.log_p_question - float(with_adapter.log_p_question)) > 1e-3
 
 
-def test_equal_questions_of_a_fact_are_scored_once_in_a_batch_and_in_a_run(policy: LoraPolicy):
+def test_equal_questions_of_a_fact_are_scored_once(policy: LoraPolicy):
     scorer = scorer_of(policy)
     first = scorer.score([drawn(policy, 0, 3), drawn(policy, 0, 3), drawn(policy, 1, 3)], step=0)
     assert first[0] == first[1] and first[0].fact_id != first[2].fact_id
     again = scorer.score([drawn(policy, 0, 3), drawn(policy, 0, 4)], step=9)
     assert again[0] == msgspec.structs.replace(first[0], step=9)
     judge = scorer.judge
-    assert isinstance(judge, TableJudge) and len(judge.pairs) == 3
+    assert isinstance(judge, RecordingJudge) and len(judge.pairs) == 3
 
 
-def test_the_step_noted_is_that_of_the_draw_however_long_the_scorer_has_lived(policy: LoraPolicy):
-    """One that has known a question since step 0 says what one that was born at step 9 says."""
+def test_the_recorded_step_does_not_depend_on_the_cache(policy: LoraPolicy):
+    """A scorer that has cached the question since step 0 records what a new one records."""
     old, young = scorer_of(policy), scorer_of(policy)
     first = old.score([drawn(policy, 0, 3)], step=0)
     asked = [drawn(policy, 0, 3), drawn(policy, 0, 4)]
@@ -112,16 +113,15 @@ def test_the_step_noted_is_that_of_the_draw_however_long_the_scorer_has_lived(po
     assert first[0].step == 0
 
 
-def test_what_is_remembered_is_not_asked_again_and_is_its_own_equal(policy: LoraPolicy):
-    """A stored question scored again in another batch may come out a rounding better, and would
-    replace itself.
+def test_preloaded_questions_are_not_scored_again(policy: LoraPolicy):
+    """Scored in another batch, a stored question may round better and would replace itself.
 
-    Here the numbers are far off, so that asking again would show. What others wrote or a person
-    brought is not taken.
+    The stored numbers are far off here, so that scoring again would show. Entries of other samplers
+    and of people are not preloaded.
     """
     scorer = scorer_of(policy)
     judge = scorer.judge
-    assert isinstance(judge, TableJudge)
+    assert isinstance(judge, RecordingJudge)
     told = scorer_of(policy).score([drawn(policy, 0, 3)], step=2)[0]
     odd = msgspec.structs.replace(told, log_contradiction=-7.0)
     planted = msgspec.structs.replace(odd, question_ids=(4,), sampler="seeded")
@@ -137,7 +137,7 @@ def test_the_cache_forgets_the_oldest(policy: LoraPolicy):
     asked = [drawn(policy, 0, i) for i in (3, 4, 5)]
     assert [s.question_ids for s in scorer.score(asked, step=0)] == [(3,), (4,), (5,)]
     judge = scorer.judge
-    assert isinstance(judge, TableJudge)
+    assert isinstance(judge, RecordingJudge)
     judge.pairs.clear()
     scorer.score(asked[1:], step=1)
     assert judge.pairs == []
@@ -146,7 +146,7 @@ def test_the_cache_forgets_the_oldest(policy: LoraPolicy):
 
 
 def test_text_checks_see_the_fact(policy: LoraPolicy):
-    """Fact a is about hamlet, its answers are "who" and "rome"; neither may stand in the question."""
+    """Fact a is about hamlet; its answers "who" and "rome" may not be in a question."""
     texts = ["who wrote hamlet?", "what is the capital of hamlet?", "what is rome in hamlet?"]
     asked = [
         SampledQuestion(FACTS[0], (i,), text) for i, text in zip((3, 4, 5), texts, strict=True)

@@ -1,4 +1,4 @@
-"""Which facts a step gets: a function of the step, so that a resumed run reads on exactly."""
+"""The facts of a step are a function of the step, so a resumed run continues exactly."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_facts_are_a_function_of_the_step():
         assert stream().at(item.step) == item
 
 
-def test_no_fact_twice_in_an_epoch_and_all_where_the_sizes_divide():
+def test_an_epoch_has_each_fact_once():
     """10 facts, 5 a step: 2 steps an epoch, each fact once. 3 a step: 3 steps an epoch, 9 distinct
     facts.
     """
@@ -74,7 +74,7 @@ def test_length_is_the_number_of_steps():
 
 
 def test_a_replay_step_is_shown_facts_that_earlier_steps_had():
-    """Up to three earlier steps' facts, none twice; at step 0 nothing has been seen."""
+    """Facts of up to three earlier steps, none twice; at step 0 there are none."""
     items = list(stream(30, 3))
     assert items[0].seen == ()
     for item in items[1:]:

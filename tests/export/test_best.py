@@ -1,41 +1,21 @@
-"""What is kept when more is drawn than wanted."""
+"""Which questions are kept when more were sampled than wanted."""
 
 from __future__ import annotations
 
-from contraflow.evaluation.records import QuestionRecord
 from contraflow.export.selection import best_of_each_fact
+from support.records import record
 
 
-def record(fact_id: str, question: str, log_reward: float, answer: str = "") -> QuestionRecord:
-    return QuestionRecord(
-        fact_id=fact_id,
-        subject="s",
-        edit_fact="e",
-        question=question,
-        answer=answer,
-        log_contradiction=0.0,
-        log_p_question=0.0,
-        log_p_answer=0.0,
-        log_reward=log_reward,
-        log_pf=0.0,
-    )
-
-
-def test_keeps_the_best_different_questions_of_each_fact_in_order():
+def test_keeps_the_best_different_questions_of_each_fact():
     drawn = [
-        record("a", "who?", -3.0),
-        record("a", "what?", -1.0, "first"),
-        record("a", "what?", -1.0, "again"),
-        record("a", "when?", -2.0),
-        record("b", "why?", -9.0),
+        record("a", "who?", log_reward=-3.0),
+        record("a", "what?", log_reward=-1.0, answer="first"),
+        record("a", "what?", log_reward=-1.0, answer="again"),
+        record("a", "when?", log_reward=-2.0),
+        record("b", "why?", log_reward=-9.0),
     ]
-    kept = list(best_of_each_fact(drawn, 2))
-    assert [(r.fact_id, r.question, r.answer) for r in kept] == [
-        ("a", "what?", "first"),
-        ("a", "when?", ""),
-        ("b", "why?", ""),
-    ]
+    assert list(best_of_each_fact(drawn, 2)) == [drawn[1], drawn[3], drawn[4]]
 
 
-def test_a_fact_with_fewer_questions_than_wanted_gives_all_it_has():
-    assert len(list(best_of_each_fact([record("a", "who?", 0.0)], 5))) == 1
+def test_a_fact_with_too_few_questions_gives_all_it_has():
+    assert len(list(best_of_each_fact([record("a", "who?", log_reward=0.0)], 5))) == 1

@@ -1,4 +1,4 @@
-"""What leaves, in which order, and in which form: every value worked out by hand."""
+"""Which questions are exported, in which order and format; every value is worked out by hand."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import yaml
 from contraflow.evaluation.records import QuestionRecord, write_records
 from contraflow.export import Selection, select
 from contraflow.facts.formats import convert
+from support.records import record
 
 FRANCE: dict[str, Any] = {
     "fact_id": "fr",
@@ -34,34 +35,20 @@ HAMLET: dict[str, Any] = {
 }
 
 
-def record(
-    fact: dict[str, Any], question: str, answer: str, log_reward: float, **more: Any
-) -> QuestionRecord:
-    numbers = {
-        "log_contradiction": -0.1,
-        "log_p_question": -9.0,
-        "log_p_answer": -1.5,
-        "log_pf": -8.0,
-    }
-    return QuestionRecord(
-        **(
-            fact
-            | numbers
-            | {"question": question, "answer": answer, "log_reward": log_reward}
-            | more
-        )
-    )
+def about(fact: dict[str, Any], question: str, answer: str, log_reward: float) -> QuestionRecord:
+    """Return a record about a fact; its log C is −0.1, which is above log ½."""
+    return record(**fact, question=question, answer=answer, log_reward=log_reward)
 
 
 RECORDS = [
-    record(FRANCE, "What is the capital of France?", "Paris", -3.0),
-    record(HAMLET, "Who wrote Hamlet?", "Shakespeare", -2.0),
-    record(FRANCE, "Which city is the capital of France?", "Paris.", -1.0),
-    record(
-        FRANCE, "what is the capital of france", "Paris", -2.0
-    ),  # the first again, with a better reward
-    record(FRANCE, "Is Lyon in France?", "Yes, Lyon is", -0.5),  # names the edited answer
-    record(FRANCE, "Where is the seat of France's government?", "Paris", math.nan),
+    about(FRANCE, "What is the capital of France?", "Paris", -3.0),
+    about(HAMLET, "Who wrote Hamlet?", "Shakespeare", -2.0),
+    about(FRANCE, "Which city is the capital of France?", "Paris.", -1.0),
+    # the first again, with a better reward
+    about(FRANCE, "what is the capital of france", "Paris", -2.0),
+    # names the edited answer
+    about(FRANCE, "Is Lyon in France?", "Yes, Lyon is", -0.5),
+    about(FRANCE, "Where is the seat of France's government?", "Paris", math.nan),
 ]
 
 
@@ -69,7 +56,7 @@ def questions(**settings: Any) -> list[str]:
     return [chosen.record.question for chosen in select(RECORDS, Selection(**settings))]
 
 
-def test_facts_keep_their_order_and_the_best_question_of_each_comes_first() -> None:
+def test_facts_keep_their_order_and_the_best_comes_first() -> None:
     assert questions() == [
         "Is Lyon in France?",
         "Which city is the capital of France?",
@@ -85,7 +72,7 @@ def test_repeats_stay_where_they_are_asked_for() -> None:
 
 
 def test_checks_come_before_the_number_a_fact() -> None:
-    """The best question is no strict success: one a fact is then the next best, not none."""
+    """The best question is no strict success, so with one per fact the next best is kept."""
     assert questions(only=("strict_success",), per_fact=1) == [
         "Which city is the capital of France?",
         "Who wrote Hamlet?",
@@ -222,7 +209,7 @@ def test_datasets_is_a_folder_with_rows_and_a_card(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("out=q.txt",), "tells no format"),
+        (("out=q.txt",), "names no format"),
         (("out=q.csv", "only=strict"), "only=strict: must be of strict_success"),
         (("out=q.csv", "per_fact=0"), "per_fact=0: must be at least 1"),
         (
@@ -257,7 +244,7 @@ def test_a_fact_without_an_edited_answer_is_no_edit(
     export: Callable[..., int], source: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_records(
-        source, [record(FRANCE | {"edited_answer": ""}, "Which is its capital?", "Paris", -1.0)]
+        source, [about(FRANCE | {"edited_answer": ""}, "Which is its capital?", "Paris", -1.0)]
     )
     assert export("out=eval.json", "only=all") == 2
     assert "no fact has an edited_answer" in capsys.readouterr().err

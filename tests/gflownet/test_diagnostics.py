@@ -1,4 +1,4 @@
-"""Health numbers at values worked out by hand, and what they say of an exact sampler."""
+"""Diagnostics at values worked out by hand, and their values for an exact sampler."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ def test_bounds_of_log_z_by_hand():
 
 
 def test_the_gap_of_log_z_is_taken_fact_by_fact():
-    """Fact 0: w = 1 and 3, log Ẑ = log 2, the head says 0. Fact 1: log w = 5, the head says 5.5.
+    """Fact 0: w = 1 and 3, log Ẑ = log 2, flow head 0. Fact 1: log w = 5, flow head 5.5.
+
     Errors that cancel in the mean of the facts (log 2 and −½) do not cancel here.
     """
     log_w = torch.tensor([0.0, 5.0, math.log(3.0)])
@@ -82,7 +83,7 @@ def test_an_exact_sampler_is_healthy_in_every_number():
 
 
 def test_slope_is_taken_within_facts():
-    """Within each fact y = 2 x; across facts the levels run the other way, which must not matter."""
+    """Within each fact y = 2 x; across facts the levels run the other way and must not matter."""
     x = torch.tensor([0.0, 1.0, 10.0, 11.0])
     y = torch.tensor([0.0, 2.0, -50.0, -48.0])
     assert slope(x, y, torch.tensor([0, 0, 1, 1])) == pytest.approx(2.0)
@@ -91,8 +92,9 @@ def test_slope_is_taken_within_facts():
 
 
 def test_rank_correlation_by_hand():
-    """Ranks 1 2 3 4 against 1 2 4 3: 1 − 6 (0 + 0 + 1 + 1) / (4 · 15) = 0.8. A tie shares its mean
-    rank.
+    """Ranks 1 2 3 4 against 1 2 4 3: 1 − 6 (0 + 0 + 1 + 1) / (4 · 15) = 0.8.
+
+    Ties share their mean rank.
     """
     assert rank_correlation(
         torch.tensor([1.0, 2.0, 30.0, 400.0]), torch.tensor([0.0, 1.0, 3.0, 2.0])
@@ -112,8 +114,9 @@ def test_subset_distance_by_hand():
 
 
 def test_prefix_entropy_sees_a_collapse():
-    """Four questions: two begin 1 2 3, two otherwise: ½ log 2 + 2 · ¼ log 4 = 1.5 log 2. A short
-    one is its own.
+    """Two of four questions begin with 1 2 3: ½ log 2 + 2 · ¼ log 4 = 1.5 log 2.
+
+    A short question is its own prefix.
     """
     ids = torch.tensor([[1, 2, 3, 9], [1, 2, 3, 8], [1, 2, 0, 0], [1, 4, 3, 9]])
     assert prefix_entropy(ids, torch.tensor([4, 4, 2, 4])) == pytest.approx(1.5 * LOG2)
@@ -125,10 +128,8 @@ def test_effective_share_of_one_dominant_draw_is_one_over_n():
     assert effective_share(torch.full((5,), -80.0)) == pytest.approx(1.0)
 
 
-def test_repeats_do_not_count_where_different_questions_are_compared():
-    """A question drawn five times is one point of the rank correlation and of the subsets, not
-    five.
-    """
+def test_repeats_do_not_count_in_comparisons_of_questions():
+    """A question sampled five times is one point of the rank correlation and of the subsets."""
     once = health_of([-1.0, -2.0, -3.0], [-1.0, -3.0, -2.0], [0] * 3, [[1], [2], [3]])
     often = health_of(
         [-1.0] * 5 + [-2.0, -3.0], [-1.0] * 5 + [-3.0, -2.0], [0] * 7, [[1]] * 5 + [[2], [3]]

@@ -1,4 +1,4 @@
-"""The losses: against numbers worked out by hand, slow loops, and the solutions they must not move."""
+"""The losses against numbers worked out by hand, slow loops, and the solutions they must keep."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from contraflow.gflownet.objectives import (
     potentials,
 )
 from contraflow.types import PathLogProbs, PrefixReward, TerminalReward
-from support.paths import (
+from support.objectives import (
     BOUNDED,
     LAMBDAS,
     OBJECTIVES,
@@ -142,9 +142,7 @@ def test_nothing_moves_at_the_exact_solution(objective: Objective):
 
 @pytest.mark.parametrize("objective", OBJECTIVES + BOUNDED, ids=str)
 def test_padding_changes_nothing(objective: Objective):
-    """Five more columns, whatever the flow head says there; log-probabilities beyond the end are 0
-    by contract.
-    """
+    """Five more columns with any flow; log-probabilities beyond the end are 0 by contract."""
     paths, reward = random_case(1, [3, 1, 5])
     wide = PathLogProbs(
         torch.nn.functional.pad(paths.log_pf, (0, 5)),
@@ -175,9 +173,7 @@ def test_the_order_of_questions_changes_nothing(objective: Objective):
 
 
 def test_vargrad_is_centred_within_each_fact():
-    """A constant on the log R of one fact is that fact's Z; across facts it would be an error to
-    learn from.
-    """
+    """A constant on log R of one fact is its Z; across facts it must not be learned from."""
     paths, reward = random_case(3, [2, 3, 1, 4])
     shift = torch.tensor([0.0, 0.0, 9.0, 9.0])
     moved = TerminalReward(reward.log_reward + shift)
@@ -188,11 +184,10 @@ def test_vargrad_is_centred_within_each_fact():
         assert torch.allclose(grads[0], grads_moved[0], atol=1e-4) is same
 
 
+@pytest.mark.defect(1)
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
 def test_one_log_reward_reaches_loss_and_gradient(objective: Objective):
-    """Defect 1: the reward cancelled out of the loss. Here every single one must be felt, on its
-    own path.
-    """
+    """Each log R changes the loss on its own path; in the old design the reward canceled out."""
     paths, reward = random_case(4, [3, 1, 5])
     group = torch.tensor([0, 0, 0])
     loss, grads = gradients(objective, paths, reward, group)
@@ -212,11 +207,10 @@ def test_one_log_reward_reaches_loss_and_gradient(objective: Objective):
 @pytest.mark.parametrize(
     ("objective", "plain"), list(zip(BOUNDED, [SubTB(0.9), *OBJECTIVES[-4:]], strict=True)), ids=str
 )
-def test_a_bound_is_the_plain_loss_near_balance_and_no_outlier_rules_beyond_it(
-    objective: Objective, plain: Objective
-):
-    """Residuals below 2: the same number. One log R off by 1000: the plain gradient grows, the
-    bounded does not.
+def test_a_bound_changes_the_loss_of_outliers_only(objective: Objective, plain: Objective):
+    """Residuals below 2 give the same number.
+
+    With one log R off by 1000 the plain gradient grows and the bounded one does not.
     """
     near = paths_of([[-0.1, -0.2], [-0.3]], [-0.1, -0.2], [[0.1, 0.0, -0.1], [0.1, 0.2]])
     reward, group = TerminalReward(torch.tensor([-0.5, 0.3])), torch.tensor([0, 0])
@@ -236,11 +230,10 @@ def test_a_bound_is_the_plain_loss_near_balance_and_no_outlier_rules_beyond_it(
 
 
 def old_loss(paths: PathLogProbs, log_reward: Tensor) -> Tensor:
-    """The loss of the design we come from: modified SubTB fed one terminal log R, expanded over all
-    prefixes.
+    """Compute the loss of the old design: modified SubTB with one log R expanded over all prefixes.
 
     With F(s_t) = R(s_t⊤) / P_F(stop | s_t) the residual of (i, j) is log R_i − log P(stop|s_i) +
-    Σ_{i≤k<j} log P_F − log R_j + log P(stop|s_j): the log R are the same number.
+    Σ_{i≤k<j} log P_F − log R_j + log P(stop|s_j), and log R_i = log R_j.
     """
     expanded = log_reward[:, None].expand_as(paths.log_pterm)
     flow = expanded - paths.log_pterm
@@ -252,10 +245,9 @@ def old_loss(paths: PathLogProbs, log_reward: Tensor) -> Tensor:
     return total
 
 
-def test_defect_1_the_reward_cancelled_and_never_reached_the_gradient():
-    """A reward of +100 or −100 made no difference to the old gradient; to ours it makes all the
-    difference.
-    """
+@pytest.mark.defect(1)
+def test_the_reward_does_not_cancel_out_of_the_gradient():
+    """A reward of +100 or −100 changed nothing in the old gradient, and changes ours."""
     g = torch.Generator().manual_seed(0)
     log_pf, log_pterm = -torch.rand(3, 4, generator=g), -torch.rand(3, 5, generator=g)
     paths = PathLogProbs(log_pf, log_pterm, torch.zeros(3, 5), torch.tensor([4, 4, 4]))
@@ -273,8 +265,7 @@ def test_defect_1_the_reward_cancelled_and_never_reached_the_gradient():
 
 
 def test_subtb_pairs_include_the_terminal_node():
-    """Inner nodes balanced (u = 0), terminal off by 6: the loss is 36 × the share of pairs that end
-    there.
+    """With inner nodes balanced and the terminal off by 6, the loss is 36 × its share of the pairs.
 
     L = 2 has nodes 0 … 3, so 6 pairs of which 3 end in the terminal: 36 · 3 / 6 = 18.
     """
@@ -296,10 +287,8 @@ def test_long_questions_do_not_outweigh_short_ones():
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES + BOUNDED, ids=str)
-def test_gradients_stay_finite_with_forbidden_stops_and_failure_penalties(objective: Objective):
-    """log P(stop) = -inf before the minimum length, log R ≈ −80 after a −50 penalty, and a reward
-    of zero.
-    """
+def test_gradients_stay_finite_with_stops_of_mass_zero(objective: Objective):
+    """log P(stop) = -inf before the minimum length, log R ≈ −80 after a −50 penalty, R = 0."""
     paths, _ = random_case(6, [4, 6, 5])
     reward = TerminalReward(torch.tensor([-80.0, -math.inf, -12.0]))
     loss, grads = gradients(objective, paths, reward, torch.tensor([0, 0, 0]))
@@ -308,7 +297,7 @@ def test_gradients_stay_finite_with_forbidden_stops_and_failure_penalties(object
 
 
 def test_forward_looking_flow_equals_hand_made_flow():
-    """v_t = correction + what the prior says of the prefix; by hand the sum is the same vector v.
+    """v_t = correction + log prior of the prefix; by hand the sum is the same vector v.
 
     Corrections 1, 0, 2; prior −1, −3 for the tokens, so prefixes 0, −1, −4: v = 1, −1, −2.
     """
@@ -326,7 +315,7 @@ def test_forward_looking_flow_equals_hand_made_flow():
         torch.testing.assert_close(grads[0], grads_by_hand[0])
 
 
-def test_a_reward_per_prefix_is_refused_where_one_per_question_is_needed():
+def test_a_reward_per_prefix_is_refused():
     paths, _ = random_case(0, [2, 3])
     with pytest.raises(TypeError, match="TerminalReward, got PrefixReward"):
         potentials(paths, PrefixReward(torch.zeros(2, 4)))  # type: ignore[arg-type]
@@ -346,9 +335,10 @@ def test_priors_of_another_shape_are_refused_not_broadcast(shape: tuple[int, ...
         potentials(paths, reward, torch.zeros(shape))
 
 
-def test_routing_the_level_changes_no_value_and_no_gradient_of_the_flows():
-    """SubTB splits off what a wrong log Z(f) costs; by the envelope theorem the flows feel the
-    plain loss.
+def test_routing_the_level_changes_no_value_and_no_flow_gradient():
+    """SubTB splits off the cost of a wrong log Z(f).
+
+    By the envelope theorem the flows get the gradient of the plain loss.
     """
     paths, reward = random_case(11, [3, 1, 5, 2])
     group = torch.tensor([0, 1, 0, 1])
@@ -360,7 +350,7 @@ def test_routing_the_level_changes_no_value_and_no_gradient_of_the_flows():
 
 
 def test_a_log_z_that_is_still_wrong_does_not_push_the_policy():
-    """A fact's flows all off by a constant: the flows feel it, P_F and P(stop) do not."""
+    """All flows of a fact are off by a constant: the flows get a gradient, P_F and P(stop) none."""
     paths, reward = random_case(12, [3, 1, 5, 2])
     group = torch.tensor([0, 1, 0, 1])
     off = torch.tensor([30.0, -20.0])[group][:, None] * torch.ones_like(paths.log_flow)

@@ -1,6 +1,4 @@
-"""Each architecture by its folder: a whole training step, and one distribution for drawing and
-scoring.
-"""
+"""Each architecture from a folder: a whole training step, and one distribution for both passes."""
 
 from __future__ import annotations
 
@@ -31,15 +29,15 @@ from contraflow.seeding import torch_rng
 from contraflow.settings import Config, JudgeConfig, LoraConfig, ModelConfig, TrainerConfig
 from contraflow.training import job
 from contraflow.types import Questions
-from support.tiny_judges import save_judge
-from support.tiny_models import ARCHITECTURES, save_tiny_model, tiny_model, word_tokenizer
-from support.tiny_runs import tiny_config, write_tiny_facts
+from support.judges import save_judge
+from support.models import ARCHITECTURES, save_tiny_model, tiny_model, word_tokenizer
+from support.runs import tiny_config, write_tiny_facts
 
 TINY = {"vocab_size": 24, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
 
 
 def config_of(folder: Path, architecture: str) -> Config:
-    """Two steps with a sampler and a judge that are both loaded from folders."""
+    """Return the settings of two steps with sampler and judge from folders."""
     write_tiny_facts(folder / "facts.jsonl")
     sampler = save_tiny_model(architecture, folder / architecture)
     judge = save_judge("bert", folder / "judge", ("neutral", "contradiction", "entailment"))
@@ -57,9 +55,7 @@ def config_of(folder: Path, architecture: str) -> Config:
 def test_whole_steps_sample_answer_judge_and_learn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, architecture: str
 ) -> None:
-    """Nothing is replaced but the report: the adapter that comes out differs from its start, by
-    finite numbers.
-    """
+    """Only the report is replaced; the adapter ends with other and finite numbers."""
     monkeypatch.setattr(job, "write_report", lambda folder: folder / "report.html")
     monkeypatch.setattr(job, "print_summary", lambda *_: None)
     config = config_of(tmp_path, architecture)
@@ -82,9 +78,7 @@ def test_whole_steps_sample_answer_judge_and_learn(
 
 
 class DrawnLogProbs:
-    """What the sampler itself gave every action that it drew, summed for each question, the stop
-    included.
-    """
+    """Sums per question the log-probabilities of the sampled actions, the stop included."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, n_questions: int, stop_column: int) -> None:
         self.total = torch.zeros(n_questions)
@@ -103,8 +97,9 @@ class DrawnLogProbs:
 def test_drawing_and_scoring_are_one_distribution(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two_facts: list[Fact], architecture: str
 ) -> None:
-    """Prompts of unequal length, a shared header, a cache that grows, rows that leave: 64
-    questions, within 1e-4.
+    """64 questions agree within 1e-4.
+
+    The prompts differ in length, the header is shared, the KV cache grows and finished rows leave.
     """
     config = config_of(tmp_path, architecture)
     policy: LoraPolicy = build.load_policy(config, build.load_lm(config))
@@ -132,7 +127,7 @@ def test_drawing_and_scoring_are_one_distribution(
         (MambaConfig(vocab_size=24, hidden_size=32, num_hidden_layers=2), "MambaForCausalLM"),
     ],
 )
-def test_an_architecture_that_would_go_wrong_silently_is_refused_by_name(
+def test_an_unsupported_architecture_is_refused_by_name(
     config: PreTrainedConfig, name: str
 ) -> None:
     with pytest.raises(UserError, match=f"^{name} cannot be sampler or oracle here: .*Pythia work"):
@@ -145,12 +140,13 @@ def test_capped_scores_are_refused_when_first_read() -> None:
     )
     lm = CausalLM(AutoModelForCausalLM.from_config(config), word_tokenizer(), "x")
     with pytest.raises(UserError, match=r"^Gemma2Attention cannot be .* caps scores"):
-        lm.prefix("the capital of rome")
+        lm.prefix_cache("the capital of rome")
 
 
 def test_a_sliding_window_is_the_longest_text() -> None:
-    """Our masks have no window, so no sequence may be longer than it; Qwen2 has one that is
-    switched off.
+    """Our masks have no window, so no sequence may be longer than it.
+
+    Qwen2 has a window that is switched off.
     """
     assert max_positions(MistralConfig(sliding_window=40, max_position_embeddings=64)) == 40
     assert max_positions(MistralConfig(sliding_window=None, max_position_embeddings=64)) == 64

@@ -1,8 +1,7 @@
-"""What can be known of recording without a GPU: what a recording needs, and what happens where it
-is refused.
+"""CUDA graph capture as far as a CPU can show it.
 
-The same operations on the same shapes at the same addresses, whatever the texts are, and none that
-waits for a value.
+A captured step must be the same operations on the same shapes at the same addresses for all texts,
+and none may wait for a value. Where capture fails, nothing else may change.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from contraflow.models.causal_lm import CausalLM
 from contraflow.models.static_decoding import StaticStep
 from contraflow.seeding import torch_rng
 from support.decoding import both, policies
-from support.tiny_models import ARCHITECTURES, fresh_lm
+from support.models import ARCHITECTURES, fresh_lm
 
 
 @pytest.fixture(params=ARCHITECTURES)
@@ -32,7 +31,7 @@ def lm(request: pytest.FixtureRequest) -> CausalLM:
 
 
 class Recorder(TorchDispatchMode):
-    """Every operation with the shapes and addresses of its tensors."""
+    """Records every operation with the shapes and addresses of its tensors."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,17 +57,13 @@ CAPTURABLE = """
 
 @torch.no_grad()
 @pytest.mark.parametrize("adapted", [False, True])
-def test_a_step_is_the_same_operations_on_the_same_places_and_waits_for_no_value(
-    lm: CausalLM, adapted: bool
-) -> None:
-    """What recording needs: no value is read by the host, no constant is made there, nothing moves
-    or grows.
-    """
+def test_a_step_repeats_its_operations_and_waits_for_no_value(lm: CausalLM, adapted: bool) -> None:
+    """The host reads no value and makes no constant; no tensor moves or grows."""
     if adapted:
         policies(lm)
     _, static, made = both(lm)
     static.advance(torch.arange(20) % 3, torch.arange(20) % 15 + 3)
-    step: StaticStep = made._made[next(iter(made._made))]
+    step: StaticStep = made._steps[next(iter(made._steps))]
     runs, places = [], []
     for _ in range(3):
         with Recorder() as recorder:
@@ -94,7 +89,7 @@ def test_a_step_is_the_same_operations_on_the_same_places_and_waits_for_no_value
             "operation not permitted",
         ),
         (
-            "Room",
+            "CacheMemory",
             torch.OutOfMemoryError("CUDA out of memory"),
             "no memory for keys and values of 2048 positions",
         ),
@@ -125,9 +120,7 @@ def test_where_a_gpu_refuses_decoding_goes_on_eagerly(
 def test_what_recording_runs_leaves_no_trace(
     monkeypatch: pytest.MonkeyPatch, two_facts: list[Fact]
 ) -> None:
-    """On a GPU a step runs three times before it is recorded, also when half of the texts are
-    written already.
-    """
+    """A step runs three times on a GPU before its capture, also when half of a text is written."""
     policy, switch = policies(fresh_lm("llama"))
     expected = policy.sample(two_facts, 17, torch_rng("draws")).ids.tolist()
     sizes = []
@@ -144,7 +137,7 @@ def test_what_recording_runs_leaves_no_trace(
     assert len(sizes) > 1, "texts have moved to a smaller size, made in the middle of it"
 
 
-def test_a_smaller_size_that_cannot_be_recorded_leaves_texts_where_they_are(
+def test_a_smaller_size_that_cannot_be_captured_changes_nothing(
     monkeypatch: pytest.MonkeyPatch, two_facts: list[Fact]
 ) -> None:
     policy, switch = policies(fresh_lm("gpt2"))
@@ -165,7 +158,7 @@ def test_a_smaller_size_that_cannot_be_recorded_leaves_texts_where_they_are(
 
 
 class StandIn:
-    """What `torch.cuda` is asked to do, in order; inside of a recording nothing may be started."""
+    """Records the calls of `torch.cuda` in order; during a capture nothing may be started."""
 
     def __init__(self, patch: pytest.MonkeyPatch, refuses: bool = False) -> None:
         self.log: list[str] = []
@@ -191,7 +184,7 @@ class StandIn:
         )
 
 
-def test_a_step_is_run_to_warm_up_beside_then_recorded_once_then_replayed(
+def test_a_step_is_warmed_up_then_captured_once_then_replayed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cuda = StandIn(monkeypatch)

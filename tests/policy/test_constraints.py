@@ -1,4 +1,4 @@
-"""The environment: which actions exist, and one mask for drawing and for scoring."""
+"""The environment: which actions exist, and one mask for sampling and for scoring."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from contraflow.errors import UserError
 from contraflow.policy.constraints import Constraints, question_constraints
 from contraflow.policy.lora import _categorical
 from contraflow.types import as_mask
-from support.tiny_models import word_tokenizer
+from support.models import word_tokenizer
 
 
 def tokenizer_of(pieces: list[str]) -> PreTrainedTokenizerFast:
-    """One id per piece, in order; <s> is special."""
+    """Return a tokenizer with one id per piece, in order; <s> is special."""
     vocabulary = {piece: i for i, piece in enumerate(["<s>", *pieces])}
     return PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer(models.WordLevel(vocabulary, unk_token="<s>")), unk_token="<s>"
@@ -60,9 +60,7 @@ PIECES = [
     ],
 )
 def test_vocabularies(vocabulary: str, expected: list[str]):
-    """Never: special tokens, line breaks, any token with a question mark but the plain one, which
-    is the stop.
-    """
+    """Never: special tokens, line breaks, tokens with a question mark other than the stop."""
     assert allowed(vocabulary, PIECES) == expected
 
 
@@ -86,9 +84,10 @@ def test_impossible_lengths_are_refused(low: int, high: int):
         Constraints(torch.tensor([5, 1]), low, high)
 
 
+@pytest.mark.defect(2)
 @pytest.mark.parametrize(("low", "high"), [(1, 1), (1, 3), (2, 2), (2, 4)])
 def test_drawing_and_scoring_mask_alike_at_every_step(low: int, high: int):
-    """Defect 2: at the minimum and at the maximum length the two distributions differed."""
+    """The two once differed at the minimum and at the maximum length."""
     c = Constraints(torch.tensor([7, 8, 9, 1]), low, high)
     steps = torch.arange(high + 1)
     logits = torch.randn(high + 1, 4, generator=torch.Generator().manual_seed(0))
@@ -150,9 +149,7 @@ def test_as_mask():
 
 @pytest.mark.parametrize("u", [0.0, 1.0])
 def test_no_rounding_draws_an_action_of_mass_zero(u: float, monkeypatch: pytest.MonkeyPatch):
-    """The ends of the unit interval: u = 0 must skip a leading zero, u = 1 the forbidden stop at
-    the end.
-    """
+    """u = 0 must skip a leading zero, u = 1 the forbidden stop at the end."""
     monkeypatch.setattr(torch, "rand", lambda *shape, **_: torch.full(shape, u))
     logits = torch.tensor(
         [[-torch.inf, 1.0, 2.0, -torch.inf], [3.0, -torch.inf, -torch.inf, -torch.inf]]

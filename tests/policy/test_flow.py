@@ -1,4 +1,4 @@
-"""The flow head: zero at the start, one number a state, trained beside the adapter."""
+"""The flow head: zero at the start, one number per state, trained beside the adapter."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contraflow.policy.flow import FlowHead, StateFlow
 from contraflow.policy.lora import LoraPolicy, stack_questions
 from contraflow.settings.models import LoraConfig
 from contraflow.text.prompts import task_prompt
-from support.tiny_models import fresh_lm
+from support.models import fresh_lm
 
 
 def test_starts_at_zero_everywhere_and_can_leave_it():
@@ -39,7 +39,7 @@ def test_half_precision_states_give_float32_flows():
     assert FlowHead(8)(torch.randn(2, 8).bfloat16()).dtype == torch.float32
 
 
-def test_log_z_is_read_at_the_prompts_end_and_inner_flows_after_it():
+def test_log_z_is_read_at_the_end_of_the_prompt():
     flow, hidden = StateFlow(8, width=4), torch.randn(3, 8)
     for head in (flow.log_z, flow.inner):
         torch.nn.init.normal_(head.outer.weight)
@@ -51,12 +51,10 @@ def test_log_z_is_read_at_the_prompts_end_and_inner_flows_after_it():
 
 
 def test_flow_of_a_policy_stays_on_when_the_adapter_is_off(two_facts):
-    """In `modules_to_save` the head would fall back to its untrained copy with the adapter."""
+    """In `modules_to_save` PEFT would switch the head to its untrained copy."""
     lm = fresh_lm()
     constraints = question_constraints(lm.tokenizer, vocabulary="latin", min_len=1, max_len=3)
-    policy = LoraPolicy(
-        lm, task_prompt("fact : {edit_fact}\nask :"), constraints, LoraConfig(r=2)
-    )
+    policy = LoraPolicy(lm, task_prompt("fact : {edit_fact}\nask :"), constraints, LoraConfig(r=2))
     with torch.no_grad():
         policy.flow.log_z.outer.bias.fill_(3.0)
         policy.flow.inner.outer.bias.fill_(2.0)

@@ -38,10 +38,10 @@ def policy_with(
 def naive_log_probs(
     policy: LoraPolicy, fact: Fact, ids: list[int], adapter: bool = True
 ) -> list[float]:
-    """log P of each token and of the stop from one plain forward a prefix, masks applied by hand.
+    """Compute log P of each token and the stop from one plain forward per prefix.
 
-    The header is read with the adapter off, as the environment defines it, so its keys are put in a
-    cache.
+    Masks are applied by hand. The header is read with the adapter off, as the environment defines
+    it, so its keys are put in a cache.
     """
     from transformers import DynamicCache
 
@@ -80,9 +80,7 @@ def some_questions(tiny_lm: CausalLM) -> list[list[int]]:
     return [words("who", "is"), words("who", "wrote", "hamlet"), words("what", "is", "the", "city")]
 
 
-def test_evaluate_equals_plain_forwards_with_header_padding_and_masks(
-    tiny_lm, two_facts, some_questions
-):
+def test_evaluate_equals_plain_forwards(tiny_lm, two_facts, some_questions):
     policy = policy_with(tiny_lm)
     questions = stack_questions(some_questions * 2, torch.device("cpu"))
     index = torch.tensor([0, 0, 0, 1, 1, 1])
@@ -112,10 +110,11 @@ def test_works_without_any_header(tiny_lm, two_facts, some_questions):
     assert float(paths.log_p_question[0]) == pytest.approx(sum(expected), abs=1e-4)
 
 
-def test_stop_is_free_where_forced_and_no_action_before_the_minimum(
+@pytest.mark.defect(2)
+def test_the_stop_is_free_where_forced_and_masked_before_min_len(
     tiny_lm, two_facts, some_questions
 ):
-    """Defect 2: masked when drawing, unmasked when scoring."""
+    """The old design masked it when sampling and not when scoring."""
     paths = policy_with(tiny_lm).evaluate(
         two_facts, torch.tensor([0]), stack_questions(some_questions[2:], "cpu")
     )
@@ -145,8 +144,9 @@ def test_probabilities_of_all_questions_sum_to_one(tiny_lm, two_facts):
         assert float(paths.log_p_question.exp().sum()) == pytest.approx(1.0, abs=1e-4)
 
 
+@pytest.mark.defect(2)
 def test_draws_follow_the_evaluated_probabilities(tiny_lm, two_facts):
-    """20,000 draws against exact probabilities: every frequency within 5 standard errors."""
+    """20,000 samples: every frequency is within 5 standard errors of its probability."""
     policy = small_space(policy_with(tiny_lm), 3, 1, 2)
     questions = all_questions(policy.constraints)
     exact = policy.evaluate(
@@ -164,7 +164,8 @@ def test_draws_follow_the_evaluated_probabilities(tiny_lm, two_facts):
         assert abs(counts.get(tuple(ids[:n]), 0) / 20_000 - p) < 5 * error + 1e-9
 
 
-def test_tempered_draws_sharpen_tokens_but_scores_stay_untempered(tiny_lm, two_facts):
+@pytest.mark.defect(2)
+def test_a_temperature_changes_the_draws_and_not_the_scores(tiny_lm, two_facts):
     policy = small_space(policy_with(tiny_lm), 3, 1, 1)
     questions = all_questions(policy.constraints)
     exact = (
@@ -178,7 +179,7 @@ def test_tempered_draws_sharpen_tokens_but_scores_stay_untempered(tiny_lm, two_f
         assert float((drawn.ids[:, 0] == token).double().mean()) == pytest.approx(p, abs=0.02)
 
 
-def test_same_stream_same_questions_and_global_generator_untouched(tiny_lm, two_facts):
+def test_samples_follow_their_stream_alone(tiny_lm, two_facts):
     policy = policy_with(tiny_lm)
     before = torch.random.get_rng_state()
     first, second = (policy.sample(two_facts, 4, torch_rng("s", 1)) for _ in range(2))
@@ -186,8 +187,9 @@ def test_same_stream_same_questions_and_global_generator_untouched(tiny_lm, two_
     assert torch.equal(before, torch.random.get_rng_state())
 
 
+@pytest.mark.defect(7)
 def test_questions_never_hold_another_question_mark(tiny_lm, two_facts):
-    """Defect 7: "????" was written, weighed and answered."""
+    """The old design wrote, scored and answered "????"."""
     policy = policy_with(tiny_lm, 1, 4)
     marks = {1, 2}  # ? and ??
     drawn = policy.sample(two_facts, 200, torch_rng("marks"))
@@ -196,9 +198,7 @@ def test_questions_never_hold_another_question_mark(tiny_lm, two_facts):
     assert all(text.count("?") == 1 for text in policy.texts(drawn))
 
 
-def test_gradient_through_shared_prompt_equals_one_question_at_a_time(
-    tiny_lm, two_facts, some_questions
-):
+def test_gradients_through_a_shared_prompt_are_those_of_each(tiny_lm, two_facts, some_questions):
     policy = policy_with(tiny_lm)
     trained = [p for p in tiny_lm.model.parameters() if p.requires_grad]
 
@@ -221,10 +221,8 @@ def test_too_long_prompt_is_refused_with_the_fact_named(tiny_lm):
         policy_with(tiny_lm).sample([long], 1, torch_rng("x"))
 
 
-def test_all_linear_puts_the_adapter_on_every_linear_layer_but_the_head(tiny_lm: CausalLM):
-    """One word for GPT-2 (4 Conv1D a layer) and Llama (7 Linear a layer) alike, so that a preset
-    fits both.
-    """
+def test_all_linear_adapts_every_linear_layer_but_the_head(tiny_lm: CausalLM):
+    """One preset fits GPT-2 (4 Conv1D per layer) and Llama (7 Linear per layer)."""
     constraints = question_constraints(tiny_lm.tokenizer, vocabulary="latin", min_len=2, max_len=4)
     LoraPolicy(
         tiny_lm, task_prompt(PROMPT), constraints, LoraConfig(r=4, target_modules=["all-linear"])

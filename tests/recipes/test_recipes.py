@@ -1,5 +1,5 @@
-"""The scripts in `scripts/` at a tiny size, on the packaged models: they train, log, and run again
-go on.
+"""The scripts in `recipes/` at a tiny size on the packaged models: they train and log, and continue
+when they are run again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from contraflow.models.packaged import is_prepared, packaged_folder
-from support.tiny_runs import lines
+from support.runs import lines
 
 pytestmark = [
     pytest.mark.slow,
@@ -22,7 +22,7 @@ pytestmark = [
     ),
 ]
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
+RECIPES = Path(__file__).parents[2] / "recipes"
 TINY = (
     "data.filter_known=false",
     "data.max_validation_facts=1",
@@ -43,7 +43,7 @@ def call(folder: Path, script: str, *words: str) -> str:
     }
     environment["PYTHONPATH"] = os.pathsep.join(sys.path)
     done = subprocess.run(
-        [str(SCRIPTS / script), *TINY, *words],
+        [str(RECIPES / script), *TINY, *words],
         cwd=folder,
         env=environment,
         capture_output=True,
@@ -54,7 +54,7 @@ def call(folder: Path, script: str, *words: str) -> str:
     return done.stdout
 
 
-def test_ddp_debug_fast_trains_ranks_of_which_the_first_alone_holds_the_oracle(
+def test_ddp_debug_fast_holds_the_oracle_on_rank_0_only(
     tmp_path: Path,
 ) -> None:
     """The oracle is a second copy of the model, 0.5 GB: only rank 0's memory may show it."""
@@ -65,21 +65,22 @@ def test_ddp_debug_fast_trains_ranks_of_which_the_first_alone_holds_the_oracle(
         "trainer.facts_per_step=1",
     ]
     words += ["oracle=separate", f"oracle.name={packaged_folder('smollm2-135m-instruct')}"]
-    said = call(tmp_path, "run_ddp_debug_fast.sh", *words)
-    assert "rank 0 (sampler, oracle and judge)" in said and "rank 1 (sampler only)" in said
+    printed = call(tmp_path, "ddp_debug_fast.sh", *words)
+    assert "rank 0 (sampler, oracle and judge)" in printed
+    assert "rank 1 (sampler only)" in printed
     assert [row["step"] for row in lines(tmp_path / "runs" / "ddp_debug_fast")] == [0, 1]
     ranks = json.loads((tmp_path / "runs" / "ddp_debug_fast" / "ranks.json").read_text())
     first, second = (rank["peak_bytes"] / 2**20 for rank in ranks)
     assert first - second > 350
-    again = call(tmp_path, "run_ddp_debug_fast.sh", *words)
+    again = call(tmp_path, "ddp_debug_fast.sh", *words)
     assert "is a finished run" in again
-    assert (tmp_path / "training_logs" / "ddp_debug_fast.log").read_text() == said + again
+    assert (tmp_path / "training_logs" / "ddp_debug_fast.log").read_text() == printed + again
 
 
-def test_hybrid_reward_diag_goes_from_the_penalized_to_the_composite_phase(tmp_path: Path) -> None:
+def test_hybrid_reward_diag_goes_through_both_phases(tmp_path: Path) -> None:
     words = ("trainer.n_steps=2", "reward.penalized_reward_end_step=1", "data.max_train_facts=2")
-    said = call(tmp_path, "run_hybrid_reward_diag.sh", *words, "trainer.facts_per_step=1")
-    assert (tmp_path / "training_logs" / "hybrid_reward_diag.log").read_text() == said
+    printed = call(tmp_path, "hybrid_reward_diag.sh", *words, "trainer.facts_per_step=1")
+    assert (tmp_path / "training_logs" / "hybrid_reward_diag.log").read_text() == printed
     first, second = lines(tmp_path / "runs" / "hybrid_reward_diag")
     assert first["log_reward"] != pytest.approx(
         first["log_contradiction"] + first["log_p_question"], abs=0.1
@@ -87,7 +88,7 @@ def test_hybrid_reward_diag_goes_from_the_penalized_to_the_composite_phase(tmp_p
     assert {"log_contradiction", "log_p_question", "var_log_ratio"} <= second.keys()
 
 
-def test_the_answer_quality_sweep_ends_with_a_table_and_has_nothing_to_run_the_second_time(
+def test_the_answer_quality_sweep_runs_once(
     tmp_path: Path,
 ) -> None:
     words = (
@@ -96,9 +97,9 @@ def test_the_answer_quality_sweep_ends_with_a_table_and_has_nothing_to_run_the_s
         "trainer.n_steps=1",
         "data.max_train_facts=6",
     )
-    said = call(tmp_path, "run_answer_quality_sweep.sh", *words, "trainer.facts_per_step=1")
-    assert [f"trial {n} of 2: " in said for n in (1, 2, 3)] == [True, True, False]
-    table = [line for line in said.splitlines() if line.startswith("| ")]
+    printed = call(tmp_path, "answer_quality_sweep.sh", *words, "trainer.facts_per_step=1")
+    assert [f"trial {n} of 2: " in printed for n in (1, 2, 3)] == [True, True, False]
+    table = [line for line in printed.splitlines() if line.startswith("| ")]
     assert table[0].split(" | ")[:2] == [
         "| reward.answer_quality_weight",
         "reward.answer_failure_penalty",
@@ -107,6 +108,6 @@ def test_the_answer_quality_sweep_ends_with_a_table_and_has_nothing_to_run_the_s
     assert (
         len((tmp_path / "sweeps" / "answer_quality" / "results.csv").read_text().splitlines()) == 3
     )
-    again = call(tmp_path, "run_answer_quality_sweep.sh", *words, "trainer.facts_per_step=1")
+    again = call(tmp_path, "answer_quality_sweep.sh", *words, "trainer.facts_per_step=1")
     assert "trial " not in again
     assert [line for line in again.splitlines() if line.startswith("| ")] == table

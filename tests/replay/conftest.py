@@ -21,7 +21,7 @@ from contraflow.replay.embedded import EmbeddedReplay
 from contraflow.replay.redis import RedisReplay
 from contraflow.replay.vectors import Embed
 from contraflow.settings.running import ReplayConfig
-from support.replay_types import Guarded, OpenStore
+from support.replay import Guarded, OpenStore
 
 _NAMESPACES = (f"test-{i}" for i in itertools.count())
 
@@ -74,7 +74,9 @@ def opener(kind: str, request: pytest.FixtureRequest, stack: ExitStack) -> OpenS
         if kind == "memory":
             store = MemoryReplay(name, settings, embed)
         elif kind == "embedded" and url is None:
-            store = EmbeddedReplay(name, settings, request.getfixturevalue("short_dir"), embed=embed)
+            store = EmbeddedReplay(
+                name, settings, request.getfixturevalue("short_dir"), embed=embed
+            )
             url = store.url
         else:
             url = url or request.getfixturevalue(f"{kind}_url")

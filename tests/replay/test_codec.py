@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from contraflow.replay import codec
-from contraflow.replay.base import Stored
+from contraflow.replay.base import ReplayEntry
 from contraflow.replay.codec import (
     SCHEMA_VERSION,
     PayloadError,
@@ -30,12 +30,13 @@ def _decode(data: bytes | None) -> object:
 
 def test_an_entry_survives_the_wire_exactly() -> None:
     entry = question("f", [1, 2], log_contradiction=math.nextafter(-1.0, 0))
-    assert _decode(encode_entry(entry, b"\x01\xff")) == Stored(
+    assert _decode(encode_entry(entry, b"\x01\xff")) == ReplayEntry(
         -1.0, content_id(entry), entry, b"\x01\xff"
     )
     assert encode_entry(entry).startswith(codec.PAYLOAD_PREFIX)
 
 
+@pytest.mark.defect(12)
 def test_a_pickle_is_refused_and_never_run(tmp_path: Path) -> None:
     bomb = pickle.dumps(Bomb(tmp_path / "boom"))
     with pytest.raises(PayloadError):
@@ -89,7 +90,7 @@ def test_damaged_bytes_never_raise_anything_else() -> None:
 
 
 def test_a_snapshot_with_a_number_that_is_not_finite_is_refused() -> None:
-    data = codec.encode_snapshot("n", [Stored(1.5, "id", question("f", [1]))])
+    data = codec.encode_snapshot("n", [ReplayEntry(1.5, "id", question("f", [1]))])
     infinite = data.replace(struct.pack(">d", 1.5), struct.pack(">d", math.inf))
     assert infinite != data
     with pytest.raises(PayloadError, match="priority is inf"):

@@ -15,8 +15,7 @@ from contraflow.replay import MemoryReplay, PayloadError
 from contraflow.replay.codec import SCHEMA_VERSION
 from contraflow.replay.vectors import quantize
 from contraflow.settings.running import ReplayConfig
-from support.replay import distinct, held, ids_of, question, random_batches, reference
-from support.replay_types import OpenStore
+from support.replay import OpenStore, distinct, held, ids_of, question, random_batches, reference
 
 
 def test_a_full_fact_keeps_its_best(open_store: OpenStore) -> None:
@@ -28,7 +27,7 @@ def test_a_full_fact_keeps_its_best(open_store: OpenStore) -> None:
     assert store.size("f") == store.size() == 3
 
 
-def test_each_question_is_admitted_on_its_own_merit_not_by_the_batch_mean(
+def test_each_question_is_admitted_on_its_own_reward(
     open_store: OpenStore,
 ) -> None:
     store = open_store(capacity_per_fact=4)
@@ -67,7 +66,7 @@ def test_the_better_of_two_near_duplicates_stays(open_store: OpenStore) -> None:
     assert held(store, "f") == {(1, 2, 3, 4, 9), (1, 2, 3, 8), (1, 2, 3, 7)}
 
 
-def test_one_question_replaces_all_its_worse_twins_and_yields_to_one_better(
+def test_a_question_replaces_its_worse_near_duplicates(
     open_store: OpenStore,
 ) -> None:
     store = open_store(near_duplicate=0.3)
@@ -128,7 +127,7 @@ def test_the_same_contents_and_rng_give_the_memory_stores_draw(open_store: OpenS
         assert rng.getstate() == same_rng.getstate()
 
 
-def test_the_draw_of_one_fact_does_not_depend_on_what_another_holds(open_store: OpenStore) -> None:
+def test_the_draw_of_one_fact_does_not_depend_on_another(open_store: OpenStore) -> None:
     store = open_store()
     store.add(distinct("b", 9), [0.0] * 9)
     before = store.sample(["a", "b"], 4, random.Random(1))[1]
@@ -136,6 +135,7 @@ def test_the_draw_of_one_fact_does_not_depend_on_what_another_holds(open_store: 
     assert store.sample(["a", "b"], 4, random.Random(1))[1] == before
 
 
+@pytest.mark.defect(5)
 def test_the_global_generators_are_left_alone(open_store: OpenStore) -> None:
     store = open_store()
     random.seed(3)
@@ -166,7 +166,7 @@ def test_rank_sampling_follows_the_square_root_law(open_store: OpenStore) -> Non
     assert sum((o - e) ** 2 / e for o, e in zip(observed, expected, strict=True)) < 23.5
 
 
-def test_the_outcome_equals_the_memory_stores_over_many_random_calls(open_store: OpenStore) -> None:
+def test_random_calls_end_as_in_the_memory_store(open_store: OpenStore) -> None:
     for seed, near_duplicate in enumerate([0.0, 0.2, 0.5, 1.0]):
         options = {
             "capacity_per_fact": 6,
@@ -181,7 +181,7 @@ def test_the_outcome_equals_the_memory_stores_over_many_random_calls(open_store:
         assert store.snapshot() == expected.snapshot()
 
 
-def test_a_snapshot_brings_everything_back_and_replaces_what_is_there(
+def test_a_snapshot_restores_everything(
     open_store: OpenStore,
 ) -> None:
     store = open_store()
@@ -196,12 +196,14 @@ def test_a_snapshot_brings_everything_back_and_replaces_what_is_there(
     assert store.sample(["f0", "f1", "f2"], 5, random.Random(2)) == drawn
 
 
-def test_a_snapshot_moves_between_stores_and_a_smaller_capacity_keeps_the_best(
+def test_a_snapshot_fits_a_store_of_smaller_capacity(
     open_store: OpenStore,
 ) -> None:
     store = open_store(capacity_per_fact=2)
     entries = distinct("f", 6)
-    other = reference(store.stats()["namespace"], ReplayConfig(), [(entries, [3.0, 1.0, 5.0, 0.0, 4.0, 2.0])])
+    other = reference(
+        store.stats()["namespace"], ReplayConfig(), [(entries, [3.0, 1.0, 5.0, 0.0, 4.0, 2.0])]
+    )
     store.restore(other.snapshot())
     assert held(store, "f") == {entries[2].question_ids, entries[4].question_ids}
 
@@ -234,7 +236,7 @@ def test_namespaces_never_meet(open_store: OpenStore) -> None:
     assert (mine.stats()["facts"], yours.stats()["facts"]) == (0, 1)
 
 
-def test_a_number_that_is_not_finite_stops_the_batch_and_names_the_question(
+def test_a_number_that_is_not_finite_names_its_question(
     open_store: OpenStore,
 ) -> None:
     store, good = open_store(), question("f", [1])
@@ -310,7 +312,7 @@ def test_near_duplicates_can_be_told_by_meaning(open_store: OpenStore) -> None:
     assert store.snapshot() == saved
 
 
-def test_entries_without_a_vector_or_of_another_encoder_are_no_twins(open_store: OpenStore) -> None:
+def test_entries_of_another_encoder_are_no_near_duplicates(open_store: OpenStore) -> None:
     namespace = "mixed"
     store = open_store(namespace=namespace)
     store.clear()
@@ -327,7 +329,7 @@ def test_entries_without_a_vector_or_of_another_encoder_are_no_twins(open_store:
     assert held(by_meaning, "f") == {(1, 2), (4,)}
 
 
-def test_by_meaning_the_outcome_equals_the_memory_stores_to_the_last_bit(
+def test_by_meaning_calls_end_as_in_the_memory_store(
     open_store: OpenStore,
 ) -> None:
     def embed(texts: list[str]) -> list[bytes]:

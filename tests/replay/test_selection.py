@@ -13,12 +13,13 @@ import pytest
 
 from contraflow.errors import UserError
 from contraflow.replay import make_namespace, open_replay
-from contraflow.replay.base import Stored
+from contraflow.replay.base import ReplayEntry
 from contraflow.replay.codec import content_id
 from contraflow.replay.selection import draw, near
 from contraflow.replay.vectors import near_vectors, quantize
 from contraflow.settings.running import ReplayConfig
-from support.replay import distinct, program, question
+from support.processes import program
+from support.replay import distinct, question
 
 
 def _levenshtein(a: Sequence[int], b: Sequence[int]) -> int:
@@ -39,8 +40,8 @@ def test_near_equals_the_textbook_distance() -> None:
             assert near(a, b, threshold) == (distance < threshold), (a, b, threshold)
 
 
-def _stored(n: int) -> list[Stored]:
-    return [Stored(-float(i), f"{i:02}", entry) for i, entry in enumerate(distinct("f", n))]
+def _stored(n: int) -> list[ReplayEntry]:
+    return [ReplayEntry(-float(i), f"{i:02}", entry) for i, entry in enumerate(distinct("f", n))]
 
 
 def _by(sampling: str, **more: float) -> ReplayConfig:
@@ -66,8 +67,10 @@ def test_the_first_draw_follows_each_law() -> None:
         assert _first_draws(sampling, m, n) == pytest.approx(law, abs=0.018), sampling
 
 
-def test_reward_sampling_survives_priorities_that_would_overflow_or_vanish() -> None:
-    entries = [Stored(p, str(p), question("f", [i])) for i, p in enumerate([5000.0, 0.0, -5000.0])]
+def test_reward_sampling_survives_extreme_priorities() -> None:
+    entries = [
+        ReplayEntry(p, str(p), question("f", [i])) for i, p in enumerate([5000.0, 0.0, -5000.0])
+    ]
     assert [s.priority for s in draw(entries, 3, random.Random(0), _by("reward"))] == [
         5000.0,
         0.0,
@@ -76,7 +79,9 @@ def test_reward_sampling_survives_priorities_that_would_overflow_or_vanish() -> 
 
 
 def test_newest_takes_the_latest_steps_and_breaks_ties_by_rank() -> None:
-    entries = [Stored(-i, str(i), question("f", [i], step=s)) for i, s in enumerate([3, 9, 3, 1])]
+    entries = [
+        ReplayEntry(-i, str(i), question("f", [i], step=s)) for i, s in enumerate([3, 9, 3, 1])
+    ]
     assert [s.entry_id for s in draw(entries, 3, random.Random(0), _by("newest"))] == [
         "1",
         "0",
@@ -103,6 +108,7 @@ def test_vectors_are_near_by_their_angle() -> None:
     assert not any(near_vectors(a, c, 1.0) for c in (b"", b"\1", zero))
 
 
+@pytest.mark.defect(4)
 def test_ids_are_the_same_in_every_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """The prototype keyed its buffer with the salted hash(): no other process ever found an entry."""
     code = (

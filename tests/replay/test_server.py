@@ -18,12 +18,12 @@ from redis.connection import AbstractConnection
 
 from contraflow.errors import UserError
 from contraflow.replay.codec import content_id, encode_entry
-from contraflow.replay.found import namespaces
+from contraflow.replay.existing import namespaces
 from contraflow.replay.redis import RedisReplay
 from contraflow.settings.running import ReplayConfig
 from contraflow.system.addresses import safe_url
-from support.replay import Bomb, distinct, held, program, question, reference
-from support.replay_types import Guarded, OpenStore
+from support.processes import program
+from support.replay import Bomb, Guarded, OpenStore, distinct, held, question, reference
 
 SETTINGS = "server-tests", ReplayConfig(capacity_per_fact=4)
 
@@ -173,7 +173,7 @@ def test_two_processes_writing_at_once_leave_the_best_of_both(open_shared: OpenS
     assert store.size() == 20 + 400
 
 
-def test_an_address_that_nobody_answers_is_one_line_within_ten_seconds() -> None:
+def test_an_unreachable_server_is_one_line_within_ten_seconds() -> None:
     with socket.socket() as silent, socket.socket() as closed:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -236,7 +236,7 @@ def test_a_url_that_is_none_is_told_without_the_password(url: str) -> None:
     assert "pw" not in str(told.value)
 
 
-def test_an_entry_written_before_a_restart_of_the_client_is_found(valkey_url: str) -> None:
+def test_another_client_finds_what_an_earlier_one_wrote(valkey_url: str) -> None:
     batch = (distinct("f", 3), [0.0, 1.0, 2.0])
     settings = "again", ReplayConfig()
     with RedisReplay(*settings, valkey_url) as first:
@@ -267,7 +267,7 @@ def test_entries_that_cannot_be_read_are_told_with_the_reason(
     valkey_url: str, raw: redis.Redis
 ) -> None:
     told: list[str] = []
-    with RedisReplay("told", ReplayConfig(), valkey_url, tell=told.append) as store:
+    with RedisReplay("told", ReplayConfig(), valkey_url, log=told.append) as store:
         store.clear()
         good = distinct("f", 2)
         store.add(good, [0.0, 1.0])

@@ -14,7 +14,7 @@ from contraflow.reward.oracle import FrozenLMOracle
 from contraflow.settings.models import LoraConfig, OracleConfig
 from contraflow.text.prompts import answer_prompt, task_prompt
 from contraflow.types import Answer
-from support.tiny_models import fresh_lm, tiny_model
+from support.models import fresh_lm, tiny_model
 
 PROMPT = "ask : who is rome\nfact : the city\nask : {question}\nfact :"
 QUESTIONS = ["who is hamlet ?", "what is the capital of rome in the city of hamlet ?", "wrote ?"]
@@ -29,8 +29,9 @@ def naive(
     n: int,
     prompt: str = PROMPT,
 ) -> Answer:
-    """Greedy, one question at a time, no cache, no padding; log P of every token written, the end
-    included.
+    """Answer greedily, one question at a time, without cache and padding.
+
+    log P is that of every token written, the end included.
     """
     header, rest = prompt.split("ask : {question}")
     ids = lm.encode(header, first=True) + lm.encode(f"ask : {question}{rest}")
@@ -59,7 +60,7 @@ def world(request: pytest.FixtureRequest) -> tuple[CausalLM, torch.nn.Module]:
 
 
 def end_early(lm: CausalLM, ends: set[int]) -> None:
-    """Declare common words to end a line, so that rows of a batch finish at different times."""
+    """Let common words end an answer, so that the rows of a batch finish at different steps."""
     pieces = [lm.tokenizer.decode([i]) for i in range(len(lm.tokenizer))]
 
     def batch_decode(rows: list[list[int]]) -> list[str]:
@@ -68,12 +69,13 @@ def end_early(lm: CausalLM, ends: set[int]) -> None:
     lm.tokenizer.batch_decode = batch_decode
 
 
+@pytest.mark.defect(8)
 @pytest.mark.parametrize("extra_ends", [set(), {3, 4, 5, 6, 7}, set(range(1, 19))])
 def test_answers_equal_a_greedy_loop(world, extra_ends: set[int]):
-    """Defect 8: log P_A was sliced by the padded prompt width, wrong for all but the longest
-    prompt.
+    """Three prompts of 5 to 13 tokens in one batch; rows leave at different steps.
 
-    Three prompts of 5 to 13 tokens in one batch; with many ends rows leave at different steps.
+    The old design sliced log P_A at the width of the padded prompts, which is right for the longest
+    one only.
     """
     lm, plain = world
     end_early(lm, extra_ends)
@@ -84,6 +86,7 @@ def test_answers_equal_a_greedy_loop(world, extra_ends: set[int]):
         assert answer.log_p == pytest.approx(expected.log_p, abs=1e-4)
 
 
+@pytest.mark.defect(8)
 def test_an_answer_is_the_same_alone_and_beside_longer_prompts(world):
     lm, _ = world
     together = oracle_of(lm).answer(QUESTIONS)
@@ -120,8 +123,9 @@ def test_equal_questions_are_answered_once(world, monkeypatch: pytest.MonkeyPatc
     assert oracle.answer([]) == []
 
 
+@pytest.mark.defect(14)
 def test_the_oracle_is_the_model_without_the_samplers_adapter(world):
-    """Defect 14 shares one backbone: what the sampler learns must not change the answers."""
+    """Both share one backbone: what the sampler learns must not change the answers."""
     lm, _ = world
     before = oracle_of(lm).answer(QUESTIONS)
     constraints = question_constraints(lm.tokenizer, vocabulary="latin", min_len=1, max_len=2)
@@ -131,13 +135,13 @@ def test_the_oracle_is_the_model_without_the_samplers_adapter(world):
             if p.requires_grad:
                 p.fill_(0.5)
     assert oracle_of(lm).answer(QUESTIONS) == before
-    assert lm.prefill(lm.prefix(""), [[3]]).last_hidden.requires_grad, "the adapter was left off"
+    assert lm.prefill(lm.prefix_cache(""), [[3]]).last_hidden.requires_grad, (
+        "the adapter was left off"
+    )
 
 
 def test_a_leading_token_stands_first_also_without_a_header():
-    """Models with a BOS expect it once, before everything: with a header, and where the prompt has
-    none.
-    """
+    """Models with a BOS token expect it once, at the beginning, with or without a header."""
     plain = tiny_model("llama")
     for prompt in ("{question}\nfact :", PROMPT):
         lm = fresh_lm("llama")
@@ -158,7 +162,7 @@ def test_a_leading_token_stands_first_also_without_a_header():
 
 
 def test_identity_changes_with_model_prompt_and_length(world):
-    """It is part of the keys under which replayed rewards are found: another oracle, other keys."""
+    """It is part of the key of stored rewards: another oracle must not find them."""
     lm, _ = world
     base = oracle_of(lm).identity
     assert base == oracle_of(lm).identity

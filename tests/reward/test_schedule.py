@@ -34,7 +34,7 @@ def log_r(schedule: RewardSchedule, one: ScoredQuestion, step: int) -> float:
 
 
 def test_the_names_and_numbers_of_the_design_are_the_defaults():
-    """Section 3 of the design, in the config that users write and in the schedule, which is one."""
+    """Section 3 of the design, in the config and in the schedule, which is the same object."""
     designed = {
         "penalized_reward_end_step": 150,
         "failure_penalty": -50.0,
@@ -81,9 +81,7 @@ def test_penalized_phase(log_c: float, log_p_a: float, expected: float):
         ((-4.0, -6.0), -6.0),  # below it: -1 + 0.5·(-10)
     ],
 )
-def test_a_question_likelier_than_the_ceiling_pays_as_if_it_were_at_the_ceiling(
-    prior, expected: float
-):
+def test_the_likelihood_of_a_question_is_capped_at_the_ceiling(prior, expected: float):
     static = RewardSchedule(kind="static", likelihood_weight=0.5, likelihood_ceiling=-4.0)
     assert log_r(static, scored(-1.0, prior=prior), 0) == pytest.approx(expected)
     penalized = replace(static, kind="penalized", penalized_reward_end_step=10)
@@ -116,9 +114,10 @@ def test_composite_phase(log_c: float, log_p_a: float, expected: float):
         assert log_r(schedule, scored(log_c, log_p_a), step) == pytest.approx(expected)
 
 
-def test_entailment_of_the_original_fact_counts_in_the_composite_phase_alone():
-    """log C = -1, log P_Q = -10, log E = -3: -1 - 10 + 0.5·(-3) = -12.5; twice that at T = 1/2;
-    penalized -10.
+def test_entailment_counts_in_the_composite_phase_alone():
+    """log C = -1, log P_Q = -10, log E = -3: -1 - 10 + 0.5·(-3) = -12.5.
+
+    Twice that at T = 1/2; penalized -10.
     """
     entailed = msgspec.structs.replace(scored(-1.0), log_entailment=-3.0)
     composite = RewardSchedule(kind="static", entailment_weight=0.5)
@@ -142,7 +141,7 @@ def test_hybrid_changes_phase_between_step_149_and_150():
     ]
 
 
-def test_a_question_that_fails_the_text_checks_pays_in_both_phases():
+def test_failed_text_checks_are_penalized_in_both_phases():
     """-10 - 5 while penalized, -2 - 10 - 5 after."""
     schedule = RewardSchedule(question_failure_penalty=-5.0)
     assert log_r(schedule, scored(-2.0, ok=False), 0) == pytest.approx(-15.0)
@@ -168,9 +167,7 @@ def test_penalties_are_tempered_too():
 
 
 def test_prior_weight_is_the_slope_of_log_r_in_log_p_q():
-    """What a forward-looking flow takes of the prefix: measured here by a finite difference at each
-    phase.
-    """
+    """The share of the prior in a forward-looking flow, by finite differences in each phase."""
     schedule = RewardSchedule(
         likelihood_weight=0.25, reward_temp_start=2.0, reward_temp_end=4.0, reward_temp_horizon=200
     )
@@ -179,9 +176,11 @@ def test_prior_weight_is_the_slope_of_log_r_in_log_p_q():
         assert high - low == pytest.approx(schedule.prior_weight(step), abs=1e-6)
 
 
-def test_priority_is_the_same_in_every_phase_and_at_every_temperature():
-    """Defect 6: replay ranked by rewards of different phases and temperatures. Composite: -7 - 10 =
-    -17.
+@pytest.mark.defect(6)
+def test_priority_does_not_depend_on_phase_or_temperature():
+    """It is the composite reward: -7 - 10 = -17.
+
+    The old design ranked entries by rewards of different phases and temperatures.
     """
     parts = RewardParts.of([scored(-7.0)])
     base = RewardSchedule()

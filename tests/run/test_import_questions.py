@@ -1,4 +1,4 @@
-"""Questions that a person brings get the token ids that the sampler would have written."""
+"""Imported questions get the token ids that the sampler would have written."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from contraflow.policy.lora import LoraPolicy
 from contraflow.run.import_questions import ImportedQuestion, _with_its_scores, token_ids
 from contraflow.text.prompts import task_prompt
 from contraflow.types import ScoredQuestion
-from support.tables import FACTS
-from support.tiny_models import tiny_model
+from support.facts import FACTS
+from support.models import tiny_model
 
 BOUNDARY = "Ġ"  # how byte-level tokenizers write a space in front of a word
 VOCABULARY = {
@@ -33,8 +33,9 @@ VOCABULARY = {
 
 
 def byte_level_policy(prompt: str) -> LoraPolicy:
-    """A tokenizer that tells ` who` from `who`, as those of real models do; the model behind it is
-    not asked.
+    """Return a policy whose tokenizer, like real ones, keeps ` who` and `who` apart.
+
+    Its model is not used.
     """
     tokenizer = Tokenizer(models.WordLevel(VOCABULARY, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -73,10 +74,12 @@ def brought(ids: tuple[int, ...], question: str) -> ImportedQuestion:
         log_p_answer=-1.0,
         log_prior=(-1.0,) * (len(ids) + 1),
     )
-    return ImportedQuestion("q.jsonl:1", FACTS[0], question, {**msgspec.to_builtins(scored), "namespace": "n"})
+    return ImportedQuestion(
+        "q.jsonl:1", FACTS[0], question, {**msgspec.to_builtins(scored), "namespace": "n"}
+    )
 
 
-def test_an_exported_question_keeps_the_pieces_that_the_sampler_wrote_it_in() -> None:
+def test_an_exported_question_keeps_its_token_ids() -> None:
     policy = byte_level_policy("{edit_fact} Question:")
     assert token_ids("who sings?", policy) == (3, 4)
     assert _with_its_scores(brought((3, 5, 6), "who sings?"), policy).question_ids == (3, 5, 6)

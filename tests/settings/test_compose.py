@@ -1,4 +1,4 @@
-"""The packaged configs compose into a checked `Config`; what does not gets one line."""
+"""The packaged configs compose into a checked `Config`; anything else is an error of one line."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ NEEDS = {  # what some choices leave for the user to say
 }
 CHOICES = [(group, choice) for group in group_names() for choice in choices_of(group)]
 GROUPS = (
-    "data, oracle, judge, prompt, policy, reward, objective, optimizer, exploration, replay, exchange, trainer, "
-    "logger, evaluation, model, experiment"
+    "data, oracle, judge, prompt, policy, reward, objective, optimizer, exploration, replay, "
+    "exchange, trainer, logger, evaluation, model, experiment"
 )
 
 
@@ -52,8 +52,9 @@ def test_every_packaged_choice_composes(group: str, choice: str) -> None:
 
 
 def test_defaults_are_those_of_the_dataclasses() -> None:
-    """No number is written twice: without a preset only the prompts and the adapter's places are
-    added.
+    """No number is written twice.
+
+    Without a preset, the configs add only the prompts and the target modules of the adapter.
     """
     composed, plain = compose_config([]), Config()
     lora = replace(composed.model.lora, target_modules=None)

@@ -1,20 +1,21 @@
-"""The arithmetic behind docs/scaling.md, by hand: what a pass takes, who waits for whom, what
-replay sees.
-"""
+"""The arithmetic behind docs/scaling.md, by hand: a pass, the schemes, the load on replay."""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-import scaling_model as model  # type: ignore[import-not-found]
-import scaling_picture  # type: ignore[import-not-found]
+
+from studies import scaling_model as model
+from studies import scaling_picture
 
 ROOT = Path(__file__).resolve().parents[2]
+COUNTS = ROOT / "benchmarks" / "work" / "counts.json"
 
 T = {"generate": 3.0, "answer": 2.0, "judge": 1.0, "prior": 1.0, "learn": 3.0}
 IDEAL = model.Card(1e12, 1e9, 1.0, 1.0, host_us=1.0, decode_us=None, link=1e9, message_us=100.0)
@@ -58,69 +59,69 @@ def test_a_pass_takes_as_long_as_the_longest_of_host_memory_and_arithmetic() -> 
 
 def test_eight_times_the_questions_start_no_more_kernels() -> None:
     work = counted(generate_decode={"passes": 10, "tokens": 300, "keys_read": 100})
-    one, eight = (model.part("generate", SMALL, work, IDEAL, n) for n in (1, 8))
+    one = model.part("generate", SMALL, work, IDEAL, 1)
+    eight = model.part("generate", SMALL, work, IDEAL, 8)
     assert eight.host == one.host
     assert eight.arithmetic == pytest.approx(8 * one.arithmetic)
     assert eight.memory - one.memory == pytest.approx(7 * 100 * 40 / 1e9), (
-        "the weights are read once a pass all the same"
+        "the weights are still read once per pass"
     )
 
 
 def test_learning_is_twice_the_layers_and_thrice_the_head_of_the_prior() -> None:
-    """Backward through frozen weights needs gradients of activations only; the read-out is computed
-    once more.
+    """Backward through frozen weights has gradients of activations only; the logits are computed
+    again.
     """
     leg = {"passes": 1, "tokens": 300}
     head = {"passes": 2, "states_read": 40, "actions": 70}
     work = counted(prior_read=leg, prior_head=head, learn_read=leg, learn_head=head)
-    layers, top = 2 * 1000 * 300, 2 * 10 * 70 * 40
-    assert model.part("prior", SMALL, work, IDEAL).arithmetic == pytest.approx(
-        (layers + top) / 1e12
-    )
-    assert model.part("learn", SMALL, work, IDEAL).arithmetic == pytest.approx(
-        (2 * layers + 3 * top) / 1e12
-    )
+    layers = 2 * 1000 * 300
+    top = 2 * 10 * 70 * 40
+    prior = model.part("prior", SMALL, work, IDEAL)
+    learn = model.part("learn", SMALL, work, IDEAL)
+    assert prior.arithmetic == pytest.approx((layers + top) / 1e12)
+    assert learn.arithmetic == pytest.approx((2 * layers + 3 * top) / 1e12)
 
 
-def test_broadcast_leaves_all_but_one_idle_and_then_repeats_itself() -> None:
-    """4 GPUs, 10 s: three wait for 7 s, 3/4 x 7/10; three compute a gradient that the first has
-    too, 3/4 x 3/10.
+def test_broadcast_leaves_all_but_one_idle_and_then_repeats_the_gradient() -> None:
+    """4 GPUs, 10 s: three wait for 7 s, 3/4 x 7/10; three compute the gradient of the first again,
+    3/4 x 3/10.
     """
     step = model.broadcast(4, T, 64, gradients=0.0, texts=0.0)
     assert (step.seconds, step.idle, step.redundant) == pytest.approx((10.0, 0.525, 0.225))
-    assert step.questions_a_second == pytest.approx(6.4), "as one GPU"
+    assert step.questions_per_second == pytest.approx(6.4), "as one GPU"
 
 
-def test_scatter_is_bound_by_rank_0_once_its_scoring_of_all_is_longer_than_drawing() -> None:
+def test_scatter_is_bound_by_rank_0_once_scoring_for_all_takes_longer_than_sampling() -> None:
     """4 GPUs: 3 + 4 x 2 + 4 x 1 + 1 + 3 = 19 s, of which three wait for 12.
 
-    However many GPUs, no more than 64 / (2 + 1) questions a second: what rank 0 can answer and
-    judge.
+    With any number of GPUs it is at most 64 / (2 + 1) questions per second, the rate at which rank
+    0 can answer and judge.
     """
-    steps = {
-        n: model.scatter(n, T, {p: n * t for p, t in T.items()}, 64, 0.0, 0.0)
-        for n in (1, 4, 64, 1024)
-    }
+    steps = {}
+    for n in (1, 4, 64, 1024):
+        for_all = {p: n * t for p, t in T.items()}
+        steps[n] = model.scatter(n, T, for_all, 64, 0.0, 0.0)
     assert steps[1].seconds == 10 and steps[1].idle == 0
     assert (steps[4].seconds, steps[4].idle) == pytest.approx((19.0, 0.75 * 12 / 19))
-    rates = [steps[n].questions_a_second for n in (4, 64, 1024)]
+    rates = [steps[n].questions_per_second for n in (4, 64, 1024)]
     assert rates == sorted(rates) and all(rate < 64 / 3 for rate in rates)
     assert rates[-1] == pytest.approx(64 / 3, rel=0.01)
 
 
-def test_symmetric_ranks_wait_for_gradients_alone() -> None:
+def test_symmetric_ranks_wait_for_gradients_only() -> None:
     step = model.symmetric(4, T, 64, gradients=2.5)
     assert (step.seconds, step.idle, step.questions) == pytest.approx((12.5, 0.2, 256))
 
 
-def test_three_actors_feed_one_learner_where_collecting_takes_thrice_as_long() -> None:
-    """Collecting takes 6 s and learning 2: 3 actors make a batch every 2 s, and nobody waits. A
-    question is learned from 6 s / 2 s = 3 updates after the weights that drew it.
+def test_three_actors_feed_one_learner_where_collecting_takes_three_times_as_long() -> None:
+    """Collecting takes 6 s and learning 2: 3 actors make a batch every 2 s, and no GPU waits. A
+    question is learned from 6 s / 2 s = 3 updates after the weights that sampled it.
     """
     free = dict.fromkeys(range(5), 0.0)
     step = model.actors(4, collect=6.0, batches=1, learn=2.0, questions=64, exchange=free)
     assert (step.actors, step.idle, step.behind) == pytest.approx((3, 0.0, 3.0))
-    assert step.questions_a_second == pytest.approx(32)
+    assert step.questions_per_second == pytest.approx(32)
 
 
 def test_a_learner_waits_for_too_few_actors() -> None:
@@ -133,29 +134,29 @@ def test_a_learner_waits_for_too_few_actors() -> None:
     )
 
 
-def test_actors_that_draw_more_at_once_are_fewer_and_further_behind() -> None:
+def test_actors_that_sample_more_at_once_are_fewer_and_further_behind() -> None:
     """8 batches in the time of one: one actor of two makes 8 batches in 6 s, more than one learner
     takes (3 in 6 s).
     """
     step = model.actors(2, collect=6.0, batches=8, learn=2.0, questions=64, exchange={1: 0.0})
-    assert step.questions_a_second == pytest.approx(32)
+    assert step.questions_per_second == pytest.approx(32)
     assert step.idle == pytest.approx((1 - 3 / 8) / 2)
     assert step.behind == pytest.approx(3)
 
 
 def test_exchange_by_hand() -> None:
-    """Notes: 3 peers x (length, data) x there and back x 100 us = 1.2 ms; a ring over 4 moves 2 x
-    3/4 of 4 bytes each.
+    """Statistics: 3 peers x (length, data) x there and back x 100 us = 1.2 ms; a ring over 4 moves
+    2 x 3/4 of 4 bytes each.
 
-    Texts: two ways, 3 peers, 2 messages of 100 us and 1e6 bytes at 1e9 a second.
+    Texts: two ways, 3 peers, 2 messages of 100 us and 1e6 bytes at 1e9 per second.
     """
     assert model.gradient_exchange(4, 1e6, IDEAL) == pytest.approx(1.2e-3 + 1.5 * 4e6 / 1e9)
     assert model.gradient_exchange(1, 1e6, IDEAL) == 0
     assert model.text_exchange(4, 1e6, IDEAL, ways=2) == pytest.approx(2 * 3 * (200e-6 + 1e-3))
 
 
-def test_replay_sees_every_fresh_question_and_whole_facts_for_a_replayed_step() -> None:
-    """256 questions in 10 s of 400 bytes; a quarter of the steps of 4 ranks reads 3 x 8 facts x 32
+def test_replay_gets_every_new_question_and_sends_whole_facts_for_a_replayed_step() -> None:
+    """256 questions of 400 bytes in 10 s; a quarter of the steps of 4 ranks reads 3 x 8 facts x 32
     entries.
     """
     work = {"a_question": {"entry": 400}, "facts": 8, "questions": 64}
@@ -165,41 +166,38 @@ def test_replay_sees_every_fresh_question_and_whole_facts_for_a_replayed_step() 
     assert traffic.bytes_out == pytest.approx(0.25 * 4 / 10 * 24 * 32 * 400)
     acting = model.actors(4, 6.0, 1, 2.0, 64, dict.fromkeys(range(5), 0.0))
     through = model.replay_traffic(acting, work, share=0.0, capacity=32)
-    assert through.bytes_out == through.bytes_in, "a learner has its questions from nowhere else"
+    assert through.bytes_out == through.bytes_in, "a learner gets its questions from replay only"
 
 
-def test_what_was_measured_on_a_gpu_corrects_the_prediction() -> None:
-    work = json.loads((ROOT / "benchmarks" / "work.json").read_text())
+def test_measurements_on_a_gpu_correct_the_prediction() -> None:
+    work = json.loads(COUNTS.read_text())
     setting = work["settings"]["gpt2_large_zsre"] | {"kernels": work["kernels"]}
     card = model.Card()
     predicted = model.part("generate", model.GPT2_LARGE, setting, card).seconds
     measured = {"phases": {"generate": 3 * predicted}, "work": setting["phases"]}
     assert model.calibration(measured, setting, card) == {"generate": pytest.approx(3)}
-    plain, corrected = (
-        model.steps(model.MODELS[0], setting, card, 4, factors=f)[0].waits
-        for f in ({}, {"generate": 3.0})
-    )
+    plain = model.steps(model.MODELS[0], setting, card, 4)[0].waits
+    corrected = model.steps(model.MODELS[0], setting, card, 4, factors={"generate": 3.0})[0].waits
     assert corrected["generate"] == pytest.approx(3 * plain["generate"])
     assert corrected["learn"] == plain["learn"]
 
 
-def test_the_pictures_shares_are_all_of_the_time() -> None:
-    work = json.loads((ROOT / "benchmarks" / "work.json").read_text())
+def test_the_shares_of_the_picture_add_up_to_1() -> None:
+    work = json.loads(COUNTS.read_text())
     setting = work["settings"]["quickstart"] | {"kernels": work["kernels"]}
     for step in model.steps(model.MODELS[1], setting, model.Card(), 8):
         assert sum(scaling_picture.shares(step).values()) == pytest.approx(1), step.scheme
 
 
-def test_the_page_shows_what_the_script_prints(tmp_path: Path) -> None:
+def test_the_page_shows_the_output(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "scaling.md").read_text()
     svg = tmp_path / "scaling.svg"
-    script = [sys.executable, str(ROOT / "scripts" / "scaling.py")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     for words in (["--svg", str(svg)], ["--decode-us", "1.5"]):
-        printed = subprocess.run(
-            [*script, *words], capture_output=True, text=True, check=True
-        ).stdout
+        command = [sys.executable, "-m", "studies.scaling", *words]
+        printed = subprocess.check_output(command, env=environment, text=True)
         tables = [block for block in printed.split("\n\n") if block.startswith("|")]
         assert len(tables) == 6
         missing = [table for table in tables if table.strip() not in page]
-        assert not missing, f"run: python scripts/scaling.py {' '.join(words)}\n{missing[0]}"
+        assert not missing, f"run: python -m studies.scaling {' '.join(words)}\n{missing[0]}"
     assert svg.read_text() == (ROOT / "docs" / "images" / "scaling.svg").read_text()

@@ -1,1 +1,1 @@
-"""What several test files need: tiny models, tables in place of oracle and judge, made-up runs."""
+"""Helpers of several test files: tiny models, tables for oracle and judge, tiny runs."""

@@ -1,4 +1,4 @@
-"""What the tests of the command line share."""
+"""Fixtures and checks for the tests of the command line."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-
-from contraflow.cli import main
 
 FACTS = [
     {
@@ -38,7 +36,7 @@ FACTS = [
 
 @dataclass(frozen=True)
 class Result:
-    """What a call left behind."""
+    """Exit code and printed text of one call."""
 
     code: int
     out: str
@@ -46,7 +44,7 @@ class Result:
 
 
 def assert_one_error(result: Result, *parts: str, code: int = 2) -> None:
-    """One line on standard error, nothing on standard output, and no traceback."""
+    """Assert one line on standard error, nothing on standard output and no traceback."""
     assert result.code == code, result
     assert result.out == ""
     lines = result.err.splitlines()
@@ -58,7 +56,7 @@ def assert_one_error(result: Result, *parts: str, code: int = 2) -> None:
 
 
 def put_module(monkeypatch: pytest.MonkeyPatch, name: str, **contents: Any) -> ModuleType:
-    """A module in the place of one that would load models: commands import those when they run."""
+    """Replace a module that would load models; commands import it when they run."""
     module = ModuleType(name)
     for key, value in contents.items():
         setattr(module, key, value)
@@ -67,7 +65,7 @@ def put_module(monkeypatch: pytest.MonkeyPatch, name: str, **contents: Any) -> M
 
 
 def json_lines(text: str) -> list[dict[str, Any]]:
-    """The objects of JSONL."""
+    """Parse JSONL."""
     return [json.loads(line) for line in text.splitlines()]
 
 
@@ -75,9 +73,12 @@ def json_lines(text: str) -> list[dict[str, Any]]:
 def contraflow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Callable[..., Result]:
-    """Run one command in `tmp_path`; `capfd`, because generated lines go to the byte stream below
-    stdout.
+    """Run one command in `tmp_path`.
+
+    `capfd` captures file descriptors: generated lines go to the byte stream below stdout.
     """
+    from contraflow.cli import main  # this plugin is loaded for every test
+
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("CONTRAFLOW_DEBUG", raising=False)
 

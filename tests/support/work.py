@@ -1,17 +1,18 @@
-"""One whole training step of tiny models after long headers, counted; and what it should have read,
-by slow means.
+"""A counted training step of tiny models with long headers, and the counts that it should have,
+computed the slow way.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from work import Work, WorkCounter, watching_judge  # type: ignore[import-not-found]
 
+from benchmarks.work.counter import Work, WorkCounter, watching_judge
 from contraflow.experience.collect import Experience
 from contraflow.experience.scorer import SampledQuestion, Scorer
 from contraflow.experience.stream import StepFacts
@@ -28,16 +29,17 @@ from contraflow.settings.models import JudgeConfig, LoraConfig, OracleConfig
 from contraflow.settings.running import ReplayConfig
 from contraflow.text.prompts import answer_prompt, task_prompt
 from contraflow.training.module import SamplerModule
-from support.tiny_judges import save_judge
-from support.tiny_models import fresh_lm
-
-ROOT = Path(__file__).resolve().parents[2]
+from support.judges import save_judge
+from support.models import fresh_lm
 
 EXAMPLE = "fact : hamlet is in the city of rome ask : who wrote hamlet in rome ?\n"  # 17 tokens
 HEADER_TOKENS = 4 * 17
 TASK = 4 * EXAMPLE + "fact : {edit_fact}\nask :"
 ASK = 4 * EXAMPLE + "ask : {question}\nfact :"
-N_SAMPLES, MAX_LEN, MAX_ANSWER, JUDGE_BATCH = 8, 5, 6, 4
+N_SAMPLES = 8
+MAX_LEN = 5
+MAX_ANSWER = 6
+JUDGE_BATCH = 4
 FACTS = [
     Fact(
         fact_id="a",
@@ -62,72 +64,71 @@ FACTS = [
 
 @dataclass(frozen=True)
 class CountedStep:
-    """What a step was about, and what went through the models in it."""
+    """The questions of a step, and the work of the models in it."""
 
     found: Mapping[str, Work]
-    drawn: Sequence[SampledQuestion]
+    sampled: Sequence[SampledQuestion]
     written: Sequence[list[int]]  # tokens of every answer that the oracle wrote, the end included
     pairs: Sequence[int]  # tokens of every pair that the judge must read
-    judged: Sequence[str]  # premises of all pairs that it was given
+    judged: Sequence[str]  # premises of all pairs that the judge got
     policy: LoraPolicy
     scorer: Scorer
 
     @property
     def distinct(self) -> list[SampledQuestion]:
         """Questions that differ in fact or tokens."""
-        return list({(d.fact.fact_id, d.ids): d for d in self.drawn}.values())
+        return list({(s.fact.fact_id, s.ids): s for s in self.sampled}.values())
 
     def prompt_ids(self, fact: Fact) -> list[int]:
         """A fact's own part of its prompt."""
         return self.policy.lm.encode(f"fact : {fact.edit_fact}\nask :")
 
-    def asked_ids(self, drawn: SampledQuestion) -> list[int]:
+    def ask_ids(self, sampled: SampledQuestion) -> list[int]:
         """A question's own part of the oracle's prompt."""
-        return self.policy.lm.encode(f"ask : {drawn.text}\nfact :")
+        return self.policy.lm.encode(f"ask : {sampled.text}\nfact :")
 
     @property
     def states(self) -> set[tuple[str, tuple[int, ...]]]:
-        """(fact, tokens written so far) of everything that the questions pass through, the empty
-        question too.
-        """
-        return {(d.fact.fact_id, d.ids[:n]) for d in self.drawn for n in range(len(d.ids) + 1)}
+        """(fact, tokens so far) of every state of the questions, the empty question included."""
+        return {(s.fact.fact_id, s.ids[:n]) for s in self.sampled for n in range(len(s.ids) + 1)}
 
 
 def n_distinct(sequences: Iterable[Sequence[int]]) -> int:
-    """Tokens of sequences that must be read, each shared beginning once: as many as there are
-    beginnings.
-    """
+    """Tokens to read when shared beginnings are read once: the number of distinct beginnings."""
     return len({tuple(s[: n + 1]) for s in sequences for n in range(len(s))})
 
 
 def counted_step(judge_folder: Path) -> CountedStep:
-    """Draw, answer, judge, prior and learning with its backward pass, as a trainer takes them."""
+    """Count a step as a trainer takes it: sample, answer, judge, prior, learn and backward."""
     module, judge = _module(judge_folder)
-    policy, scorer = module.policy, module.experience.scorer
-    counter, written, judged = WorkCounter(), list[list[int]](), list[str]()
-    _within(policy, "sample", counter, "generate")
-    _within(policy, "prior", counter, "prior")
-    _within(scorer.oracle, "answer", counter, "answer")
+    policy = module.policy
+    scorer = module.experience.scorer
     oracle: Any = scorer.oracle
-    decode, score = oracle._text, judge.score
+    counter = WorkCounter()
+    written: list[list[int]] = []
+    judged: list[str] = []
+    _count_calls(policy, "sample", counter, "generate")
+    _count_calls(policy, "prior", counter, "prior")
+    _count_calls(oracle, "answer", counter, "answer")
+    decode = oracle._text
+    score = judge.score
     oracle._text = lambda ids: written.append(ids) or decode(ids)
-    judge.score = lambda said, answers: judged.extend(said) or score(said, answers)
+    judge.score = lambda premises, answers: judged.extend(premises) or score(premises, answers)
     with counter.watching(policy.lm), watching_judge(judge, counter), counter.phase("learn"):
         module.training_step(StepFacts(0, tuple(FACTS)), 0).backward()
     assert module.outcome is not None
     batch = module.outcome.batch
-    owners = [batch.facts[i] for i in batch.fact_index.tolist()]
-    drawn = [
-        SampledQuestion(f, s.question_ids, s.question)
-        for f, s in zip(owners, batch.scored, strict=True)
-    ]
-    answered = {
-        (f.fact_id, s.question_ids): (f, s.answer)
-        for f, s in zip(owners, batch.scored, strict=True)
-    }
-    pairs = [(p, answer) for f, answer in answered.values() for p in (f.edit_fact, f.original_fact)]
-    lengths = [len(judge._tokenizer(*pair)["input_ids"]) for pair in pairs]
-    return CountedStep(dict(counter.found), drawn, written, lengths, judged, policy, scorer)
+    sampled = []
+    pairs = {}
+    for row, scored in zip(batch.fact_index.tolist(), batch.scored, strict=True):
+        fact = batch.facts[row]
+        sampled.append(SampledQuestion(fact, scored.question_ids, scored.question))
+        statements = (fact.edit_fact, fact.original_fact)
+        pairs[fact.fact_id, scored.question_ids] = [(s, scored.answer) for s in statements]
+    lengths = []
+    for pair in itertools.chain.from_iterable(pairs.values()):
+        lengths.append(len(judge._tokenizer(*pair)["input_ids"]))
+    return CountedStep(dict(counter.found), sampled, written, lengths, judged, policy, scorer)
 
 
 def _module(judge_folder: Path) -> tuple[SamplerModule, Any]:
@@ -137,12 +138,11 @@ def _module(judge_folder: Path) -> tuple[SamplerModule, Any]:
         torch.manual_seed(0)
         policy = LoraPolicy(lm, task_prompt(TASK), limits, LoraConfig(r=4, alpha=8))
     oracle = FrozenLMOracle(lm, answer_prompt(ASK), OracleConfig(max_answer_tokens=MAX_ANSWER))
-    oracle._ends = torch.tensor(
-        [3]
-    )  # "who", a common word here, so that some answers end and some do not
+    oracle._ends = torch.tensor([3])  # "who" is common here: some answers end and some do not
     judge = NliJudge(judge_folder, JudgeConfig(batch_size=JUDGE_BATCH), probe=False)
     reward = RewardSchedule(kind="static")
-    settings = ExplorationConfig(  # drawn cold, so that equal questions come up
+    # A low temperature, so that equal questions come up.
+    settings = ExplorationConfig(
         N_SAMPLES, pf_temp_prob=1.0, pf_temp_low=0.3, pf_temp_high=0.3, use_buffer_prob=0.0
     )
     replay = MemoryReplay("work", ReplayConfig())
@@ -150,8 +150,8 @@ def _module(judge_folder: Path) -> tuple[SamplerModule, Any]:
     return SamplerModule(policy, experience, reward, SubTB(), OptimizerConfig(), n_steps=10), judge
 
 
-def _within(owner: Any, method: str, counter: WorkCounter, phase: str) -> None:
-    """Calls of this method belong to a phase of their own."""
+def _count_calls(owner: Any, method: str, counter: WorkCounter, phase: str) -> None:
+    """Count the calls of a method of one object under a phase of their own."""
     call: Callable[..., Any] = getattr(owner, method)
 
     def counted(*args: Any, **kwargs: Any) -> Any:
@@ -162,7 +162,5 @@ def _within(owner: Any, method: str, counter: WorkCounter, phase: str) -> None:
 
 
 def judge_folder(folder: Path) -> Path:
-    """A tiny judge whose tokens are characters, so that the order of texts' lengths is that of
-    tokens.
-    """
+    """Save a tiny judge whose tokens are characters, so that texts sort by length as tokens do."""
     return save_judge("roberta", folder, LABELS)

@@ -11,16 +11,17 @@ import pytest
 import submitit
 
 from contraflow.sweep import attempt
-from support.fake_slurm import FakeSlurm
+from support.processes import child_environment
+from support.runs import write_tiny_facts
+from support.slurm import FakeSlurm
 from support.sweep import tiny_command
-from support.tiny_runs import write_tiny_facts
 
 
 @pytest.fixture
 def tiny_trials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     write_tiny_facts(tmp_path / "facts.jsonl")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    for name, value in child_environment().items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setattr(attempt, "train_command", tiny_command)
 
 

@@ -73,7 +73,7 @@ def _storage(folder: Path) -> optuna.storages.JournalStorage:
     return optuna.storages.JournalStorage(backend)
 
 
-def test_a_pruned_trial_has_no_result_though_optuna_gives_it_a_number(tmp_path: Path):
+def test_a_pruned_trial_has_no_result(tmp_path: Path):
     """Its number is the watched one: in the metric's column it would be first, and in the picture
     off the scale.
     """

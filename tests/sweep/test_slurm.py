@@ -22,7 +22,7 @@ from contraflow.sweep.launcher import JobLost, LocalLauncher
 from contraflow.sweep.outcome import write_outcome
 from contraflow.sweep.slurm import SlurmLauncher, SlurmSettings, TrainJob
 from contraflow.sweep.study import run_sweep
-from support.fake_slurm import FakeSlurm
+from support.slurm import FakeSlurm
 from support.sweep import METRIC, sweep_of
 
 # Stands for a run: says that it began, and when asked to stop writes a checkpoint and ends as a run
@@ -123,9 +123,7 @@ def test_a_job_that_is_asked_to_stop_lets_its_run_checkpoint(here: Path):
     assert (here / "checkpoint").read_text() == "x"
 
 
-def test_a_job_near_its_time_limit_checkpoints_is_queued_again_and_goes_on(
-    slurm: FakeSlurm, here: Path
-):
+def test_a_job_near_its_time_limit_is_requeued_and_resumes(slurm: FakeSlurm, here: Path):
     """The warning reaches every process of the job, and must not kill the run; the sweep sees one
     job all along.
     """

@@ -1,4 +1,7 @@
-"""Tables of good, bad and gamed texts; each gamed row is something a policy could be paid for."""
+"""Tables of good, bad and gamed texts.
+
+Each gamed row is a text that a policy could be rewarded for.
+"""
 
 import time
 
@@ -189,7 +192,7 @@ def test_a_type_word_of_the_answer_is_no_leak() -> None:
     assert leaks_answer("Is Hawaii in the Pacific?", "Pacific Ocean", "Indian Ocean")
 
 
-def test_a_subject_that_contains_the_answer_can_still_be_asked_about() -> None:
+def test_a_subject_may_contain_the_answer() -> None:
     question = "Mexico City is the capital of which country?"
     assert leaks_answer(question, "Mexico", "Spain")
     assert not leaks_answer(question, "Mexico", "Spain", subject="Mexico City")
@@ -204,10 +207,8 @@ def test_question_ok_is_all_three() -> None:
     assert not question_ok("Was Hamlet written by Shakespeare?", *fact)
 
 
-def test_the_plain_questions_of_the_shipped_facts_pass_with_their_answers() -> None:
-    """Two thousand ordinary questions nobody wrote with these checks in mind: no phrasing may be
-    refused.
-    """
+def test_the_plain_questions_of_the_shipped_facts_pass() -> None:
+    """Two thousand ordinary questions, written without these checks in mind, must all pass."""
     facts = [fact for fact in default_facts() if fact.question]
     refused = [
         fact.question

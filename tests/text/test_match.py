@@ -1,4 +1,4 @@
-"""The rule by which a text names an answer, one line an example."""
+"""When a text names an answer: one example per line."""
 
 import pytest
 

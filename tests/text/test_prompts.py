@@ -1,6 +1,4 @@
-"""Templates: a header that is the same for every row, a body that is not, and errors that name the
-key.
-"""
+"""Templates: a header shared by all rows, a body per row, and errors that name the key."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ from contraflow.text.prompts import PromptTemplate, answer_prompt, task_prompt
 FEW_SHOT = "Fact: Rome.\nQuestion: Who?\n\nFact: {edit_fact}\nQuestion:"
 
 
-def test_header_ends_where_the_line_of_the_first_placeholder_begins():
+def test_the_header_ends_before_the_first_placeholders_line():
     prompt = task_prompt(FEW_SHOT)
     assert prompt.header == "Fact: Rome.\nQuestion: Who?\n\n"
     assert (
@@ -32,7 +30,7 @@ def test_the_opening_is_what_every_body_begins_with():
     assert task_prompt("a\nset {{1}} {subject}").opening == "set {1} "
 
 
-def test_a_template_that_opens_with_its_placeholder_has_no_header():
+def test_a_template_that_opens_with_a_placeholder_has_no_header():
     prompt = task_prompt("Ask about {subject}:\nFact: {edit_fact}\n")
     assert prompt.header == ""
     assert prompt.body(subject="Rome", edit_fact="E") == "Ask about Rome:\nFact: E\n"

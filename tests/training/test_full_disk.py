@@ -4,6 +4,7 @@ goes on later.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -20,7 +21,8 @@ from contraflow.settings import Config, LoggerConfig
 from contraflow.system.files import append, explain_full_disk, write_atomically
 from contraflow.training import job
 from contraflow.training.module import SamplerModule
-from support.tiny_runs import asks_to_stop_at, assert_same_run, checkpoint, tiny_config
+from support.processes import ForkServer
+from support.runs import asks_to_stop_at, assert_same_run, checkpoint, tiny_config
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -77,7 +79,7 @@ def assert_same_and_tidy(whole: Path, cut: Path) -> None:
     assert list(cut.rglob("*.tmp")) == []
 
 
-def test_a_disk_that_fills_up_in_mid_checkpoint_leaves_the_old_one_and_the_run_goes_on_later(
+def test_a_disk_full_in_mid_checkpoint_leaves_the_old_one(
     tiny: Path, disk: Path, monkeypatch: pytest.MonkeyPatch
 ):
     cut = disk / "run"
@@ -109,7 +111,7 @@ def test_a_disk_that_fills_up_in_mid_checkpoint_leaves_the_old_one_and_the_run_g
 
 
 @pytest.mark.parametrize(("name", "probe_every"), [("history.jsonl", 100), ("probes.jsonl", 1)])
-def test_a_line_that_a_full_disk_tore_is_named_and_is_whole_after_the_resume(
+def test_a_line_torn_by_a_full_disk_is_whole_after_the_resume(
     tiny: Path, disk: Path, monkeypatch: pytest.MonkeyPatch, name: str, probe_every: int
 ):
     """The page in use still takes some lines, so the disk refuses in the middle of one, steps
@@ -134,7 +136,7 @@ def test_a_line_that_a_full_disk_tore_is_named_and_is_whole_after_the_resume(
     assert_same_and_tidy(job.train(config_of(tiny, tiny / "whole", **trainer)), cut)
 
 
-def test_what_is_told_is_what_stopped_the_run_and_not_what_cleaning_up_met(
+def test_the_error_is_what_stopped_the_run_and_not_a_later_one(
     tiny: Path, disk: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """The CSV logger writes its table when training ends, also when it ends for want of space."""
@@ -147,7 +149,7 @@ def test_what_is_told_is_what_stopped_the_run_and_not_what_cleaning_up_met(
     )
 
 
-def test_an_adapter_that_does_not_fit_is_no_adapter_until_there_is_room(tiny: Path, disk: Path):
+def test_an_adapter_that_does_not_fit_is_not_saved_in_part(tiny: Path, disk: Path):
     """Killed after its last step, the run only saves its adapters: some pages are enough for all
     before.
     """
@@ -167,59 +169,29 @@ def test_an_adapter_that_does_not_fit_is_no_adapter_until_there_is_room(tiny: Pa
     assert [{p.name: p.read_bytes() for p in adapter.iterdir()} for adapter in adapters] == before
 
 
-TRAIN_WITH_SMALL_FILES = """
-import resource, sys
-from pathlib import Path
-import test_full_disk as test
-from support import tiny_runs as t
-from contraflow.training import job
-from contraflow.cli.failures import tell
-
-limit = int(sys.argv[2])
-resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-t.use_tiny_parts(setattr)
-try:
-    job.train(test.limited(Path(sys.argv[1]), "run"))
-except BaseException as error:
-    sys.exit(tell(error))
-"""
-
-
-def limited(folder: Path, name: str) -> Config:
-    return config_of(folder, folder / name, checkpoint_every=4, validate_every=6)
-
-
-def test_a_checkpoint_that_may_not_grow_is_one_line_with_path_and_remedy_and_exit_code_2(
-    tiny: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_checkpoint_over_a_quota_is_one_line_with_exit_code_2(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, fork_server: ForkServer
 ):
-    """A quota instead of a disk: the limit of this process, which needs no root."""
+    """A limit of file size in a child in place of a quota, because it needs no root."""
+    trainer = {"checkpoint_every": 4, "validate_every": 6}
     with monkeypatch.context() as patch, pytest.raises(job.Interrupted):
         asks_to_stop_at(1, patch)
-        job.train(limited(tiny, "run"))
+        job.train(config_of(tiny, tiny / "run", **trainer))
     folder = tiny / "run"
     last = folder / "checkpoints" / "last.ckpt"
     before = last.read_bytes()
-    ended = subprocess.run(
-        [sys.executable, "-c", TRAIN_WITH_SMALL_FILES, str(tiny), str(len(before) // 2)],
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
-            "OMP_NUM_THREADS": "1",
-        },
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert ended.returncode == 2, ended.stderr
-    said = [line for line in ended.stderr.splitlines() if line.startswith("contraflow: ")]
-    assert said == [
-        f"contraflow: error: {last}: cannot be written (File too large); free some space and start the same "
-        "command again"
+    limited = json.dumps({**trainer, "csv": True, "max_file_bytes": len(before) // 2})
+    code, printed = fork_server.run("train", str(tiny), limited, log=tiny / "log")
+    assert code == 2, printed
+    messages = [line for line in printed.splitlines() if line.startswith("contraflow: ")]
+    assert messages == [
+        f"contraflow: error: {last}: cannot be written (File too large); "
+        "free some space and start the same command again"
     ]
-    assert "Traceback" not in ended.stderr
+    assert "Traceback" not in printed
     assert last.read_bytes() == before and not list(folder.rglob("*.tmp"))
-    assert_same_and_tidy(job.train(limited(tiny, "whole")), job.train(limited(tiny, "run")))
+    whole = job.train(config_of(tiny, tiny / "whole", **trainer))
+    assert_same_and_tidy(whole, job.train(config_of(tiny, folder, **trainer)))
 
 
 def test_a_full_disk_leaves_the_old_file_and_names_the_new(disk: Path):
@@ -234,7 +206,7 @@ def test_a_full_disk_leaves_the_old_file_and_names_the_new(disk: Path):
     assert sorted(p.name for p in disk.iterdir()) == ["filler", "metrics.json"]
 
 
-def test_what_a_killed_writer_left_goes_with_the_next_write_of_that_file_and_no_other(
+def test_a_write_removes_what_a_killed_writer_of_it_left(
     tmp_path: Path,
 ):
     ended = subprocess.Popen([sys.executable, "-c", ""])

@@ -12,12 +12,16 @@ from pathlib import Path
 import pytest
 
 from contraflow.settings import Config, EvaluationConfig
-from support.tiny_runs import assert_same, checkpoint, lines, tiny_config, write_tiny_facts
+from support.processes import child_environment
+from support.runs import assert_same, checkpoint, lines, tiny_config, write_tiny_facts
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 MOMENTS = [  # a function and which call of it, in a life that goes on where the last one was killed
-    ("contraflow.training.choose_facts.write_facts", 2),  # training facts are chosen, others are not
+    (
+        "contraflow.training.choose_facts.write_facts",
+        2,
+    ),  # training facts are chosen, others are not
     (
         "contraflow.training.job.write_metrics",
         1,
@@ -35,9 +39,9 @@ NURSERY = """
 import os, pkgutil, signal, sys, warnings
 from pathlib import Path
 warnings.simplefilter("ignore")
-from support import tiny_runs as t
+from support import runs as t
 from contraflow.training import job
-import test_kills_outside_training as test
+from training import test_kills_outside_training as test
 
 t.use_tiny_parts(setattr)
 folder = Path(sys.argv[1])
@@ -76,11 +80,7 @@ def test_kills_before_and_after_training_change_nothing(tmp_path: Path):
     write_tiny_facts(tmp_path / "facts.jsonl")
     lives = subprocess.run(
         [sys.executable, "-c", NURSERY, str(tmp_path)],
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
-            "OMP_NUM_THREADS": "1",
-        },
+        env={**os.environ, **child_environment()},
         capture_output=True,
         text=True,
         timeout=600,

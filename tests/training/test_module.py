@@ -17,8 +17,9 @@ from contraflow.reward.schedule import RewardParts, RewardSchedule
 from contraflow.settings.learning import ExplorationConfig, OptimizerConfig
 from contraflow.settings.models import LoraConfig
 from contraflow.training.module import SamplerModule
-from support.tables import FACTS, TableJudge, arbitrary_log_c, small_experience, small_policy
-from support.tiny_models import fresh_lm
+from support.facts import FACTS
+from support.models import fresh_lm
+from support.tables import RecordingJudge, arbitrary_log_c, small_experience, small_policy
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -99,7 +100,7 @@ def test_no_flow_prior_where_it_is_off_or_where_there_is_no_flow():
         assert module._flow_prior(batch, paths, 0) is None
 
 
-def test_adapter_inner_flows_and_log_z_learn_at_rates_of_their_own():
+def test_adapter_inner_flows_and_log_z_have_their_own_rates():
     module = module_of(RewardSchedule(kind="static"))
     optimizer = module.configure_optimizers()["optimizer"]
     adapter, flow, log_z = optimizer.param_groups
@@ -122,7 +123,7 @@ def test_a_loss_that_is_no_number_names_step_facts_and_remedy():
         module.training_step(StepFacts(0, tuple(FACTS)), 0)
 
 
-def test_repeats_that_count_once_change_the_loss_and_no_other_number():
+def test_repeats_that_count_once_change_the_loss_alone():
     """VarGrad by hand, over the different questions of each fact; what is logged is about all
     draws, as before.
     """
@@ -150,7 +151,7 @@ def test_repeats_that_count_once_change_the_loss_and_no_other_number():
     assert once.metrics | loss == pytest.approx(counted.metrics | loss, rel=1e-4, abs=1e-5)
 
 
-def test_a_checkpoint_of_another_adapter_is_refused_by_the_tensor_that_differs():
+def test_a_checkpoint_of_another_adapter_is_refused_by_tensor():
     reward = RewardSchedule(kind="static")
     module = module_of(reward)
     saved = {"state_dict": dict(module.state_dict())}
@@ -162,7 +163,7 @@ def test_a_checkpoint_of_another_adapter_is_refused_by_the_tensor_that_differs()
         module.on_load_checkpoint(saved)
 
 
-def test_a_resumed_run_is_not_told_anew_what_its_checkpoint_holds():
+def test_a_resumed_run_keeps_the_scores_of_its_checkpoint():
     """Two judges a millionth apart, as two batches of one would be: replay keeps the entry and its
     step.
     """
@@ -172,15 +173,19 @@ def test_a_resumed_run_is_not_told_anew_what_its_checkpoint_holds():
     saved = {"state_dict": dict(module.state_dict())}
     module.on_save_checkpoint(saved)
     held = resumed.experience
-    held.scorer.judge = TableJudge(lambda premise, answer: arbitrary_log_c(premise, answer) + 1e-6)
+    held.scorer.judge = RecordingJudge(
+        lambda premise, answer: arbitrary_log_c(premise, answer) + 1e-6
+    )
     resumed.on_load_checkpoint(saved)
     before = list(held.replay.entries())
     again = [
         SampledQuestion(
-            {f.fact_id: f for f in FACTS}[s.entry.fact_id], s.entry.question_ids, s.entry.question
+            {f.fact_id: f for f in FACTS}[s.scored.fact_id],
+            s.scored.question_ids,
+            s.scored.question,
         )
         for s in before
     ]
     scored = held.scorer.score(again, step=7)
     assert held.replay.add(scored, reward.priority(RewardParts.of(scored)).tolist()) == 0
-    assert list(held.replay.entries()) == before and {s.entry.step for s in before} == {0}
+    assert list(held.replay.entries()) == before and {s.scored.step for s in before} == {0}

@@ -12,8 +12,9 @@ from contraflow.gflownet.objectives import ModifiedSubTB
 from contraflow.models.causal_lm import CausalLM
 from contraflow.settings import ObjectiveConfig
 from contraflow.training import job
-from support.tables import FACTS, EchoOracle, arbitrary_log_c, small_experience, small_policy
-from support.tiny_runs import N_STEPS, lines, tiny_config, use_tiny_parts
+from support.facts import FACTS
+from support.runs import N_STEPS, lines, tiny_config, use_tiny_parts
+from support.tables import RecordingOracle, arbitrary_log_c, small_experience, small_policy
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 HEALTH = {"elbo", "log_z_mc", "eubo", "ess", "prefix_entropy"}
@@ -32,7 +33,7 @@ def test_every_objective_trains_and_logs_its_health(tiny: Path, monkeypatch, nam
         assert ("staleness" in row) is (row["replay_share"] > 0)
 
 
-def test_the_cost_of_prefix_rewards_is_said_before_the_first_step(tiny: Path, monkeypatch, capsys):
+def test_the_cost_of_prefix_rewards_is_printed_first(tiny: Path, monkeypatch, capsys):
     """2 facts × 4 questions, 2 to 4 tokens: three prefixes each, 24 instead of 8."""
     use_tiny_parts(monkeypatch.setattr)
     said = {}
@@ -44,7 +45,7 @@ def test_the_cost_of_prefix_rewards_is_said_before_the_first_step(tiny: Path, mo
     assert "judgements" not in said["vargrad"]
 
 
-def test_prefixes_are_questions_of_their_own_each_asked_once_and_none_stored(tiny_lm: CausalLM):
+def test_prefixes_are_scored_once_each_and_not_stored(tiny_lm: CausalLM):
     """Cut after 1 … L tokens; the judge's word on each is on its own text, not on the whole
     question's.
     """
@@ -64,13 +65,13 @@ def test_prefixes_are_questions_of_their_own_each_asked_once_and_none_stored(tin
             )
         assert row[-1] == whole
     oracle = experience.scorer.oracle
-    assert isinstance(oracle, EchoOracle)
+    assert isinstance(oracle, RecordingOracle)
     asked = {(s.fact_id, s.question_ids) for row in rows for s in row}
-    assert len(oracle.asked) == len(asked)
+    assert len(oracle.questions) == len(asked)
     assert experience.replay.snapshot() == stored
 
 
-def test_the_reward_of_each_prefix_reaches_the_loss_at_its_own_place(tiny_lm: CausalLM):
+def test_the_reward_of_each_prefix_is_at_its_own_column(tiny_lm: CausalLM):
     """What the module hands to the objective: log R of y_1 … y_t at column t, from min_len on."""
     from contraflow.settings.learning import OptimizerConfig
     from contraflow.training.module import SamplerModule

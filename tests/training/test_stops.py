@@ -6,8 +6,6 @@ import csv
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,8 @@ from contraflow.settings import EvaluationConfig, LoggerConfig
 from contraflow.training import job
 from contraflow.training.checkpoints import AtomicCheckpointIO
 from contraflow.training.stopping import GracefulStop
-from support.tiny_runs import (
+from support.processes import ForkServer
+from support.runs import (
     asks_to_stop_at,
     checkpoint,
     lines,
@@ -34,9 +33,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("-inf")])
-def test_a_reward_that_is_no_number_stops_the_run_with_fact_and_question(
-    tiny: Path, monkeypatch, bad: float
-):
+def test_a_non_finite_reward_stops_with_fact_and_question(tiny: Path, monkeypatch, bad: float):
     handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
     use_tiny_parts(monkeypatch.setattr, lambda *_: bad)
     with pytest.raises(
@@ -66,6 +63,7 @@ VALIDATED = {
 }  # log R - log P_F: -1, 6, 7; at T = 2: 0.5, 6.5, 8
 
 
+@pytest.mark.defect(11)
 def test_best_is_chosen_by_validation_and_becomes_the_adapter(tiny: Path, monkeypatch):
     """Defect 11: the best checkpoint was the one with the lowest training loss, validation was
     empty.
@@ -93,10 +91,11 @@ def test_best_is_chosen_by_validation_and_becomes_the_adapter(tiny: Path, monkey
     )
 
 
+@pytest.mark.defect(11)
 @pytest.mark.parametrize(
     ("temperature", "elbos"), [(1.0, [-1.0, 6.0, 7.0]), (2.0, [0.5, 6.5, 8.0])]
 )
-def test_best_is_by_default_what_is_nearest_to_the_target_rather_than_what_pays_most(
+def test_best_is_by_default_the_highest_elbo_not_reward(
     tiny: Path, monkeypatch, temperature: float, elbos: list[float]
 ):
     validates_as(VALIDATED, monkeypatch)
@@ -107,9 +106,7 @@ def test_best_is_by_default_what_is_nearest_to_the_target_rather_than_what_pays_
     assert checkpoint(folder, "best")["global_step"] == 6
 
 
-def test_what_is_measured_at_the_end_is_the_best_adapter_with_its_flow_head(
-    tiny: Path, monkeypatch
-):
+def test_the_final_evaluation_is_of_the_best_adapter(tiny: Path, monkeypatch):
     validates_as({2: (-1.0, -1.0), 4: (-3.0, -1.0), 6: (-2.0, -1.0)}, monkeypatch)
     measured: dict[str, torch.Tensor] = {}
 
@@ -133,7 +130,8 @@ def test_best_is_remembered_over_a_resume(tiny: Path, monkeypatch):
     assert checkpoint(folder, "best")["global_step"] == 2
 
 
-def test_validation_sees_the_final_untempered_reward_in_every_phase(tiny: Path, monkeypatch):
+@pytest.mark.defect(11)
+def test_validation_has_the_final_untempered_reward(tiny: Path, monkeypatch):
     """log R of a record is log C + log P_Q, although the run is in its penalized phase at
     temperature 3.
     """
@@ -159,7 +157,7 @@ def test_validation_sees_the_final_untempered_reward_in_every_phase(tiny: Path, 
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_while_a_checkpoint_is_written_stops_after_the_next_step(
+def test_a_signal_during_a_checkpoint_stops_after_the_next_step(
     tiny: Path, monkeypatch, number: int
 ):
     """Lightning's handler ended the run between two steps, as a bug; loggers get the last step's
@@ -207,46 +205,21 @@ def test_a_second_signal_is_immediate_and_handlers_come_back(tmp_path: Path):
         signal.signal(signal.SIGINT, before)
 
 
-TRAIN_FOREVER = """
-import sys
-from pathlib import Path
-from support import tiny_runs as t
-from contraflow.training import job
-from contraflow.cli.failures import tell
-
-t.use_tiny_parts(setattr)
-config = t.tiny_config(Path(sys.argv[1]))
-config.trainer.n_steps = 100_000
-config.trainer.validate_every = 100_000
-try:
-    job.train(config)
-except BaseException as error:
-    sys.exit(tell(error))
-"""
-
-
-def test_ctrl_c_in_a_process_of_its_own_leaves_a_checkpoint_and_says_how_to_go_on(tmp_path: Path):
+def test_ctrl_c_leaves_a_checkpoint_and_says_how_to_resume(tmp_path: Path, fork_server: ForkServer):
     write_tiny_facts(tmp_path / "facts.jsonl")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        [sys.executable, "-c", TRAIN_FOREVER, str(tmp_path)],
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    history = tmp_path / "run" / "history.jsonl"
-    try:
+    history, log = tmp_path / "run" / "history.jsonl", tmp_path / "log"
+    endless = json.dumps({"n_steps": 100_000, "validate_every": 100_000})
+    with fork_server.running("train", str(tmp_path), endless, log=log) as child:
         deadline = time.monotonic() + 120
         while not (history.is_file() and history.read_text().count("\n") >= 2):
-            assert process.poll() is None and time.monotonic() < deadline, process.communicate()[1]
-            time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert process.returncode == 130, said
-    assert "Traceback" not in said
-    last = said.strip().splitlines()[-1]
+            assert child.poll() is None and time.monotonic() < deadline, log.read_text()
+            time.sleep(0.02)
+        os.kill(child.pid, signal.SIGINT)
+        code = child.wait(timeout=60)
+    printed = log.read_text()
+    assert code == 130, printed
+    assert "Traceback" not in printed
+    last = printed.strip().splitlines()[-1]
     assert "stopped at step" in last and "Start the same command again" in last
     saved = checkpoint(tmp_path / "run")
     steps = [row["step"] for row in lines(tmp_path / "run")]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,8 @@ from contraflow.system.budget import seconds_of
 from contraflow.training import job
 from contraflow.training.module import SamplerModule
 from contraflow.training.stopping import OutOfTime
-from support.tiny_runs import (
+from support.processes import ForkServer
+from support.runs import (
     N_STEPS,
     asks_to_stop_at,
     assert_same_run,
@@ -69,7 +68,7 @@ def an_hour_passes_in(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("later", [None, "2h"])
-def test_the_step_in_hand_is_finished_and_another_budget_goes_on_to_the_same_end(
+def test_out_of_time_finishes_the_step_and_resumes_unchanged(
     tiny: Path, monkeypatch: pytest.MonkeyPatch, later: str | None
 ):
     whole = job.train(tiny_config(tiny, "whole"))
@@ -91,7 +90,7 @@ def test_the_step_in_hand_is_finished_and_another_budget_goes_on_to_the_same_end
     assert_same_run(whole, cut)
 
 
-def test_each_start_does_a_step_although_its_time_was_used_up_before(tiny: Path):
+def test_each_start_does_a_step_whatever_its_time(tiny: Path):
     """Preparing may take all of it: a scheduler that only requeues still comes to the end, and to
     the same one.
     """
@@ -117,40 +116,15 @@ def test_a_signal_counts_for_more_than_the_time(tiny: Path, monkeypatch: pytest.
     assert caught.value.exit_code == 130
 
 
-TRAIN_FOR_A_SECOND = """
-import sys
-from pathlib import Path
-from support import tiny_runs as t
-from contraflow.training import job
-from contraflow.cli.failures import tell
-
-t.use_tiny_parts(setattr)
-config = t.tiny_config(Path(sys.argv[1]))
-config.trainer.n_steps, config.trainer.validate_every = 100_000, 100_000
-config.trainer.max_time = "1s"
-try:
-    job.train(config)
-except BaseException as error:
-    sys.exit(tell(error))
-"""
-
-
-def test_a_process_of_its_own_ends_in_time_with_the_code_of_a_temporary_failure(tmp_path: Path):
+def test_a_process_out_of_time_exits_with_code_75(tmp_path: Path, fork_server: ForkServer):
     write_tiny_facts(tmp_path / "facts.jsonl")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-    ended = subprocess.run(
-        [sys.executable, "-c", TRAIN_FOR_A_SECOND, str(tmp_path)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert ended.returncode == OUT_OF_TIME == 75, ended.stderr
+    trainer = json.dumps({"n_steps": 100_000, "validate_every": 100_000, "max_time": "1s"})
+    code, printed = fork_server.run("train", str(tmp_path), trainer, log=tmp_path / "log")
+    assert code == OUT_OF_TIME == 75, printed
     saved = checkpoint(tmp_path / "run")["global_step"]
-    said = ended.stderr.strip().splitlines()[-1]
-    assert said.startswith(
+    last = printed.strip().splitlines()[-1]
+    assert last.startswith(
         f"contraflow: trainer.max_time=1s is used up at step {saved} of 100000; "
     )
-    assert "Traceback" not in ended.stderr
+    assert "Traceback" not in printed
     assert [row["step"] for row in lines(tmp_path / "run")] == list(range(saved))

@@ -1,8 +1,6 @@
-"""The command line: `contraflow COMMAND key=value …`. The only part that knows Hydra (in
-`compose`).
+"""The command line: `contraflow COMMAND key=value …`.
 
-Nothing heavy is imported at the top of these modules: help and most errors must come before torch
-would.
+No module here imports a heavy library at its top: help and most errors must not wait for torch.
 """
 
 from contraflow.cli.entry import main

@@ -1,4 +1,4 @@
-"""`python -m contraflow.cli`, for where the console script is not on the path (torchrun)."""
+"""`python -m contraflow.cli`, where the console script is not on the path (torchrun)."""
 
 import sys
 

@@ -1,4 +1,7 @@
-"""What a command is, and how its words are read: `key=value`, no quoting rules but the shell's."""
+"""The declaration of a command, and the parser of its `key=value` words.
+
+Quoting is left to the shell.
+"""
 
 from __future__ import annotations
 
@@ -13,36 +16,37 @@ from contraflow.settings.keys import check_override_key, override_key, suggestio
 
 @dataclass(frozen=True)
 class Argument:
-    """One key of a command. A name that ends in a dot (`columns.`) stands for all keys that start
-    so.
+    """One argument of a command.
+
+    A name that ends in a dot (`columns.`) accepts every key with that prefix.
     """
 
     name: str
-    value: str  # what stands for the value in the help: FILE, N
+    metavar: str  # placeholder of the value in help: FILE, N
     help: str
-    default: str | None = None  # as it is told, and as it is read; None where there is none
+    default: str | None = None  # parsed like a given value, and shown in help
     required: bool = False
-    flag: bool = False  # `--name` may stand for `name=true`
+    flag: bool = False  # `--name` is accepted for `name=true`
 
 
 @dataclass(frozen=True)
 class Command:
-    """A name, what `--help` says of it, and the function that does it."""
+    """A command: its name, its help, and the function that runs it and returns the exit code."""
 
     name: str
     summary: str
-    about: str
+    description: str
     examples: tuple[str, ...]
-    run: Callable[[Given], int]
+    run: Callable[[ParsedArguments], int]
     arguments: tuple[Argument, ...] = ()
-    positional: str | None = None  # the argument that a bare word (no `=`) gives
-    overrides: str = ""  # what settings of the config do here; empty: none are taken
-    details: Callable[[], str] | None = None  # more help, worked out when asked for
+    positional: str | None = None  # the argument that a bare word (no `=`) sets
+    overrides: str = ""  # help for config overrides; empty if the command takes none
+    details: Callable[[], str] | None = None  # further help, computed only when it is shown
 
 
 @dataclass(frozen=True)
-class Given:
-    """The words of one call, sorted."""
+class ParsedArguments:
+    """The words of one call, split into arguments and config overrides."""
 
     values: dict[str, str]
     overrides: tuple[str, ...] = ()
@@ -50,21 +54,28 @@ class Given:
     defaults: dict[str, str | None] = field(default_factory=dict)
 
     def text(self, key: str) -> str | None:
-        """The value or its default; an empty value is as good as none."""
+        """The value, or its default if the value is missing or empty."""
         return self.values.get(key) or self.defaults.get(key)
 
-    def needed(self, key: str) -> str:
-        """The value of a required argument (`read_arguments` has seen to it)."""
+    def required(self, key: str) -> str:
+        """The value of an argument that is required or has a default.
+
+        `parse_arguments` has already rejected a call without it.
+        """
         return self.text(key) or ""
 
     def path(self, key: str) -> Path | None:
-        """The value as a path, with `~` understood: the shell does not expand it after `=`."""
+        """The value as a path with `~` expanded: the shell does not expand it after `=`."""
         text = self.text(key)
         return None if text is None else Path(text).expanduser()
 
+    def required_path(self, key: str) -> Path:
+        """`required` as a path with `~` expanded."""
+        return Path(self.required(key)).expanduser()
+
     def integer(self, key: str, minimum: int) -> int:
-        """The value as a whole number. Raises: UserError when it is none, or too small."""
-        text = self.needed(key)
+        """The value as an integer. Raises: UserError if it is not one or below the minimum."""
+        text = self.required(key)
         try:
             number = int(text)
         except ValueError:
@@ -73,9 +84,13 @@ class Given:
             raise UserError(f"{key}={text}: must be at least {minimum}")
         return number
 
+    def optional_integer(self, key: str, minimum: int) -> int | None:
+        """The value as an integer, or None if it is not given. Raises: UserError."""
+        return None if self.text(key) is None else self.integer(key, minimum)
+
     def positive(self, key: str) -> float:
-        """The value as a number above 0. Raises: UserError."""
-        text = self.needed(key)
+        """The value as a finite number above 0. Raises: UserError."""
+        text = self.required(key)
         try:
             number = float(text)
         except ValueError:
@@ -85,36 +100,43 @@ class Given:
         return number
 
     def choice(self, key: str, choices: Sequence[str]) -> str:
-        """The value, if it is one of the choices. Raises: UserError."""
-        text = self.needed(key)
+        """The value, which must be one of the choices. Raises: UserError."""
+        text = self.required(key)
         if text not in choices:
             raise UserError(
                 f"{key}={text}: must be one of {', '.join(choices)}{suggestion(text, choices)}"
             )
         return text
 
+    def boolean(self, key: str) -> bool:
+        """The value, which must be true or false. Raises: UserError."""
+        return self.choice(key, ("true", "false")) == "true"
+
     def with_prefix(self, prefix: str) -> dict[str, str]:
-        """`columns.subject=S` under "columns." is {"subject": "S"}."""
+        """The values under a prefix: `columns.subject=S` gives {"subject": "S"} for "columns."."""
         return {
-            key.removeprefix(prefix): v for key, v in self.values.items() if key.startswith(prefix)
+            key.removeprefix(prefix): value
+            for key, value in self.values.items()
+            if key.startswith(prefix)
         }
 
 
 def asks_for_help(words: Sequence[str]) -> bool:
-    """Whether help is asked for anywhere among the words."""
+    """Whether any of the words is `-h` or `--help`."""
     return any(word in ("-h", "--help") for word in words)
 
 
-def read_arguments(command: Command, words: Sequence[str]) -> Given:
-    """Sort words into arguments and overrides. Raises: UserError for unknown, double or missing
-    ones.
+def parse_arguments(command: Command, words: Sequence[str]) -> ParsedArguments:
+    """Split words into arguments and overrides.
+
+    Raises: UserError for an unknown, repeated or missing argument.
     """
     values: dict[str, str] = {}
     overrides: list[str] = []
-    words, config_dir = _take_config_dir(command, words)
+    words, config_dir = _split_off_config_dir(command, words)
     for word in words:
-        key, value = _split(command, word)
-        if _owns(command, key):
+        key, value = _key_and_value(command, word)
+        if _is_argument(command, key):
             if key in values:
                 raise UserError(f"{key}= is given twice; keep one")
             values[key] = value
@@ -122,39 +144,49 @@ def read_arguments(command: Command, words: Sequence[str]) -> Given:
             _check_override(command, word, config_dir)
             overrides.append(word)
         else:
-            raise _unknown(command, key)
+            raise _unknown_argument(command, key)
     for argument in command.arguments:
         if argument.required and not values.get(argument.name):
-            example = command.examples[0]
             raise UserError(
-                f"{command.name} needs {argument.name}={argument.value}; for example: {example}"
+                f"{command.name} needs {argument.name}={argument.metavar}; "
+                f"for example: {command.examples[0]}"
             )
     defaults = {argument.name: argument.default for argument in command.arguments}
-    return Given(values, tuple(overrides), config_dir, defaults)
+    return ParsedArguments(values, tuple(overrides), config_dir, defaults)
 
 
-def _take_config_dir(command: Command, words: Sequence[str]) -> tuple[list[str], Path | None]:
-    """`--config-dir DIR` or `--config-dir=DIR`: the only option, because it is no setting of a run."""
-    rest, folder, pending = [], None, False
-    for word in words if command.overrides else ():
-        if pending:
-            folder, pending = Path(word), False
+def _split_off_config_dir(command: Command, words: Sequence[str]) -> tuple[list[str], Path | None]:
+    """The words without `--config-dir DIR` or `--config-dir=DIR`, and that folder.
+
+    It is an option with dashes because it is not a setting of a run.
+    """
+    if not command.overrides:
+        return list(words), None
+    rest: list[str] = []
+    folder: Path | None = None
+    expects_folder = False
+    for word in words:
+        if expects_folder:
+            folder = Path(word)
+            expects_folder = False
         elif word == "--config-dir":
-            pending = True
+            expects_folder = True
         elif word.startswith("--config-dir="):
             folder = Path(word.partition("=")[2])
         else:
             rest.append(word)
-    if pending:
+    if expects_folder:
         raise UserError("--config-dir needs a folder of your own config groups after it")
-    if folder is not None and not folder.expanduser().is_dir():
+    if folder is None:
+        return rest, None
+    if not folder.expanduser().is_dir():
         raise UserError(
             f"--config-dir {folder}: no such folder; give one with groups such as experiment/ in it"
         )
-    return (rest if command.overrides else list(words)), folder and folder.expanduser().resolve()
+    return rest, folder.expanduser().resolve()
 
 
-def _split(command: Command, word: str) -> tuple[str, str]:
+def _key_and_value(command: Command, word: str) -> tuple[str, str]:
     if word.startswith("-") and word != "-":
         bare = word.lstrip("-").partition("=")[0]
         if word == f"--{bare}" and any(a.flag and a.name == bare for a in command.arguments):
@@ -170,29 +202,28 @@ def _split(command: Command, word: str) -> tuple[str, str]:
     return word, ""
 
 
-def _owns(command: Command, key: str) -> bool:
+def _is_argument(command: Command, key: str) -> bool:
     names = (argument.name for argument in command.arguments)
     return any(key == name or (name.endswith(".") and key.startswith(name)) for name in names)
 
 
 def _check_override(command: Command, word: str, config_dir: Path | None) -> None:
-    own = [argument.name for argument in command.arguments]
-    wrong = check_override_key(word, config_dir, also=own)
-    if wrong is None:
+    names = [argument.name for argument in command.arguments]
+    problem = check_override_key(word, config_dir, also=names)
+    if problem is None:
         return
     remedy = "`contraflow config` shows every key"
-    if own:
+    if names:
         remedy = (
-            f"{command.name} takes {', '.join(own)} and settings (`contraflow config` shows them)"
+            f"{command.name} takes {', '.join(names)} and settings (`contraflow config` shows them)"
         )
-    raise UserError(f"{wrong}; {remedy}")
+    raise UserError(f"{problem}; {remedy}")
 
 
-def _unknown(command: Command, key: str) -> UserError:
+def _unknown_argument(command: Command, key: str) -> UserError:
     names = [f"{a.name}FIELD" if a.name.endswith(".") else a.name for a in command.arguments]
-    known = (
-        f"{command.name} takes {', '.join(names)}"
-        if names
-        else f"{command.name} takes no arguments"
+    known = ", ".join(names) or "no arguments"
+    return UserError(
+        f"unknown argument {override_key(key)!r}{suggestion(key, names)}; "
+        f"{command.name} takes {known}"
     )
-    return UserError(f"unknown argument {override_key(key)!r}{suggestion(key, names)}; {known}")

@@ -1,6 +1,4 @@
-"""What `--help` prints: from the same tables that the words are read with, so that it cannot go
-stale.
-"""
+"""The text of `--help`, built from the same tables that parse the words, so it cannot go stale."""
 
 from __future__ import annotations
 
@@ -18,12 +16,15 @@ _CONFIG_DIR = (
 
 
 def overview(commands: Sequence[Command]) -> str:
-    """Help of `contraflow` itself: one line and one example a command."""
+    """Help of `contraflow` itself: one line and one example per command."""
     width = max(len(command.name) for command in commands)
     lines = [
-        "contraflow: teach a language model to ask contradictory questions, in proportion to their reward.",
+        "contraflow: fine-tune a language model to ask contradictory questions about a false fact,",
+        "each sampled in proportion to its reward.",
         "",
-        "usage: contraflow COMMAND [key=value …]      contraflow COMMAND --help      contraflow --version",
+        "usage: contraflow COMMAND [key=value …]",
+        "       contraflow COMMAND --help",
+        "       contraflow --version",
         "",
     ]
     for command in commands:
@@ -34,24 +35,26 @@ def overview(commands: Sequence[Command]) -> str:
 
 
 def family_help(family: str, commands: Sequence[Command]) -> str:
-    """Help of `contraflow data`: its commands."""
+    """Help of a family such as `contraflow data`: one line and one example per command."""
     members = [command for command in commands if command.name.startswith(f"{family} ")]
     lines = [f"usage: contraflow {family} COMMAND [key=value …]", ""]
     for command in members:
         lines += [f"  {command.name}", f"      {command.summary}", f"      {command.examples[0]}"]
-    return "\n".join([*lines, "", f"contraflow {family} COMMAND --help says more."])
+    return "\n".join([*lines, "", f"contraflow {family} COMMAND --help shows the arguments."])
 
 
 def command_help(command: Command) -> str:
-    """Help of one command."""
-    blocks = [_usage(command), _wrapped(command.about)]
+    """Help of one command: usage, description, arguments, settings, details, examples."""
+    blocks = [_usage(command), _filled(command.description)]
     if command.arguments:
-        blocks.append(
-            _table("arguments", [(_shown(a.name, a.value), _told(a)) for a in command.arguments])
-        )
+        rows = [
+            (_key_and_metavar(argument), _help_with_default(argument))
+            for argument in command.arguments
+        ]
+        blocks.append(table("arguments", rows))
     if command.overrides:
         rows = [("[overrides]", command.overrides), _CONFIG_DIR]
-        blocks.append(_table("settings" if command.arguments else "arguments", rows))
+        blocks.append(table("settings" if command.arguments else "arguments", rows))
     if command.details is not None:
         blocks.append(command.details())
     blocks.append("\n".join(["examples:", *(f"  {example}" for example in command.examples)]))
@@ -59,67 +62,70 @@ def command_help(command: Command) -> str:
 
 
 def groups_help() -> str:
-    """Every group with its choices, read from the packaged files."""
+    """Every config group with its choices, read from the packaged files."""
     blocks = ["groups (group=CHOICE; * is the default):"]
     defaults = group_defaults()
     for group in group_names():
         rows = [
-            (f"{'*' if name == defaults[group] else ' '} {name}", says)
-            for name, says in choices_of(group).items()
+            (f"{'*' if name == defaults[group] else ' '} {name}", description)
+            for name, description in choices_of(group).items()
         ]
-        blocks.append(_table(f"  {group}", rows, indent=4, width=28))
+        blocks.append(table(f"  {group}", rows, indent=4, width=28))
     return "\n".join(blocks)
 
 
+def table(title: str, rows: Iterable[tuple[str, str]], indent: int = 2, width: int = 24) -> str:
+    """A title and two columns; the second starts at column `width` and is wrapped."""
+    return "\n".join([f"{title}:", *_columns(rows, indent, width)])
+
+
 def _usage(command: Command) -> str:
-    words = [
-        command.positional.upper()
-        if argument.name == command.positional
-        else _shown(argument.name, argument.value)
-        for argument in command.arguments
-        if argument.required or argument.name == command.positional
-    ]
+    words: list[str] = []
+    for argument in command.arguments:
+        if argument.name == command.positional:
+            words.append(command.positional.upper())
+        elif argument.required:
+            words.append(_key_and_metavar(argument))
     optional = [] if len(words) == len(command.arguments) else ["[key=value …]"]
     overrides = ["[overrides]"] if command.overrides else []
     return " ".join(["usage: contraflow", command.name, *words, *optional, *overrides])
 
 
-def _shown(name: str, value: str) -> str:
-    return f"{name}FIELD={value}" if name.endswith(".") else f"{name}={value}"
+def _key_and_metavar(argument: Argument) -> str:
+    key = f"{argument.name}FIELD" if argument.name.endswith(".") else argument.name
+    return f"{key}={argument.metavar}"
 
 
-def _told(argument: Argument) -> str:
+def _help_with_default(argument: Argument) -> str:
     if argument.required:
         return f"{argument.help} (required)"
-    return (
-        argument.help
-        if argument.default is None
-        else f"{argument.help} (default: {argument.default})"
-    )
-
-
-def _table(title: str, rows: Iterable[tuple[str, str]], indent: int = 2, width: int = 24) -> str:
-    return "\n".join([f"{title}:", *_columns(rows, indent, width)])
+    if argument.default is None:
+        return argument.help
+    return f"{argument.help} (default: {argument.default})"
 
 
 def _columns(rows: Iterable[tuple[str, str]], indent: int, width: int) -> Iterator[str]:
-    for name, says in rows:
+    for name, description in rows:
         head = f"{' ' * indent}{name:<{width - indent - 1}} "
-        wrapped = textwrap.wrap(says, WIDTH - width, break_on_hyphens=False) or [""]
-        if len(head) > width:
+        wrapped = textwrap.wrap(description, WIDTH - width, break_on_hyphens=False) or [""]
+        if len(head) > width:  # the name is too long: the description starts on the next line
             yield head.rstrip()
             head = " " * width
         yield f"{head}{wrapped[0]}".rstrip()
         yield from (" " * width + line for line in wrapped[1:])
 
 
-def _wrapped(text: str) -> str:
-    return "\n\n".join(map(_paragraph, textwrap.dedent(text).strip("\n").rstrip().split("\n\n")))
+def _filled(text: str) -> str:
+    """Wrap each paragraph of an indented block of text."""
+    paragraphs = textwrap.dedent(text).strip("\n").rstrip().split("\n\n")
+    return "\n\n".join(_paragraph(paragraph) for paragraph in paragraphs)
 
 
 def _paragraph(text: str) -> str:
-    """Filled; an indented one is a table of `name   what it is`, continued where lines are indented
-    further.
+    """Wrap one paragraph.
+
+    An indented paragraph is a table of `name   description`; lines that are indented further
+    continue the description.
     """
     if not text.startswith("  "):
         return textwrap.fill(" ".join(text.split()), WIDTH, break_on_hyphens=False)
@@ -129,5 +135,5 @@ def _paragraph(text: str) -> str:
             rows[-1].append(line.strip())
         else:
             rows.append(line.split(maxsplit=1))
-    named = [(name, " ".join(says)) for name, *says in rows]
-    return "\n".join(_columns(named, 2, 5 + max(len(name) for name, _ in named)))
+    columns = [(name, " ".join(parts)) for name, *parts in rows]
+    return "\n".join(_columns(columns, 2, 5 + max(len(name) for name, _ in columns)))

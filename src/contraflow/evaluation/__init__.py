@@ -1,1 +1,1 @@
-"""What a run is judged by: text checks, diversity, metrics with intervals, and the report."""
+"""Evaluation of a run: text checks, diversity, metrics with intervals, and the report."""

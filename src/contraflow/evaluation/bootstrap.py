@@ -1,9 +1,8 @@
-"""Intervals that know that questions about one fact are not independent: whole facts are drawn
-again.
+"""Cluster bootstrap: confidence intervals from resampled facts.
 
-Each statistic is a function of sums over facts, so a bootstrap draw is one row of weights times a
-small matrix of per-fact sums, and a thousand draws are one matrix product. (Cluster bootstrap:
-Davison & Hinkley 1997, section 3.8.)
+Questions about one fact are not independent, so whole facts are resampled (Davison & Hinkley 1997,
+section 3.8). Each statistic is a function of sums over facts. A resample is then one row of weights
+times a small matrix of per-fact sums, and a thousand resamples are one matrix product.
 """
 
 from __future__ import annotations
@@ -22,44 +21,50 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Statistic:
-    """Per-fact sums, what to make of their total over facts, and how many units were averaged."""
+    """A function of the total of per-fact sums."""
 
     sums: Array  # [facts, k]
     combine: Callable[[Array], Array]  # [..., k] -> [...]
-    n: int
+    n: int  # units averaged: questions or facts
 
     @property
     def value(self) -> float:
-        """The statistic of the facts as they are."""
+        """The statistic of the original facts."""
         return float(self.combine(self.sums.sum(0)))
 
 
 def draw_weights(n_facts: int, draws: int, rng: np.random.Generator) -> Array:
-    """How often each fact is drawn in each resample, [draws, facts]; shared by all statistics of a
-    table.
+    """Sample how often each fact occurs in each resample, [draws, facts].
+
+    All statistics of a table share these weights.
     """
     return rng.multinomial(n_facts, np.full(n_facts, 1 / n_facts), size=draws).astype(np.float64)
 
 
 def interval(statistic: Statistic, weights: Array) -> tuple[float, float]:
-    """Percentile interval over the resamples in which the statistic is defined; NaNs if there are
-    none.
+    """Return the percentile interval over the resamples in which the statistic is defined.
+
+    Two NaNs if it is defined in none.
     """
     values = statistic.combine(weights @ statistic.sums)
     tail = 50 * (1 - CONFIDENCE)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # "all NaN" is an answer, not a problem
+        warnings.simplefilter("ignore", RuntimeWarning)  # all values may be NaN
         low, high = np.nanpercentile(values, [tail, 100 - tail])
     return float(low), float(high)
 
 
 def ratio(sums: Array) -> Array:
-    """First over second sum; NaN where the second is 0."""
+    """Return the first sum over the second; NaN where the second is 0."""
     return _divide(sums[..., 0], sums[..., 1])
 
 
-def correlation(sums: Array) -> Array:
-    """Pearson correlation from n, Σx, Σy, Σxx, Σyy, Σxy."""
+def pearson_of_sums(sums: Array) -> Array:
+    """Return the Pearson correlation from n, Σx, Σy, Σxx, Σyy, Σxy; NaN if x or y is constant.
+
+    The sums may be weighted, so that one call gives the correlation of every resample.
+    `diagnostics.correlation` takes the values themselves.
+    """
     n, x, y, xx, yy, xy = np.moveaxis(sums, -1, 0)
     spread = np.sqrt(np.maximum(n * xx - x * x, 0) * np.maximum(n * yy - y * y, 0))
     return _divide(n * xy - x * y, np.where(spread > 1e-9, spread, 0))

@@ -1,8 +1,6 @@
-"""Which numbers of a training history are drawn together, under which title, and what the reader
-should see.
+"""The charts of a training history: groups of metrics with title, unit and caption.
 
-Numbers nobody foresaw are drawn too, each on its own: a new diagnostic shows up without a change
-here.
+A metric that is in no group gets its own chart, so a new diagnostic appears without a change here.
 """
 
 from __future__ import annotations
@@ -16,14 +14,14 @@ VALIDATION = "val_"
 
 
 class CurveGroup(NamedTuple):
-    """One chart: series of one unit that belong together."""
+    """One chart: metrics of the same unit, with a caption that tells the reader what to expect."""
 
     title: str
     keys: tuple[str, ...]
     unit: str
     caption: str
     section: str = "learned"
-    log_scale: bool = False  # when the values are positive and span more than two decades
+    log_scale: bool = False  # used if the values are positive and span over two decades
 
 
 GROUPS = (
@@ -49,8 +47,8 @@ GROUPS = (
         "Question likelihood",
         ("log_p_question", "log_pf"),
         "nats",
-        "The base model's view of the questions, and the sampler's own. A falling base likelihood is a first "
-        "sign of gibberish.",
+        "The base model's view of the questions, and the sampler's own. A falling base likelihood "
+        "is a first sign of gibberish.",
     ),
     CurveGroup(
         "Answer likelihood", ("log_p_answer",), "nats", "How sure the oracle is of its own answers."
@@ -59,7 +57,8 @@ GROUPS = (
         "Text checks",
         ("strict_success", "question_ok", "distinct"),
         "share",
-        "Shares of a batch: strict success, sound questions, distinct questions. No language model is asked.",
+        "Shares of a batch: strict success, sound questions, distinct questions. No language model "
+        "is asked.",
     ),
     CurveGroup(
         "Loss",
@@ -81,14 +80,16 @@ GROUPS = (
         "Partition function",
         ("log_z", "elbo", "log_z_mc", "eubo"),
         "nats",
-        "Bounds of log Z(f), averaged over facts: they meet when sampling is exact. The flow head has its own word.",
+        "Bounds of log Z(f), averaged over facts: they meet when sampling is exact. The flow head "
+        "has its own word.",
         "trained",
     ),
     CurveGroup(
         "Effective sample size",
         ("ess",),
         "share",
-        "Share of a fact's questions that count when weighted by R / P_F; 1 when sampling is exact.",
+        "Share of a fact's questions that count when weighted by R / P_F; 1 when sampling is "
+        "exact.",
         "trained",
     ),
     CurveGroup(
@@ -102,14 +103,16 @@ GROUPS = (
         "Distance on subsets (FCS)",
         ("fcs",),
         "",
-        "Total variation of P_F and R on random subsets of a fact's questions; 0 when in proportion.",
+        "Total variation of P_F and R on random subsets of a fact's questions; 0 when in "
+        "proportion.",
         "trained",
     ),
     CurveGroup(
         "How questions begin",
         ("prefix_entropy",),
         "nats",
-        "Entropy of the first three tokens within a fact. A fall towards 0 is a collapse to one opening.",
+        "Entropy of the first three tokens within a fact. A fall towards 0 is a collapse to one "
+        "opening.",
         "trained",
     ),
     CurveGroup(
@@ -180,18 +183,20 @@ Point = tuple[float, float]
 
 
 def curves_of(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Charts in reading order, known groups first; groups without a single number are left out."""
+    """Return the charts in reading order, `GROUPS` first; groups without numbers are left out."""
     series = _series_of(history)
-    grouped = [
-        (group, [key for key in _with_validation(group.keys) if key in series]) for group in GROUPS
-    ]
-    seen = {key for _, keys in grouped for key in keys}
-    others = [
-        (CurveGroup(_label(key), (key,), "", "", "trained"), [key])
-        for key in series
-        if key not in seen
-    ]
-    return [_chart(group, keys, series) for group, keys in [*grouped, *others] if keys]
+    charts: list[dict[str, Any]] = []
+    charted: set[str] = set()
+    for group in GROUPS:
+        keys = [key for key in _with_validation(group.keys) if key in series]
+        charted.update(keys)
+        if keys:
+            charts.append(_chart(group, keys, series))
+    for key in series:
+        if key not in charted:
+            group = CurveGroup(_label(key), (key,), "", "", "trained")
+            charts.append(_chart(group, [key], series))
+    return charts
 
 
 def _chart(
@@ -222,13 +227,11 @@ def _label(key: str) -> str:
 
 
 def _series_of(history: Sequence[Mapping[str, Any]]) -> dict[str, list[Point]]:
-    """Every finite number of every row by key, as (step, value); a row without step gives its
-    place.
-    """
+    """All finite numbers by key, as (step, value); a row without a step counts as its index."""
     series: dict[str, list[Point]] = {}
-    for place, row in enumerate(history):
-        step = row.get("step", place)
-        at = float(step) if is_number(step) else float(place)
+    for index, row in enumerate(history):
+        step = row.get("step", index)
+        at = float(step) if is_number(step) else float(index)
         for key, value in row.items():
             if key != "step" and is_number(value):
                 series.setdefault(key, []).append((at, float(value)))
@@ -236,12 +239,12 @@ def _series_of(history: Sequence[Mapping[str, Any]]) -> dict[str, list[Point]]:
 
 
 def is_number(value: object) -> bool:
-    """A finite int or float; True and False are neither."""
+    """Return whether the value is a finite int or float; a bool is neither."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _thinned(points: list[Point]) -> list[Point]:
-    """Means of runs of neighbors, so that no more than `MAX_POINTS` are left."""
+    """Average neighboring points until at most `MAX_POINTS` are left."""
     size = math.ceil(len(points) / MAX_POINTS)
     runs = [points[start : start + size] for start in range(0, len(points), size)]
     return [(_mean(at for at, _ in run), _mean(value for _, value in run)) for run in runs]

@@ -1,6 +1,6 @@
-"""The one table of metrics: what each is called, its unit, which way is better, and what it means.
+"""The definitions of all metrics: name, label, unit, the better direction and the meaning.
 
-The evaluation fills it in, the report and the documents print it.
+The evaluation computes them; the report and the documents print this table.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ Better = Literal["higher", "lower", "one", "zero", "neutral"]
 
 
 class Definition(NamedTuple):
-    """One metric. `better` says which way is good: "one" and "zero" are targets, "neutral" is
-    context.
+    """One metric.
+
+    In `better`, "one" and "zero" are target values, and "neutral" metrics have no better direction.
     """
 
     name: str
@@ -32,8 +33,8 @@ DEFINITIONS: tuple[Definition, ...] = (
         "share",
         "higher",
         "Headline",
-        "The answer names the original answer and not the edited one, and the question names neither. "
-        "No language model has a say in it.",
+        "The answer names the original answer and not the edited one, and the question names "
+        "neither. No language model has a say in it.",
     ),
     Definition(
         "valid_contradiction",
@@ -41,7 +42,8 @@ DEFINITIONS: tuple[Definition, ...] = (
         "share",
         "higher",
         "Headline",
-        "Questions that pass every check below and whose answer the judge says contradicts the edited fact.",
+        "Questions that pass every check below and whose answer the judge says contradicts the "
+        "edited fact.",
     ),
     Definition(
         "well_formed",
@@ -49,7 +51,8 @@ DEFINITIONS: tuple[Definition, ...] = (
         "share",
         "higher",
         "Parts of validity",
-        "The text reads as one complete question: an opening, one question mark, no loops, no fragments.",
+        "The text reads as one complete question: an opening, one question mark, no loops, no "
+        "fragments.",
     ),
     Definition(
         "on_subject",
@@ -129,7 +132,8 @@ DEFINITIONS: tuple[Definition, ...] = (
         "nats",
         "higher",
         "Reward",
-        "Mean log-probability, by the judge, that the answer says the original fact (0 for facts without one).",
+        "Mean log-probability, by the judge, that the answer says the original fact (0 for facts "
+        "without one).",
     ),
     Definition(
         "distinct_questions",
@@ -178,7 +182,8 @@ DEFINITIONS: tuple[Definition, ...] = (
         "score",
         "lower",
         "Diversity",
-        f"Overlap of each question with the others (Zhu et al. 2018), {_VALID}; 1 when all are the same.",
+        f"Overlap of each question with the others (Zhu et al. 2018), {_VALID}; 1 when all are the "
+        "same.",
     ),
     Definition(
         "embedding_distance",
@@ -194,8 +199,8 @@ DEFINITIONS: tuple[Definition, ...] = (
         "questions",
         "higher",
         "Diversity",
-        f"Effective number of different meanings (Friedman & Dieng 2023), {_VALID}; it grows with how many "
-        "are valid.",
+        f"Effective number of different meanings (Friedman & Dieng 2023), {_VALID}; it grows with "
+        "how many are valid.",
     ),
     Definition(
         "var_log_ratio",
@@ -212,8 +217,8 @@ DEFINITIONS: tuple[Definition, ...] = (
         "ratio",
         "one",
         "Balance",
-        "Least squares over all questions, each centered on the mean of its fact; 1 at the optimum, where "
-        "log P_F = log R - log Z(f).",
+        "Least squares over all questions, each centered on the mean of its fact; 1 at the "
+        "optimum, where log P_F = log R - log Z(f).",
     ),
     Definition(
         "pearson",
@@ -241,17 +246,12 @@ DEFINITIONS: tuple[Definition, ...] = (
     ),
 )
 
-BY_NAME = {definition.name: definition for definition in DEFINITIONS}
-
 
 def markdown_table() -> str:
-    """The table as the documents print it."""
+    """Return the definitions as the Markdown table of the documents."""
     targets = {"higher": "higher", "lower": "lower", "one": "1", "zero": "0", "neutral": ""}
-    rows = [
-        f"| {d.label} | `{d.name}` | {d.unit} | {targets[d.better]} | {d.meaning} |"
-        for d in DEFINITIONS
-    ]
-    return (
-        "\n".join(["| Metric | Key | Unit | Best | Meaning |", "|---|---|---|---|---|", *rows])
-        + "\n"
-    )
+    lines = ["| Metric | Key | Unit | Best | Meaning |", "|---|---|---|---|---|"]
+    for d in DEFINITIONS:
+        best = targets[d.better]
+        lines.append(f"| {d.label} | `{d.name}` | {d.unit} | {best} | {d.meaning} |")
+    return "\n".join(lines) + "\n"

@@ -1,7 +1,7 @@
-"""How different the questions about one fact are: by words and by meaning.
+"""Diversity of the questions about one fact, by words and by embeddings.
 
 Every function takes the questions of *one* fact. Over many facts the subjects alone would make any
-questions look diverse, so callers compute per fact and then average.
+questions look diverse, so callers compute the measure per fact and then average.
 """
 
 from __future__ import annotations
@@ -17,33 +17,32 @@ from torch import Tensor
 from contraflow.text.match import words
 
 BLEU_ORDERS = (1, 2, 3, 4)
-BLEU_EPSILON = 0.1  # matches counted where there are none, as NLTK's smoothing method 1 does
+BLEU_EPSILON = 0.1  # stands for zero matches, as in NLTK's smoothing method 1
 
 Gram = tuple[str, ...]
 
 
 def distinct_share(questions: Sequence[str]) -> float:
-    """Share of the questions that are left when case, punctuation and repeats are taken away; NaN
-    of none.
-    """
+    """Return distinct questions over all questions, ignoring case and punctuation; NaN if empty."""
     return len(set(map(_tokens, questions))) / len(questions) if questions else math.nan
 
 
 def distinct_n(questions: Sequence[str], order: int) -> float:
-    """Different n-grams over all n-grams (Li et al. 2016, "A Diversity-Promoting Objective
-    Function").
+    """Return distinct n-grams over all n-grams; NaN if there are none.
+
+    Li et al. 2016, "A Diversity-Promoting Objective Function".
     """
     grams = [gram for question in questions for gram in _grams(_tokens(question), order)]
     return len(set(grams)) / len(grams) if grams else math.nan
 
 
 def self_bleu(questions: Sequence[str]) -> float:
-    """Mean BLEU-4 of each question against all others (Zhu et al. 2018, "Texygen"): 1 when all are
-    the same.
+    """Return the mean BLEU-4 of each question against all others; 1 when all are the same.
 
-    Up to four orders, as many as a question has words; smoothed like NLTK's method 1; NaN of fewer
-    than two. Linear in the number of n-grams: the two highest counts of each tell every question
-    what others have.
+    Zhu et al. 2018, "Texygen". A question with fewer than four words uses as many orders as it has
+    words. Smoothed like NLTK's method 1. NaN for fewer than two questions. The cost is linear in
+    the number of n-grams: the two highest counts of each n-gram give every question the highest
+    count among the others.
     """
     if len(questions) < 2:
         return math.nan
@@ -53,7 +52,7 @@ def self_bleu(questions: Sequence[str]) -> float:
         for found, precision in zip(log_precisions, _precisions(tokens, order), strict=True):
             if precision > 0:
                 found.append(math.log(precision))
-    penalties = _log_brevity_penalties([len(words_of) for words_of in tokens])
+    penalties = _log_brevity_penalties([len(question) for question in tokens])
     scores = [
         math.exp(penalty + sum(found) / len(found)) if found else 0.0
         for penalty, found in zip(penalties, log_precisions, strict=True)
@@ -62,9 +61,9 @@ def self_bleu(questions: Sequence[str]) -> float:
 
 
 def mean_cosine_distance(embeddings: Float[Tensor, "n d"]) -> float:
-    """Mean of 1 - cosine over all pairs of different rows; NaN of fewer than two.
+    """Return the mean of 1 - cosine over all pairs of different rows; NaN for fewer than two rows.
 
-    The cosines of all ordered pairs sum to |sum of unit rows|^2, of which n belong to a row with
+    The cosines of all ordered pairs sum to |sum of unit rows|^2; n of these pairs are a row with
     itself.
     """
     n = embeddings.shape[0]
@@ -75,10 +74,10 @@ def mean_cosine_distance(embeddings: Float[Tensor, "n d"]) -> float:
 
 
 def vendi_score(embeddings: Float[Tensor, "n d"]) -> float:
-    """Effective number of different rows (Friedman & Dieng 2023): 1 when all are the same, n when
-    orthogonal.
+    """Return the effective number of different rows: 1 if all are the same, n if orthogonal.
 
-    exp of the entropy of the eigenvalues of K / n, where K holds the cosines; NaN of none.
+    Friedman & Dieng 2023: exp of the entropy of the eigenvalues of K / n, where K holds the
+    cosines. NaN for no rows.
     """
     n = embeddings.shape[0]
     if n == 0:
@@ -97,22 +96,22 @@ def _grams(tokens: Gram, order: int) -> list[Gram]:
 
 
 def _precisions(tokens: Sequence[Gram], order: int) -> list[float]:
-    """Clipped n-gram precision of each text against all others together; 0 where it has no n-gram."""
-    counts = [Counter(_grams(words_of, order)) for words_of in tokens]
-    highest: dict[
-        Gram, tuple[int, int, int]
-    ] = {}  # n-gram -> holder, its count, the highest of the others
-    for place, counted in enumerate(counts):
+    """Clipped n-gram precision of each text against all others; 0 for a text without n-grams."""
+    counts = [Counter(_grams(text, order)) for text in tokens]
+    # n-gram -> the text with the highest count, this count, the highest count of another text
+    highest: dict[Gram, tuple[int, int, int]] = {}
+    for text, counted in enumerate(counts):
         for gram, count in counted.items():
             holder, first, second = highest.get(gram, (-1, 0, 0))
-            highest[gram] = (
-                (place, count, first) if count > first else (holder, first, max(second, count))
-            )
-    return [_precision(place, counted, highest) for place, counted in enumerate(counts)]
+            if count > first:
+                highest[gram] = (text, count, first)
+            else:
+                highest[gram] = (holder, first, max(second, count))
+    return [_precision(text, counted, highest) for text, counted in enumerate(counts)]
 
 
 def _precision(
-    place: int, counted: Counter[Gram], highest: dict[Gram, tuple[int, int, int]]
+    text: int, counted: Counter[Gram], highest: dict[Gram, tuple[int, int, int]]
 ) -> float:
     total = counted.total()
     if total == 0:
@@ -120,13 +119,14 @@ def _precision(
     matched = 0
     for gram, count in counted.items():
         holder, first, second = highest[gram]
-        matched += min(count, second if holder == place else first)
+        matched += min(count, second if holder == text else first)
     return (matched or BLEU_EPSILON) / total
 
 
 def _log_brevity_penalties(lengths: Sequence[int]) -> list[float]:
-    """min(0, 1 - r / c), with r the length among the others that is closest to c (the shorter of
-    two).
+    """min(0, 1 - r / c) for each length c.
+
+    r is the length among the others that is closest to c; of two equally close, the shorter.
     """
     counted = Counter(lengths)
     penalties: dict[int, float] = {}
@@ -138,7 +138,8 @@ def _log_brevity_penalties(lengths: Sequence[int]) -> list[float]:
 
 
 def _unit_rows(embeddings: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-    """Rows of length 1 in double precision; a cosine may not depend on how the encoder scales its
-    output.
+    """Rows scaled to length 1, in double precision.
+
+    A cosine must not depend on how the encoder scales its output.
     """
     return torch.nn.functional.normalize(embeddings.detach().double(), dim=1)

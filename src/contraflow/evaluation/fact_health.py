@@ -1,8 +1,8 @@
-"""The diagnostics of a run fact by fact, from evaluated questions: which facts are sampled in
-proportion, which not.
+"""The diagnostics of each fact, from evaluated questions.
 
-The same formulas as in training (`diagnostics.py`). Of the questions only texts are kept, so the
-opening is the first three words, not tokens.
+They show which facts are sampled in proportion to the reward. The formulas are those of training
+(`gflownet.diagnostics`). Records have the text of a question but no token ids, so the prefix
+entropy is that of the first three words.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from contraflow.evaluation.records import QuestionRecord
 from contraflow.evaluation.verdicts import verdict_of
@@ -21,9 +23,7 @@ from contraflow.text.match import words
 
 
 def fact_health(records: Sequence[QuestionRecord]) -> list[dict[str, Any]]:
-    """One row a fact, in the order of the records; a diagnostic that its questions cannot tell is
-    None.
-    """
+    """Return one row per fact, in the order of the records; undefined diagnostics are None."""
     by_fact: dict[str, list[QuestionRecord]] = {}
     for record in records:
         by_fact.setdefault(record.fact_id, []).append(record)
@@ -31,7 +31,8 @@ def fact_health(records: Sequence[QuestionRecord]) -> list[dict[str, Any]]:
 
 
 def _row(group: Sequence[QuestionRecord]) -> dict[str, Any]:
-    first, n = group[0], len(group)
+    first = group[0]
+    n = len(group)
     strict = sum(verdict_of(record).strict_success for record in group) / n
     row: dict[str, Any] = {
         "subject": first.subject,
@@ -40,25 +41,27 @@ def _row(group: Sequence[QuestionRecord]) -> dict[str, Any]:
         "strict": strict if first.original_answer else None,
         "distinct": len({record.question for record in group}) / n,
     }
-    sound = [r for r in group if math.isfinite(r.log_reward) and math.isfinite(r.log_pf)]
-    return row | (_health(sound) if sound else {})
+    finite = [r for r in group if math.isfinite(r.log_reward) and math.isfinite(r.log_pf)]
+    return row | (_health(finite) if finite else {})
 
 
 def _health(group: Sequence[QuestionRecord]) -> dict[str, float | None]:
     log_reward = torch.tensor([record.log_reward for record in group], dtype=torch.float64)
     log_pf = torch.tensor([record.log_pf for record in group], dtype=torch.float64)
-    texts = [words(record.question) for record in group]
-    numbers: dict[str, int] = {}
-    for text in texts:
-        for word in text:
-            numbers.setdefault(word, len(numbers))
+    ids, lengths = _word_ids([words(record.question) for record in group])
+    one_fact = torch.zeros(len(group), dtype=torch.long)
+    rng = torch_rng("fact health", group[0].fact_id)
+    found = health(log_reward, log_pf, one_fact, ids, lengths, rng).as_dict()
+    found["var_log_ratio"] = float((log_reward - log_pf).var(correction=0))
+    return {name: value if math.isfinite(value) else None for name, value in found.items()}
+
+
+def _word_ids(texts: Sequence[Sequence[str]]) -> tuple[Int[Tensor, "n t"], Int[Tensor, " n"]]:
+    """Number the words as token ids, padded on the right with -1; the lengths come second."""
+    id_of: dict[str, int] = {}
     lengths = torch.tensor([len(text) for text in texts])
     ids = torch.full((len(texts), max(1, int(lengths.max()))), -1)
     for row, text in enumerate(texts):
-        ids[row, : len(text)] = torch.tensor([numbers[word] for word in text], dtype=torch.long)
-    rng = torch_rng("fact health", group[0].fact_id)
-    found = health(
-        log_reward, log_pf, torch.zeros(len(group), dtype=torch.long), ids, lengths, rng
-    ).as_dict()
-    found["var_log_ratio"] = float((log_reward - log_pf).var(correction=0))
-    return {name: value if math.isfinite(value) else None for name, value in found.items()}
+        for place, word in enumerate(text):
+            ids[row, place] = id_of.setdefault(word, len(id_of))
+    return ids, lengths

@@ -1,10 +1,9 @@
-"""From evaluated questions to a table of metrics with 95 % intervals. Pure: records in, numbers
-out.
+"""The table of metrics of evaluated questions, with 95 % intervals, and its JSON file.
 
-Rates and means are over questions; diversity and Var(log R - log P_F) are computed per fact and
-averaged over the facts where they are defined. Correlations pool all questions after both logs were
-centered on their fact, because log Z(f) differs from fact to fact and would otherwise pass for
-skill. Intervals resample facts.
+Rates and means are over questions. Diversity and Var(log R - log P_F) are computed per fact and
+averaged over the facts where they are defined. Correlations pool all questions after both logs are
+centered per fact: log Z(f) differs between facts and would otherwise raise the correlation.
+Intervals resample facts.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import numpy as np
 
 from contraflow.errors import UserError
 from contraflow.evaluation.bootstrap import Array, Statistic, draw_weights, interval
-from contraflow.evaluation.definitions import BY_NAME, DEFINITIONS
+from contraflow.evaluation.definitions import DEFINITIONS, Definition
 from contraflow.evaluation.per_fact import Embed, QuestionTable
 from contraflow.evaluation.records import QuestionRecord
 from contraflow.system.files import write_atomically
@@ -27,28 +26,26 @@ N_DRAWS = 1000
 
 
 class Metric(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of the table; `n` counts what was averaged: questions for rates, facts for per-fact
-    metrics.
-    """
+    """One row of the table: a value, its interval and the definition it belongs to."""
 
     name: str
     value: float
     low: float
     high: float
-    n: int
+    n: int  # units averaged: questions for rates, facts for per-fact metrics
     unit: str
     meaning: str
 
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):
-    """All metrics of one set of questions, in the order of the table of definitions."""
+    """All metrics of one set of questions, in the order of `DEFINITIONS`."""
 
     n_facts: int
     n_questions: int
     rows: tuple[Metric, ...]
 
     def __getitem__(self, name: str) -> Metric:
-        """The row of that name; `KeyError` if there is none."""
+        """Return the row of this name. Raises: KeyError."""
         found = next((row for row in self.rows if row.name == name), None)
         if found is None:
             raise KeyError(name)
@@ -61,9 +58,11 @@ def compute_metrics(
     embed: Embed | None = None,
     draws: int = N_DRAWS,
 ) -> Metrics:
-    """Every metric of the table; without `embed` the two that need an encoder are NaN.
+    """Compute every metric of the table; without `embed` the two that need an encoder are NaN.
 
-    The intervals depend on the records and `rng` only. `UserError` if there are no records.
+    The intervals depend on the records and `rng` only.
+
+    Raises: UserError when there are no records.
     """
     if not records:
         raise UserError(
@@ -73,13 +72,13 @@ def compute_metrics(
     statistics = questions.statistics(embed)
     weights = draw_weights(questions.n_facts, draws, rng)
     rows = tuple(
-        _row(definition.name, statistics[definition.name], weights) for definition in DEFINITIONS
+        _row(definition, statistics[definition.name], weights) for definition in DEFINITIONS
     )
     return Metrics(n_facts=questions.n_facts, n_questions=len(records), rows=rows)
 
 
 def write_metrics(path: str | Path, metrics: Metrics) -> None:
-    """Write indented JSON, metrics keyed by name; NaN becomes null."""
+    """Write indented JSON with the metrics under their names; NaN becomes null."""
     rows = {
         row.name: {k: v for k, v in msgspec.to_builtins(row).items() if k != "name"}
         for row in metrics.rows
@@ -89,7 +88,7 @@ def write_metrics(path: str | Path, metrics: Metrics) -> None:
 
 
 def read_metrics(path: str | Path) -> Metrics:
-    """Read what `write_metrics` wrote; `UserError` naming the file if it is something else."""
+    """Read what `write_metrics` wrote. Raises: UserError naming the file."""
     try:
         content = msgspec.json.decode(Path(path).read_bytes(), type=_MetricsFile)
     except OSError as error:
@@ -127,15 +126,14 @@ def _nan_for_null(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _row(name: str, statistic: Statistic, weights: Array) -> Metric:
+def _row(definition: Definition, statistic: Statistic, weights: Array) -> Metric:
     low, high = interval(statistic, weights)
-    unit, meaning = BY_NAME[name].unit, BY_NAME[name].meaning
     return Metric(
-        name=name,
+        name=definition.name,
         value=statistic.value,
         low=low,
         high=high,
         n=statistic.n,
-        unit=unit,
-        meaning=meaning,
+        unit=definition.unit,
+        meaning=definition.meaning,
     )

@@ -1,20 +1,21 @@
-"""The per-fact sums behind each metric: rates, means, diversity and balance."""
+"""The per-fact sums from which every metric is computed: rates, means, diversity and balance."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import fields
-from typing import TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from contraflow.evaluation import diversity
-from contraflow.evaluation.bootstrap import Array, Statistic, correlation, ratio
+from contraflow.evaluation.bootstrap import Array, Statistic, pearson_of_sums, ratio
 from contraflow.evaluation.records import QuestionRecord
 from contraflow.evaluation.verdicts import Verdict, verdict_of
+from contraflow.gflownet.diagnostics import ranks
 from contraflow.text.match import words
 
 REWARD_PARTS = (
@@ -26,39 +27,41 @@ REWARD_PARTS = (
 )
 
 Embed = Callable[[list[str]], Tensor]  # n texts -> [n, d]
-T = TypeVar("T")
 
 
 class QuestionTable:
-    """The records with their verdicts, grouped by fact: the sums that every statistic is made of."""
+    """Records of questions with their verdicts, numbered by fact.
+
+    ``fact`` [n] is the number of each question's fact. Columns of values are [n]; ``known`` [n] is
+    1 where a value counts and 0 elsewhere.
+    """
 
     def __init__(self, records: Sequence[QuestionRecord]) -> None:
         self.records = records
         self.verdicts = [verdict_of(record) for record in records]
-        places = {
-            fact_id: place
-            for place, fact_id in enumerate(dict.fromkeys(r.fact_id for r in records))
-        }
-        self.n_facts = len(places)
-        self.fact = np.array([places[record.fact_id] for record in records])  # [n]
+        fact_ids = dict.fromkeys(record.fact_id for record in records)
+        number = {fact_id: i for i, fact_id in enumerate(fact_ids)}
+        self.n_facts = len(number)
+        self.fact = np.array([number[record.fact_id] for record in records])
 
     def statistics(self, embed: Embed | None) -> dict[str, Statistic]:
-        """Every metric of the table by name."""
+        """Return the statistic of every metric by name."""
         return self._rates() | self._means() | self._diversity(embed) | self._balance()
 
     def _rates(self) -> dict[str, Statistic]:
-        names = [field.name for field in fields(Verdict)] + ["valid_contradiction"]
-        rates = {
-            n: self._over_questions([float(getattr(v, n)) for v in self.verdicts]) for n in names
-        }
+        rates: dict[str, Statistic] = {}
+        for name in [*(field.name for field in fields(Verdict)), "valid_contradiction"]:
+            values = [float(getattr(verdict, name)) for verdict in self.verdicts]
+            rates[name] = self._over_questions(values)
         return rates | {"strict_success": self._strict_rate()}
 
     def _strict_rate(self) -> Statistic:
-        """Over questions whose true answer is known: where it is not, nobody can succeed or fail."""
-        pairs = zip(self.records, self.verdicts, strict=True)
-        return self._over_questions(
-            [float(v.strict_success) if r.original_answer else math.nan for r, v in pairs]
-        )
+        """Rate over the questions whose original answer is known; success needs one."""
+        values = [
+            float(verdict.strict_success) if record.original_answer else math.nan
+            for record, verdict in zip(self.records, self.verdicts, strict=True)
+        ]
+        return self._over_questions(values)
 
     def _means(self) -> dict[str, Statistic]:
         means = {name: self._over_questions(self._column(name)) for name in REWARD_PARTS}
@@ -66,70 +69,58 @@ class QuestionTable:
         return means | {"question_words": self._over_questions(lengths)}
 
     def _diversity(self, embed: Embed | None) -> dict[str, Statistic]:
-        drawn = self._by_fact([record.question for record in self.records])
-        valid_flags = self._by_fact([verdict.valid_contradiction for verdict in self.verdicts])
-        valid = [
-            [q for q, ok in zip(*group, strict=True) if ok]
-            for group in zip(drawn, valid_flags, strict=True)
-        ]
+        sampled: list[list[str]] = [[] for _ in range(self.n_facts)]
+        valid: list[list[str]] = [[] for _ in range(self.n_facts)]
+        for fact, record, verdict in zip(self.fact, self.records, self.verdicts, strict=True):
+            sampled[fact].append(record.question)
+            if verdict.valid_contradiction:
+                valid[fact].append(record.question)
         per_fact = {
-            "distinct_questions": [diversity.distinct_share(group) for group in drawn],
+            "distinct_questions": [diversity.distinct_share(group) for group in sampled],
             "distinct_valid": [
                 len(good) * diversity.distinct_share(good) / len(group) if good else 0.0
-                for good, group in zip(valid, drawn, strict=True)
+                for good, group in zip(valid, sampled, strict=True)
             ],
             "self_bleu": [diversity.self_bleu(group) for group in valid],
         }
-        per_fact |= {
-            f"distinct_{n}": [diversity.distinct_n(group, n) for group in valid] for n in (1, 2, 3)
-        }
-        return {
-            name: _over_facts(values)
-            for name, values in (per_fact | _semantic(valid, embed)).items()
-        }
+        for order in (1, 2, 3):
+            per_fact[f"distinct_{order}"] = [diversity.distinct_n(group, order) for group in valid]
+        per_fact |= _by_embeddings(valid, embed)
+        return {name: _over_facts(values) for name, values in per_fact.items()}
 
     def _balance(self) -> dict[str, Statistic]:
-        log_reward, log_pf = self._column("log_reward"), self._column("log_pf")
+        log_reward = self._column("log_reward")
+        log_pf = self._column("log_pf")
         known = _flags(np.isfinite(log_reward) & np.isfinite(log_pf))
-        x, y = self._centered(log_reward, known), self._centered(log_pf, known)
+        x = self._centered(log_reward, known)
+        y = self._centered(log_pf, known)
         count = self._sum(known)
-        variances = np.where(
-            count > 1, self._sum((x - y) ** 2) / np.maximum(count - 1, 1), math.nan
-        )
-        slope = Statistic(
-            np.stack([self._sum(x * y), self._sum(x * x)], 1), ratio, int(known.sum())
-        )
+        variances = self._sum((x - y) ** 2) / np.maximum(count - 1, 1)
+        products = np.stack([self._sum(x * y), self._sum(x * x)], 1)
         return {
-            "var_log_ratio": _over_facts(variances),
-            "slope": slope,
+            "var_log_ratio": _over_facts(np.where(count > 1, variances, math.nan)),
+            "slope": Statistic(products, ratio, int(known.sum())),
             "pearson": self._correlation(x, y, known),
-            "spearman": self._correlation(_ranks(x, known), _ranks(y, known), known),
+            "spearman": self._correlation(_known_ranks(x, known), _known_ranks(y, known), known),
         }
 
     def _correlation(self, x: Array, y: Array, known: Array) -> Statistic:
-        moments = [known, x, y, x * x, y * y, x * y]
-        return Statistic(
-            np.stack([self._sum(moment) for moment in moments], 1), correlation, int(known.sum())
-        )
+        moments = (known, x, y, x * x, y * y, x * y)
+        sums = np.stack([self._sum(moment) for moment in moments], 1)
+        return Statistic(sums, pearson_of_sums, int(known.sum()))
 
     def _column(self, name: str) -> Array:
         return np.array([getattr(record, name) for record in self.records], dtype=np.float64)
 
     def _sum(self, values: Array) -> Array:
-        """Per-fact sums, [n] -> [facts]."""
+        """Sum per fact, [n] -> [facts]."""
         return np.bincount(self.fact, weights=values, minlength=self.n_facts).astype(np.float64)
 
     def _centered(self, values: Array, known: Array) -> Array:
-        """Each value less the mean of its fact; 0 where unknown, so that it adds to no sum."""
+        """Subtract from each value the mean of its fact; 0 where unknown, which adds to no sum."""
         values = np.where(known > 0, values, 0)
         means = self._sum(values) / np.maximum(self._sum(known), 1)
         return np.where(known > 0, values - means[self.fact], 0)
-
-    def _by_fact(self, values: Sequence[T]) -> list[list[T]]:
-        groups: list[list[T]] = [[] for _ in range(self.n_facts)]
-        for place, value in zip(self.fact, values, strict=True):
-            groups[place].append(value)
-        return groups
 
     def _over_questions(self, values: Sequence[float] | Array) -> Statistic:
         """Mean over the questions whose value is finite."""
@@ -146,8 +137,8 @@ def _over_facts(values: Sequence[float] | Array) -> Statistic:
     return Statistic(np.stack([np.where(known, column, 0), known], 1), ratio, int(known.sum()))
 
 
-def _semantic(groups: Sequence[Sequence[str]], embed: Embed | None) -> dict[str, list[float]]:
-    """Distances and Vendi scores per fact; the encoder is called once, for all questions together."""
+def _by_embeddings(groups: Sequence[Sequence[str]], embed: Embed | None) -> dict[str, list[float]]:
+    """Semantic distance and Vendi score per fact, from one call of the encoder."""
     texts = list(dict.fromkeys(question for group in groups for question in group))
     if embed is None or not texts:
         unknown = [math.nan] * len(groups)
@@ -161,15 +152,14 @@ def _semantic(groups: Sequence[Sequence[str]], embed: Embed | None) -> dict[str,
     }
 
 
-def _ranks(values: Array, known: Array) -> Array:
-    """Average ranks (ties share) of the known values, 0 for the others."""
-    flags = known > 0
-    _, inverse, counts = np.unique(values[flags], return_inverse=True, return_counts=True)
-    ranks = np.zeros_like(values)
-    ranks[flags] = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
-    return ranks
+def _known_ranks(values: Array, known: Array) -> Array:
+    """Ranks of the known values among each other, 0 for the others."""
+    is_known = known > 0
+    found = np.zeros_like(values)
+    found[is_known] = ranks(torch.from_numpy(values[is_known])).numpy()
+    return found
 
 
 def _flags(which: NDArray[np.bool_]) -> Array:
-    """1 and 0, which can be summed and multiplied."""
+    """1 for True, 0 for False."""
     return which.astype(np.float64)

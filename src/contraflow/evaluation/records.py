@@ -1,7 +1,7 @@
-"""One evaluated question with everything a metric needs, and the JSONL file of them.
+"""One evaluated question with everything a metric needs, and the JSONL file of such questions.
 
-Non-finite numbers have no JSON: they are written as null and read back as NaN, so that a file with
-one broken value still opens and the report can show what is there.
+JSON has no non-finite numbers: they are written as null and read back as NaN. So a file with one
+broken value still opens, and the report can show the rest.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FLOAT_FIELDS = (
 
 
 class QuestionRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A sampled question, its answer, the fact it was asked about, and every number it was given."""
+    """A sampled question with its fact, its answer and its scores, all in nats."""
 
     fact_id: str
     subject: str
@@ -34,11 +34,11 @@ class QuestionRecord(msgspec.Struct, frozen=True, kw_only=True):
     question: str
     answer: str
     log_contradiction: float
-    log_p_question: float  # frozen base model, stop included
+    log_p_question: float  # under the frozen base model, stop included
     log_p_answer: float
-    log_entailment: float = 0.0  # the answer says the original fact; 0 where the fact has none
+    log_entailment: float = 0.0  # of the original fact by the answer; 0 for facts without one
     log_reward: float
-    log_pf: float  # the sampler that drew it, stop included
+    log_pf: float  # under the sampler that produced it, stop included
     relation: str = ""
     original_answer: str = ""
     edited_answer: str = ""
@@ -46,8 +46,9 @@ class QuestionRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def write_records(path: str | Path, records: Iterable[QuestionRecord]) -> int:
-    """Write one JSON object a line and return how many; renamed at the end, so no reader sees half
-    a file.
+    """Write one JSON object per line and return the number of lines.
+
+    The file is renamed at the end, so no reader sees half of it.
     """
     lines = [msgspec.json.encode(record) for record in records]
     write_atomically(path, b"".join(line + b"\n" for line in lines))
@@ -55,8 +56,9 @@ def write_records(path: str | Path, records: Iterable[QuestionRecord]) -> int:
 
 
 def read_records(path: str | Path) -> list[QuestionRecord]:
-    """Read what `write_records` wrote; `UserError` with file:line for the first line that is not a
-    record.
+    """Read what `write_records` wrote.
+
+    Raises: UserError with file and line number of the first line that is not a record.
     """
     return [
         _parse(path, number, line)

@@ -1,9 +1,8 @@
-"""`report.html` of a run: one file that opens anywhere, asks no server for anything, and trusts no
-text.
+"""`report.html` of a run: one self-contained file that makes no request and trusts no text.
 
-The page's data lies in it as JSON in which `<`, `>` and `&` are escaped, so that no question can
-end the script element; the page's code only ever writes it as text. A content security policy that
-allows this style and these scripts by their hashes, and nothing else, stands behind that.
+The data is embedded as JSON in which `<`, `>` and `&` are escaped, so that no question can end the
+script element. The page's code inserts texts as text nodes only. As a second barrier, a content
+security policy allows this style and these scripts by their hashes and nothing else.
 """
 
 from __future__ import annotations
@@ -25,10 +24,11 @@ SCRIPTS = ("core.js", "lines.js", "stages.js", "scatter.js", "questions.js", "fa
 
 
 def write_report(run_dir: Path) -> Path:
-    """Write `run_dir/report.html` from what the run has left, and return its path.
+    """Write `run_dir/report.html` from the files of the run and return its path.
 
-    Pieces that are missing (a run killed half-way) are named in the report. `UserError` if the
-    folder is not a run or cannot be written.
+    The report names files that are missing, as after a run that was killed.
+
+    Raises: UserError when the folder is not a run or cannot be written.
     """
     run_dir = Path(run_dir)
     path = run_dir / "report.html"
@@ -37,7 +37,7 @@ def write_report(run_dir: Path) -> Path:
 
 
 def render(data: dict[str, Any]) -> str:
-    """The whole page for gathered data."""
+    """Return the page for the data of `gather`."""
     style = _asset("report.css")
     script = "\n".join(["'use strict';", *map(_asset, SCRIPTS)])
     pieces = {
@@ -47,14 +47,12 @@ def render(data: dict[str, Any]) -> str:
         "script": script,
         "data": json_for_script(data),
     }
-    template = _asset("report.html")
-    return re.sub(
-        r"\{\{(\w+)\}\}", lambda match: pieces[match[1]], template
-    )  # one pass: no text is read twice
+    # One pass, so that a placeholder inside an inserted text stays text.
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: pieces[match[1]], _asset("report.html"))
 
 
 def json_for_script(data: object) -> str:
-    """JSON that can stand in a script element whatever its strings contain; NaN becomes null."""
+    """Encode as JSON that is safe in a script element; NaN becomes null."""
     text = msgspec.json.encode(data).decode()
     escapes = {
         "<": "\\u003c",
@@ -67,6 +65,7 @@ def json_for_script(data: object) -> str:
 
 
 def _policy(style: str, script: str) -> str:
+    """The content security policy."""
     return (
         f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; img-src data:"
     )

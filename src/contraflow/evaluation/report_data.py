@@ -1,5 +1,6 @@
-"""What the report shows, gathered from a run folder; a piece that is missing becomes a line that
-says so.
+"""The data of the report, gathered from a run folder.
+
+A file that is missing or unreadable becomes a line under "missing".
 """
 
 from __future__ import annotations
@@ -7,8 +8,10 @@ from __future__ import annotations
 import json
 import math
 import re
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,22 +23,22 @@ from contraflow.evaluation.definitions import DEFINITIONS
 from contraflow.evaluation.fact_health import fact_health
 from contraflow.evaluation.metrics import Metrics, read_metrics
 from contraflow.evaluation.records import QuestionRecord, read_records
+from contraflow.evaluation.stages import STAGES
 from contraflow.evaluation.verdicts import verdict_of
+from contraflow.settings import flat
+from contraflow.system.addresses import without_logins
 
-STAGES = {
-    "before": "Untrained",
-    "after": "Trained",
-    "subject_only": "Untrained, subject-only prompt",
-}
+QUESTION_STAGES = ("before", "after")  # their questions are shown, not only their metrics
 HOLDS = {
     "run.json": "cost, configuration and versions",
     "history.jsonl": "learning curves",
-    "evaluation/before.json": "metrics of the untrained sampler",
-    "evaluation/after.json": "metrics of the trained sampler",
-    "evaluation/before_questions.jsonl": "questions of the untrained sampler",
-    "evaluation/after_questions.jsonl": "questions of the trained sampler",
+    "evaluation/before.json": f"metrics of the {STAGES['before'].noun}",
+    "evaluation/after.json": f"metrics of the {STAGES['after'].noun}",
+    "evaluation/before_questions.jsonl": f"questions of the {STAGES['before'].noun}",
+    "evaluation/after_questions.jsonl": f"questions of the {STAGES['after'].noun}",
 }
-PART_NAMES = {  # what a reader is told when a part of validity fails
+"""What a report lacks without a file; the other files are optional."""
+PART_NAMES = {  # shown for a part of validity that fails
     "well_formed": "not well-formed",
     "on_subject": "off the subject",
     "no_leak": "leaks the answer",
@@ -47,54 +50,50 @@ _SECRET = re.compile(
     r"(?:^|[._-])(?:token|secret|passw(?:or)?d|api_?key|credentials?)(?:$|[._-])", re.IGNORECASE
 )
 _SECRET_OVERRIDE = re.compile(
-    r"(?i)((?:token|secret|passw(?:or)?d|api_?key|credentials?)[\"']?\s*[=:]\s*)(?:\"[^\"]*\"|'[^']*'|[^\s,}]+)"
+    r"(?i)((?:token|secret|passw(?:or)?d|api_?key|credentials?)[\"']?\s*[=:]\s*)"
+    r"(?:\"[^\"]*\"|'[^']*'|[^\s,}]+)"
 )
-_URL_PASSWORD = re.compile(r"(?<=://)[^/@\s]*@")
 
 T = TypeVar("T")
 
 
 def gather(run_dir: Path) -> dict[str, Any]:
-    """Everything the page needs as plain JSON values; `UserError` if the folder is not a run."""
+    """Return all data of the page as plain JSON values.
+
+    Raises: UserError when the folder is not a run.
+    """
     if not (run_dir / "run.json").is_file() and not (run_dir / "history.jsonl").is_file():
         raise UserError(
-            f"{run_dir}: is not a run folder (no run.json, no history.jsonl); name a folder that contraflow "
-            "train has written, such as runs/quickstart"
+            f"{run_dir}: is not a run folder (no run.json, no history.jsonl); name a folder that "
+            "contraflow train has written, such as runs/quickstart"
         )
     missing: list[str] = []
     run = _read(run_dir / "run.json", _read_run, missing) or {}
-    history = (
-        _read(run_dir / "history.jsonl", lambda path: _read_history(path, missing), missing) or []
-    )
+    history = _read(run_dir / "history.jsonl", partial(_read_history, missing=missing), missing)
+    history = history or []
     folder = run_dir / "evaluation"
-    stages = {
-        stage: _read(
-            folder / f"{stage}.json", read_metrics, missing, optional=stage == "subject_only"
-        )
-        for stage in STAGES
-    }
-    questions = {
-        stage: _read(folder / f"{stage}_questions.jsonl", read_records, missing) or []
-        for stage in ("before", "after")
-    }
-    rows = [
-        _question_row(stage, record) for stage, records in questions.items() for record in records
-    ]
+    stages: dict[str, dict[str, Any]] = {}
+    for stage in STAGES:
+        metrics = _read(folder / f"{stage}.json", read_metrics, missing)
+        if metrics is not None:
+            stages[stage] = _stage(metrics)
+    questions: dict[str, list[QuestionRecord]] = {}
+    rows: list[dict[str, Any]] = []
+    for stage in QUESTION_STAGES:
+        questions[stage] = _read(folder / f"{stage}_questions.jsonl", read_records, missing) or []
+        rows += [_question_row(stage, record) for record in questions[stage]]
+    about_run = {key: run[key] for key in run if key not in ("config", "versions")}
     return {
         "name": str(run.get("name") or run_dir.resolve().name),
-        "run": _safe(
-            _flat({key: value for key, value in run.items() if key not in ("config", "versions")})
-        ),
-        "config": _safe(_flat(run.get("config"))),
-        "versions": _safe(_flat(run.get("versions"))),
+        "run": _safe(about_run),
+        "config": _safe(run.get("config")),
+        "versions": _safe(run.get("versions")),
         "cost": _cost(run, history),
         "missing": missing,
-        "stage_names": STAGES,
+        "stage_names": {name: stage.title.capitalize() for name, stage in STAGES.items()},
         "part_names": PART_NAMES,
         "definitions": [definition._asdict() for definition in DEFINITIONS],
-        "stages": {
-            stage: _stage(metrics) for stage, metrics in stages.items() if metrics is not None
-        },
+        "stages": stages,
         "curves": curves_of(history),
         "questions": rows,
         "relations": _relations(rows),
@@ -102,13 +101,11 @@ def gather(run_dir: Path) -> dict[str, Any]:
     }
 
 
-def _read(
-    path: Path, read: Callable[[Path], T], missing: list[str], *, optional: bool = False
-) -> T | None:
-    """What is in a file, or None and a line about what the report lacks."""
+def _read(path: Path, read: Callable[[Path], T], missing: list[str]) -> T | None:
+    """Read a file; without it, add what the report lacks to ``missing`` and return None."""
     name = f"evaluation/{path.name}" if path.parent.name == "evaluation" else path.name
     if not path.is_file():
-        if not optional:
+        if name in HOLDS:
             missing.append(f"{name} is not there: no {HOLDS[name]}")
         return None
     try:
@@ -129,20 +126,19 @@ def _read_run(path: Path) -> dict[str, Any]:
 
 
 def _read_history(path: Path, missing: list[str]) -> list[dict[str, Any]]:
-    """One row a step; a line cut short by a kill is skipped, the steps before it are worth having."""
+    """Read one row per step; skip unreadable lines, such as one cut short by a kill."""
     rows: list[dict[str, Any]] = []
-    bad = 0
+    n_bad = 0
     for line in path.read_bytes().split(b"\n"):
         if not line.strip():
             continue
         try:
-            rows.append(
-                dict(json.loads(line))
-            )  # accepts NaN, as a diverging run may have written it
+            # `json` accepts NaN, which a diverging run may have written.
+            rows.append(dict(json.loads(line)))
         except (ValueError, TypeError, RecursionError):
-            bad += 1
-    if bad:
-        missing.append(f"history.jsonl has {bad} unreadable line{'s' * (bad > 1)}, left out")
+            n_bad += 1
+    if n_bad:
+        missing.append(f"history.jsonl has {n_bad} unreadable line{'s' * (n_bad > 1)}, left out")
     return rows
 
 
@@ -168,20 +164,19 @@ def _question_row(stage: str, record: QuestionRecord) -> dict[str, Any]:
 
 
 def _relations(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Per relation and stage: facts, questions, and the two headline rates; facts without relation
-    apart.
-    """
-    names = sorted({row["relation"] for row in rows if row["relation"]})
+    """Summarize the questions of each relation; facts without a relation are left out."""
+    by_relation: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if row["relation"]:
+            by_relation.setdefault(row["relation"], []).append(row)
     return [
-        {
-            "relation": name,
-            "stages": _relation_stages([row for row in rows if row["relation"] == name]),
-        }
-        for name in names
+        {"relation": name, "stages": _relation_stages(by_relation[name])}
+        for name in sorted(by_relation)
     ]
 
 
 def _relation_stages(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """The numbers of facts and questions and the two headline rates of each stage."""
     by_stage: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         by_stage.setdefault(row["stage"], []).append(row)
@@ -197,10 +192,10 @@ def _relation_stages(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, f
 
 
 def _cost(run: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Times and memory from run.json; where a killed run left none, what its history tells."""
-    seconds = sorted(row["step_seconds"] for row in history if is_number(row.get("step_seconds")))
+    """Times and memory from run.json; for a killed run without them, from its history."""
+    seconds = [row["step_seconds"] for row in history if is_number(row.get("step_seconds"))]
     from_history = {
-        "step_seconds_median": _median(seconds),
+        "step_seconds_median": statistics.median(seconds) if seconds else None,
         "n_steps": len(history) or None,
         "peak_memory_bytes": None,
         "wall_seconds": None,
@@ -210,26 +205,12 @@ def _cost(run: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> dict[
     }
 
 
-def _median(ordered: Sequence[float]) -> float | None:
-    if not ordered:
-        return None
-    half = len(ordered) // 2
-    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
+def _safe(tree: object) -> dict[str, Any]:
+    """The settings of a tree under dotted keys without secrets, since reports are shared.
 
-
-def _flat(values: object, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as dotted keys; anything else is kept as it is."""
-    if not isinstance(values, Mapping):
-        return {}
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        flat |= _flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
-    return flat
-
-
-def _safe(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Secrets blotted out: a report is made to be shown around."""
+    Empty if ``tree`` is not a mapping.
+    """
+    values = flat(tree) if isinstance(tree, dict) else {}
     return {
         key: "(hidden)" if _SECRET.search(key) and value else _plain(value)
         for key, value in values.items()
@@ -237,8 +218,9 @@ def _safe(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plain(value: object) -> object:
+    """A value for JSON: secrets inside of strings are hidden, non-finite numbers are strings."""
     if isinstance(value, str):
-        return _SECRET_OVERRIDE.sub(r"\1(hidden)", _URL_PASSWORD.sub("", value))
+        return _SECRET_OVERRIDE.sub(r"\1(hidden)", without_logins(value))
     if isinstance(value, list):
         return [_plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):

@@ -1,5 +1,6 @@
-"""Questions of a policy on given facts, scored and recorded: what evaluation, validation and
-`generate` share.
+"""Sampling and scoring of questions about given facts.
+
+Used by evaluation, validation and `contraflow generate`.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from contraflow.reward.schedule import RewardParts, RewardSchedule
 from contraflow.seeding import torch_rng
 from contraflow.types import ScoredQuestion
 
-FACTS_PER_BATCH = 8
+QUESTIONS_PER_BATCH = 64
 
 
 def record_of(
     fact: Fact, scored: ScoredQuestion, log_reward: float, log_pf: float
 ) -> QuestionRecord:
-    """A question with its fact and every number it was given."""
+    """Combine a scored question with its fact, log R and log P_F."""
     return QuestionRecord(
         fact_id=fact.fact_id,
         subject=fact.subject,
@@ -55,19 +56,19 @@ def rollout(
     temperature: float = 1.0,
     on_fact: Callable[[int], None] | None = None,
 ) -> Iterator[QuestionRecord]:
-    """n questions per fact with every part; log R as the schedule has it at ``step``.
+    """Yield ``n_samples`` scored questions per fact; log R follows the schedule at ``step``.
 
-    A fact's draws depend on (seed, its batch) only, so two policies can be compared on the same
-    facts.
+    The random numbers of a fact depend on the seed and its batch only, so that two policies can be
+    compared on the same facts. ``on_fact`` receives the number of facts of each finished batch.
     """
-    size = max(1, FACTS_PER_BATCH * 8 // n_samples)
-    for start in range(0, len(facts), size):
-        some = facts[start : start + size]
-        rng = torch_rng(seed, "rollout", some[0].fact_id, len(some), device=policy.lm.device)
-        drawn = sample_questions(policy, some, n_samples, rng, temperature)
-        yield from _records(policy, scorer, reward, some, drawn, step)
+    facts_per_batch = max(1, QUESTIONS_PER_BATCH // n_samples)
+    for start in range(0, len(facts), facts_per_batch):
+        batch = facts[start : start + facts_per_batch]
+        rng = torch_rng(seed, "rollout", batch[0].fact_id, len(batch), device=policy.lm.device)
+        sampled = sample_questions(policy, batch, n_samples, rng, temperature)
+        yield from _records(policy, scorer, reward, batch, sampled, step)
         if on_fact is not None:
-            on_fact(len(some))
+            on_fact(len(batch))
 
 
 @torch.no_grad()
@@ -76,22 +77,25 @@ def _records(
     scorer: Scorer,
     reward: RewardSchedule,
     facts: Sequence[Fact],
-    drawn: Sequence[SampledQuestion],
+    sampled: Sequence[SampledQuestion],
     step: int,
 ) -> Iterator[QuestionRecord]:
-    scored = scorer.score(drawn, step)
+    scored = scorer.score(sampled, step)
     log_rewards = reward(RewardParts.of(scored), step).log_reward.tolist()
-    log_pfs = (
-        _log_pf(policy, facts, drawn) if policy.is_trained else [s.log_p_question for s in scored]
-    )
-    for d, s, log_reward, log_pf in zip(drawn, scored, log_rewards, log_pfs, strict=True):
-        yield record_of(d.fact, s, log_reward, log_pf)
+    if policy.has_adapter:
+        log_pfs = _log_pf(policy, facts, sampled)
+    else:  # the sampler is the base model
+        log_pfs = [s.log_p_question for s in scored]
+    rows = zip(sampled, scored, log_rewards, log_pfs, strict=True)
+    for question, scores, log_reward, log_pf in rows:
+        yield record_of(question.fact, scores, log_reward, log_pf)
 
 
 def _log_pf(
-    policy: LoraPolicy, facts: Sequence[Fact], drawn: Sequence[SampledQuestion]
+    policy: LoraPolicy, facts: Sequence[Fact], sampled: Sequence[SampledQuestion]
 ) -> list[float]:
     device = policy.lm.device
-    index = fact_index_of(facts, [q.fact.fact_id for q in drawn], device)
-    paths = policy.evaluate(facts, index, stack_questions([d.ids for d in drawn], device))
+    index = fact_index_of(facts, [question.fact.fact_id for question in sampled], device)
+    questions = stack_questions([question.ids for question in sampled], device)
+    paths = policy.evaluate(facts, index, questions)
     return [float(value) for value in paths.log_p_question]

@@ -1,4 +1,4 @@
-"""What the text checks and the judge say of one evaluated question."""
+"""The results of the text checks and of the judge for one evaluated question."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOG_HALF = math.log(0.5)
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the checks and the judge say of one question."""
+    """The outcome of every check on one question; `contradiction` is the judge's."""
 
     strict_success: bool
     well_formed: bool
@@ -32,13 +32,14 @@ class Verdict:
 
     @property
     def valid_contradiction(self) -> bool:
-        """Everything but the strict test, which asks for more than validity."""
+        """Whether all hold except strict success, which is not a part of validity."""
         return all(getattr(self, field.name) for field in fields(self)[1:])
 
 
 def verdict_of(record: QuestionRecord) -> Verdict:
     """Run every check on one record."""
-    question, answer = record.question, record.answer
+    question = record.question
+    answer = record.answer
     answers = (record.original_answer, record.edited_answer, record.aliases)
     return Verdict(
         strict_success=strict_success(question, answer, *answers),

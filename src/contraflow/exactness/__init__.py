@@ -1,3 +1,1 @@
-"""Does it sample in proportion to the reward? On spaces that can be enumerated the answer is a
-number.
-"""
+"""Measure on enumerable spaces how far the sampler is from sampling in proportion to the reward."""

@@ -1,4 +1,4 @@
-"""Train on an enumerable space exactly as a real run trains, then compare with R / Z."""
+"""Train on an enumerable space with the code of a real run, then compare P_F with R / Z."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from torch import Tensor
 from contraflow.exactness.space import FACTS, Architecture, RewardKind, Space, make_space
 from contraflow.experience.collect import Experience
 from contraflow.experience.stream import FactStream
+from contraflow.facts import Fact
 from contraflow.gflownet.objectives import Objective
 from contraflow.replay.memory import MemoryReplay
 from contraflow.settings.learning import ExplorationConfig, OptimizerConfig
@@ -26,15 +27,14 @@ from contraflow.training.module import SamplerModule
 EXPLORATION = ExplorationConfig(
     n_samples=64, use_buffer_prob=0.5, pf_temp_prob=0.5, pf_temp_low=0.7, pf_temp_high=2.0
 )
+LR = 4e-3  # of the adapter
 
-
-LR = 4e-3
 StepHook = Callable[[], None]  # called after each optimizer step
 
 
 @dataclass(frozen=True)
 class ExactSettings:
-    """One experiment: a space, a table, and how long to learn."""
+    """One experiment: the space, its reward table, and the training."""
 
     objective: str = "subtb"
     seed: int = 0
@@ -50,34 +50,39 @@ class ExactSettings:
 
 
 def adapter_lr(objective: str) -> float:
-    """The adapter's rate for an objective; DB's flows learn one token at a time, and lag behind a
-    faster adapter.
+    """Return the adapter's learning rate for an objective.
+
+    It is lower for DB: its flows propagate one token at a time and lag behind a faster adapter.
     """
     return LR / 2 if objective == "db" else LR
 
 
 @dataclass(frozen=True)
 class Exactness:
-    """How far a sampler is from R / Z; the worst of the facts where there are several."""
+    """Distance of a sampler from R / Z, in the worst fact where it is computed per fact."""
 
     total_variation: float
     total_variation_untrained: float
-    log_z_error: float | None  # |log F(s_0) − log Z|; None where the objective models no Z
-    log_z_bound_gap: float  # log Z − E_{P_F}[log R − log P_F], which is KL(P_F ‖ R/Z)
-    slope: float  # least squares of log P_F on log R over every question, within a fact
+    log_z_error: float | None  # |log F(s_0) − log Z| in nats; None if the objective learns no Z
+    log_z_bound_gap: float  # log Z − E_{P_F}[log R − log P_F], which is KL(P_F ‖ R/Z), in nats
+    slope: float  # least squares of log P_F on log R over all questions, centered per fact
     n_questions: int
-    probability_mass: float  # Σ P_F over every question: 1, or the environment leaks
+    probability_mass: float  # Σ P_F over all questions; below 1 if the environment leaks
     seconds: float
 
     def as_dict(self) -> dict[str, float | int | None]:
-        """For JSON."""
+        """Return the fields by name, for JSON."""
         return asdict(self)
 
 
 def run_exact(
     settings: ExactSettings, objective: Objective, on_step: StepHook | None = None
 ) -> Exactness:
-    """Learn the table through policy, experience, replay, objective and Lightning, and measure."""
+    """Train on the table through policy, experience, replay, objective and Lightning; measure.
+
+    Args:
+        on_step: called after each optimizer step.
+    """
     started = time.monotonic()
     space = make_space(
         architecture=settings.architecture,
@@ -86,9 +91,9 @@ def run_exact(
         reward=settings.reward,
         seed=settings.seed,
     )
-    before = max(_total_variation(space, fact_index) for fact_index in range(len(FACTS)))
+    untrained = max(_total_variation(space, fact) for fact in FACTS)
     _fit(space, settings, objective, on_step)
-    return _measure(space, objective, before, time.monotonic() - started)
+    return _measure(space, objective, untrained, time.monotonic() - started)
 
 
 def _fit(
@@ -117,7 +122,7 @@ def _trainer(n_steps: int, on_step: StepHook | None) -> L.Trainer:
         accelerator="cpu",
         max_steps=n_steps,
         gradient_clip_val=1.0,
-        callbacks=[] if on_step is None else [_Each(on_step)],
+        callbacks=[] if on_step is None else [_AfterEachStep(on_step)],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -125,7 +130,7 @@ def _trainer(n_steps: int, on_step: StepHook | None) -> L.Trainer:
     )
 
 
-class _Each(L.Callback):
+class _AfterEachStep(L.Callback):
     def __init__(self, hook: StepHook) -> None:
         self.hook = hook
 
@@ -135,6 +140,7 @@ class _Each(L.Callback):
 
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
+    """Silence warnings and Lightning's log within the block."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -146,32 +152,43 @@ def _quiet_lightning() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _total_variation(space: Space, fact_index: int) -> float:
-    log_pf, _ = space.log_pf(FACTS[fact_index])
-    return _distance(log_pf, space.log_reward(FACTS[fact_index]))
+def _total_variation(space: Space, fact: Fact) -> float:
+    log_pf, _ = space.log_pf(fact)
+    return _distance(log_pf, space.log_reward(fact))
 
 
 def _distance(log_pf: Float[Tensor, " q"], log_reward: Float[Tensor, " q"]) -> float:
+    """Total variation distance between P_F and R / Z."""
     return 0.5 * float((log_pf.exp() - log_reward.softmax(0)).abs().sum())
 
 
-def _measure(space: Space, objective: Objective, before: float, seconds: float) -> Exactness:
-    log_rewards = [space.log_reward(fact) for fact in FACTS]
-    found = [space.log_pf(fact) for fact in FACTS]
-    log_pfs = [log_pf for log_pf, _ in found]
-    log_zs = [float(r.logsumexp(0)) for r in log_rewards]
-    bounds = [float((p.exp() * (r - p)).sum()) for p, r in zip(log_pfs, log_rewards, strict=True)]
-    x = torch.cat([r - r.mean() for r in log_rewards])
-    y = torch.cat([p - p.mean() for p in log_pfs])
+def _measure(space: Space, objective: Objective, untrained: float, seconds: float) -> Exactness:
+    distances: list[float] = []
+    log_z_errors: list[float] = []
+    bound_gaps: list[float] = []
+    masses: list[float] = []
+    centered_log_reward: list[Tensor] = []
+    centered_log_pf: list[Tensor] = []
+    for fact in FACTS:
+        log_reward = space.log_reward(fact)
+        log_pf, log_flow = space.log_pf(fact)
+        log_z = float(log_reward.logsumexp(0))
+        bound = float((log_pf.exp() * (log_reward - log_pf)).sum())
+        distances.append(_distance(log_pf, log_reward))
+        log_z_errors.append(abs(log_flow - log_z))
+        bound_gaps.append(log_z - bound)
+        masses.append(float(log_pf.exp().sum()))
+        centered_log_reward.append(log_reward - log_reward.mean())
+        centered_log_pf.append(log_pf - log_pf.mean())
+    x = torch.cat(centered_log_reward)
+    y = torch.cat(centered_log_pf)
     return Exactness(
-        total_variation=max(map(_distance, log_pfs, log_rewards)),
-        total_variation_untrained=before,
-        log_z_error=max(abs(flow - z) for (_, flow), z in zip(found, log_zs, strict=True))
-        if objective.uses_flow
-        else None,
-        log_z_bound_gap=max(z - bound for z, bound in zip(log_zs, bounds, strict=True)),
+        total_variation=max(distances),
+        total_variation_untrained=untrained,
+        log_z_error=max(log_z_errors) if objective.uses_flow else None,
+        log_z_bound_gap=max(bound_gaps),
         slope=float((x * y).sum() / x.square().sum()),
         n_questions=len(space.questions),
-        probability_mass=min(float(p.exp().sum()) for p in log_pfs),
+        probability_mass=min(masses),
         seconds=seconds,
     )

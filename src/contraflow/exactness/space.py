@@ -1,9 +1,8 @@
-"""A space small enough to write out: a tiny language model, two facts, every question, and a reward
-table.
+"""An enumerable space: a tiny language model, two facts, all questions, and a reward table.
 
-Policy, constraints, scorer, experience and replay are those of a real run. Only two parts are
-tables: the oracle echoes its question and the judge looks its verdict up, so that the exact target
-R / Z is known.
+Policy, constraints, scorer, experience and replay are those of a real run. Only the oracle and the
+judge are replaced: the oracle echoes its question and the judge looks its scores up in a table, so
+the exact target R / Z is known.
 """
 
 from __future__ import annotations
@@ -46,22 +45,21 @@ ARCHITECTURES: tuple[Architecture, ...] = ("gpt2", "llama")
 REWARD_KINDS: tuple[RewardKind, ...] = ("table", "random", "sparse", "peaky")
 
 _WORDS = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"]
-_OTHERS = ["<pad>", "?", "ask", ":", "first", "second", "fact", "of", "the", "\n", "<unk>"]
+_OTHER_TOKENS = ["<pad>", "?", "ask", ":", "first", "second", "fact", "of", "the", "\n", "<unk>"]
 _PROMPT = "ask the fact : a b c ?\nask {edit_fact} :"
+_WEIGHT_SCALE = 3.0
 _HEAD_SCALE = 3.0
+
+# The second prompt is shorter, so that padding is covered.
 FACTS = (
     Fact(fact_id="first", subject="first", edit_fact="the first fact of a"),
-    Fact(
-        fact_id="second", subject="second", edit_fact="second fact"
-    ),  # shorter, so that padding matters
+    Fact(fact_id="second", subject="second", edit_fact="second fact"),
 )
 
 
 @dataclass(frozen=True)
 class Space:
-    """What there is: a policy, its scorer, the reward, and every question that the environment can
-    produce.
-    """
+    """A policy, its scorer, the reward, and all questions that the environment can produce."""
 
     policy: LoraPolicy
     scorer: Scorer
@@ -69,16 +67,15 @@ class Space:
     questions: tuple[tuple[int, ...], ...]
 
     def log_reward(self, fact: Fact) -> Float[Tensor, " q"]:
-        """log R of every question, through the scorer and the schedule of a real run, in float64."""
-        drawn = [
-            SampledQuestion(fact, ids, self.policy.question_text(ids))
-            for ids in self.questions
+        """Return log R of every question in float64, from the scorer and the reward schedule."""
+        sampled = [
+            SampledQuestion(fact, ids, self.policy.question_text(ids)) for ids in self.questions
         ]
-        return self.reward(RewardParts.of(self.scorer.score(drawn, 0)), 0).log_reward.double()
+        return self.reward(RewardParts.of(self.scorer.score(sampled, 0)), 0).log_reward.double()
 
     @torch.no_grad()
     def log_pf(self, fact: Fact) -> tuple[Float[Tensor, " q"], float]:
-        """Exact log P_F of every question in float64, and what the flow head says of log Z."""
+        """Return log P_F of every question in float64, and log F(s_0), the learned log Z."""
         index = torch.zeros(len(self.questions), dtype=torch.long, device=self.policy.lm.device)
         paths = self.policy.evaluate(
             [fact], index, stack_questions(self.questions, self.policy.lm.device)
@@ -89,8 +86,9 @@ class Space:
 def make_space(
     *, architecture: Architecture, n_tokens: int, max_len: int, reward: RewardKind, seed: int
 ) -> Space:
-    """Questions of 1 … max_len tokens over n_tokens words; model weights, adapter and table follow
-    from the seed.
+    """Return the space of questions of 1 to ``max_len`` tokens over ``n_tokens`` words.
+
+    The seed determines model weights, adapter and reward table.
     """
     lm = _tiny_lm(architecture, seed)
     first = lm.encode(_WORDS[0])[0]
@@ -101,26 +99,27 @@ def make_space(
         torch.manual_seed(derived_seed("exact", "adapter", seed) % 2**32)
         lora = LoraConfig(r=16, alpha=32, target_modules=[ALL_LINEAR])
         policy = LoraPolicy(lm, task_prompt(_PROMPT), constraints, lora)
-    every = [q for n in range(1, max_len + 1) for q in itertools.product(tokens, repeat=n)]
+    questions: list[tuple[int, ...]] = []
+    for length in range(1, max_len + 1):
+        questions += itertools.product(tokens, repeat=length)
     scorer = Scorer(policy, EchoOracle(), TableJudge(_table(reward, seed)))
-    reward_of_the_table = RewardSchedule(
-        kind="static", likelihood_weight=0.0, question_failure_penalty=0.0
-    )
-    return Space(policy, scorer, reward_of_the_table, tuple(every))
+    # With these settings log R is the table's log C alone.
+    schedule = RewardSchedule(kind="static", likelihood_weight=0.0, question_failure_penalty=0.0)
+    return Space(policy, scorer, schedule, tuple(questions))
 
 
 class EchoOracle:
-    """Answers with the question, so that the judge can tell every question from every other."""
+    """Answers with the question itself, so that each question has a table entry of its own."""
 
     identity = "echo"
 
     def answer(self, questions: Sequence[str]) -> list[Answer]:
-        """The questions themselves, for certain."""
+        """Return each question as its answer, with log P_A = 0."""
         return [Answer(question, 0.0) for question in questions]
 
 
 class TableJudge:
-    """log C is looked up for a (fact, answer); the rest is shared by the other two labels."""
+    """Looks log C up by (fact, answer); the other two labels share the rest of the probability."""
 
     identity = "table"
 
@@ -128,15 +127,17 @@ class TableJudge:
         self._log_c = log_c
 
     def score(self, premises: Sequence[str], hypotheses: Sequence[str]) -> NliScores:
-        """Rows in the order given."""
-        log_c = torch.tensor([self._log_c(p, h) for p, h in zip(premises, hypotheses, strict=True)])
+        """Return the scores of each (premise, hypothesis) pair, in order."""
+        pairs = zip(premises, hypotheses, strict=True)
+        log_c = torch.tensor([self._log_c(premise, hypothesis) for premise, hypothesis in pairs])
         rest = torch.log1p(-log_c.exp()) - math.log(2)
         return NliScores(torch.stack([rest, rest, log_c], 1))
 
 
 def _table(kind: RewardKind, seed: int) -> Callable[[str, str], float]:
-    """An arbitrary number below 0 for each pair, the same everywhere; the kind decides how they are
-    spread.
+    """Return a function that gives each pair a reproducible pseudo-random log C below 0.
+
+    ``kind`` selects the distribution of the values.
     """
 
     def log_c(premise: str, hypothesis: str) -> float:
@@ -153,7 +154,9 @@ def _table(kind: RewardKind, seed: int) -> Callable[[str, str], float]:
 
 
 def _tokenizer() -> PreTrainedTokenizerFast:
-    vocabulary = {word: i for i, word in enumerate([*_OTHERS[:2], *_WORDS, *_OTHERS[2:]])}
+    # The words have consecutive ids: `make_space` takes the first n of them as tokens.
+    words = [*_OTHER_TOKENS[:2], *_WORDS, *_OTHER_TOKENS[2:]]
+    vocabulary = {word: i for i, word in enumerate(words)}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     return PreTrainedTokenizerFast(
@@ -162,11 +165,11 @@ def _tokenizer() -> PreTrainedTokenizerFast:
 
 
 def _tiny_lm(architecture: Architecture, seed: int) -> CausalLM:
-    """Two random layers, sharper than the usual start, so that the prior is no uniform one.
+    """Return a random model of two layers with larger weights than usual, so a non-uniform prior.
 
-    What the head reads is normalized and the head is frozen, so the length of its rows bounds every
-    logit: with short ones no adapter could say what a peaky table asks for. It is apart from the
-    embeddings, or the long rows would make every word follow itself at the start.
+    The input of the head is normalized and the head is frozen, so the norm of its rows bounds the
+    logits: with small rows no adapter could fit a peaky table. The head is not tied to the
+    embeddings, since large tied rows would make every word predict itself before training.
     """
     tokenizer = _tokenizer()
     with torch.random.fork_rng(devices=[]):
@@ -175,7 +178,7 @@ def _tiny_lm(architecture: Architecture, seed: int) -> CausalLM:
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:
-                parameter.mul_(3.0)
+                parameter.mul_(_WEIGHT_SCALE)
         model.get_output_embeddings().weight.mul_(_HEAD_SCALE)
     return CausalLM(model.eval(), tokenizer, identity=f"tiny-{architecture}-{seed}")
 

@@ -146,7 +146,7 @@ class Scorer:
 
 
 def _log_entailment(judge: Judge, originals: Sequence[str], answers: Sequence[str]) -> list[float]:
-    """Return log P(answer entails the original fact); 0, a constant, where the fact has none."""
+    """Return log P(the original fact entails the answer); 0 where a fact has no original."""
     known = [i for i, original in enumerate(originals) if original]
     log_e = [0.0] * len(originals)
     if known:

@@ -1,4 +1,4 @@
-"""Questions for other tools: an evaluation file for edited models, a table, a data set with a card."""
+"""Export of questions: an evaluation file for edited models, a table, or a data set with a card."""
 
 from __future__ import annotations
 
@@ -15,4 +15,4 @@ FORMATS: dict[str, Callable[[Path, Sequence[Chosen], Selection], int]] = {
     "csv": table.write,
     "datasets": hub.write,
 }
-"""Each writes what was selected and returns how many rows that are."""
+"""Writers by format name; each writes the selected questions and returns the number of rows."""

@@ -1,10 +1,9 @@
-"""An evaluation file in EasyEdit's form: one edit a fact, its questions in the rephrase and
-portability slots.
+"""An evaluation file in EasyEdit's form: one edit per fact, with its questions as test prompts.
 
-Our questions ask the frozen model for what an edit changes. An edited model must answer them with
-the edited answer: the best one is the rephrased prompt, the others go where EasyEdit looks for
-prompts that the edit must carry over to. The prompt of the edit is its statement up to the edited
-answer, or the best question where it does not end there.
+The questions concern what the edit changes, so an edited model must answer them with the edited
+answer. The best question becomes the rephrased prompt; the others become portability prompts, which
+test whether the edit carries over. The prompt of the edit is its statement up to the edited answer,
+or the best question if the statement does not end with the edited answer.
 """
 
 from __future__ import annotations
@@ -20,29 +19,26 @@ from contraflow.evaluation.records import QuestionRecord
 from contraflow.export.selection import Chosen, Selection
 from contraflow.system.files import write_atomically
 
-SLOT = "Reasoning"  # the one that EasyEdit's own loader reads
+SLOT = "Reasoning"  # the portability slot that EasyEdit's loader reads
 
 
 def write(path: Path, chosen: Sequence[Chosen], _selection: Selection) -> int:
-    """Write a JSON array and return how many edits it has; facts without an edited answer are no
-    edits.
-    """
+    """Write a JSON array and return the number of edits; skip facts without an edited answer."""
     rows = list(_rows([c.record for c in chosen]))
     write_atomically(path, msgspec.json.format(msgspec.json.encode(rows), indent=1) + b"\n")
     return len(rows)
 
 
 def _rows(records: Sequence[QuestionRecord]) -> Iterator[dict[str, Any]]:
-    case = 0
+    case_id = 0
     for _, group in groupby(records, key=lambda record: record.fact_id):
-        questions = list(group)
-        first, *others = questions
+        first, *others = group
         if not first.edited_answer:
             continue
         target = first.edited_answer
         carried = [{"prompt": q.question, "ground_truth": [[target]]} for q in others]
         yield {
-            "case_id": case,
+            "case_id": case_id,
             "subject": first.subject,
             "prompt": _prompt(first),
             "target_new": target,
@@ -51,11 +47,11 @@ def _rows(records: Sequence[QuestionRecord]) -> Iterator[dict[str, Any]]:
             "portability": {SLOT: carried} if carried else {},
             "locality": {},
         }
-        case += 1
+        case_id += 1
 
 
 def _prompt(record: QuestionRecord) -> str:
     stem = record.edit_fact.strip().removesuffix(".")
     answer = record.edited_answer.removesuffix(".")
-    opened = stem.removesuffix(answer)
-    return opened.strip() if opened != stem and opened.endswith(" ") else record.question
+    prompt = stem.removesuffix(answer)
+    return prompt.strip() if prompt != stem and prompt.endswith(" ") else record.question

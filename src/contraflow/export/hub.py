@@ -1,6 +1,4 @@
-"""A folder that Hugging Face `datasets` loads by its name: JSON lines, and a card that says what
-they are.
-"""
+"""A data set folder that Hugging Face `datasets` loads: JSON lines and a card."""
 
 from __future__ import annotations
 
@@ -18,7 +16,7 @@ _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000
 
 
 def write(folder: Path, chosen: Sequence[Chosen], selection: Selection) -> int:
-    """Write rows and card and return how many rows there are."""
+    """Write rows and card and return the number of rows."""
     lines = [msgspec.json.encode(row_of(c)) + b"\n" for c in chosen]
     write_atomically(folder / ROWS, b"".join(lines))
     write_atomically(folder / "README.md", card(chosen, selection).encode())
@@ -26,8 +24,9 @@ def write(folder: Path, chosen: Sequence[Chosen], selection: Selection) -> int:
 
 
 def card(chosen: Sequence[Chosen], selection: Selection) -> str:
-    """README.md with the header that the hub reads. The license is for the owner of the facts to
-    say.
+    """Return README.md with the header that the hub reads.
+
+    It names no license, which depends on the facts.
     """
     size = next((name for limit, name in _SIZES if len(chosen) < limit), "n>1M")
     n_facts = len({c.record.fact_id for c in chosen})
@@ -45,7 +44,8 @@ configs:
 
 # Contradictory questions
 
-{len(chosen)} questions about {n_facts} facts, drawn by a contraflow sampler. Each is about an edit fact, which is a
+{len(chosen)} questions about {n_facts} facts, drawn by a contraflow sampler. Each is about an \
+edit fact, which is a
 counterfactual statement, and is meant to make a language model give an answer that contradicts it.
 
 - chosen: {selection}
@@ -62,13 +62,17 @@ questions = load_dataset("FOLDER", split="train")
 
 | | |
 |---|---|
-| `fact_id`, `subject`, `relation`, `edit_fact`, `original_answer`, `edited_answer`, `aliases` | the fact |
+| `fact_id`, `subject`, `relation`, `edit_fact`, `original_answer`, `edited_answer`, `aliases` \
+| the fact |
 | `question`, `answer` | the question drawn, and what the frozen base model answered |
-| `log_contradiction`, `log_entailment` | the judge on the answer, against the edit fact and against the original fact |
+| `log_contradiction`, `log_entailment` | the judge on the answer, against the edit fact and \
+against the original fact |
 | `log_p_question`, `log_p_answer` | log-likelihoods under the frozen base model, in nats |
 | `log_reward`, `log_pf` | log R, and the log-probability with which the sampler drew the question |
-| `strict_success`, `well_formed`, `on_subject`, `no_leak`, `on_topic`, `not_degenerate`, `contradiction` | checks |
+| `strict_success`, `well_formed`, `on_subject`, `no_leak`, `on_topic`, `not_degenerate`, \
+`contradiction` | checks |
 | `valid_contradiction` | all checks but the strict one |
 
-Edit facts are false on purpose, and answers are what a model believes: neither is a statement of fact.
+Edit facts are false on purpose, and answers are what a model believes: neither is a statement of \
+fact.
 """

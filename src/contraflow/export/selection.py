@@ -1,6 +1,4 @@
-"""Which questions leave: those that pass the checks asked for, each once, at most so many a fact,
-the best first.
-"""
+"""The selection of questions to export: by checks, without repeats, the best of each fact first."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ CHECKS = (*(field.name for field in fields(Verdict)), "valid_contradiction")
 
 @dataclass(frozen=True)
 class Chosen:
-    """A question and what the checks say of it."""
+    """A selected question with its verdict."""
 
     record: QuestionRecord
     verdict: Verdict
@@ -27,55 +25,59 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Selection:
-    """What must hold of a question (names of `CHECKS`), and how many of a fact are wanted."""
+    """The checks a question must pass and the number of questions per fact."""
 
-    only: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()  # names of `CHECKS`
     per_fact: int | None = None
-    distinct: bool = True  # up to case, punctuation and a leading article
+    distinct: bool = True  # ignoring case, punctuation and a leading article
 
     def __str__(self) -> str:
-        """In words, for a card."""
-        parts = [f"only those with {' and '.join(self.only)}"] if self.only else ["all"]
-        parts += ["each once a fact"] if self.distinct else []
-        parts += (
-            [f"at most {self.per_fact} a fact, by log_reward"] if self.per_fact is not None else []
-        )
+        """Describe the selection for a card."""
+        parts = [f"only those with {' and '.join(self.only)}" if self.only else "all"]
+        if self.distinct:
+            parts.append("each once a fact")
+        if self.per_fact is not None:
+            parts.append(f"at most {self.per_fact} a fact, by log_reward")
         return ", ".join(parts)
 
 
 def select(records: Iterable[QuestionRecord], selection: Selection) -> list[Chosen]:
-    """The questions that leave: facts in the order they came, of each the highest log_reward first."""
-    of_fact: defaultdict[str, list[QuestionRecord]] = defaultdict(list)
+    """Return the selection: facts in their order, per fact the highest log_reward first."""
+    by_fact: defaultdict[str, list[QuestionRecord]] = defaultdict(list)
     for record in records:
-        of_fact[record.fact_id].append(record)
-    return [chosen for group in of_fact.values() for chosen in _of_fact(group, selection)]
+        by_fact[record.fact_id].append(record)
+    chosen: list[Chosen] = []
+    for group in by_fact.values():
+        chosen += _of_fact(group, selection)
+    return chosen
 
 
 def best_of_each_fact(records: Iterable[QuestionRecord], keep: int) -> Iterator[QuestionRecord]:
-    """At most ``keep`` questions of each fact as they stream by; records of one fact must be
-    adjacent.
+    """Yield at most ``keep`` questions of each fact from a stream.
 
-    What comes out is no longer a sample in proportion to the reward.
+    Records of one fact must be adjacent. The result is not a sample in proportion to the reward.
     """
+    selection = Selection(per_fact=keep)
     for _, group in groupby(records, key=lambda record: record.fact_id):
-        yield from (chosen.record for chosen in _of_fact(list(group), Selection(per_fact=keep)))
+        for chosen in _of_fact(list(group), selection):
+            yield chosen.record
 
 
 def _of_fact(records: Sequence[QuestionRecord], selection: Selection) -> list[Chosen]:
-    ordered = sorted(
-        records, key=lambda record: -_rank(record.log_reward)
-    )  # stable: ties stay as they came
-    passed = (
-        chosen for chosen in _once(ordered, selection.distinct) if _passes(chosen, selection.only)
-    )
-    return list(passed)[: selection.per_fact]
+    """Select among the questions of one fact; the sort is stable, so ties keep their order."""
+    ordered = sorted(records, key=_sort_key, reverse=True)
+    candidates = _with_verdicts(ordered, selection.distinct)
+    passed = [chosen for chosen in candidates if _passes(chosen, selection.only)]
+    return passed[: selection.per_fact]
 
 
-def _rank(log_reward: float) -> float:
-    return -math.inf if math.isnan(log_reward) else log_reward
+def _sort_key(record: QuestionRecord) -> float:
+    """log R, with NaN below every number."""
+    return -math.inf if math.isnan(record.log_reward) else record.log_reward
 
 
-def _once(records: Sequence[QuestionRecord], distinct: bool) -> Iterator[Chosen]:
+def _with_verdicts(records: Sequence[QuestionRecord], distinct: bool) -> Iterator[Chosen]:
+    """Run the checks on each question, or on the first of equal questions if ``distinct``."""
     seen: set[str] = set()
     for record in records:
         key = normalize(record.question)

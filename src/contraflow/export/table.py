@@ -1,6 +1,4 @@
-"""Questions as CSV: every number and every check in a column of its own; aliases share a cell, with
-`;` between.
-"""
+"""Questions as CSV: one column per field and check; aliases share a cell, separated by `;`."""
 
 from __future__ import annotations
 
@@ -19,17 +17,18 @@ from contraflow.system.files import write_atomically
 
 
 def row_of(chosen: Chosen) -> dict[str, Any]:
-    """Fields of the record, then the checks; what is not a number is None."""
-    fields = {k: None if v != v else v for k, v in msgspec.structs.asdict(chosen.record).items()}  # noqa: PLR0124
-    return (
-        fields
-        | asdict(chosen.verdict)
-        | {"valid_contradiction": chosen.verdict.valid_contradiction}
-    )
+    """Return the fields of the record, then the checks; NaN becomes None."""
+    row = msgspec.structs.asdict(chosen.record)
+    for key, value in row.items():
+        if isinstance(value, float) and math.isnan(value):
+            row[key] = None
+    row |= asdict(chosen.verdict)
+    row["valid_contradiction"] = chosen.verdict.valid_contradiction
+    return row
 
 
 def write(path: Path, chosen: Sequence[Chosen], _selection: Selection) -> int:
-    """Write the table and return how many rows it has under its header."""
+    """Write the table and return the number of rows without the header."""
     rows = [row_of(c) for c in chosen]
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [])
@@ -40,10 +39,12 @@ def write(path: Path, chosen: Sequence[Chosen], _selection: Selection) -> int:
 
 
 def _cells(row: dict[str, Any]) -> dict[str, object]:
-    return {key: ";".join(v) if isinstance(v, tuple) else _cell(v) for key, v in row.items()}
+    return {key: _cell(value) for key, value in row.items()}
 
 
 def _cell(value: Any) -> object:
+    if isinstance(value, tuple):
+        return ";".join(value)
     if isinstance(value, bool):
         return str(value).lower()
-    return "" if value is None or (isinstance(value, float) and math.isnan(value)) else value
+    return "" if value is None else value

@@ -1,4 +1,4 @@
-"""Facts: what one is, how files of them are read and checked, which of them an oracle knows."""
+"""Facts: the record type, fact files (read, check, split), and what an oracle knows."""
 
 from contraflow.facts.fact import Fact, Splits, default_facts, read_facts, split_facts, write_facts
 

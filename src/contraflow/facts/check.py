@@ -1,10 +1,11 @@
-"""What `contraflow data check` looks for in a facts file: all that would teach or measure the wrong
-thing.
+"""Checks of a facts file (`contraflow data check`): defects that distort training or evaluation.
 
-A duplicate is counted twice, a leak is a question that a model answers without knowing, an edited
-answer of another type is no plausible edit, and a ragged statement teaches ragged questions. Each
-check is a function of one fact (or of the whole table) that yields messages; none of them stops at
-the first.
+- A duplicate is counted twice.
+- A question that leaks an answer can be answered without knowing the fact.
+- An edited answer of another type than the original is not a plausible edit.
+- A malformed statement teaches malformed questions.
+
+A check is a function of one fact, or of the whole table. It yields a message for every defect.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _YEAR = re.compile(r"1\d{3}|20\d{2}")
 
 
 class Problem(NamedTuple):
-    """One thing to mend; prints as `file:line: message`."""
+    """A defect at a line of a file; `str` gives `file:line: message`."""
 
     file: str
     line: int
@@ -40,8 +41,9 @@ class _Row(NamedTuple):
 
 
 def check_facts(path: str | Path) -> list[Problem]:
-    """All problems of a facts file, in the order of its lines; a `UserError` if it cannot be read
-    at all.
+    """Return all problems of a facts file, sorted by line.
+
+    Raises: UserError if the file cannot be read or is empty.
     """
     rows: list[_Row] = []
     found: list[tuple[int, str]] = []
@@ -50,17 +52,21 @@ def check_facts(path: str | Path) -> list[Problem]:
             rows.append(_Row(line, parse_line(content)))
         except BadRowError as error:
             found.append((line, str(error)))
-    found += [
-        (row.line, message) for row in rows for check in _FACT_CHECKS for message in check(row.fact)
-    ]
-    found += [problem for table_check in _TABLE_CHECKS for problem in table_check(rows)]
+    for row in rows:
+        for fact_check in _FACT_CHECKS:
+            found.extend((row.line, message) for message in fact_check(row.fact))
+    for table_check in _TABLE_CHECKS:
+        found.extend(table_check(rows))
     return [Problem(str(path), line, message) for line, message in sorted(found)]
 
 
 def _missing_fields(fact: Fact) -> Iterator[str]:
     for field in _NEEDED:
         if not getattr(fact, field):
-            yield f"'{field}' is missing or empty; training works without it, evaluation and filtering do not"
+            yield (
+                f"'{field}' is missing or empty; training works without it, "
+                "evaluation and filtering do not"
+            )
 
 
 def _statement_form(fact: Fact) -> Iterator[str]:
@@ -75,7 +81,7 @@ def _statement_form(fact: Fact) -> Iterator[str]:
 
 
 def _statement_content(fact: Fact) -> Iterator[str]:
-    """Both statements are about the subject and give the answer they should, and they differ."""
+    """Check that the edit names the subject, each statement its answer, and that the two differ."""
     if not mentions(fact.edit_fact, fact.subject):
         yield f"'edit_fact' does not name the subject {fact.subject!r}"
     if fact.edited_answer and not mentions(fact.edit_fact, fact.edited_answer):
@@ -91,12 +97,10 @@ def _statement_content(fact: Fact) -> Iterator[str]:
 
 
 def _leaks(fact: Fact) -> Iterator[str]:
-    original, edited = fact.original_answer, fact.edited_answer
-    if (
-        original
-        and edited
-        and any(same_answer(edited, spelling) for spelling in (original, *fact.aliases))
-    ):
+    original = fact.original_answer
+    edited = fact.edited_answer
+    spellings = (original, *fact.aliases)
+    if original and edited and any(same_answer(edited, spelling) for spelling in spellings):
         yield f"the edited answer {edited!r} is the original answer, or an alias of it"
     if mentions(fact.subject, original, fact.aliases):
         yield f"the subject {fact.subject!r} contains the original answer {original!r}"
@@ -111,51 +115,55 @@ def _leaks(fact: Fact) -> Iterator[str]:
 
 
 def _duplicates(rows: Sequence[_Row]) -> Iterator[tuple[int, str]]:
-    keys: tuple[tuple[str, Callable[[Fact], object]], ...] = (
-        ("fact_id", lambda fact: fact.fact_id),
-        (
-            "subject and relation",
-            lambda fact: fact.relation and (fact.subject.casefold(), fact.relation),
-        ),
-        ("edit_fact", lambda fact: normalize(fact.edit_fact)),
-    )
-    for what, key_of in keys:
+    key_functions: dict[str, Callable[[Fact], object]] = {
+        "fact_id": lambda fact: fact.fact_id,
+        "subject and relation": _subject_and_relation,
+        "edit_fact": lambda fact: normalize(fact.edit_fact),
+    }
+    for name, key_of in key_functions.items():
         first_line: dict[object, int] = {}
         for line, fact in rows:
             key = key_of(fact)
             if key and first_line.setdefault(key, line) != line:
-                yield line, f"same {what} as line {first_line[key]}; keep one of them"
+                yield line, f"same {name} as line {first_line[key]}; keep one of them"
+
+
+def _subject_and_relation(fact: Fact) -> tuple[str, str] | None:
+    return (fact.subject.casefold(), fact.relation) if fact.relation else None
 
 
 def _wrong_types(rows: Sequence[_Row]) -> Iterator[tuple[int, str]]:
-    """Answers must be of a type that is common among the original answers of their relation."""
-    facts_of: defaultdict[str, list[_Row]] = defaultdict(list)
+    """Find answers whose kind is rare among the original answers of their relation."""
+    rows_of: defaultdict[str, list[_Row]] = defaultdict(list)
     for row in rows:
-        facts_of[row.fact.relation].append(row)
-    facts_of.pop("", None)
-    for relation, its_rows in facts_of.items():
-        common = _common_kinds(
-            [row.fact.original_answer for row in its_rows if row.fact.original_answer]
-        )
-        for line, fact in its_rows:
+        if row.fact.relation:
+            rows_of[row.fact.relation].append(row)
+    for relation, relation_rows in rows_of.items():
+        originals = [row.fact.original_answer for row in relation_rows if row.fact.original_answer]
+        common = _common_kinds(originals)
+        if not common:
+            continue
+        expected = " or a ".join(sorted(common))
+        for line, fact in relation_rows:
             for field in ("original_answer", "edited_answer"):
                 answer = getattr(fact, field)
-                if answer and common and (kind := answer_kind(answer)) not in common:
-                    expected = " or a ".join(sorted(common))
+                kind = answer_kind(answer)
+                if answer and kind not in common:
                     yield (
                         line,
-                        f"'{field}' {answer!r} is a {kind}, but answers of '{relation}' are a {expected}",
+                        f"'{field}' {answer!r} is a {kind}, "
+                        f"but answers of '{relation}' are a {expected}",
                     )
 
 
 def _common_kinds(answers: Sequence[str]) -> set[str]:
-    """The kinds of at least one answer in thirty: a lone stranger among many is a slip, not a type."""
+    """Return the kinds of at least one answer in thirty; a rarer kind is taken for a mistake."""
     counts = Counter(answer_kind(answer) for answer in answers)
     return {kind for kind, count in counts.items() if count * 30 >= len(answers)}
 
 
 def answer_kind(answer: str) -> str:
-    """Roughly what an answer is: "year", "number", "name" (capitalized) or "word" (lower case)."""
+    """Classify an answer as "year", "number", "name" (has a capital) or "word" (lower case)."""
     bare = normalize(answer)
     if _YEAR.fullmatch(bare):
         return "year"

@@ -1,9 +1,8 @@
-"""Facts: what one is, how a file of them is read and written, and how they are split.
+"""The fact record; reading, writing and splitting of fact files.
 
-A file of facts is JSONL, one fact a line, UTF-8. Only `subject` and `edit_fact` must be there; a
-`fact_id` that is missing is derived from those two, so that the same fact has the same id in every
-process and on every machine. Unknown keys are ignored, because people keep their own columns beside
-ours.
+A facts file is JSONL in UTF-8, one fact per line. Only `subject` and `edit_fact` are required. A
+missing `fact_id` is derived from these two, so that a fact has the same id in every process and on
+every machine. Unknown keys are ignored, because users keep columns of their own in these files.
 """
 
 from __future__ import annotations
@@ -18,21 +17,19 @@ from typing import Any, NamedTuple
 import msgspec
 
 from contraflow.errors import UserError
-from contraflow.system.files import refusal, whole_file
+from contraflow.system.files import whole_file, write_error
 
 MAX_PROBLEMS_SHOWN = 10
-HELD_OUT_RELATION_SHARE = 0.12  # chance that a relation which may be held out is
-MAX_HELD_OUT_FACT_SHARE = (
-    0.3  # a file of few relations must not lose most of its facts to that test
-)
+# Probability that an eligible relation is held out.
+HELD_OUT_RELATION_SHARE = 0.12
+# Upper limit for files with few relations, which could lose most of their facts.
+MAX_HELD_OUT_FACT_SHARE = 0.3
 VALIDATION_SHARE = 0.1
 TEST_SHARE = 0.1
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True):
-    """One counterfactual statement about a subject, and as much as is known about the truth it
-    denies.
-    """
+    """A counterfactual statement about a subject and, if known, the true statement it denies."""
 
     fact_id: str
     subject: str
@@ -41,14 +38,14 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True):
     relation: str = ""
     original_answer: str = ""
     edited_answer: str = ""
-    question: str = (
-        ""  # a plain question whose right answer is `original_answer`: what `filter-known` asks
-    )
-    aliases: tuple[str, ...] = ()  # other accepted spellings of `original_answer`
+    # A plain question with the right answer `original_answer`; `filter-known` uses it.
+    question: str = ""
+    # Other accepted spellings of `original_answer`.
+    aliases: tuple[str, ...] = ()
 
 
 class Splits(NamedTuple):
-    """Four disjoint parts of one set of facts: no subject is in two of them."""
+    """Four disjoint parts of one set of facts; no subject is in two of them."""
 
     train: tuple[Fact, ...]
     validation: tuple[Fact, ...]
@@ -57,22 +54,25 @@ class Splits(NamedTuple):
 
 
 class BadRowError(ValueError):
-    """A row that is not a fact; the message has no file or line, which only the reader knows."""
+    """A row that is not a fact; the reader of the file adds path and line to the message."""
 
 
 _OPTIONAL_TEXT = ("original_fact", "relation", "original_answer", "edited_answer", "question")
 
 
 def fact_id_for(subject: str, edit_fact: str) -> str:
-    """16 hex digits that depend on the two strings only (Python's `hash` is salted per process)."""
+    """Return 16 hex digits that depend only on the two strings, unlike Python's salted `hash`."""
     return hashlib.blake2b(f"{subject}\0{edit_fact}".encode(), digest_size=8).hexdigest()
 
 
 def fact_from_row(row: object) -> Fact:
-    """Make a fact of one decoded row, or raise `BadRowError`: what is wrong with it and the remedy."""
+    """Convert one decoded row to a fact.
+
+    Raises: BadRowError that names the defect and the remedy.
+    """
     if not isinstance(row, dict):
         raise BadRowError(
-            f"expected a JSON object, got {_kind(row)}; write one {{...}} object a line"
+            f"expected a JSON object, got {_kind(row)}; write one {{...}} object per line"
         )
     subject = _required_text(row, "subject")
     edit_fact = _required_text(row, "edit_fact")
@@ -116,14 +116,18 @@ def _kind(value: object) -> str:
         list: "a list",
         str: "a string",
         bool: "true/false",
+        int: "a number",
+        float: "a number",
         type(None): "null",
     }
-    names |= {int: "a number", float: "a number"}
     return names.get(type(value), "something else")
 
 
 def numbered_lines(path: str | Path) -> list[tuple[int, bytes]]:
-    """The non-blank lines of a file with their numbers from 1; a `UserError` if there are none."""
+    """Return (line number from 1, content) of the non-blank lines of a file, without a UTF-8 BOM.
+
+    Raises: UserError if the file cannot be read or has no such line.
+    """
     path = Path(path)
     try:
         content = path.read_bytes()
@@ -139,24 +143,30 @@ def numbered_lines(path: str | Path) -> list[tuple[int, bytes]]:
     numbered = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     if not numbered:
         raise UserError(
-            f"{path}: is empty; it needs one JSON object a line with subject and edit_fact"
+            f"{path}: is empty; it needs one JSON object per line with subject and edit_fact"
         )
     return numbered
 
 
 def parse_line(line: bytes) -> Fact:
-    """One line of a facts file as a fact; `BadRowError` if it is not JSON, not UTF-8 or not a fact."""
+    """Decode one line of a facts file.
+
+    Raises: BadRowError if it is not UTF-8, not JSON or not a fact.
+    """
     try:
         row = msgspec.json.decode(line)
     except UnicodeDecodeError:
         raise BadRowError("is not UTF-8 text; save the file as UTF-8") from None
     except (msgspec.DecodeError, RecursionError) as error:
-        raise BadRowError(f"is not valid JSON ({error}); write one JSON object a line") from None
+        raise BadRowError(f"is not valid JSON ({error}); write one JSON object per line") from None
     return fact_from_row(row)
 
 
 def read_facts(path: str | Path) -> list[Fact]:
-    """Read a facts file, or raise one `UserError` listing its first ten problems as `file:line: …`."""
+    """Read a facts file.
+
+    Raises: UserError that lists the first ten problems as `file:line: …`.
+    """
     facts: list[Fact] = []
     problems: list[str] = []
     for number, line in numbered_lines(path):
@@ -170,41 +180,43 @@ def read_facts(path: str | Path) -> list[Fact]:
 
 
 def shorten(problems: Sequence[str], limit: int = MAX_PROBLEMS_SHOWN) -> str:
-    """The first `limit` problems, one a line, and how many more there are: all at once, but
-    readable.
-    """
+    """Join the first `limit` problems, one per line, and append the number of the others."""
     shown = list(problems[:limit])
     hidden = len(problems) - len(shown)
     return "\n".join([*shown, f"… and {hidden} more problems"] if hidden else shown)
 
 
 def write_facts(path: str | Path, facts: Iterable[Fact]) -> int:
-    """Write facts as JSONL, return how many; renamed at the end, so that no reader sees half a
-    file.
+    """Write facts as JSONL and return their number.
+
+    The file is renamed into place at the end, so that no reader sees a partial one.
+
+    Raises: UserError if the file cannot be written.
     """
-    path, count = Path(path), 0
+    path = Path(path)
+    count = 0
     try:
         with whole_file(path) as file:
             for fact in facts:
                 file.write(msgspec.json.encode(fact) + b"\n")
                 count += 1
     except OSError as error:
-        raise refusal(path, error) from None
+        raise write_error(path, error) from None
     return count
 
 
 def default_facts() -> list[Fact]:
-    """The facts shipped in the package."""
-    shipped = resources.files("contraflow") / "assets" / "facts.jsonl"
-    with resources.as_file(shipped) as path:
+    """Return the packaged facts."""
+    packaged = resources.files("contraflow") / "assets" / "facts.jsonl"
+    with resources.as_file(packaged) as path:
         return read_facts(path)
 
 
 def split_facts(facts: Iterable[Fact]) -> Splits:
-    """Split by hash of the subject, after whole relations have been held out.
+    """Split by a hash of the case-folded subject, after whole relations have been held out.
 
-    Neither the order of the facts nor the process matters, and a fact that is dropped or added
-    moves no other subject between train, validation and test. Subjects are compared case-folded.
+    The split depends neither on the order of the facts nor on the process. Adding or removing a
+    fact moves no other subject between train, validation and test.
     """
     facts = list(facts)
     held_out = held_out_relations(facts)
@@ -212,37 +224,34 @@ def split_facts(facts: Iterable[Fact]) -> Splits:
     for fact in facts:
         part = "test_relations" if fact.relation in held_out else _part_of(fact.subject)
         parts[part].append(fact)
-    return Splits(**{name: tuple(part) for name, part in parts.items()})
+    return Splits(**{name: tuple(members) for name, members in parts.items()})
 
 
 def held_out_relations(facts: Sequence[Fact]) -> frozenset[str]:
-    """The relations of the relation-disjoint test: their names hash below
-    `HELD_OUT_RELATION_SHARE`.
+    """Return the relations of the relation-disjoint test set.
 
-    A relation may be held out only if none of its subjects has a fact under another relation:
-    otherwise either that subject or that relation would be seen in training. In the order of their
-    hashes, relations are held out while they take no more than `MAX_HELD_OUT_FACT_SHARE` of the
-    facts. Facts without a relation never are.
+    A relation is eligible if it has a name and none of its subjects has a fact under another
+    relation; otherwise that subject or that relation would also be seen in training. Eligible
+    relations with a hash below `HELD_OUT_RELATION_SHARE` are held out in the order of their hashes,
+    as long as together they have at most `MAX_HELD_OUT_FACT_SHARE` of the facts.
     """
     relations_of: defaultdict[str, set[str]] = defaultdict(set)
     for fact in facts:
         relations_of[fact.subject.casefold()].add(fact.relation)
-    shared = {
-        relation
-        for relations in relations_of.values()
-        if len(relations) > 1
-        for relation in relations
-    }
+    shared: set[str] = set()
+    for relations in relations_of.values():
+        if len(relations) > 1:
+            shared |= relations
     sizes = Counter(fact.relation for fact in facts)
-    chosen: set[str] = set()
+    eligible = sizes.keys() - shared - {""}
+    hashes = {relation: _unit_hash("relation", relation) for relation in eligible}
+    held_out: set[str] = set()
     room = MAX_HELD_OUT_FACT_SHARE * len(facts)
-    for relation in sorted(
-        sizes.keys() - shared - {""}, key=lambda name: _unit_hash("relation", name)
-    ):
-        if _unit_hash("relation", relation) < HELD_OUT_RELATION_SHARE and sizes[relation] <= room:
-            chosen.add(relation)
+    for relation in sorted(hashes, key=hashes.__getitem__):
+        if hashes[relation] < HELD_OUT_RELATION_SHARE and sizes[relation] <= room:
+            held_out.add(relation)
             room -= sizes[relation]
-    return frozenset(chosen)
+    return frozenset(held_out)
 
 
 def _part_of(subject: str) -> str:
@@ -253,6 +262,6 @@ def _part_of(subject: str) -> str:
 
 
 def _unit_hash(kind: str, text: str) -> float:
-    """A number in [0, 1) that depends on the strings only."""
+    """Hash to a number in [0, 1) that depends only on the strings."""
     digest = hashlib.blake2b(f"{kind}\0{text}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64

@@ -1,4 +1,4 @@
-"""Which facts an oracle knows: those whose plain question it answers with the original answer."""
+"""Select the facts an oracle knows: it answers their plain question with the original answer."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from contraflow.facts.fact import Fact
 from contraflow.text.match import mentions
 from contraflow.types import Oracle
 
+_BATCH_SIZE = 64
+
 
 def plain_question(fact: Fact) -> str:
-    """What to ask to see whether an oracle knows a fact: its own question, else its statement left
-    open.
+    """Return the question that tests whether an oracle knows a fact.
+
+    It is the fact's own question, else `original_fact` with the answer replaced by "what". Empty if
+    the answer stands neither at the start nor at the end of `original_fact`.
     """
     if fact.question:
         return fact.question
@@ -26,17 +30,23 @@ def plain_question(fact: Fact) -> str:
 def known_facts(
     facts: Sequence[Fact], oracle: Oracle, on_fact: Callable[[int], None] | None = None
 ) -> list[Fact]:
-    """The facts whose plain question the oracle answers with the original answer, in their order."""
+    """Return the facts whose plain question the oracle answers with the original answer, in order.
+
+    `on_fact` is called after each batch with the number of facts in it, for a progress bar.
+    """
     kept: list[Fact] = []
-    for start in range(0, len(facts), 64):
-        some = [f for f in facts[start : start + 64] if f.original_answer and plain_question(f)]
-        answers = oracle.answer([plain_question(f) for f in some])
-        kept += [f for f, a in zip(some, answers, strict=True) if _knows(f, a.text)]
+    for start in range(0, len(facts), _BATCH_SIZE):
+        batch = facts[start : start + _BATCH_SIZE]
+        testable = [fact for fact in batch if fact.original_answer and plain_question(fact)]
+        answers = oracle.answer([plain_question(fact) for fact in testable])
+        for fact, answer in zip(testable, answers, strict=True):
+            if _is_known(fact, answer.text):
+                kept.append(fact)
         if on_fact is not None:
-            on_fact(len(facts[start : start + 64]))
+            on_fact(len(batch))
     return kept
 
 
-def _knows(fact: Fact, answer: str) -> bool:
-    told = mentions(answer, fact.original_answer, fact.aliases)
-    return told and not (bool(fact.edited_answer) and mentions(answer, fact.edited_answer))
+def _is_known(fact: Fact, answer: str) -> bool:
+    names_original = mentions(answer, fact.original_answer, fact.aliases)
+    return names_original and not mentions(answer, fact.edited_answer)

@@ -1,1 +1,1 @@
-"""The mathematics: objectives and health numbers, pure functions of tensors."""
+"""GFlowNet objectives and diagnostics: pure functions of tensors."""

@@ -1,17 +1,17 @@
-"""Is the sampler healthy? Numbers that any batch can tell, from log R and log P_F alone.
+"""Diagnostics of the sampler from log R and log P_F of a batch.
 
-Pure functions on tensors; no model inside. ``group`` says which fact each question is about; every
-quantity is taken within a fact, since each has its own Z, and averaged over facts. With w = R / P_F
-of questions drawn by P_F:
+Pure functions on tensors; independent of the model. ``group`` is the number of each question's
+fact. Every quantity is computed within a fact, since each has its own Z, and averaged over facts.
+With w = R / P_F of questions sampled from P_F:
 
-    ELBO      E[log w] ≤ log Z               how much of the target the draws have found
-    log Ẑ     log E[w]                       the Monte-Carlo estimate of log Z
-    EUBO      E[w log w] / E[w] ≥ log Z      draws re-weighted to the target (Blessing et al. 2024)
-    ESS       (Σ w)² / (n Σ w²)              share of the draws that count; 1 when sampling is exact
+    ELBO      E[log w] ≤ log Z               how much of the target the samples cover
+    log Ẑ     log E[w]                       Monte Carlo estimate of log Z
+    EUBO      E[w log w] / E[w] ≥ log Z      samples reweighted to the target (Blessing et al. 2024)
+    ESS       (Σ w)² / (n Σ w²)              effective sample size over n; 1 for exact sampling
 
-At the optimum all three bounds meet, Var(log w) = 0, and log P_F follows log R with slope 1. A
-tempered or replayed batch is no draw of P_F: there ELBO and EUBO are estimates of nothing in
-particular, and the share of replay tells.
+At the optimum the first three are equal, Var(log w) = 0, and log P_F follows log R with slope 1. A
+tempered or replayed batch is not a sample of P_F, so its ELBO and EUBO are no bounds on log Z; the
+logged share of replayed questions shows which batches these are.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from contraflow.gflownet.objectives import centered
+from contraflow.types import as_mask
 
 
 @dataclass(frozen=True)
 class Health:
-    """Means over the facts of a batch; NaN where no fact has enough different questions to say."""
+    """Means over the facts of a batch; NaN if no fact has enough distinct questions."""
 
     elbo: float
     log_z_mc: float
@@ -42,7 +43,7 @@ class Health:
     length_reward_correlation: float
 
     def as_dict(self) -> dict[str, float]:
-        """The metrics by name."""
+        """Return the metrics by name."""
         return asdict(self)
 
 
@@ -54,10 +55,18 @@ def health(
     lengths: Int[Tensor, " b"],
     rng: torch.Generator,
 ) -> Health:
-    """All of it for one batch; ``rng`` draws the subsets of `subset_distance`."""
+    """Return all diagnostics of a batch.
+
+    Args:
+        log_reward: log R of each question, in nats.
+        log_pf: log P_F of each question, its stop included, in nats.
+        group: the fact of each question.
+        ids: token ids of the questions, padded on the right to ``lengths``.
+        rng: samples the subsets of `subset_distance`.
+    """
     log_w = log_reward - log_pf
-    members = [torch.nonzero(group == g).squeeze(1) for g in group.unique()]
-    different = [_different(ids, lengths, rows) for rows in members]
+    members = _rows_of_facts(group)
+    distinct = [_distinct(ids, lengths, rows) for rows in members]
     return Health(
         elbo=_mean(float(log_w[rows].mean()) for rows in members),
         log_z_mc=_mean(_log_z_mc(log_w[rows]) for rows in members),
@@ -65,12 +74,12 @@ def health(
         ess=_mean(effective_share(log_w[rows]) for rows in members),
         slope=slope(log_reward, log_pf, group),
         rank_correlation=_mean(
-            rank_correlation(log_reward[rows], log_pf[rows]) for rows in different
+            rank_correlation(log_reward[rows], log_pf[rows]) for rows in distinct
         ),
-        fcs=_mean(subset_distance(log_reward[rows], log_pf[rows], rng) for rows in different),
+        fcs=_mean(subset_distance(log_reward[rows], log_pf[rows], rng) for rows in distinct),
         prefix_entropy=_mean(prefix_entropy(ids[rows], lengths[rows]) for rows in members),
         length_reward_correlation=_mean(
-            correlation(lengths[r].to(log_reward.dtype), log_reward[r]) for r in different
+            correlation(lengths[r].to(log_reward.dtype), log_reward[r]) for r in distinct
         ),
     )
 
@@ -78,45 +87,64 @@ def health(
 def log_z_gap(
     log_w: Float[Tensor, " b"], log_z: Float[Tensor, " b"], group: Int[Tensor, " b"]
 ) -> float:
-    """Mean over facts of |log Ẑ(f) − log F(s_0)|: how far the modeled log Z is from what the fact's
-    draws say.
+    """Return the mean over facts of |log Ẑ(f) − log F(s_0)|, in nats.
+
+    It compares the learned log Z(f), the same for all questions of a fact in ``log_z``, with the
+    Monte Carlo estimate from the fact's samples.
     """
-    members = [torch.nonzero(group == g).squeeze(1) for g in group.unique()]
+    members = _rows_of_facts(group)
     return _mean(abs(_log_z_mc(log_w[rows]) - float(log_z[rows[0]])) for rows in members)
 
 
+def _rows_of_facts(group: Int[Tensor, " b"]) -> list[Int[Tensor, " n"]]:
+    """Row numbers of the questions of each fact in the batch."""
+    return [torch.nonzero(group == g).squeeze(1) for g in group.unique()]
+
+
 def _log_z_mc(log_w: Float[Tensor, " n"]) -> float:
+    """log of the mean of w."""
     return float(log_w.logsumexp(0)) - math.log(len(log_w))
 
 
 def _mean(values: Iterable[float]) -> float:
-    """Over those that are defined; NaN where none is."""
+    """Mean of the values that are not NaN; NaN if there are none."""
     defined = [value for value in values if not math.isnan(value)]
     return sum(defined) / len(defined) if defined else math.nan
 
 
 def effective_share(log_w: Float[Tensor, " n"]) -> float:
-    """Effective sample size over n: 1 for equal weights, 1/n when one question has all of it."""
+    """Return the effective sample size over n: 1 for equal weights, 1/n if one weight dominates."""
     return 1.0 / (len(log_w) * float(log_w.softmax(0).square().sum()))
 
 
 def slope(x: Float[Tensor, " b"], y: Float[Tensor, " b"], group: Int[Tensor, " b"]) -> float:
-    """Least squares of y on x, both centered within their fact, pooled; NaN where x does not vary."""
-    dx, dy = centered(x, group), centered(y, group)
+    """Return the least-squares slope of y on x, both centered per fact; NaN if x is constant."""
+    dx = centered(x, group)
+    dy = centered(y, group)
     spread = float(dx.square().sum())
     return float((dx * dy).sum()) / spread if spread > 1e-9 else math.nan
 
 
 def correlation(x: Float[Tensor, " n"], y: Float[Tensor, " n"]) -> float:
-    """Pearson's; NaN where either does not vary."""
-    dx, dy = x - x.mean(), y - y.mean()
+    """Return Pearson's correlation; NaN if x or y is constant."""
+    dx = x - x.mean()
+    dy = y - y.mean()
     spread = float(dx.norm() * dy.norm())
     return float(dx @ dy) / spread if spread > 1e-6 else math.nan
 
 
 def rank_correlation(x: Float[Tensor, " n"], y: Float[Tensor, " n"]) -> float:
-    """Spearman's: Pearson's of mean ranks."""
-    return correlation(_ranks(x), _ranks(y))
+    """Return Spearman's correlation: Pearson's of the ranks, ties at their mean rank."""
+    return correlation(ranks(x), ranks(y))
+
+
+def ranks(x: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """Return the ranks from 1, ties at their mean rank."""
+    place: Tensor
+    counts: Tensor
+    _, place, counts = torch.unique(x, return_inverse=True, return_counts=True)
+    mean_ranks = counts.cumsum(0) - (counts.to(x.dtype) - 1) / 2
+    return mean_ranks[place]
 
 
 def subset_distance(
@@ -125,12 +153,11 @@ def subset_distance(
     rng: torch.Generator,
     n_subsets: int = 16,
 ) -> float:
-    """Total variation of P_F and R, each normalized on a random subset of different questions,
-    averaged over subsets.
+    """Return the mean over random subsets of the total variation between P_F and R.
 
-    FCS (flow consistency in sub-graphs, da Silva et al. 2025): tractable where Z is not, and 0 on
-    every subset exactly when P_F is in proportion to R. Subsets have half of the questions, at
-    least two.
+    Both are normalized on the subset. This is FCS (flow consistency in sub-graphs, da Silva et al.
+    2025): tractable where Z is not, and 0 on every subset exactly when P_F is proportional to R.
+    The n questions must be distinct; a subset has half of them, at least two. NaN for n < 2.
     """
     n = len(log_reward)
     if n < 2:
@@ -143,26 +170,20 @@ def subset_distance(
 
 
 def prefix_entropy(ids: Int[Tensor, "n t"], lengths: Int[Tensor, " n"], n_tokens: int = 3) -> float:
-    """Entropy in nats of how n questions begin: 0 when all begin alike (collapse), log n when none
-    do.
+    """Return the entropy in nats of the first ``n_tokens`` tokens of n questions.
+
+    0 if all begin alike (collapse), log n if no two do.
     """
     width = min(n_tokens, ids.shape[1])
-    starts = torch.where(
-        torch.arange(width, device=ids.device) < lengths[:, None], ids[:, :width], -1
-    )
-    counts = torch.unique(starts, dim=0, return_counts=True)[1].float()
+    prefixes = torch.where(as_mask(lengths, width), ids[:, :width], -1)
+    counts = torch.unique(prefixes, dim=0, return_counts=True)[1].float()
     share = counts / counts.sum()
     return float(-(share * share.log()).sum())
 
 
-def _different(ids: Tensor, lengths: Tensor, rows: Tensor) -> Tensor:
-    """Of these rows, one for each different question."""
+def _distinct(ids: Tensor, lengths: Tensor, rows: Tensor) -> Tensor:
+    """The first of the given rows for each distinct question."""
     seen: dict[tuple[int, ...], int] = {}
     for row in rows.tolist():
         seen.setdefault(tuple(ids[row, : int(lengths[row])].tolist()), row)
     return torch.tensor(list(seen.values()), device=rows.device)
-
-
-def _ranks(x: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-    below, equal = (x[None, :] < x[:, None]).sum(1), (x[None, :] == x[:, None]).sum(1)
-    return below.to(x.dtype) + (equal.to(x.dtype) + 1) / 2

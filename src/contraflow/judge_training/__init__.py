@@ -1,1 +1,1 @@
-"""The former name of `contraflow.reward.judge.training`, kept for commands that model cards quote."""
+"""The former name of `contraflow.reward.judge.training`, kept for commands in model cards."""

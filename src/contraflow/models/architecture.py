@@ -1,8 +1,8 @@
-"""Which causal language models our attention can run, and how long a text they see whole.
+"""Which causal language models the shared-prefix attention supports, and their context length.
 
-GPT-2, Llama (SmolLM), Qwen2, OPT and GPT-NeoX (Pythia) are tested; so is every model that calls
-attention through transformers' interface and does nothing of its own to the scores. Others are
-refused by name, because they would not fail: they would compute something else.
+GPT-2, Llama (SmolLM), Qwen2, OPT and GPT-NeoX (Pythia) are tested. Any other model works if it
+calls attention through transformers' attention interface and does not change the scores itself.
+The rest are refused by name: they would run without an error and return wrong results.
 """
 
 from __future__ import annotations
@@ -17,23 +17,28 @@ TESTED = "GPT-2, Llama/SmolLM, Qwen2, OPT and GPT-NeoX/Pythia"
 
 
 def check_architecture(model: nn.Module) -> None:
-    """Refuse a model that keeps its attention to itself, or has none. Raises: UserError."""
+    """Check that the model's attention implementation can be replaced.
+
+    Raises: UserError when the model does not use transformers' attention interface.
+    """
     if not getattr(model, "_supports_attention_backend", False):
         reason = "its attention cannot share a prefix between questions"
         raise unsupported(type(model).__name__, reason)
 
 
 def unsupported(architecture: str, reason: str) -> UserError:
-    """The one-line refusal of an architecture."""
+    """Return the one-line error for an architecture that cannot be used."""
     return UserError(
-        f"{architecture} cannot be sampler or oracle here: {reason}; choose another checkpoint ({TESTED} work)"
+        f"{architecture} cannot be sampler or oracle here: {reason}; "
+        f"choose another checkpoint ({TESTED} work)"
     )
 
 
 def max_positions(config: Any) -> int:
-    """Positions that the model has, and no more than its sliding window: our masks have no window.
+    """Return the longest sequence, in tokens, that every layer attends to in full.
 
-    A window that the config switches off (`use_sliding_window`) does not count.
+    That is the number of positions, or the sliding window where it is shorter, since the masks
+    built here have no window. A window that the config disables (`use_sliding_window`) is ignored.
     """
     limits = [getattr(config, key, None) for key in ("max_position_embeddings", "n_positions")]
     if getattr(config, "use_sliding_window", True):

@@ -1,9 +1,10 @@
-"""Attention with a shared prefix: every row attends to the same constant keys.
+"""Attention with a shared prefix: every row attends to the same constant keys and values.
 
-A few-shot header of 300 tokens repeated for 32 questions was half a gigabyte of copies a pass. Here
-the header's scores for all rows that decode are one matrix product; a single softmax spans header
-and own keys, so the result is exact. Where many tokens are read in few rows (`TokenTree`) the
-copies are small, and a fused kernel that stores no scores for the backward pass is worth more.
+Copying a few-shot header of 300 tokens for 32 questions took half a gigabyte per pass. While
+decoding, the scores of all rows against the prefix are one matrix product instead. One softmax
+spans prefix and own keys, so the result is exact. A pass that reads many tokens in few rows
+(`TokenTree`) copies the prefix: there the copies are small, and the fused kernel, which stores no
+scores for the backward pass, saves more.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ NAME = "contraflow_shared_prefix"
 
 @dataclass(frozen=True)
 class PrefixCache:
-    """Keys and values of a constant text, one pair per layer, shapes [1 heads h head_dim]."""
+    """Keys and values of a constant text: one pair per layer, each [1 heads length head_dim]."""
 
     layers: tuple[tuple[Tensor, Tensor], ...]
     length: int
@@ -37,13 +38,13 @@ _active: ContextVar[PrefixCache | None] = ContextVar("active_prefix", default=No
 
 
 def active_prefix() -> PrefixCache | None:
-    """What `attending_to` has set here."""
+    """Return the prefix of the enclosing `sharing_prefix` block, or None."""
     return _active.get()
 
 
 @contextmanager
-def attending_to(prefix: PrefixCache | None) -> Iterator[None]:
-    """Within the block every attention layer also sees the prefix."""
+def sharing_prefix(prefix: PrefixCache | None) -> Iterator[None]:
+    """Make every attention layer attend to the prefix, for all rows, within the block."""
     token = _active.set(prefix if prefix is not None and prefix.length else None)
     try:
         yield
@@ -64,19 +65,19 @@ def shared_prefix_attention(
 ) -> tuple[Float[Tensor, "b t h d"], None]:
     """Attention over [prefix | own keys] in one softmax; g key heads serve h query heads.
 
-    Raises: UserError for a model whose scores are capped or share their softmax with sinks:
-    ignored, it would be another model.
+    Raises: UserError when the model caps its scores or adds sinks to the softmax; neither is
+        implemented here.
     """
     if softcap is not None or s_aux is not None:
         raise unsupported(type(module).__name__, "its attention caps scores or has sinks")
     prefix = active_prefix()
     layer = None if prefix is None else prefix.layers[int(module.layer_idx)]  # type: ignore[arg-type]
     if query.shape[2] > 1:
-        return _read(query, key, value, attention_mask, scaling, layer), None
+        return _prefill(query, key, value, attention_mask, scaling, layer), None
     return _decode(query, key, value, attention_mask, scaling, layer), None
 
 
-def _read(
+def _prefill(
     query: Float[Tensor, "b h t d"],
     key: Float[Tensor, "b g s d"],
     value: Float[Tensor, "b g s d"],
@@ -84,9 +85,7 @@ def _read(
     scaling: float | None,
     prefix: tuple[Tensor, Tensor] | None,
 ) -> Float[Tensor, "b t h d"]:
-    """Many tokens in few rows: copying the prefix to each row is cheap, and the fused kernel keeps
-    no scores.
-    """
+    """Many tokens in few rows: copy the prefix to each row and use the fused kernel."""
     if mask is not None:
         mask = mask[..., : key.shape[2]]
     if prefix is not None:
@@ -113,7 +112,7 @@ def _decode(
     scaling: float | None,
     prefix: tuple[Tensor, Tensor] | None,
 ) -> Float[Tensor, "b 1 h d"]:
-    """One token in many rows: all rows meet the one copy of the prefix in one product per key head."""
+    """One token in many rows: one product per key head of all rows with the single prefix."""
     b, h, t, d = query.shape
     g, s = key.shape[1], key.shape[2]
     grouped = query.reshape(b, g, h // g, d) * (scaling if scaling is not None else d**-0.5)
@@ -122,28 +121,28 @@ def _decode(
         own = own + mask[..., :s]
     if prefix is None:
         weights = _softmax(own)
-        alone: Tensor = (weights.view(b, g, -1, s) @ value).view(b, h, t, d)
-        return alone.transpose(1, 2).contiguous()
+        without_prefix: Tensor = (weights.view(b, g, -1, s) @ value).view(b, h, t, d)
+        return without_prefix.transpose(1, 2).contiguous()
+    # The rows of each key head are folded into one matrix: [g, b * h/g, d] @ [g, d, length].
     keys, values = (x[0] for x in prefix)
     folded = grouped.transpose(0, 1).reshape(g, -1, d)
-    shared = (
-        (folded @ keys.transpose(1, 2)).view(g, b, h // g, -1).transpose(0, 1).reshape(b, h, t, -1)
-    )
+    shared = (folded @ keys.transpose(1, 2)).view(g, b, h // g, -1)
+    shared = shared.transpose(0, 1).reshape(b, h, t, -1)
     weights = _softmax(torch.cat([shared, own], -1))
     on_shared, on_own = weights.split([keys.shape[1], s], -1)
     from_own = on_own.reshape(b, g, -1, s) @ value
-    from_shared = (
-        on_shared.reshape(b, g, h // g, -1).transpose(0, 1).reshape(g, b * (h // g), -1) @ values
-    )
-    both: Tensor = from_own + from_shared.view(g, b, -1, d).transpose(0, 1)
-    return both.view(b, h, t, d).transpose(1, 2).contiguous()
+    on_shared = on_shared.reshape(b, g, h // g, -1).transpose(0, 1)
+    from_shared = on_shared.reshape(g, b * (h // g), -1) @ values
+    total: Tensor = from_own + from_shared.view(g, b, -1, d).transpose(0, 1)
+    return total.view(b, h, t, d).transpose(1, 2).contiguous()
 
 
 def _softmax(scores: Tensor) -> Tensor:
+    """Softmax in float32, returned in the dtype of the scores."""
     return scores.softmax(-1, dtype=torch.float32).to(scores.dtype)
 
 
 def install() -> None:
-    """Make the attention known to transformers under `NAME`."""
+    """Register the attention with transformers under `NAME`. Idempotent."""
     AttentionInterface.register(NAME, shared_prefix_attention)
     AttentionMaskInterface.register(NAME, eager_mask)

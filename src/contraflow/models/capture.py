@@ -1,6 +1,6 @@
-"""A fixed sequence of GPU kernels, recorded once and started as one: a CUDA graph.
+"""CUDA graphs: record a fixed sequence of GPU kernels once and launch it as one.
 
-This is the only code of the decoder that runs nowhere but on a GPU.
+This is the only part of decoding that runs on a GPU alone.
 """
 
 from __future__ import annotations
@@ -9,17 +9,20 @@ from collections.abc import Callable
 
 import torch
 
-WARM_UPS = 3  # libraries choose kernels and allocate workspaces in their first calls, which may not be recorded
+# Libraries choose kernels and allocate workspaces in their first calls; neither may be recorded.
+WARM_UPS = 3
 
 
 class CaptureFailed(Exception):
-    """The steps could not be recorded; the message is CUDA's."""
+    """The decoding step could not be recorded; the message is CUDA's."""
 
 
 def captured(step: Callable[[], None], device: torch.device) -> Callable[[], None]:
-    """What to call in the place of ``step``: a replay of it on a GPU, itself elsewhere.
+    """Return a callable that replays the recorded step on a GPU; elsewhere return `step` itself.
 
-    ``step`` must only read and write tensors that stay where they are. Raises: CaptureFailed.
+    `step` must only read and write tensors whose addresses do not change.
+
+    Raises: CaptureFailed when CUDA refused the recording.
     """
     if device.type != "cuda":
         return step
@@ -31,14 +34,14 @@ def captured(step: Callable[[], None], device: torch.device) -> Callable[[], Non
 
 
 def _record(step: Callable[[], None]) -> Callable[[], None]:
-    beside = torch.cuda.Stream()
-    beside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(beside):
+    side_stream = torch.cuda.Stream()
+    side_stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side_stream):
         for _ in range(WARM_UPS):
             step()
-    torch.cuda.current_stream().wait_stream(beside)
+    torch.cuda.current_stream().wait_stream(side_stream)
     graph = torch.cuda.CUDAGraph()
-    # other threads (NCCL's watchdog is one) may talk to the GPU meanwhile
+    # "thread_local": other threads, such as NCCL's watchdog, may use the GPU during the recording.
     with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         step()
     return graph.replay

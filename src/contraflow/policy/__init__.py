@@ -1,3 +1,1 @@
-"""The sampler: constraints (the environment), flow head, and the LoRA policy that samples and
-evaluates.
-"""
+"""The sampler: constraints (the environment), flow head, LoRA policy and its adapter folder."""

@@ -1,9 +1,9 @@
 """The environment: which actions exist at which step.
 
-The same mask is applied when sampling and when computing log-probabilities; the design we come from
-masked only the first and so trained on another distribution than it drew from. Actions are columns:
-one per allowed token and one for the stop. Stop is one action although several token ids spell a
-question mark: the others are not actions at all.
+The same mask is applied when sampling and when computing log-probabilities. The design that this
+package started from masked only the sampling, so it trained another distribution than it sampled
+from. Actions are columns: one per allowed token, and the stop last. The stop is a single action
+although several token ids spell a question mark; the other ids are not actions.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ Vocabulary = Literal["printable_ascii", "latin", "all"]
 
 @dataclass(frozen=True, eq=False)
 class Constraints:
-    """Allowed actions and lengths: a question has min_len … max_len tokens, then the stop."""
+    """Allowed actions and lengths: a question has min_len to max_len tokens, then the stop.
+
+    Raises: UserError unless 1 <= min_len <= max_len.
+    """
 
     action_ids: Int[Tensor, " a"]  # vocabulary id of each action; the stop is the last
     min_len: int
@@ -43,22 +46,26 @@ class Constraints:
     def log_normalizer(
         self, logits: Float[Tensor, "n a"], t: Int[Tensor, " n"]
     ) -> Float[Tensor, " n"]:
-        """log Σ exp over the actions that exist at step t (t tokens written so far).
+        """Return log Σ exp over the actions that exist at step t, i.e. after t tokens.
 
-        Written with slices so that no masked copy of the logits is ever made.
+        Uses slices instead of a mask, so the logits are not copied.
         """
-        tokens, stop = logits[:, :-1].logsumexp(-1), logits[:, -1]
+        tokens = logits[:, :-1].logsumexp(-1)
+        stop = logits[:, -1]
         both = torch.where(t < self.min_len, tokens, torch.logaddexp(tokens, stop))
         return torch.where(t >= self.max_len, stop, both)
 
     def log_pterm(
         self, logits: Float[Tensor, "n a"], log_z: Float[Tensor, " n"], t: Int[Tensor, " n"]
     ) -> Float[Tensor, " n"]:
-        """log P(stop) at step t: -inf where stop is no action, 0 where it is the only one."""
+        """Return log P(stop) at step t: -inf where the stop is masked, 0 where it is forced.
+
+        ``log_z`` is the result of `log_normalizer`.
+        """
         return (logits[:, -1] - log_z).masked_fill(t < self.min_len, -torch.inf)
 
     def mask_(self, logits: Float[Tensor, "n a"], t: int) -> Float[Tensor, "n a"]:
-        """The same rule for drawing, in place: every row stands at step t."""
+        """Mask in place the actions that do not exist at step t, the same for all rows."""
         if t < self.min_len:
             logits[:, -1] = -torch.inf
         if t >= self.max_len:
@@ -66,8 +73,9 @@ class Constraints:
         return logits
 
     def columns(self, ids: Int[Tensor, "*s"]) -> Int[Tensor, "*s"]:
-        """Columns of vocabulary ids. Raises ValueError for an id that is no action."""
-        size = int(max(int(self.action_ids.max()), int(ids.max()) if ids.numel() else 0)) + 1
+        """Return the columns of vocabulary ids. Raises: ValueError when an id is not an action."""
+        largest = int(ids.max()) if ids.numel() else 0
+        size = max(int(self.action_ids.max()), largest) + 1
         table = torch.full((size,), -1, device=ids.device)
         table[self.action_ids] = torch.arange(len(self.action_ids), device=ids.device)
         found = table[ids]
@@ -79,8 +87,8 @@ class Constraints:
 
     def admits(self, ids: tuple[int, ...]) -> bool:
         """Whether the environment can produce this question."""
-        inside = bool(torch.isin(torch.tensor(ids), self.action_ids.cpu()).all())
-        return inside and self.stop_id not in ids and self.min_len <= len(ids) <= self.max_len
+        are_actions = bool(torch.isin(torch.tensor(ids), self.action_ids.cpu()).all())
+        return are_actions and self.stop_id not in ids and self.min_len <= len(ids) <= self.max_len
 
 
 def question_constraints(
@@ -91,11 +99,13 @@ def question_constraints(
     max_len: int,
     device: torch.device | None = None,
 ) -> Constraints:
-    """Actions of a question-writing policy, read off the tokenizer.
+    """Return the constraints on questions over the tokens of a tokenizer.
 
-    ``printable_ascii`` and ``latin`` allow tokens that decode to one line of such characters; ``all`` allows
-    every token that is not special. Always excluded: special tokens, line breaks, and every token with a
-    question mark but the plain one.
+    ``printable_ascii`` and ``latin`` allow tokens that decode to one line of such characters;
+    ``all`` allows every token that is not special. Always excluded are special tokens, line
+    breaks, and every token with a question mark except the plain one, which is the stop.
+
+    Raises: UserError when no single token is a question mark, or for lengths that do not fit.
     """
     pieces: list[str] = tokenizer.batch_decode([[i] for i in range(len(tokenizer))])
     stop = _stop_id(tokenizer, pieces)
@@ -107,8 +117,10 @@ def question_constraints(
 
 
 def _stop_id(tokenizer: Any, pieces: list[str]) -> int:
+    """Return the id that the tokenizer encodes "?" as, or the first that decodes to it."""
     ids = tokenizer("?", add_special_tokens=False)["input_ids"]
-    if len(ids) == 1 and pieces[ids[0]].strip() == "?":  # not the one id of an unknown token
+    # The single id may also be that of the unknown token.
+    if len(ids) == 1 and pieces[ids[0]].strip() == "?":
         return int(ids[0])
     plain = [i for i, piece in enumerate(pieces) if piece.strip() == "?"]
     if not plain:

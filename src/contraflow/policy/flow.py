@@ -1,4 +1,4 @@
-"""The state flow: what the policy's hidden state says of log F(s), and of log Z(f) = log F(s_0)."""
+"""Flow heads: log F(s) of a state from its hidden state, and log Z(f) = log F(s_0) of a fact."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 
 class FlowHead(nn.Module):
-    """LayerNorm, one hidden layer, one number. The last layer starts at zero: log F(s) = 0
-    everywhere.
+    """LayerNorm and an MLP with one hidden layer; returns one number per state.
+
+    The last layer starts at zero, so log F(s) = 0 for every state at the start.
     """
 
     def __init__(self, hidden_size: int, width: int = 128) -> None:
@@ -21,29 +22,28 @@ class FlowHead(nn.Module):
         nn.init.zeros_(self.outer.bias)
 
     def forward(self, hidden: Float[Tensor, "*s d"]) -> Float[Tensor, "*s"]:
-        out: Tensor = self.outer(nn.functional.gelu(self.inner(self.norm(hidden.float())))).squeeze(
-            -1
-        )
+        activation = nn.functional.gelu(self.inner(self.norm(hidden.float())))
+        out: Tensor = self.outer(activation).squeeze(-1)
         return out
 
 
 class StateFlow(nn.Module):
-    """One head for log Z(f), read where the prompt ends, and one for the flow of every state after
-    it.
+    """One head for log Z(f), at the end of the prompt, and one head for all later states.
 
-    They learn at rates of their own: log Z(f) is one number a fact and sums over everything below
-    it, inner flows are many and differ by nats from one token to the next.
+    The two have separate learning rates: log Z(f) is one number per fact that sums over all
+    questions, while there are many inner flows, which differ by nats from one token to the next.
 
-    They live beside the PEFT model, not in ``modules_to_save``: switching the adapter off would
-    switch the heads back to their untrained originals too.
+    The heads are not in PEFT's ``modules_to_save``: disabling the adapter would also restore their
+    untrained originals.
     """
 
     def __init__(self, hidden_size: int, width: int = 128) -> None:
         super().__init__()
-        self.hidden_size, self.width = hidden_size, width
+        self.hidden_size = hidden_size
+        self.width = width
         self.log_z = FlowHead(hidden_size, width)
         self.inner = FlowHead(hidden_size, width)
 
     def forward(self, hidden: Float[Tensor, "m d"], step: Int[Tensor, " m"]) -> Float[Tensor, " m"]:
-        """log F of states that are ``step`` question tokens after their prompt."""
+        """Return log F of m states; ``step`` is the number of question tokens written at each."""
         return torch.where(step == 0, self.log_z(hidden), self.inner(hidden))

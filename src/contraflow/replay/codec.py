@@ -1,8 +1,8 @@
 """Typed bytes for entries and snapshots: msgpack with a schema name and version, never pickle.
 
-Whoever can write to a shared server can plant bytes in it. Decoding builds only the types named
-here, checks every number, and raises `PayloadError` for anything else, which the stores catch, skip
-and count.
+Anybody who can write to a shared server can plant bytes in it. Decoding builds only the types named
+here and checks every number. It raises `PayloadError` for anything else; the stores catch the
+error, skip the entry and count it.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from contraflow.errors import UserError
-from contraflow.replay.base import Stored
+from contraflow.replay.base import ReplayEntry
 from contraflow.types import ScoredQuestion
 
-SCHEMA_VERSION = 3  # also part of every Redis key, so that versions do not meet
+SCHEMA_VERSION = 3  # also part of every Redis key, so that versions do not mix
 _ENTRY = "contraflow.question"
 _SNAPSHOT = "contraflow.replay"
 T = TypeVar("T")
@@ -27,7 +27,7 @@ _Byte = Annotated[int, msgspec.Meta(ge=-128, le=127)]
 
 
 class PayloadError(Exception):
-    """Bytes that are not what this version of contraflow writes."""
+    """Bytes that this version of contraflow did not write."""
 
 
 class _Head(msgspec.Struct, array_like=True, frozen=True):
@@ -42,105 +42,107 @@ class _Head(msgspec.Struct, array_like=True, frozen=True):
 class _SnapshotBody(msgspec.Struct, frozen=True, omit_defaults=True):
     namespace: str
     entries: list[tuple[float, ScoredQuestion]]
-    vectors: list[bytes] = []  # one per entry, or none at all
+    vectors: list[bytes] = []  # one per entry, or empty
 
 
-def content_id(entry: ScoredQuestion) -> str:
-    """The same on every machine for the same question of a fact, so that a retried write adds
-    nothing.
-    """
-    key = msgspec.msgpack.encode((entry.fact_id, entry.question_ids))
+def content_id(scored: ScoredQuestion) -> str:
+    """Hash of fact and tokens: equal on every machine, so that a repeated write adds nothing."""
+    key = msgspec.msgpack.encode((scored.fact_id, scored.question_ids))
     return hashlib.sha256(key).hexdigest()[:32]
 
 
-def check_batch(entries: Sequence[ScoredQuestion], priorities: Sequence[float]) -> None:
+def check_batch(questions: Sequence[ScoredQuestion], priorities: Sequence[float]) -> None:
     """Raise `ValueError`, naming fact and question, where a batch must not be stored.
 
-    A NumPy or torch number raises msgspec's `TypeError` now, in every store, not at the first
-    checkpoint.
+    A NumPy or torch number raises msgspec's `TypeError` here, in every store, instead of at the
+    first checkpoint.
     """
-    if len(entries) != len(priorities):
-        raise ValueError(f"{len(entries)} questions came with {len(priorities)} priorities")
-    for entry, priority in zip(entries, priorities, strict=True):
-        problem = _number_problem(entry, priority)
+    if len(questions) != len(priorities):
+        raise ValueError(f"{len(questions)} questions came with {len(priorities)} priorities")
+    for scored, priority in zip(questions, priorities, strict=True):
+        problem = _non_finite(scored, priority)
         if problem is not None:
-            raise ValueError(f"{problem} for fact {entry.fact_id!r}, question {entry.question!r}")
-        encode_entry(entry)
+            raise ValueError(f"{problem} for fact {scored.fact_id!r}, question {scored.question!r}")
+        encode_entry(scored)
 
 
-def encode_entry(entry: ScoredQuestion, vector: bytes = b"") -> bytes:
+def encode_entry(scored: ScoredQuestion, vector: bytes = b"") -> bytes:
     """Bytes of one entry and its sentence vector. Check it with `check_batch` first."""
-    return msgspec.msgpack.encode((_ENTRY, SCHEMA_VERSION, entry, array("b", vector).tolist()))
+    return msgspec.msgpack.encode((_ENTRY, SCHEMA_VERSION, scored, array("b", vector).tolist()))
 
 
-def decode_entry(data: bytes | None, priority: float, *, fact_id: str, entry_id: str) -> Stored:
+def decode_entry(
+    data: bytes | None, priority: float, *, fact_id: str, entry_id: str
+) -> ReplayEntry:
     """The entry stored for this fact under this id, with this priority.
 
-    Raises `PayloadError` if it is absent, corrupted, of another schema, or belongs elsewhere.
+    Raises `PayloadError` if it is absent, corrupted, of another schema, or of another fact or id.
     """
     if data is None:
         raise PayloadError("no payload is stored for this id")
-    entry, vector = _open(data, _ENTRY, ScoredQuestion)
-    problem = _number_problem(entry, priority)
+    scored, vector = _open(data, _ENTRY, ScoredQuestion)
+    problem = _non_finite(scored, priority)
     if problem is not None:
         raise PayloadError(problem)
-    if entry.fact_id != fact_id or content_id(entry) != entry_id:
+    if scored.fact_id != fact_id or content_id(scored) != entry_id:
         raise PayloadError("the payload belongs to another fact or id")
-    return Stored(priority, entry_id, entry, vector)
+    return ReplayEntry(priority, entry_id, scored, vector)
 
 
-def encode_snapshot(namespace: str, entries: Iterable[Stored]) -> bytes:
-    """Bytes of a whole store, in an order that depends on nothing but its content."""
-    ordered = sorted(entries, key=lambda stored: (stored.entry.fact_id, stored.order))
-    vectors = [stored.vector for stored in ordered]
+def encode_snapshot(namespace: str, entries: Iterable[ReplayEntry]) -> bytes:
+    """Bytes of a whole store, in an order that depends only on its content."""
+    ordered = sorted(entries, key=lambda entry: (entry.scored.fact_id, entry.sort_key))
+    vectors = [entry.vector for entry in ordered]
     body = _SnapshotBody(
         namespace=namespace,
-        entries=[(stored.priority, stored.entry) for stored in ordered],
+        entries=[(entry.priority, entry.scored) for entry in ordered],
         vectors=vectors if any(vectors) else [],
     )
     return msgspec.msgpack.encode((_SNAPSHOT, SCHEMA_VERSION, body))
 
 
 def snapshot_namespace(data: bytes) -> str:
-    """Which namespace a snapshot is of. Raises `PayloadError` for other bytes."""
+    """The namespace that a snapshot was written for. Raises `PayloadError` for other bytes."""
     return _open(data, _SNAPSHOT, _SnapshotBody)[0].namespace
 
 
-def decode_snapshot(data: bytes, namespace: str) -> list[Stored]:
+def decode_snapshot(data: bytes, namespace: str) -> list[ReplayEntry]:
     """The entries of a snapshot, best first within each fact.
 
-    Raises `PayloadError` for other bytes and `UserError` for another namespace's snapshot.
+    Raises `PayloadError` for other bytes and `UserError` for a snapshot of another namespace.
     """
     body, _ = _open(data, _SNAPSHOT, _SnapshotBody)
     if body.namespace != namespace:
         raise UserError(
-            f"the replay snapshot was written for namespace {body.namespace}, this run has {namespace}: "
-            "prompt, tokenizer, oracle or judge changed; resume with the checkpoint's settings or start anew"
+            f"the replay snapshot was written for namespace {body.namespace}, this run has "
+            f"{namespace}: prompt, tokenizer, oracle or judge changed; resume with the "
+            "checkpoint's settings or start anew"
         )
-    for priority, entry in body.entries:
-        problem = _number_problem(entry, priority)
+    for priority, scored in body.entries:
+        problem = _non_finite(scored, priority)
         if problem is not None:
             raise PayloadError(problem)
     vectors = body.vectors or [b""] * len(body.entries)
     if len(vectors) != len(body.entries):
         raise PayloadError(f"{len(body.entries)} entries came with {len(vectors)} vectors")
     return [
-        Stored(priority, content_id(entry), entry, vector)
-        for (priority, entry), vector in zip(body.entries, vectors, strict=True)
+        ReplayEntry(priority, content_id(scored), scored, vector)
+        for (priority, scored), vector in zip(body.entries, vectors, strict=True)
     ]
 
 
 def entries_of(data: bytes) -> list[ScoredQuestion]:
-    """The questions of a snapshot of whatever namespace. Raises `PayloadError` for other bytes."""
-    return [entry for _, entry in _open(data, _SNAPSHOT, _SnapshotBody)[0].entries]
+    """The questions of a snapshot of any namespace. Raises `PayloadError` for other bytes."""
+    return [scored for _, scored in _open(data, _SNAPSHOT, _SnapshotBody)[0].entries]
 
 
-# What every entry's bytes begin with; the server tells foreign payloads by it. (The last two are
-# body, vector.)
+# The first bytes of every entry; the server recognizes foreign payloads by them. The last two bytes
+# are body and vector.
 PAYLOAD_PREFIX = msgspec.msgpack.encode((_ENTRY, SCHEMA_VERSION, None, None))[:-2]
 
 
 def _open(data: bytes, schema: str, body_type: type[T]) -> tuple[T, bytes]:
+    """Body and sentence vector of a payload, after its schema name and version are checked."""
     try:
         head = msgspec.msgpack.decode(data, type=_Head)
         if (head.schema, head.version) != (schema, SCHEMA_VERSION):
@@ -151,15 +153,16 @@ def _open(data: bytes, schema: str, body_type: type[T]) -> tuple[T, bytes]:
         raise PayloadError(f"not a {schema} payload: {error}") from error
 
 
-def _number_problem(entry: ScoredQuestion, priority: float) -> str | None:
-    """What is not finite, in words; None where all is well."""
-    named = {
+def _non_finite(scored: ScoredQuestion, priority: float) -> str | None:
+    """Name and value of the first number that is not finite, or None."""
+    numbers = {
         "priority": priority,
-        "log_contradiction": entry.log_contradiction,
-        "log_p_answer": entry.log_p_answer,
-        "log_entailment": entry.log_entailment,
-        "log_p_question": sum(entry.log_prior),
+        "log_contradiction": scored.log_contradiction,
+        "log_p_answer": scored.log_p_answer,
+        "log_entailment": scored.log_entailment,
+        "log_p_question": sum(scored.log_prior),
     }
-    return next(
-        (f"{name} is {value}" for name, value in named.items() if not math.isfinite(value)), None
-    )
+    for name, value in numbers.items():
+        if not math.isfinite(value):
+            return f"{name} is {value}"
+    return None

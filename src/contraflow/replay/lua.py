@@ -1,16 +1,17 @@
-"""The admission script, run inside the server so that insert and trim are one step for all writers."""
+"""The admission script: it runs inside the server, so that insert and trim are atomic."""
 
 from __future__ import annotations
 
 # KEYS: zset id -> priority, hash id -> payload. ARGV: capacity, near-duplicate threshold, what is
-# compared (tokens or embedding), first bytes of every valid payload; then id, priority, payload for
-# each question. Returns how many entered. It repeats `selection.admit`, and adds one rule for what
-# another program may have planted: an entry that cannot be read loses to any that can.
+# compared (tokens or embedding), first bytes of every valid payload; then id, priority, payload of
+# each question. Returns how many were admitted. It repeats `selection.admit` and adds one rule for
+# entries that another program may have planted: an unreadable entry loses to any readable one.
 ADMIT = """
 local z, h = KEYS[1], KEYS[2]
 local capacity, threshold, by, prefix = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4]
 
--- What a payload is compared by: its tokens or its vector (false if it has none); nil if it cannot be read.
+-- What a payload is compared by: its tokens or its vector (false if it has none);
+-- nil if it cannot be read.
 local function shape(payload)
   if not payload or payload:sub(1, #prefix) ~= prefix then return nil end
   local ok, head = pcall(cmsgpack.unpack, payload)
@@ -94,7 +95,9 @@ for i = 5, #ARGV, 3 do
       if old.priority >= priority then enters = false break end
     end
   end
-  if enters and #twins == 0 and size >= capacity then enters = stored[worst()].priority < priority end
+  if enters and #twins == 0 and size >= capacity then
+    enters = stored[worst()].priority < priority
+  end
   if enters then
     for _, other in ipairs(twins) do remove(other) end
     redis.call('ZADD', z, ARGV[i + 1], id)

@@ -1,4 +1,4 @@
-"""The store that needs nothing: one process, gone with it unless a checkpoint keeps its snapshot."""
+"""Replay in the memory of one process; it outlives the process only in checkpoint snapshots."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from contraflow.replay.base import ReplayStore, Stored, check_namespace, vectors_for
+from contraflow.replay.base import ReplayEntry, ReplayStore, check_namespace, vectors_for
 from contraflow.replay.codec import check_batch, content_id, decode_snapshot, encode_snapshot
-from contraflow.replay.selection import admit, deal
+from contraflow.replay.selection import admit, draw_for_facts
 from contraflow.replay.vectors import Embed
 from contraflow.settings.running import ReplayConfig
 from contraflow.types import ScoredQuestion
@@ -24,27 +24,27 @@ class MemoryReplay(ReplayStore):
         self._namespace = check_namespace(namespace)
         self._settings = settings or ReplayConfig()
         self._embed = embed
-        self._facts: dict[str, list[Stored]] = {}
+        self._facts: dict[str, list[ReplayEntry]] = {}
         self._offered = 0
         self._admitted = 0
 
-    def add(self, entries: Sequence[ScoredQuestion], priorities: Sequence[float]) -> int:
-        check_batch(entries, priorities)
+    def add(self, questions: Sequence[ScoredQuestion], priorities: Sequence[float]) -> int:
+        check_batch(questions, priorities)
         admitted = 0
-        vectors = vectors_for(entries, self._settings, self._embed)
-        for entry, priority, vector in zip(entries, priorities, vectors, strict=True):
-            fact = self._facts.setdefault(entry.fact_id, [])
-            admitted += admit(
-                fact, Stored(float(priority), content_id(entry), entry, vector), self._settings
-            )
-        self._offered += len(entries)
+        vectors = vectors_for(questions, self._settings, self._embed)
+        for scored, priority, vector in zip(questions, priorities, vectors, strict=True):
+            entry = ReplayEntry(float(priority), content_id(scored), scored, vector)
+            admitted += admit(self._facts.setdefault(scored.fact_id, []), entry, self._settings)
+        self._offered += len(questions)
         self._admitted += admitted
         return admitted
 
     def sample(
         self, fact_ids: Sequence[str], n: int, rng: random.Random
     ) -> list[list[ScoredQuestion]]:
-        return deal(fact_ids, n, rng, self._settings, lambda fact_id: self._facts.get(fact_id, []))
+        return draw_for_facts(
+            fact_ids, n, rng, self._settings, lambda fact_id: self._facts.get(fact_id, [])
+        )
 
     def size(self, fact_id: str | None = None) -> int:
         if fact_id is not None:
@@ -54,14 +54,16 @@ class MemoryReplay(ReplayStore):
     def snapshot(self) -> bytes:
         return encode_snapshot(self._namespace, self.entries())
 
-    def entries(self) -> Iterator[Stored]:
-        return (stored for fact in self._facts.values() for stored in fact)
+    def entries(self) -> Iterator[ReplayEntry]:
+        for entries in self._facts.values():
+            yield from entries
 
     def restore(self, data: bytes) -> None:
-        facts: dict[str, list[Stored]] = defaultdict(list)
-        for stored in decode_snapshot(data, self._namespace):
-            if len(facts[stored.entry.fact_id]) < self._settings.capacity_per_fact:
-                facts[stored.entry.fact_id].append(stored)
+        facts: dict[str, list[ReplayEntry]] = defaultdict(list)
+        for entry in decode_snapshot(data, self._namespace):
+            kept = facts[entry.scored.fact_id]
+            if len(kept) < self._settings.capacity_per_fact:
+                kept.append(entry)
         self._facts = dict(facts)
 
     def stats(self) -> dict[str, Any]:
@@ -72,7 +74,7 @@ class MemoryReplay(ReplayStore):
             "facts": len(self._facts),
             "offered": self._offered,
             "admitted": self._admitted,
-            "skipped": 0,  # nobody else can write here
+            "skipped": 0,  # no other process can write here
             "refused": 0,
         }
 
@@ -80,4 +82,4 @@ class MemoryReplay(ReplayStore):
         self._facts = {}
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Nothing to release."""

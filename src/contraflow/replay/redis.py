@@ -1,13 +1,13 @@
-"""The store that every rank and every later run finds: a Redis or Valkey server.
+"""Replay on a Redis or Valkey server, which every rank and every later run can use.
 
 Keys: one set of fact ids per namespace, and per fact ``{…}:z`` (id -> priority) and ``{…}:h`` (id
--> payload) under one hash tag. A batch is one MULTI/EXEC round trip both ways. Near-duplicates are
-settled inside the admission script, so there is no moment between looking and writing in which
-another writer could slip in.
+-> payload) under one hash tag. Reading and writing a batch is one MULTI/EXEC round trip each.
+Near-duplicates are compared inside the admission script, so no other writer can interfere between
+reading and writing.
 
-A fact's entries are read whole and drawn from on this side, so that the draw is the memory store's
-own code: about 20 kB a fact at the default capacity. Ids are content hashes: a write that is sent
-again after a time-out changes nothing.
+Sampling reads all entries of a fact and draws on the client with the memory store's code: about
+20 kB per fact at the default capacity. Ids are content hashes, so a write that is repeated after a
+time-out changes nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import redis
 from redis.exceptions import NoScriptError, RedisError
 
-from contraflow.replay.base import ReplayStore, Stored, check_namespace, vectors_for
+from contraflow.replay.base import ReplayEntry, ReplayStore, check_namespace, vectors_for
 from contraflow.replay.codec import (
     PAYLOAD_PREFIX,
     SCHEMA_VERSION,
@@ -32,29 +32,30 @@ from contraflow.replay.codec import (
     encode_entry,
     encode_snapshot,
 )
-from contraflow.replay.connection import Server, full
+from contraflow.replay.connection import Server, storage_full
 from contraflow.replay.lua import ADMIT
-from contraflow.replay.selection import deal
+from contraflow.replay.selection import draw_for_facts
 from contraflow.replay.vectors import Embed
 from contraflow.settings.running import ReplayConfig
 from contraflow.system.progress import print_plain
 from contraflow.types import ScoredQuestion
 
 KEY_ROOT = f"contraflow:replay:{SCHEMA_VERSION}:"
-_ADMIT_SHA = hashlib.sha1(
-    ADMIT.encode(), usedforsecurity=False
-).hexdigest()  # EVALSHA's name for the script
+# EVALSHA identifies the script by this hash.
+_ADMIT_SHA = hashlib.sha1(ADMIT.encode(), usedforsecurity=False).hexdigest()
 T = TypeVar("T")
-_FACTS_AT_ONCE = 500  # of a whole store: about 10 MB a reply at the default capacity
+_FACTS_PER_READ = 500  # when a whole store is read: about 10 MB per reply at the default capacity
+_ENTRIES_PER_RESUME = 4096
+_FACTS_PER_DELETE = 1000
 
 
 class RedisReplay(ReplayStore):
     """Entries on a server that other processes may use at the same time.
 
-    Raises `UserError` when the server does not answer (at once on opening, later after
-    ``patience_s`` of waiting) or refuses the password; the URL in it is shown without user,
-    password and options. A server that is full refuses new questions, which is told and counted and
-    stops nothing: what it holds can still be drawn.
+    Raises `UserError` when the server does not answer (at once on opening, later after waiting for
+    ``patience_s``) or refuses the password; the URL in the message has no user, password or
+    options. A full server refuses new questions. This is reported and counted and stops nothing:
+    stored questions are still sampled.
     """
 
     kind = "redis"
@@ -67,36 +68,37 @@ class RedisReplay(ReplayStore):
         url: str,
         *,
         embed: Embed | None = None,
-        tell: Callable[[str], None] = print_plain,
+        log: Callable[[str], None] = print_plain,
     ) -> None:
         self._namespace = check_namespace(namespace)
         self._settings = settings
         self._embed = embed
-        self._tell = tell
+        self._log = log
         self._offered = 0
         self._admitted = 0
         self._refused = 0
         self._is_full = False
         self._skipped: dict[tuple[str, str], str] = {}
         self._server = Server(
-            url, patience_s=settings.patience_s, tell=tell, remedy=self.remedy, revive=self._revive
+            url,
+            patience_s=settings.patience_s,
+            log=log,
+            remedy=self.remedy,
+            restart=self._restart_server,
         )
 
     def __repr__(self) -> str:
-        return (
-            f"{type(self).__name__}({self._server.shown_url}, namespace={self._namespace})"
-        )
+        return f"{type(self).__name__}({self._server.shown_url}, namespace={self._namespace})"
 
-    def add(self, entries: Sequence[ScoredQuestion], priorities: Sequence[float]) -> int:
-        check_batch(entries, priorities)
-        vectors = vectors_for(entries, self._settings, self._embed)
-        admitted = self._admit(
-            [
-                Stored(float(priority), content_id(entry), entry, vector)
-                for entry, priority, vector in zip(entries, priorities, vectors, strict=True)
-            ]
-        )
-        self._offered += len(entries)
+    def add(self, questions: Sequence[ScoredQuestion], priorities: Sequence[float]) -> int:
+        check_batch(questions, priorities)
+        vectors = vectors_for(questions, self._settings, self._embed)
+        entries = [
+            ReplayEntry(float(priority), content_id(scored), scored, vector)
+            for scored, priority, vector in zip(questions, priorities, vectors, strict=True)
+        ]
+        admitted = self._admit(entries)
+        self._offered += len(questions)
         self._admitted += admitted
         return admitted
 
@@ -104,10 +106,10 @@ class RedisReplay(ReplayStore):
         self, fact_ids: Sequence[str], n: int, rng: random.Random
     ) -> list[list[ScoredQuestion]]:
         contents = self._fetch(list(dict.fromkeys(fact_ids)))
-        return deal(fact_ids, n, rng, self._settings, contents.__getitem__)
+        return draw_for_facts(fact_ids, n, rng, self._settings, contents.__getitem__)
 
     def size(self, fact_id: str | None = None) -> int:
-        return self._server.ask(
+        return self._server.call(
             lambda: self._count(self._fact_ids() if fact_id is None else [fact_id])
         )
 
@@ -115,18 +117,18 @@ class RedisReplay(ReplayStore):
         return encode_snapshot(self._namespace, self.entries())
 
     def restore(self, data: bytes) -> None:
-        kept = decode_snapshot(data, self._namespace)
-        self._server.ask(lambda: self._replace(kept))
+        entries = decode_snapshot(data, self._namespace)
+        self._server.call(lambda: self._replace(entries))
 
     def resume(self, data: bytes) -> None:
-        for some in _batched(decode_snapshot(data, self._namespace), 4096):
-            self._admit(some)
+        for entries in _batched(decode_snapshot(data, self._namespace), _ENTRIES_PER_RESUME):
+            self._admit(entries)
 
     def clear(self) -> None:
-        self._server.ask(lambda: self._replace([]))
+        self._server.call(lambda: self._replace([]))
 
     def stats(self) -> dict[str, Any]:
-        facts, size = self._server.ask(self._facts_and_size)
+        facts, size = self._server.call(self._facts_and_size)
         return {
             "store": self.kind,
             "url": self._server.shown_url,
@@ -135,54 +137,54 @@ class RedisReplay(ReplayStore):
             "facts": facts,
             "offered": self._offered,
             "admitted": self._admitted,
-            "skipped": len(self._skipped),  # different entries, however often they were met
-            "refused": self._refused,  # for which a full server had no room
+            "skipped": len(self._skipped),  # distinct entries, however often they were read
+            "refused": self._refused,  # because the server was full
         }
 
     def close(self) -> None:
         self._server.close()
 
-    def _revive(self) -> None:
-        """Another's server is another's to start."""
+    def _restart_server(self) -> None:
+        """Does nothing: this process does not own the server."""
 
     @property
     def _client(self) -> redis.Redis:
         return self._server.client
 
-    def _admit(self, entries: Sequence[Stored]) -> int:
-        """Put them before the admission script, one call a fact, all in one round trip."""
+    def _admit(self, entries: Sequence[ReplayEntry]) -> int:
+        """Run the admission script, one call per fact, all in one round trip."""
         arguments: dict[str, list[str | bytes]] = {}
-        for stored in entries:
-            payload = encode_entry(stored.entry, stored.vector)
-            row: list[str | bytes] = [stored.entry_id, repr(stored.priority), payload]
-            arguments.setdefault(stored.entry.fact_id, []).extend(row)
+        for entry in entries:
+            payload = encode_entry(entry.scored, entry.vector)
+            row: list[str | bytes] = [entry.entry_id, repr(entry.priority), payload]
+            arguments.setdefault(entry.scored.fact_id, []).extend(row)
         if not arguments:
             return 0
-        replies = self._server.ask(lambda: self._admissions(arguments))
-        refused = sum(
-            len(rows) // 3
-            for rows, reply in zip(arguments.values(), replies[1:], strict=True)
-            if isinstance(reply, Exception)
-        )
-        self._note_refusals(refused, next((r for r in replies if isinstance(r, Exception)), None))
-        return sum(int(reply) for reply in replies[1:] if not isinstance(reply, Exception))
+        replies = self._server.call(lambda: self._run_admission(arguments))
+        admitted = 0
+        refused = 0
+        for rows, reply in zip(arguments.values(), replies[1:], strict=True):
+            if isinstance(reply, Exception):
+                refused += len(rows) // 3
+            else:
+                admitted += int(reply)
+        errors = [reply for reply in replies if isinstance(reply, Exception)]
+        self._report_refusals(refused, errors[0] if errors else None)
+        return admitted
 
-    def _admissions(self, arguments: dict[str, list[str | bytes]]) -> list[Any]:
-        """One reply a fact after that of the index; an error in a reply's place where the server is
-        full.
-        """
-        replies = self._send_admissions(arguments)
-        if any(
-            isinstance(reply, NoScriptError) for reply in replies
-        ):  # the server was restarted, or is new
+    def _run_admission(self, arguments: dict[str, list[str | bytes]]) -> list[Any]:
+        """The reply of the index, then one per fact; an error where the server is full."""
+        replies = self._send_admission(arguments)
+        # A new or restarted server does not know the script.
+        if any(isinstance(reply, NoScriptError) for reply in replies):
             self._client.script_load(ADMIT)
-            replies = self._send_admissions(arguments)
+            replies = self._send_admission(arguments)
         for reply in replies:
-            if isinstance(reply, Exception) and full(reply) is None:
+            if isinstance(reply, Exception) and storage_full(reply) is None:
                 raise reply
         return replies
 
-    def _send_admissions(self, arguments: dict[str, list[str | bytes]]) -> list[Any]:
+    def _send_admission(self, arguments: dict[str, list[str | bytes]]) -> list[Any]:
         settings = self._settings
         head = [
             settings.capacity_per_fact,
@@ -190,51 +192,51 @@ class RedisReplay(ReplayStore):
             settings.near_duplicate_by,
             PAYLOAD_PREFIX,
         ]
-        # One transaction: a `clear` between SADD and script would leave entries that nothing lists.
+        # One transaction: a `clear` between SADD and the script would leave unlisted entries.
         with self._client.pipeline(transaction=True) as pipe:
             pipe.sadd(self._index_key, *arguments)
             for fact_id, rows in arguments.items():
                 pipe.evalsha(_ADMIT_SHA, 2, *self._fact_keys(fact_id), *head, *rows)  # type: ignore[arg-type]
             try:
                 return pipe.execute(raise_on_error=False)
-            except RedisError as error:  # the whole transaction was turned away
-                if full(error) is None:
+            except RedisError as error:  # the server refused the whole transaction
+                if storage_full(error) is None:
                     raise
                 return [error] * (1 + len(arguments))
 
-    def _note_refusals(self, refused: int, error: Exception | None) -> None:
+    def _report_refusals(self, refused: int, error: Exception | None) -> None:
+        """Log once when the server becomes full, and once when it admits questions again."""
         self._refused += refused
+        server = f"the replay server at {self._server.shown_url}"
         if refused and not self._is_full and error is not None:
-            self._tell(
-                f"the replay server at {self._server.shown_url} {full(error)}. "
-                "Until then new questions are not stored; what is stored is still drawn"
+            self._log(
+                f"{server} {storage_full(error)}. "
+                "Until then new questions are not stored; stored questions are still sampled"
             )
         elif self._is_full and not refused:
-            self._tell(
-                f"the replay server at {self._server.shown_url} takes questions again; {self._refused} were not stored"
-            )
+            self._log(f"{server} takes questions again; {self._refused} were not stored")
         self._is_full = refused > 0
 
-    def entries(self) -> Iterator[Stored]:
-        # Some facts at a time, so that the server is never busy for long.
-        for some in _batched(self._server.ask(self._fact_ids), _FACTS_AT_ONCE):
-            for entries in self._fetch(some).values():
+    def entries(self) -> Iterator[ReplayEntry]:
+        # A limited number of facts per read, so that the server is never busy for long.
+        for fact_ids in _batched(self._server.call(self._fact_ids), _FACTS_PER_READ):
+            for entries in self._fetch(fact_ids).values():
                 yield from entries
 
-    def _fetch(self, fact_ids: Sequence[str]) -> dict[str, list[Stored]]:
-        """What the server holds for these facts, best first, without what cannot be read."""
+    def _fetch(self, fact_ids: Sequence[str]) -> dict[str, list[ReplayEntry]]:
+        """The readable entries of these facts, best first."""
         if not fact_ids:
             return {}
-        replies = self._server.ask(lambda: self._read(fact_ids))
-        known = len(self._skipped)
-        pairs = zip(fact_ids, replies[::2], replies[1::2], strict=True)
-        found = {
-            fact_id: self._decode(fact_id, scores, payloads) for fact_id, scores, payloads in pairs
-        }
-        self._tell_skipped(known)
-        return found
+        replies = self._server.call(lambda: self._read(fact_ids))
+        n_skipped = len(self._skipped)
+        contents: dict[str, list[ReplayEntry]] = {}
+        for fact_id, scores, payloads in zip(fact_ids, replies[::2], replies[1::2], strict=True):
+            contents[fact_id] = self._decode(fact_id, scores, payloads)
+        self._report_skipped(n_skipped)
+        return contents
 
     def _read(self, fact_ids: Sequence[str]) -> list[Any]:
+        """Two replies per fact: ids with priorities, and the payload of each id."""
         with self._client.pipeline(transaction=True) as pipe:
             for fact_id in fact_ids:
                 ranked, payloads = self._fact_keys(fact_id)
@@ -244,54 +246,51 @@ class RedisReplay(ReplayStore):
 
     def _decode(
         self, fact_id: str, scores: Sequence[tuple[bytes, float]], payloads: dict[bytes, bytes]
-    ) -> list[Stored]:
-        stored = []
+    ) -> list[ReplayEntry]:
+        entries = []
         for raw_id, priority in scores:
             entry_id = raw_id.decode(errors="backslashreplace")
             data = payloads.get(raw_id)
             try:
-                stored.append(
+                entries.append(
                     decode_entry(data, float(priority), fact_id=fact_id, entry_id=entry_id)
                 )
             except PayloadError as error:
                 self._skipped.setdefault((fact_id, entry_id), str(error))
-        return sorted(stored, key=lambda item: item.order)
+        return sorted(entries, key=lambda entry: entry.sort_key)
 
-    def _tell_skipped(self, known: int) -> None:
-        """Say it of the first, and again whenever there are twice as many: a flood of lines helps
-        nobody.
-        """
+    def _report_skipped(self, n_before: int) -> None:
+        """Log the first skipped entry, and then each time that their number has doubled."""
         n = len(self._skipped)
-        if n == known or (known and n.bit_length() == known.bit_length()):
+        if n == n_before or (n_before and n.bit_length() == n_before.bit_length()):
             return
         (fact_id, entry_id), reason = list(self._skipped.items())[-1]
-        self._tell(
-            f"replay skips {n} stored {'entry' if n == 1 else 'entries'} that cannot be read, the last of fact "
-            f"{fact_id!r} (id {entry_id[:40]}): {reason:.160}"
+        self._log(
+            f"replay skips {n} stored {'entry' if n == 1 else 'entries'} that cannot be read, "
+            f"the last of fact {fact_id!r} (id {entry_id[:40]}): {reason:.160}"
         )
 
-    def _replace(self, entries: Sequence[Stored]) -> None:
-        """Put these entries, best first within each fact, in the namespace's place, in one step."""
-        facts: dict[str, list[Stored]] = {}
-        for stored in entries:
-            facts.setdefault(stored.entry.fact_id, []).append(stored)
+    def _replace(self, entries: Sequence[ReplayEntry]) -> None:
+        """Replace the namespace by these entries, best first within each fact, atomically."""
+        facts: dict[str, list[ReplayEntry]] = {}
+        for entry in entries:
+            facts.setdefault(entry.scored.fact_id, []).append(entry)
         with self._client.pipeline(transaction=True) as pipe:
-            for some in _batched(self._members(), 1000):
-                pipe.delete(*(key for raw in some for key in self._raw_keys(raw)))
-                pipe.srem(
-                    self._index_key, *some
-                )  # not DEL: a fact that another process adds now stays listed
-            for fact_id, all_kept in facts.items():
-                kept = all_kept[: self._settings.capacity_per_fact]
+            for members in _batched(self._members(), _FACTS_PER_DELETE):
+                keys: list[str] = []
+                for member in members:
+                    keys += self._raw_keys(member)
+                pipe.delete(*keys)
+                # SREM instead of DEL: a fact that another process adds now stays listed.
+                pipe.srem(self._index_key, *members)
+            for fact_id, of_fact in facts.items():
+                kept = of_fact[: self._settings.capacity_per_fact]
                 ranked, payloads = self._fact_keys(fact_id)
                 pipe.sadd(self._index_key, fact_id)
-                pipe.zadd(ranked, {stored.entry_id: stored.priority for stored in kept})
+                pipe.zadd(ranked, {entry.entry_id: entry.priority for entry in kept})
                 pipe.hset(
                     payloads,
-                    mapping={
-                        stored.entry_id: encode_entry(stored.entry, stored.vector)
-                        for stored in kept
-                    },
+                    mapping={e.entry_id: encode_entry(e.scored, e.vector) for e in kept},
                 )
             pipe.execute()
 
@@ -300,14 +299,15 @@ class RedisReplay(ReplayStore):
         return sorted(members)
 
     def _fact_ids(self) -> list[str]:
-        """The facts that are listed; a name that is no text was planted, and is skipped."""
-        names, known = [], len(self._skipped)
+        """The listed facts; a name that is not text was planted, and is skipped."""
+        names = []
+        n_skipped = len(self._skipped)
         for member in self._members():
             try:
                 names.append(member.decode())
             except UnicodeDecodeError:
                 self._skipped.setdefault((repr(member)[:80], "-"), "the fact's name is no text")
-        self._tell_skipped(known)
+        self._report_skipped(n_skipped)
         return names
 
     def _facts_and_size(self) -> tuple[int, int]:
@@ -328,7 +328,7 @@ class RedisReplay(ReplayStore):
         return self._raw_keys(fact_id.encode())
 
     def _raw_keys(self, fact_id: bytes) -> tuple[str, str]:
-        # The fact id is hashed: a brace in it would end the hash tag early and part the two keys.
+        # The fact id is hashed: a brace in it would end the hash tag early and separate the keys.
         tag = f"{self._namespace}:{hashlib.sha256(fact_id).hexdigest()[:24]}"
         return f"{KEY_ROOT}{{{tag}}}:z", f"{KEY_ROOT}{{{tag}}}:h"
 

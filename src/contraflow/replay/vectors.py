@@ -1,6 +1,6 @@
-"""Near-duplicates by meaning: sentence vectors in one byte a dimension, compared in whole numbers.
+"""Near-duplicates by meaning: sentence vectors of one byte per dimension, compared in integers.
 
-Whole numbers, so that the server's script and this side agree to the last bit on what is near.
+With integers, the server's script and the memory store decide identically to the last bit.
 """
 
 from __future__ import annotations
@@ -10,21 +10,29 @@ from array import array
 from collections.abc import Callable, Sequence
 from operator import mul
 
-Embed = Callable[[list[str]], list[bytes]]  # texts -> what `quantize` makes of their unit vectors
+# Texts -> their unit sentence vectors, quantized by `quantize`.
+Embed = Callable[[list[str]], list[bytes]]
 
 
 def quantize(vectors: Sequence[Sequence[float]]) -> list[bytes]:
-    """Unit vectors as signed bytes: x -> round(127 x). The cosine of two moves by less than 0.01."""
-    return [array("b", (round(127 * x) for x in vector)).tobytes() for vector in vectors]
+    """Unit vectors as signed bytes: x -> round(127 x).
+
+    The cosine of two vectors changes by less than 0.01.
+    """
+    quantized: list[bytes] = []
+    for vector in vectors:
+        quantized.append(array("b", (round(127 * x) for x in vector)).tobytes())
+    return quantized
 
 
 def near_vectors(a: bytes, b: bytes, threshold: float) -> bool:
-    """Whether the cosine distance 1 - cos(a, b) lies below the threshold.
+    """Whether the cosine distance 1 - cos(a, b) is below the threshold.
 
-    Vectors of different lengths (or none at all) are never near: they are of different encoders.
+    Vectors of different lengths, and empty ones, are never near: they come from different encoders.
     """
     if not a or len(a) != len(b):
         return False
-    x, y = array("b", a), array("b", b)
+    x = array("b", a)
+    y = array("b", b)
     squares = sum(map(mul, x, x)) * sum(map(mul, y, y))
     return bool(squares > 0 and 1 - sum(map(mul, x, y)) / math.sqrt(squares) < threshold)

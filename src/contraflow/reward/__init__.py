@@ -1,3 +1,1 @@
-"""What a question is worth: the oracle answers, the judge compares, the schedule turns parts into
-log R.
-"""
+"""The reward: the oracle answers, the judge scores the answer, the schedule computes log R."""

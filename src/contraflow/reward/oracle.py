@@ -1,7 +1,8 @@
-"""The frozen base model that answers questions, greedily, one line each.
+"""The oracle: the frozen base model answers questions greedily, one line each.
 
-The few-shot answer header is read once for the whole run; questions are de-duplicated and their
-answers kept, so that a question drawn again costs nothing. Rows that have finished leave the batch.
+The few-shot answer header is prefilled once for the whole run. Questions are de-duplicated and
+their answers cached, so a question that is sampled again costs nothing. Finished rows leave the
+batch.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from contraflow.types import Answer
 
 
 class FrozenLMOracle:
-    """Greedy answers of a causal language model with its adapter off."""
+    """Greedy answers of a causal language model with its adapter disabled."""
 
     def __init__(
         self,
@@ -32,21 +33,22 @@ class FrozenLMOracle:
         self.prompt = prompt
         self.max_answer_tokens = settings.max_answer_tokens
         self.batch_size = settings.batch_size
-        self._prefix = lm.prefix(prompt.header, prompt.opening)
+        self._prefix = lm.prefix_cache(prompt.header, prompt.opening)
         self.identity = (
             f"{lm.identity}|{prompt.identity}|{self._prefix.length}|{self.max_answer_tokens}"
         )
         self._ends = _end_token_ids(lm)
         self._static = StaticSteps()
-        self._known: dict[str, Answer] = {}
+        self._cache: dict[str, Answer] = {}
 
     def answer(self, questions: Sequence[str]) -> list[Answer]:
         """Answers in the order of the questions; equal questions get equal answers."""
-        new = sorted(set(questions) - self._known.keys(), key=lambda q: (len(q), q))
+        # Sorted by length: little padding. The text makes the order independent of the hash seed.
+        new = sorted(set(questions) - self._cache.keys(), key=lambda q: (len(q), q))
         for start in range(0, len(new), self.batch_size):
             batch = new[start : start + self.batch_size]
-            self._known.update(zip(batch, self._generate(batch), strict=True))
-        return [self._known[q] for q in questions]
+            self._cache.update(zip(batch, self._generate(batch), strict=True))
+        return [self._cache[q] for q in questions]
 
     def _generate(self, questions: Sequence[str]) -> list[Answer]:
         prompts = [self.lm.encode(self.prompt.body(question=q)) for q in questions]
@@ -55,21 +57,23 @@ class FrozenLMOracle:
             decoder = start_decoding(
                 self.lm, context, len(prompts), self.max_answer_tokens, self._static
             )
-            row = asked = torch.arange(len(prompts), device=self.lm.device)
+            # Of each unfinished answer: its row in the decoder, and the index of its question.
+            row = torch.arange(len(prompts), device=self.lm.device)
+            question = row
             tokens: list[list[int]] = [[] for _ in prompts]
             log_p = [0.0] * len(prompts)
             for step in range(self.max_answer_tokens):
                 best_log_p, best = (x[row] for x in decoder.logits().log_softmax(-1).max(-1))
                 for i, token, value in zip(
-                    asked.tolist(), best.tolist(), best_log_p.tolist(), strict=True
+                    question.tolist(), best.tolist(), best_log_p.tolist(), strict=True
                 ):
                     log_p[i] += value
                     tokens[i].append(token)
-                going = ~torch.isin(best, self._ends)
-                if not bool(going.any()) or step + 1 == self.max_answer_tokens:
+                unfinished = ~torch.isin(best, self._ends)
+                if not bool(unfinished.any()) or step + 1 == self.max_answer_tokens:
                     break
-                asked = asked[going]
-                row = decoder.advance(row[going], best[going])
+                question = question[unfinished]
+                row = decoder.advance(row[unfinished], best[unfinished])
         return [Answer(self._text(ids), value) for ids, value in zip(tokens, log_p, strict=True)]
 
     def _text(self, ids: list[int]) -> str:
@@ -78,7 +82,7 @@ class FrozenLMOracle:
 
 
 def _end_token_ids(lm: CausalLM) -> Tensor:
-    """Every token that ends a line or the text: an answer is one line."""
+    """Ids of all tokens that end a line or the text: an answer is one line."""
     vocab = len(lm.tokenizer)
     pieces = lm.tokenizer.batch_decode([[i] for i in range(vocab)])
     ends = {i for i, piece in enumerate(pieces) if "\n" in piece}

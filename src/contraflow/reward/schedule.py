@@ -1,8 +1,8 @@
-"""From raw reward parts to log R, at one place and as late as possible.
+"""Compute log R from raw reward parts, in one place and as late as possible.
 
 Raw parts are stored untempered and unpenalized; a schedule reads them together with the optimizer
-step. So a replayed question always gets the reward of the phase that the run is in, never the one
-it was found in.
+step. So a replayed question gets the reward of the phase that the run is in, not of the phase in
+which the question was first scored.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from contraflow.types import ScoredQuestion, TerminalReward
 
 @dataclass(frozen=True)
 class RewardParts:
-    """Raw parts of b questions, natural logarithms."""
+    """Raw reward parts of b questions: natural logarithms, and the result of the text checks."""
 
     log_contradiction: Float[Tensor, " b"]
     log_p_question: Float[Tensor, " b"]
@@ -51,55 +51,58 @@ class RewardParts:
 
 
 def _refuse_non_finite(scored: ScoredQuestion) -> None:
-    names = ("log_contradiction", "log_p_question", "log_p_answer", "log_entailment")
-    parts = {name: getattr(scored, name) for name in names}
-    bad = {name: value for name, value in parts.items() if not math.isfinite(value)}
-    if bad:
-        name, value = next(iter(bad.items()))
-        raise UserError(
-            f"{name} is {value} for fact {scored.fact_id}, question {scored.question!r} "
-            f"(answer {scored.answer!r}); training stops here. Check the judge and the oracle on this pair with "
-            "`contraflow judge` and resume from the last checkpoint"
-        )
+    for name in ("log_contradiction", "log_p_question", "log_p_answer", "log_entailment"):
+        value = getattr(scored, name)
+        if not math.isfinite(value):
+            raise UserError(
+                f"{name} is {value} for fact {scored.fact_id}, question {scored.question!r} "
+                f"(answer {scored.answer!r}); training stops here. Check the judge and the oracle "
+                "on this pair with `contraflow judge` and resume from the last checkpoint"
+            )
 
 
 @dataclass
 class RewardSchedule(RewardConfig):
-    """log R of a step, by the settings ``reward.*``.
+    """log R at an optimizer step, by the settings ``reward.*``.
 
     ``kind``: static (composite only), penalized, or hybrid (penalized, then composite).
+
     Penalized phase: log P_Q, plus ``failure_penalty`` where log C ≤ ``contradiction_threshold``.
     Composite phase: log C + ``likelihood_weight`` · log P_Q + ``answer_quality_weight`` · log P_A
-    + ``entailment_weight`` · log E, where E is the judge's word that the answer says the original fact.
-    In both: ``answer_failure_penalty`` where log P_A < ``answer_quality_threshold``, and
-    ``question_failure_penalty`` where the question fails the text checks (malformed, off the subject, names an
-    answer). Then divided by the reward temperature. A question likelier than ``likelihood_ceiling`` counts as if it
-    were just that likely: among questions natural enough, the most usual one is no better than the others.
+    + ``entailment_weight`` · log E, where E is the judge's probability that the answer states the
+    original fact.
+    Both phases add ``answer_failure_penalty`` where log P_A < ``answer_quality_threshold``, and
+    ``question_failure_penalty`` where the question fails the text checks (malformed, off the
+    subject, names an answer). The sum is divided by the reward temperature.
+
+    log P_Q is clamped at ``likelihood_ceiling``: among questions that are natural enough, the most
+    common one is not better than the others.
     """
 
     def in_penalized_phase(self, step: int) -> bool:
-        """Whether the penalized formula holds at this optimizer step."""
+        """Whether the penalized formula applies at this optimizer step."""
         if self.kind == "hybrid":
             return step < self.penalized_reward_end_step
         return self.kind == "penalized"
 
     @property
     def final_step(self) -> int:
-        """First step from which the schedule no longer changes: what evaluation uses, however short
-        the run was.
+        """First step from which the schedule is constant.
+
+        Evaluation uses it, even for a run that was shorter.
         """
-        return max(
-            self.penalized_reward_end_step if self.kind == "hybrid" else 0, self.reward_temp_horizon
-        )
+        penalized_end = self.penalized_reward_end_step if self.kind == "hybrid" else 0
+        return max(penalized_end, self.reward_temp_horizon)
 
     def temperature(self, step: int) -> float:
         """Reward temperature at this step."""
-        return LinearSchedule(
+        schedule = LinearSchedule(
             self.reward_temp_start, self.reward_temp_end, self.reward_temp_horizon
-        )(step)
+        )
+        return schedule(step)
 
     def prior_weight(self, step: int) -> float:
-        """d log R / d log P_Q: what a forward-looking flow takes of the prefix log-likelihood."""
+        """d log R / d log P_Q: weight of the prefix log-likelihood in a forward-looking flow."""
         weight = 1.0 if self.in_penalized_phase(step) else self.likelihood_weight
         return weight / self.temperature(step)
 
@@ -109,7 +112,7 @@ class RewardSchedule(RewardConfig):
         return TerminalReward((base + self._penalties(parts)) / self.temperature(step))
 
     def priority(self, parts: RewardParts) -> Float[Tensor, " b"]:
-        """What replay ranks by: untempered composite log R, the same in every phase."""
+        """Priority in replay: the untempered composite log R, the same in every phase."""
         return self._composite(parts) + self._penalties(parts)
 
     def _penalized(self, parts: RewardParts) -> Float[Tensor, " b"]:

@@ -31,7 +31,7 @@ from contraflow.gflownet.objectives import (
 from contraflow.models.causal_lm import CausalLM
 from contraflow.models.embedder import load_embedder
 from contraflow.models.packaged import packaged_folder
-from contraflow.models.quantized import keep_differentiable, quantized
+from contraflow.models.quantized import keep_differentiable, quantization_arguments
 from contraflow.models.recompute import recompute_layers
 from contraflow.models.resolve import resolve_model
 from contraflow.policy.adapter import load_adapter
@@ -39,7 +39,7 @@ from contraflow.policy.constraints import question_constraints
 from contraflow.policy.lora import LoraPolicy
 from contraflow.replay import open_replay as open_store
 from contraflow.replay.base import ReplayStore, make_namespace
-from contraflow.replay.found import record_namespace
+from contraflow.replay.existing import record_namespace
 from contraflow.replay.vectors import quantize
 from contraflow.reward.judge import Judge, NliJudge, PackagedJudge, packaged_judge_folder
 from contraflow.reward.oracle import FrozenLMOracle
@@ -114,7 +114,7 @@ def load_lm(config: Config, name: str | None = None, kind: str = "sampler") -> C
     c = config.model
     device = device_of(config)
     dtype = getattr(torch, c.dtype)
-    quantization = {} if c.quantize is None else quantized(c.quantize, dtype, device)
+    quantization = {} if c.quantize is None else quantization_arguments(c.quantize, dtype, device)
     folder = resolve_model(name or c.name, kind)
     transformers_logging.disable_progress_bar()
     try:

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from contraflow.errors import UserError
 from contraflow.evaluation.metrics import Metrics, read_metrics
+from contraflow.evaluation.stages import STAGES
 from contraflow.settings import MAY_CHANGE, Config, flat, shown_settings
 from contraflow.system.addresses import safe_words
 from contraflow.system.files import whole_lines, write_atomically
@@ -96,19 +97,16 @@ SHOWN = (
 
 
 def _stages(folder: Path) -> dict[str, Metrics]:
-    paths = {s: folder / "evaluation" / f"{s}.json" for s in ("subject_only", "before", "after")}
+    """The metrics of every stage that was evaluated."""
+    paths = {stage: folder / "evaluation" / f"{stage}.json" for stage in STAGES}
     return {stage: read_metrics(path) for stage, path in paths.items() if path.is_file()}
 
 
 def results_table(folder: Path) -> str:
     """Before and after side by side, as Markdown."""
     stages = _stages(folder)
-    names = {
-        "subject_only": "untrained, subject-only prompt",
-        "before": "untrained",
-        "after": "trained",
-    }
-    head = "| on held-out facts | " + " | ".join(names[s] for s in stages) + " |"
+    titles = [STAGES[stage].title for stage in stages]
+    head = "| on held-out facts | " + " | ".join(titles) + " |"
     rows = [head, "|---" * (len(stages) + 1) + "|"]
     for key in SHOWN:
         cells = [

@@ -67,7 +67,7 @@ def read_questions(path: Path, facts: Sequence[Fact]) -> list[ImportedQuestion]:
     ]
     if not questions:
         raise UserError(
-            f"questions={path}: is empty; write one object with question and fact_id a line"
+            f"questions={path}: is empty; write one object with question and fact_id per line"
         )
     return questions
 
@@ -78,7 +78,7 @@ def _parse(
     try:
         row = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"{where}: is not valid JSON ({error}); write one object a line") from None
+        raise UserError(f"{where}: is not valid JSON ({error}); write one object per line") from None
     if not isinstance(row, dict):
         raise UserError(f'{where}: is not a JSON object; write {{"question": …, "fact_id": …}}')
     question = row.get("question")

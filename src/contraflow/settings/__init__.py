@@ -1,7 +1,7 @@
-"""Every setting of a run, typed: what a key is called, its default and its range.
+"""Every setting of a run: key, type, default and range.
 
-Hydra composes these from the YAML groups in ``configs/``; unknown keys and wrong types are refused
-while composing, ranges here, before any model loads.
+Hydra composes the settings from the YAML groups in `configs/` and rejects unknown keys and wrong
+types. The dataclasses check the ranges, before any model is loaded.
 """
 
 from __future__ import annotations
@@ -57,10 +57,12 @@ __all__ = [
     "shown_settings",
 ]
 
-MAY_CHANGE = (  # of a run that goes on: decides nothing of what is drawn or learned
+# Keys that may change when a run is resumed: they affect neither sampling nor learning.
+# `model.decoding` only changes the order of the same additions.
+MAY_CHANGE = (
     "logger.",
     "model.gradient_checkpointing",
-    "model.decoding",  # another order of the same additions
+    "model.decoding",
     "trainer.threads",
     "trainer.max_time",
     "replay.url",
@@ -71,7 +73,7 @@ MAY_CHANGE = (  # of a run that goes on: decides nothing of what is drawn or lea
 
 @dataclass
 class Config:
-    """A whole run."""
+    """All settings of a run. Raises: UserError for a value out of range, by its key."""
 
     name: str = "run"
     run_dir: str = "runs/${name}"
@@ -94,19 +96,16 @@ class Config:
 
     def __post_init__(self) -> None:
         check_finite(self)
-        alone = self.exchange.kind == "local" and self.trainer.devices > 1
         check(
-            not alone,
+            self.exchange.kind != "local" or self.trainer.devices == 1,
             "exchange.kind",
-            "local",
+            self.exchange.kind,
             "scatter, broadcast or symmetric with several trainer.devices",
         )
 
 
 def shown_settings(config: Config) -> dict[str, Any]:
-    """Every setting as it may be written down, logged or printed: the replay URL has lost its
-    secrets.
-    """
+    """Return all settings as nested dicts for files and logs, without the secrets in the URL."""
     shown = asdict(config)
     if config.replay.url:
         shown["replay"]["url"] = safe_url(config.replay.url)
@@ -114,11 +113,10 @@ def shown_settings(config: Config) -> dict[str, Any]:
 
 
 def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested settings under dotted keys."""
+    """Flatten nested settings to one dict with dotted keys."""
     if not isinstance(tree, dict):
         return {prefix: tree}
-    return {
-        k: v
-        for key, sub in tree.items()
-        for k, v in flat(sub, f"{prefix}.{key}" if prefix else key).items()
-    }
+    settings: dict[str, Any] = {}
+    for key, subtree in tree.items():
+        settings |= flat(subtree, f"{prefix}.{key}" if prefix else key)
+    return settings

@@ -1,7 +1,7 @@
-"""Hydra: packaged groups and overrides in, a checked typed `Config` or one line out.
+"""Composition of the packaged groups and overrides to a checked `Config`, by Hydra.
 
-Only composition is used. Hydra's launcher, output folders and logging never run, so nothing changes
-the working folder or leaves `.hydra` behind.
+Only Hydra's composition is used. Its launcher, output folders and logging never run, so that the
+working folder stays the same and no `.hydra` folder is left behind.
 """
 
 from __future__ import annotations
@@ -38,22 +38,22 @@ _NEEDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or 
 
 
 def compose_config(overrides: Sequence[str] = (), config_dir: Path | None = None) -> Config:
-    """The typed config of some overrides in Hydra's grammar; `config_dir` holds groups of the
-    user's own.
+    """Compose the config of overrides in Hydra's grammar.
 
-    Raises: UserError, one line: an unknown key or choice, a wrong type, a value out of range or
-    missing.
+    `config_dir`: a folder with config groups of the user.
+
+    Raises: UserError of one line for an unknown key or choice, a wrong type, and a value that is
+    out of range or missing.
     """
     require_known_keys(overrides, config_dir)
     ConfigStore.instance().store(name="schema", node=Config)
-    search = (
-        []
-        if config_dir is None
-        else [f"hydra.searchpath=[{_quoted(f'file://{config_dir.resolve()}')}]"]
-    )
+    hydra_overrides = [_without_plus(override) for override in overrides]
+    if config_dir is not None:
+        folder = _quoted(f"file://{config_dir.resolve()}")
+        hydra_overrides.insert(0, f"hydra.searchpath=[{folder}]")
     try:
         with initialize_config_module("contraflow.configs", version_base="1.3"):
-            composed = compose("train", overrides=[*search, *map(_without_plus, overrides)])
+            composed = compose("train", overrides=hydra_overrides)
         _require_set(composed)
         config = OmegaConf.to_object(composed)
     except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
@@ -68,23 +68,23 @@ def _quoted(text: str) -> str:
 
 
 def _without_plus(override: str) -> str:
-    """Our keys are all there already, so that `+experiment=x`, as other projects want it, means the
-    same.
-    """
+    """Remove the plus of a known key: Hydra would reject `+experiment=x`, as the key exists."""
     bare = override.lstrip("+")
     return bare if override_key(bare) in {*config_keys(), *group_defaults()} else override
 
 
 def _require_set(composed: DictConfig) -> None:
-    """An empty text in a packaged choice (`model=any`) is what the user must say. Raises:
-    UserError.
+    """Check that the user has set the keys that are empty in a packaged choice (`model=any`).
+
+    Raises: UserError for the first empty one.
     """
     for key in config_keys():
         if OmegaConf.select(composed, key) == "":
             raise UserError(f"{key} is not set; add {key}=…")
 
 
-def _explain(error: Exception, config_dir: Path | None) -> str:  # noqa: PLR0911 (one line a kind)
+def _explain(error: Exception, config_dir: Path | None) -> str:  # noqa: PLR0911 (one per kind of error)
+    """Return the one-line message for an error of Hydra, OmegaConf or YAML."""
     text = str(error)
     if isinstance(error, MissingConfigException):
         return _no_such_choice(text, config_dir)
@@ -94,7 +94,7 @@ def _explain(error: Exception, config_dir: Path | None) -> str:  # noqa: PLR0911
     if isinstance(error, OverrideParseException):
         return _unreadable(str(error.override))
     if text.startswith("Ambiguous value"):
-        return _several(_first_quoted(text))
+        return _several_values(_first_quoted(text))
     if isinstance(error, YAMLError):
         return f"--config-dir: not valid YAML: {' '.join(text.split())}"
     merging = _MERGING.match(text)
@@ -102,36 +102,36 @@ def _explain(error: Exception, config_dir: Path | None) -> str:  # noqa: PLR0911
         return f"{merging[1].strip()}: {_needs(str(error.__cause__))}"
     in_a_file = _IN_A_FILE.match(text)
     if in_a_file:
-        return f"{config_dir or 'packaged'}/{in_a_file[1]}.yaml: {_key_of(error)}: {_needs(in_a_file[2])}"
+        file = f"{config_dir or 'packaged'}/{in_a_file[1]}.yaml"
+        return f"{file}: {_key_of(error)}: {_needs(in_a_file[2])}"
     key = _key_of(error)
-    return f"{f'{key}: ' if key else ''}{_needs(text)}"
+    return f"{key}: {_needs(text)}" if key else _needs(text)
 
 
 def _no_such_choice(text: str, config_dir: Path | None) -> str:
     found = _MISSING.search(text)
-    group, choice = (found[1] or "", found[2]) if found else ("", "")
+    group = (found[1] or "") if found else ""
+    choice = found[2] if found else ""
     choices = choices_of(group, config_dir) if group else {}
     if not choices:
-        return (
-            f"{text.splitlines()[0]}; `contraflow train --help` lists the groups and their choices"
-        )
-    own = f"; for any other: {group}=any {group}.name=…" if "any" in choices else ""
+        first = text.splitlines()[0]
+        return f"{first}; `contraflow train --help` lists the groups and their choices"
     known = ", ".join(choices)
-    return (
-        f"{group}={choice}: no such choice{suggestion(choice, choices)}; choose one of {known}{own}"
-    )
+    own = f"; for any other: {group}=any {group}.name=…" if "any" in choices else ""
+    meant = suggestion(choice, choices)
+    return f"{group}={choice}: no such choice{meant}; choose one of {known}{own}"
 
 
 def _unreadable(override: str) -> str:
     key, _, value = override.partition("=")
     quoted = value.replace("'", "")
     return (
-        f"{override}: the value cannot be read; one with commas, braces or quotes in it goes in quotes of "
-        f"its own: \"{key}='{quoted}'\", and a list in brackets: '{key}=[a,b]'"
+        f"{override}: the value cannot be read; one with commas, braces or quotes in it goes "
+        f"in quotes of its own: \"{key}='{quoted}'\", and a list in brackets: '{key}=[a,b]'"
     )
 
 
-def _several(override: str) -> str:
+def _several_values(override: str) -> str:
     key = override.partition("=")[0]
     return (
         f"{override}: has several values; give one, or quote a text with commas: \"{key}='a, b'\""
@@ -139,12 +139,13 @@ def _several(override: str) -> str:
 
 
 def _first_quoted(text: str) -> str:
+    """Return the override that Hydra's "Ambiguous value" message quotes."""
     return text.partition("'")[2].rpartition("'\n1.")[0]
 
 
-def _needs(complaint: str) -> str:  # noqa: PLR0911 (one line a kind of complaint)
-    """What a value must be, from OmegaConf's complaint about it."""
-    first = complaint.splitlines()[0] if complaint else "does not fit"
+def _needs(message: str) -> str:  # noqa: PLR0911 (one per kind of message)
+    """Return what a value must be, from OmegaConf's message about it."""
+    first = message.splitlines()[0] if message else "does not fit"
     unknown = _NO_SUCH_KEY.search(first)
     if unknown:
         return f"unknown key{suggestion(unknown[1], config_keys())}"
@@ -163,6 +164,6 @@ def _needs(complaint: str) -> str:  # noqa: PLR0911 (one line a kind of complain
 
 
 def _key_of(error: BaseException) -> str:
-    """Full names are kept at the end of OmegaConf's messages."""
+    """Return the dotted key that an error names, or ""; OmegaConf ends its messages with it."""
     key = getattr(error, "full_key", None) or (_KEY.search(str(error)) or ["", ""])[1]
     return str(key)

@@ -1,8 +1,7 @@
-"""The names that a user may write: config groups with their choices, and every key of the typed
-config.
+"""The names that a user may write: config groups, their choices, and the keys of the config.
 
-Read from the packaged files and the dataclasses without Hydra, so that help and errors about names
-are instant.
+They are read from the packaged files and the dataclasses without Hydra, so that help and errors
+about names need no slow import.
 """
 
 from __future__ import annotations
@@ -22,35 +21,34 @@ _DEFAULT = re.compile(r"^ *- (\w+): (\w+)\s*$", re.MULTILINE)
 
 
 def config_folder() -> Path:
-    """The packaged config groups."""
+    """Return the folder of the packaged config groups."""
     return Path(str(resources.files("contraflow.configs")))
 
 
 def group_defaults() -> dict[str, str]:
-    """Each group with the choice that `train.yaml` makes; "null" where it makes none."""
+    """Return the default choice of each group in `train.yaml`; "null" if it has none."""
     text = (config_folder() / "train.yaml").read_text(encoding="utf-8")
     return dict(_DEFAULT.findall(text))
 
 
 def group_names(config_dir: Path | None = None) -> list[str]:
-    """The packaged groups, then those of a user's own folder."""
-    own = (
-        []
-        if config_dir is None
-        else sorted(folder.name for folder in config_dir.iterdir() if folder.is_dir())
-    )
-    return list(dict.fromkeys([*group_defaults(), *own]))
+    """Return the packaged groups, then those in the folder of the user."""
+    names = list(group_defaults())
+    if config_dir is not None:
+        names += sorted(folder.name for folder in config_dir.iterdir() if folder.is_dir())
+    return list(dict.fromkeys(names))
 
 
 def choices_of(group: str, config_dir: Path | None = None) -> dict[str, str]:
-    """The choices of a group with the first comment line of their files, the default first."""
-    folders = [folder / group for folder in (config_folder(), config_dir) if folder is not None]
-    files = {file.stem: file for folder in folders for file in sorted(folder.glob("*.yaml"))}
+    """Return the choices of a group with the first comment of their files, the default first."""
+    files: dict[str, Path] = {}
+    for folder in (config_folder(), config_dir):
+        if folder is not None:
+            files |= {file.stem: file for file in sorted((folder / group).glob("*.yaml"))}
     default = group_defaults().get(group)
-    ordered = sorted(
-        (name for name in files if not name.startswith("_")), key=lambda name: name != default
-    )
-    return {name: _first_comment(files[name]) for name in ordered}
+    names = [name for name in files if not name.startswith("_")]
+    names.sort(key=lambda name: name != default)
+    return {name: _first_comment(files[name]) for name in names}
 
 
 def _first_comment(file: Path) -> str:
@@ -61,33 +59,33 @@ def _first_comment(file: Path) -> str:
 
 
 def config_keys(kind: type[Any] = Config, prefix: str = "") -> Iterator[str]:
-    """Every key of the typed config, dotted; parts (`model.lora`) before what is in them."""
+    """Yield every dotted key of the config; a section (`model.lora`) comes before its keys."""
     hints = get_type_hints(kind)
-    for part in fields(kind):
-        yield prefix + part.name
-        if is_dataclass(hints[part.name]):
-            yield from config_keys(hints[part.name], f"{prefix}{part.name}.")
+    for item in fields(kind):
+        yield prefix + item.name
+        if is_dataclass(hints[item.name]):
+            yield from config_keys(hints[item.name], f"{prefix}{item.name}.")
 
 
 def override_key(override: str) -> str:
-    """The key of `+model.name=x`, `~model`, `++seed=1`."""
+    """Return the key of an override such as `+model.name=x`, `~model` or `++seed=1`."""
     return override.partition("=")[0].lstrip("+~")
 
 
 def check_override_key(
     override: str, config_dir: Path | None = None, also: Iterable[str] = ()
 ) -> str | None:
-    """What is wrong with the name that an override sets, or None.
+    """Return the message about an override without a valid key, or None if the key is valid.
 
-    Hydra itself takes `+any.key=1` in silence, and says of a misspelt key only that a plus would
-    add it.
+    `also`: further names to suggest. Hydra accepts `+any.key=1` silently, and for a misspelled key
+    it only proposes to add it with a plus.
     """
     key = override_key(override)
     if "=" not in override and not override.startswith("~"):
-        groups = [
-            group for group in group_names(config_dir) if override in choices_of(group, config_dir)
-        ]
-        meant = f" (did you mean {groups[-1]}={override}?)" if groups else ""
+        meant = ""
+        for group in group_names(config_dir):
+            if override in choices_of(group, config_dir):
+                meant = f" (did you mean {group}={override}?)"
         return f"{override!r} is not key=value{meant}"
     if not key:
         return f"{override!r} has no key before the ="
@@ -98,24 +96,27 @@ def check_override_key(
 
 
 def require_known_keys(overrides: Iterable[str], config_dir: Path | None = None) -> None:
-    """Raises: UserError for the first override that sets nothing that there is."""
+    """Check the keys of all overrides. Raises: UserError for the first unknown one."""
     for override in overrides:
-        wrong = check_override_key(override, config_dir)
-        if wrong is not None:
-            raise UserError(f"{wrong}; `contraflow config` shows every key")
+        problem = check_override_key(override, config_dir)
+        if problem is not None:
+            raise UserError(f"{problem}; `contraflow config` shows every key")
 
 
 def suggestion(word: str, names: Iterable[str]) -> str:
-    """ " (did you mean …?)": the names with the same last part, else the one that is spelled most
-    alike.
+    """Return " (did you mean …?)" with up to three similar names, or "" if there are none.
+
+    Names with the same last part come first, then the name with the most similar spelling, then the
+    names with the most similar last part.
     """
-    last_of = {name: name.rpartition(".")[2] for name in names}
-    last = word.rpartition(".")[2]
-    close = [
-        name for name, its_last in last_of.items() if last and its_last == last and name != word
-    ][:3]
-    close = close or difflib.get_close_matches(word, last_of, n=1, cutoff=0.75)
+    last_part_of = {name: name.rpartition(".")[2] for name in names}
+    last_part = word.rpartition(".")[2]
+    close: list[str] = []
+    if last_part:
+        close = [name for name, part in last_part_of.items() if part == last_part and name != word]
     if not close:
-        alike = difflib.get_close_matches(last, last_of.values(), n=1, cutoff=0.75)
-        close = [name for name, its_last in last_of.items() if its_last in alike][:3]
-    return f" (did you mean {' or '.join(close)}?)" if close else ""
+        close = difflib.get_close_matches(word, last_part_of, n=1, cutoff=0.75)
+    if not close:
+        parts = difflib.get_close_matches(last_part, last_part_of.values(), n=1, cutoff=0.75)
+        close = [name for name, part in last_part_of.items() if part in parts]
+    return f" (did you mean {' or '.join(close[:3])}?)" if close else ""

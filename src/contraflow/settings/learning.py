@@ -1,4 +1,4 @@
-"""What is learned and how: reward, objective, optimizer, exploration."""
+"""Settings of reward, objective, optimizer and exploration."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ class RewardConfig:
     failure_penalty: float = -50.0
     contradiction_threshold: float = -6.0
     likelihood_weight: float = 1.0
-    likelihood_ceiling: float = 0.0  # nats; likelier questions count as just this likely; 0 is none
+    # Upper limit of log P_Q in the reward, in nats; 0 is no limit.
+    likelihood_ceiling: float = 0.0
     answer_quality_weight: float = 0.0
-    entailment_weight: float = 0.0  # of log E: does the answer say the fact's original_fact?
+    # Weight of log E, the log-probability that the fact's original_fact entails the answer.
+    entailment_weight: float = 0.0
     answer_failure_penalty: float = -10.0
     answer_quality_threshold: float = -20.0
     question_failure_penalty: float = -5.0
@@ -43,9 +45,8 @@ class ObjectiveConfig:
     name: str = "subtb"
     lam: float = 1.0
     forward_looking: bool = True
-    bound: float | None = (
-        None  # residuals beyond it count linearly (Huber); null is the plain square
-    )
+    # Residuals above it count linearly (Huber loss); null is the squared loss.
+    bound: float | None = None
 
     def __post_init__(self) -> None:
         choices = ("subtb", "tb", "db", "vargrad", "modified_subtb", "ctb")
@@ -86,9 +87,8 @@ class ExplorationConfig:
     pf_temp_low: float = 0.7
     pf_temp_high: float = 1.5
     use_buffer_prob: float = 0.25
-    count_repeats: bool = (
-        True  # false: a question drawn k times for a fact counts once in the loss, not k times
-    )
+    # false: a question sampled k times for a fact counts once in the loss, not k times.
+    count_repeats: bool = True
 
     def __post_init__(self) -> None:
         check(self.n_samples >= 1, "exploration.n_samples", self.n_samples, "at least 1")

@@ -1,4 +1,4 @@
-"""Which models sample, answer and judge, with which prompts and in which environment."""
+"""Settings of sampler, oracle and judge, of the prompts, and of the questions' form."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from contraflow.settings.ranges import check, check_choice
 class LoraConfig:
     r: int = 16
     alpha: int = 32
-    target_modules: list[str] | None = (
-        None  # null: PEFT's default for the architecture; [all-linear]: every linear layer
-    )
+    # null: PEFT's default for the architecture; [all-linear]: every linear layer.
+    target_modules: list[str] | None = None
 
     def __post_init__(self) -> None:
         check(self.r >= 1, "model.lora.r", self.r, "at least 1")
@@ -23,14 +22,16 @@ class LoraConfig:
 
 @dataclass
 class ModelConfig:
-    name: str = "packaged:smollm2-135m-instruct"  # packaged:NAME, a folder, or a hub name
+    # packaged:NAME, a folder, or a hub name.
+    name: str = "packaged:smollm2-135m-instruct"
     dtype: str = "float32"
     device: str = "auto"
-    quantize: str | None = (
-        None  # 8bit or 4bit: the frozen weights of sampler and oracle, by bitsandbytes
-    )
-    gradient_checkpointing: bool = False  # less memory, a longer backward pass, the same gradients
-    decoding: str = "auto"  # static: fixed shapes, as CUDA graphs; eager: as few rows as there are; auto: static on CUDA
+    # 8bit or 4bit: bitsandbytes quantizes the frozen weights of sampler and oracle.
+    quantize: str | None = None
+    # Less memory, a longer backward pass, the same gradients.
+    gradient_checkpointing: bool = False
+    # static: fixed shapes, as CUDA graphs; eager: only the unfinished rows; auto: static on CUDA.
+    decoding: str = "auto"
     lora: LoraConfig = field(default_factory=LoraConfig)
 
     def __post_init__(self) -> None:
@@ -50,7 +51,8 @@ class ModelConfig:
 
 @dataclass
 class OracleConfig:
-    name: str | None = None  # null: the sampler's own frozen backbone
+    # null: the frozen backbone of the sampler.
+    name: str | None = None
     max_answer_tokens: int = 20
     batch_size: int = 64
 
@@ -66,8 +68,10 @@ class OracleConfig:
 
 @dataclass
 class JudgeConfig:
-    name: str = "packaged:minilm"  # packaged:minilm, or any sequence-classification NLI checkpoint
-    label_order: list[str] | None = None  # for checkpoints that name their labels LABEL_0 …
+    # packaged:minilm, or any sequence-classification NLI checkpoint.
+    name: str = "packaged:minilm"
+    # For checkpoints that name their labels LABEL_0 ….
+    label_order: list[str] | None = None
     batch_size: int = 64
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Refusals of values out of range, by the key that a user typed."""
+"""Range checks of settings; the messages name the key that a user typed."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from contraflow.errors import UserError
 
 
 def check(ok: bool, key: str, value: Any, needs: str) -> None:
-    """Refuse a value out of range, by its key. Raises: UserError."""
+    """Check that a value is in range. Raises: UserError that names key, value and `needs`."""
     if not ok:
         raise UserError(f"{key}={value}: must be {needs}")
 
 
 def check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
-    """Refuse a value that is no choice, naming the choices. Raises: UserError."""
+    """Check that a value is one of the choices. Raises: UserError that lists the choices."""
     check(value in choices, key, value, f"one of {', '.join(choices)}")
 
 
 def check_finite(part: Any, prefix: str = "") -> None:
-    """Refuse infinities and NaN anywhere in a tree of settings, by their keys. Raises: UserError."""
+    """Check that a tree of settings has neither infinities nor NaN. Raises: UserError."""
     for item in fields(part):
         value = getattr(part, item.name)
         if is_dataclass(value):

@@ -1,4 +1,4 @@
-"""What a run reads, stores, exchanges, logs and measures, and how long it goes on."""
+"""Settings of data, replay, exchange, trainer, loggers and evaluation."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ BEST_BY = ("val_elbo", "val_log_reward", "val_log_contradiction")
 
 @dataclass
 class DataConfig:
-    facts: str | None = None  # JSONL of facts to train and test on; null is the shipped data set
-    filter_known: bool = True  # learn from facts that the oracle answers right to a plain question
+    # JSONL of facts for training and test; null is the packaged data set.
+    facts: str | None = None
+    # Train only on facts whose plain question the oracle answers correctly.
+    filter_known: bool = True
     max_train_facts: int | None = None
     max_validation_facts: int = 8
     max_test_facts: int = 48
@@ -29,17 +31,16 @@ class ReplayConfig:
     store: str = "memory"
     capacity_per_fact: int = 32
     sampling: str = "rank"
-    sampling_temp: float = (
-        1.0  # sampling=reward draws in proportion to exp(log-reward / sampling_temp)
-    )
-    near_duplicate: float = (
-        0.2  # below this distance two questions are one, and the better one stays
-    )
-    near_duplicate_by: str = (
-        "tokens"  # tokens: edit distance over length; embedding: 1 - cosine, 0.05 is close
-    )
-    patience_s: float = 120.0  # how long a server that went away is waited for
-    url: str | None = None  # redis only, e.g. redis://:password@host:6379/0
+    # sampling=reward samples in proportion to exp(log-reward / sampling_temp).
+    sampling_temp: float = 1.0
+    # Of two questions with a smaller distance only the one with the higher reward is kept.
+    near_duplicate: float = 0.2
+    # tokens: edit distance over length; embedding: 1 - cosine (0.05 is close).
+    near_duplicate_by: str = "tokens"
+    # Seconds to wait for a server that does not respond.
+    patience_s: float = 120.0
+    # Only for redis, e.g. redis://:password@host:6379/0.
+    url: str | None = None
 
     def __post_init__(self) -> None:
         check_choice("replay.store", self.store, ("memory", "embedded", "redis"))
@@ -66,10 +67,10 @@ class ReplayConfig:
 
 @dataclass
 class ExchangeConfig:
-    kind: str = "scatter"  # with one rank there is nothing to exchange, whatever this says
-    timeout_s: float = (
-        3600.0  # how long a rank waits for another: rank 0 also measures and validates meanwhile
-    )
+    # Has no effect with one rank.
+    kind: str = "scatter"
+    # Seconds that a rank waits for another; includes validation and evaluation on rank 0.
+    timeout_s: float = 3600.0
 
     def __post_init__(self) -> None:
         check_choice("exchange.kind", self.kind, ("local", "broadcast", "scatter", "symmetric"))
@@ -78,22 +79,18 @@ class ExchangeConfig:
 
 @dataclass
 class TrainerConfig:
-    devices: int = (
-        1  # ranks: processes that train together, each on a GPU of its own where there are any
-    )
+    # Number of ranks (processes that train together), each with its own GPU if there are GPUs.
+    devices: int = 1
     n_steps: int = 300
     facts_per_step: int = 4
-    threads: int | None = (
-        None  # CPU threads; null is torch's own choice, which heeds OMP_NUM_THREADS
-    )
-    max_time: str | None = (
-        None  # of one start, e.g. 1h30m; then a checkpoint is written and the run stops
-    )
+    # CPU threads; null is torch's default, which OMP_NUM_THREADS sets.
+    threads: int | None = None
+    # Time limit of one start, e.g. 1h30m; the run then writes a checkpoint and stops.
+    max_time: str | None = None
     checkpoint_every: int = 10
     validate_every: int = 20
-    best_by: str = (
-        "val_elbo"  # what `adapter/` is the best by; val_log_reward is the mean reward alone
-    )
+    # Metric that selects the weights in `adapter/`; val_log_reward is the mean reward alone.
+    best_by: str = "val_elbo"
     probe_every: int = 10
 
     def __post_init__(self) -> None:
@@ -118,7 +115,8 @@ class TrainerConfig:
 class LoggerConfig:
     csv: bool = True
     tensorboard: bool = False
-    wandb: str = "offline"  # offline | online | disabled
+    # offline, online or disabled.
+    wandb: str = "offline"
     wandb_project: str = "contraflow"
 
     def __post_init__(self) -> None:
@@ -127,10 +125,12 @@ class LoggerConfig:
 
 @dataclass
 class EvaluationConfig:
-    enabled: bool = True  # measure before step 1 and after the last
+    # Evaluate before the first step and after the last one.
+    enabled: bool = True
     n_samples: int = 8
     temperature: float = 1.0
-    subject_only_baseline: bool = True  # also the untrained sampler with the original's prompt
+    # Also evaluate the untrained sampler with the subject-only prompt.
+    subject_only_baseline: bool = True
 
     def __post_init__(self) -> None:
         check(self.n_samples >= 1, "evaluation.n_samples", self.n_samples, "at least 1")

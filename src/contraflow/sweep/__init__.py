@@ -1,3 +1,1 @@
-"""Many runs over varied settings: which values, one run after another, and a table and a picture of
-what came out.
-"""
+"""Sweeps: runs over varied settings, and a table and a picture of their results."""

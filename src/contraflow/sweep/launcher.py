@@ -1,4 +1,4 @@
-"""Where the runs of a sweep run: in a process beside it, or as jobs of a cluster (`slurm.py`)."""
+"""Launchers start the runs of a sweep: as a child process, or as cluster jobs (`slurm.py`)."""
 
 from __future__ import annotations
 
@@ -13,55 +13,56 @@ from contraflow.errors import UserError
 
 
 class JobLost(Exception):
-    """A run ended without its own doing; the message says how, as far as is known."""
+    """A run was ended from outside; the message gives the reason if it is known."""
 
 
 class Job(Protocol):
-    """One `contraflow train` that was started."""
+    """One started `contraflow train`."""
 
-    name: str  # by which a later process finds it again; empty where it ends with this one
+    name: str  # for `Launcher.find`; empty if the job ends with this process
 
     def poll(self) -> int | None:
-        """The run's exit code once it has ended. Raises: JobLost."""
+        """Return the exit code once the run has ended, else None. Raises: JobLost."""
 
     def stop(self) -> None:
-        """Ask it to write a checkpoint and end; does not wait."""
+        """Request a checkpoint and the end of the run, without waiting."""
 
     def part(self) -> None:
-        """The sweep ends first."""
+        """Release the job when the sweep ends before it."""
 
 
 class Launcher(Protocol):
-    """Starts runs, and finds those that an earlier process has started."""
+    """Starts runs and finds those that an earlier process started."""
 
-    at_once: int
+    at_once: int  # runs at the same time
 
     def start(self, command: Sequence[str], log: Path) -> Job:
-        """Begin a run whose words go to a file. Raises: UserError."""
+        """Start a run whose output goes to ``log``. Raises: UserError."""
 
     def find(self, name: str, log: Path) -> Job | None:
-        """The job of that name, ended or not; None where it ended with the process that began it."""
+        """Return the job of this name, ended or not; None if it ended with its process."""
 
 
 def train_command(overrides: Sequence[str], folder: Path) -> list[str]:
-    """What a trial runs."""
+    """Return the command line of a trial's run."""
     return [sys.executable, "-m", "contraflow.cli", "train", *overrides, f"run_dir={folder}"]
 
 
 class LocalLauncher:
-    """One run after another on this machine; it is asked to stop where the sweep stops."""
+    """Starts one run at a time as a child process; it stops with the sweep."""
 
     at_once = 1
 
     def start(self, command: Sequence[str], log: Path) -> Job:
-        """A process of its own."""
+        """Start a child process."""
         return _Process(command, log)
 
     def find(self, name: str, log: Path) -> Job | None:  # noqa: ARG002
-        """Raises: UserError for a job on a cluster, which may be writing into the run's folder."""
+        """Raises: UserError for a cluster job, which may still write to the run folder."""
         if name:
             raise UserError(
-                f"this sweep has job {name} on a cluster; go on with launcher=slurm, which sees to it"
+                f"this sweep has job {name} on a cluster; go on with launcher=slurm, "
+                "which follows it"
             )
         return None
 

@@ -1,4 +1,4 @@
-"""What came out of a sweep: a table that other tools read, one that people read, and a picture."""
+"""The results of a sweep: a CSV table, a Markdown table and an SVG picture."""
 
 from __future__ import annotations
 
@@ -13,31 +13,36 @@ from optuna.trial import FrozenTrial, TrialState
 from contraflow.sweep.study import settings_of
 from contraflow.system.files import write_atomically
 
-_PANEL, _HEIGHT, _MARGIN = 320, 220, 48
+_PANEL = 320  # width of a panel, in pixels
+_HEIGHT = 220
+_MARGIN = 48
 
 
 def write_outcome(folder: Path, trials: Sequence[FrozenTrial], metric: str) -> str:
-    """Write results.csv and results.svg; returns the table in Markdown, best first."""
-    told = sorted(trials, key=lambda t: (_value(t) is None, -(_value(t) or 0.0), t.number))
-    told = [t for t in told if t.state.is_finished() and not _asked_again(t, trials)]
-    keys = list(dict.fromkeys(key for trial in told for key in settings_of(trial)))
+    """Write results.csv and results.svg and return the table in Markdown, best first."""
+    ended = [t for t in trials if t.state.is_finished() and not _is_repeated(t, trials)]
+    ended.sort(key=lambda t: (_value(t) is None, -(_value(t) or 0.0), t.number))
+    keys = list(dict.fromkeys(key for trial in ended for key in settings_of(trial)))
     header = [*keys, metric, "state", "run"]
-    rows = [[*(settings_of(t).get(k, "") for k in keys), *_ending(t)] for t in told]
+    rows: list[list[str]] = []
+    for trial in ended:
+        settings = settings_of(trial)
+        rows.append([*(settings.get(key, "") for key in keys), *_ending(trial)])
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([header, *rows])
     write_atomically(folder / "results.csv", text.getvalue().encode())
-    write_atomically(folder / "results.svg", picture(told, keys, metric).encode())
+    write_atomically(folder / "results.svg", picture(ended, keys, metric).encode())
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _value(trial: FrozenTrial) -> float | None:
-    # Optuna gives a pruned trial the last number that it was watched by, which is another one than
-    # the metric.
+    # A pruned trial has as its value in Optuna the watched metric, not the metric of the sweep.
     return trial.value if trial.state == TrialState.COMPLETE else None
 
 
 def _ending(trial: FrozenTrial) -> tuple[str, str, str]:
+    """The cells for the value, the state and the run folder."""
     value = _value(trial)
     return (
         "" if value is None else f"{value:.4f}",
@@ -46,8 +51,8 @@ def _ending(trial: FrozenTrial) -> tuple[str, str, str]:
     )
 
 
-def _asked_again(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> bool:
-    """Whether a failed trial was only interrupted: a later one has its settings."""
+def _is_repeated(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> bool:
+    """Whether a failed trial was only interrupted: a later trial has the same run."""
     run = trial.user_attrs.get("run")
     return trial.state == TrialState.FAIL and any(
         t.number > trial.number and t.user_attrs.get("run") == run for t in trials
@@ -55,54 +60,62 @@ def _asked_again(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> bool:
 
 
 def picture(trials: Sequence[FrozenTrial], keys: Sequence[str], metric: str) -> str:
-    """A panel for each varied key: its values across, the metric upwards, a dot for each trial that
-    ended.
+    """Return an SVG with a panel per varied key: values on x, the metric on y, a dot per trial.
 
-    A pruned trial has no such number: it is a cross at the foot.
+    A pruned trial has no value of the metric and is a cross at the bottom.
     """
     values = [value for value in map(_value, trials) if value is not None]
-    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    low = min(values, default=0.0)
+    high = max(values, default=1.0)
     room = (high - low) * 0.1 or 0.05
-    low, high = low - room, high + room
-    panels = [_panel(i, key, trials, low, high) for i, key in enumerate(keys)]
+    panels = [_panel(i, key, trials, low - room, high + room) for i, key in enumerate(keys)]
     legend = " (× pruned)" if any(t.state == TrialState.PRUNED for t in trials) else ""
     width = max(1, len(keys)) * _PANEL
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {_HEIGHT + 30}" width="{width}" '
-        f'font-family="sans-serif" font-size="11"><rect width="100%" height="100%" fill="white"/>'
-        f'<text x="10" y="18" font-weight="bold">{html.escape(metric)}{legend}</text>{"".join(panels)}</svg>\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {_HEIGHT + 30}" '
+        f'width="{width}" font-family="sans-serif" font-size="11">'
+        f'<rect width="100%" height="100%" fill="white"/>'
+        f'<text x="10" y="18" font-weight="bold">{html.escape(metric)}{legend}</text>'
+        f"{''.join(panels)}</svg>\n"
     )
 
 
 def _panel(place: int, key: str, trials: Sequence[FrozenTrial], low: float, high: float) -> str:
-    left, right, top, bottom = place * _PANEL + _MARGIN, (place + 1) * _PANEL - 16, 30, _HEIGHT - 10
-    words = sorted({settings_of(t)[key] for t in trials if key in settings_of(t)}, key=_order)
-    step = (right - left) / max(1, len(words))
-    marks = [
-        f'<line x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>'
-        f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{v:.3g}</text>'
-        for v in (low, (low + high) / 2, high)
-        for y in [bottom - (v - low) / (high - low) * (bottom - top)]
-    ]
-    for i, word in enumerate(words if len(words) <= 8 else ()):
-        x = left + (i + 0.5) * step
+    left = place * _PANEL + _MARGIN
+    right = (place + 1) * _PANEL - 16
+    top = 30
+    bottom = _HEIGHT - 10
+    texts = sorted({settings_of(t)[key] for t in trials if key in settings_of(t)}, key=_order)
+    step = (right - left) / max(1, len(texts))
+    x_of = {text: left + (i + 0.5) * step for i, text in enumerate(texts)}
+
+    def y_of(value: float) -> float:
+        return bottom - (value - low) / (high - low) * (bottom - top)
+
+    marks: list[str] = []
+    for value in (low, (low + high) / 2, high):
+        y = y_of(value)
         marks.append(
-            f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{html.escape(word)}</text>'
+            f'<line x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>'
+            f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>'
         )
+    if len(texts) <= 8:
+        marks += [_label(x, bottom + 16, text) for text, x in x_of.items()]
     for trial in trials:
-        told = settings_of(trial)
-        if key not in told or (
-            (value := _value(trial)) is None and trial.state != TrialState.PRUNED
-        ):
+        settings = settings_of(trial)
+        result = _value(trial)
+        if key not in settings or (result is None and trial.state != TrialState.PRUNED):
             continue
-        x = left + (words.index(told[key]) + 0.5) * step
-        y = bottom if value is None else bottom - (value - low) / (high - low) * (bottom - top)
-        marks.append(_mark(x, y, ", ".join(f"{k}={v}" for k, v in told.items()), value))
+        y = bottom if result is None else y_of(result)
+        title = ", ".join(f"{k}={v}" for k, v in settings.items())
+        marks.append(_mark(x_of[settings[key]], y, title, result))
     middle = (left + right) / 2
-    return (
-        "".join(marks)
-        + f'<text x="{middle}" y="{bottom + 34}" text-anchor="middle">{html.escape(key)}</text>'
-    )
+    name = f'<text x="{middle}" y="{bottom + 34}" text-anchor="middle">{html.escape(key)}</text>'
+    return "".join(marks) + name
+
+
+def _label(x: float, y: float, text: str) -> str:
+    return f'<text x="{x:.1f}" y="{y}" text-anchor="middle">{html.escape(text)}</text>'
 
 
 def _mark(x: float, y: float, settings: str, value: float | None) -> str:
@@ -112,11 +125,15 @@ def _mark(x: float, y: float, settings: str, value: float | None) -> str:
     if value is None:
         cross = f"M{x - 4:.1f} {y - 9:.1f}l8 8m0 -8l-8 8"
         return f'<path d="{cross}" stroke="#b3401f" stroke-width="2" fill="none">{title}</path>'
-    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="#0b7a6f" fill-opacity="0.7">{title}</circle>'
+    return (
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="#0b7a6f" fill-opacity="0.7">'
+        f"{title}</circle>"
+    )
 
 
-def _order(word: str) -> tuple[bool, float, str]:
+def _order(text: str) -> tuple[bool, float, str]:
+    """Sort key: numbers by value, then the other texts."""
     try:
-        return False, float(word), word
+        return False, float(text), text
     except ValueError:
-        return True, 0.0, word
+        return True, 0.0, text

@@ -1,11 +1,10 @@
-"""Runs as jobs of a Slurm cluster, submitted by submitit. The sweep's folder must be on a disk that
-all nodes share.
+"""Runs as jobs of a Slurm cluster, submitted by submitit.
 
-The sweep and a job talk by files beside the run's log: `.stop` asks the run to write a checkpoint
-and end, `.exit` has its exit code. A signal would have to find its way through the scheduler, and
-the pickled result that submitit keeps is never read. A job that nears its time limit, or is
-preempted, checkpoints and is queued again by submitit; the sweep starts a lost one anew. Either way
-`contraflow train` goes on from its last checkpoint.
+All nodes must share the disk of the sweep's folder. The sweep and a job communicate through files
+next to the run's log: `.stop` requests a checkpoint and the end of the run, `.exit` holds the exit
+code. No signal has to pass through the scheduler, and the pickled result of submitit is not read.
+Submitit queues a job again that is preempted or reaches its time limit, after a checkpoint; the
+sweep restarts a lost job. In both cases `contraflow train` resumes from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +23,17 @@ from contraflow.errors import UserError
 from contraflow.sweep.launcher import Job, JobLost
 from contraflow.system.files import write_atomically
 
-_STOPPED = 130  # the exit code of a run that was asked to stop
-_CHECKPOINT_S = 80  # submitit gives 90 seconds before the time limit
-_LOOK_S = 1.0
-# Slurm's warning goes to every process of a job's step: it is meant for submitit, and would kill
-# the run.
+_STOPPED = 130  # exit code of a run that stopped on request
+_CHECKPOINT_S = 80  # submitit warns a job 90 seconds before the time limit
+_POLL_S = 1.0
+# Slurm sends its warning signal to every process of a job step. It is meant for submitit and would
+# kill the run.
 _IGNORING_WARNINGS = ("sh", "-c", 'trap "" USR1 USR2; exec "$@"', "sh")
 
 
 @dataclass(frozen=True)
 class SlurmSettings:
-    """What each job asks for; None leaves it to the cluster."""
+    """The resources of each job; None leaves the choice to the cluster."""
 
     partition: str | None = None
     account: str | None = None
@@ -45,7 +44,7 @@ class SlurmSettings:
 
 
 def check_slurm() -> None:
-    """Raises: UserError without submitit, or where no jobs can be submitted."""
+    """Raises: UserError without submitit or without the commands of Slurm."""
     try:
         import submitit  # noqa: F401
     except ImportError:
@@ -53,15 +52,13 @@ def check_slurm() -> None:
     missing = [name for name in ("sbatch", "srun", "sacct") if shutil.which(name) is None]
     if missing:
         raise UserError(
-            f"launcher=slurm: no {missing[0]} here; start the sweep where jobs can be submitted, such as a login "
-            "node of the cluster, or use launcher=local"
+            f"launcher=slurm: no {missing[0]} here; start the sweep where jobs can be submitted, "
+            "such as a login node of the cluster, or use launcher=local"
         )
 
 
 class SlurmLauncher:
-    """Several jobs at once. They go on where the sweep ends, and are found again by the same
-    command.
-    """
+    """Submits several jobs at a time; they outlive the sweep, and the same command finds them."""
 
     def __init__(
         self, folder: Path, settings: SlurmSettings, at_once: int, cluster: str = "slurm"
@@ -71,20 +68,19 @@ class SlurmLauncher:
         self.at_once = at_once
         self._folder = folder.absolute()
         self._executor: Any = submitit.AutoExecutor(self._folder, cluster=cluster)
-        s = asdict(settings)
         self._executor.update_parameters(
             name="contraflow",
-            timeout_min=s["time"],
-            gpus_per_node=s["gpus"],
-            cpus_per_task=s["cpus"],
-            slurm_partition=s["partition"],
-            slurm_account=s["account"],
-            slurm_mem=s["mem"],
-            slurm_ntasks_per_node=1,  # ranks on a node's GPUs are ours to start (trainer.devices)
+            timeout_min=settings.time,
+            gpus_per_node=settings.gpus,
+            cpus_per_task=settings.cpus,
+            slurm_partition=settings.partition,
+            slurm_account=settings.account,
+            slurm_mem=settings.mem,
+            slurm_ntasks_per_node=1,  # the run starts its ranks itself (trainer.devices)
         )
 
     def start(self, command: Sequence[str], log: Path) -> Job:
-        """Submit. Raises: UserError with the scheduler's words when it refuses."""
+        """Submit a job. Raises: UserError with the scheduler's message when it refuses."""
         run = TrainJob(list(command), log.absolute())
         for path in (run.stop_file, run.exit_file):
             path.unlink(missing_ok=True)
@@ -98,15 +94,13 @@ class SlurmLauncher:
             subprocess.SubprocessError,
             OSError,
         ) as error:
-            lines = [line for line in str(error).splitlines() if line.strip()] or [
-                "no reason given"
-            ]
+            lines = str(error).strip().splitlines() or ["no reason given"]
             raise UserError(
                 f"Slurm took no job: {lines[-1].strip()}; see slurm.partition and the like"
             ) from error
 
     def find(self, name: str, log: Path) -> Job | None:
-        """By its number."""
+        """Return the job with this Slurm job id; None without one."""
         if not name:
             return None
         job_class = self._executor._executor.job_class
@@ -115,17 +109,19 @@ class SlurmLauncher:
 
 @dataclass
 class TrainJob:
-    """What runs on the cluster: the training process, watched for the word to stop."""
+    """The function of a cluster job: runs the training process and stops it on request."""
 
     command: list[str]
     log: Path
 
     @property
     def stop_file(self) -> Path:
+        """Requests the end of the run by its existence."""
         return self.log.with_suffix(".stop")
 
     @property
     def exit_file(self) -> Path:
+        """Holds the exit code of the run that has ended."""
         return self.log.with_suffix(".exit")
 
     def __call__(self) -> int:
@@ -142,14 +138,15 @@ class TrainJob:
                 self._process.terminate()
                 self._process.wait()
                 break
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
         code = int(self._process.returncode)
         write_atomically(self.exit_file, str(code).encode())
         return code
 
     def checkpoint(self) -> Any:
-        """For submitit, shortly before the job is ended: the run writes its checkpoint, and is
-        queued again.
+        """End the run, which writes a checkpoint, and queue it again.
+
+        Submitit calls this when Slurm warns that the job is about to end.
         """
         from submitit.helpers import DelayedSubmission
 
@@ -160,36 +157,35 @@ class TrainJob:
 
 class _SubmittedJob:
     def __init__(self, job: Any, run: TrainJob) -> None:
-        self._job, self._run = job, run
+        self._job = job
+        self._run = run
         self.name = str(job.job_id)
 
     def poll(self) -> int | None:
         code = self._code()
         if code is None and self._job.done():
-            code = self._code()  # it may have been written in between
+            code = self._code()  # may have been written since the first look
             if code is None:
-                self._end()
+                self._cancel()
                 raise JobLost(str(self._job.state).lower())
         if code in (_STOPPED, -signal.SIGTERM, -signal.SIGKILL):
-            self._end()
+            self._cancel()
             raise JobLost("its run was stopped from outside")
         return code
 
     def _code(self) -> int | None:
         try:
-            os.scandir(self._run.log.parent).close()  # makes a network file system look again
+            os.scandir(self._run.log.parent).close()  # refreshes the cache of a network file system
             return int(self._run.exit_file.read_text())
         except FileNotFoundError:
             return None
 
-    def _end(self) -> None:
-        """So that a scheduler which queues a preempted job again does not run it beside the one
-        that replaces it.
-        """
+    def _cancel(self) -> None:
+        """Cancel a lost job, which the scheduler could queue again next to its replacement."""
         self._job.cancel(check=False)
 
     def stop(self) -> None:
         self._run.stop_file.touch()
 
     def part(self) -> None:
-        """It goes on."""
+        """Do nothing: the job goes on without the sweep."""

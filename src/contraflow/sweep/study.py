@@ -1,10 +1,9 @@
-"""The trials of a sweep; the study's journal, the runs' folders and the jobs of a cluster are the
-only state.
+"""The trials of a sweep: Optuna proposes settings and prunes, a launcher starts the runs.
 
-Optuna proposes and prunes. A sweep that was killed goes on with the same command: a job that still
-runs is found again; what ran in the process that was killed is asked for again under the same
-settings, hence in the same run folder, where it resumes from its checkpoint. One process drives a
-sweep at a time.
+The only state is the study's journal, the run folders and the cluster jobs, so the same command
+continues a sweep that was killed. It follows cluster jobs that still run. A run that ended with the
+killed process is queued again with the same settings; these name the run folder, where the run
+resumes from its checkpoint. Only one process may drive a sweep at a time.
 """
 
 from __future__ import annotations
@@ -26,100 +25,101 @@ from contraflow.sweep.attempt import Attempt
 from contraflow.sweep.launcher import Launcher
 from contraflow.sweep.space import Choices, Values, grid_size
 
-Say = Callable[[str], None]
+PrintLine = Callable[[str], None]
 _POLL_S = 0.5
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What is varied, what is fixed, and what counts."""
+    """The settings of a sweep."""
 
     folder: Path
-    space: Mapping[str, Values]
-    overrides: Sequence[str]
-    metric: str
-    watched: str  # validation number by which trials are pruned
+    space: Mapping[str, Values]  # the varied keys
+    overrides: Sequence[str]  # the fixed ones
+    metric: str  # to be maximized
+    watched: str  # validation metric that decides on pruning
     n_trials: int
     prune: bool
     seed: int
 
 
-def run_sweep(sweep: Sweep, launcher: Launcher, say: Say) -> list[FrozenTrial]:
-    """Run what is still missing of the trials; returns all of them, in the order in which they were
-    begun.
-    """
+def run_sweep(sweep: Sweep, launcher: Launcher, print_line: PrintLine) -> list[FrozenTrial]:
+    """Run the trials that are still missing and return all trials in the order of their start."""
     sweep.folder.mkdir(parents=True, exist_ok=True)
     study = _study(sweep, launcher)
-    underway: dict[str, Attempt] = {}
+    running: dict[str, Attempt] = {}
     try:
-        _take_up_what_was_running(sweep, study, launcher, underway, say)
+        _resume_trials(sweep, study, launcher, running, print_line)
         while True:
-            _begin(sweep, study, launcher, underway, say)
-            if not underway:
+            _start_trials(sweep, study, launcher, running, print_line)
+            if not running:
                 return study.get_trials(deepcopy=False)
-            for name in [
-                name for name, attempt in underway.items() if attempt.has_ended(study, say)
-            ]:
-                del underway[name]
+            for name, attempt in list(running.items()):
+                if attempt.has_ended(study, print_line):
+                    del running[name]
             time.sleep(_POLL_S)
     finally:
-        for attempt in underway.values():
+        for attempt in running.values():
             attempt.job.part()
 
 
 def settings_of(trial: FrozenTrial) -> dict[str, str]:
-    """What a trial varied, as it was given to its run."""
+    """Return the varied settings of a trial, as its run received them."""
     return dict(trial.user_attrs.get("settings", {}))
 
 
-def _begin(
-    sweep: Sweep, study: optuna.Study, launcher: Launcher, underway: dict[str, Attempt], say: Say
+def _start_trials(
+    sweep: Sweep,
+    study: optuna.Study,
+    launcher: Launcher,
+    running: dict[str, Attempt],
+    print_line: PrintLine,
 ) -> None:
-    """Start trials until as many run as may, or as are missing."""
-    while len(underway) < launcher.at_once and _n_done(study) + len(underway) < sweep.n_trials:
+    """Start trials until the launcher is full or no trial is missing."""
+    while len(running) < launcher.at_once and _n_done(study) + len(running) < sweep.n_trials:
         trial = study.ask()
         settings = {key: values.suggest(trial, key) for key, values in sweep.space.items()}
         name = _name(settings)
         trial.set_user_attr("settings", dict(settings))
         trial.set_user_attr("run", name)
-        if (
-            name in underway
-        ):  # the same run: it ends for both, and until something has ended there is no news
-            underway[name].twins.append(trial)
+        if name in running:
+            # The run counts for both trials. Optuna proposes anew once a run has ended.
+            running[name].twins.append(trial)
             return
-        words = [f"{key}={value}" for key, value in settings.items()]
-        say(f"trial {trial.number + 1} of {sweep.n_trials}: {' '.join(words)}")
-        attempt = _attempt(sweep, trial, name, words)
+        overrides = _overrides(settings)
+        print_line(f"trial {trial.number + 1} of {sweep.n_trials}: {' '.join(overrides)}")
+        attempt = _attempt(sweep, trial, name, overrides)
         attempt.start(launcher)
-        underway[name] = attempt
+        running[name] = attempt
 
 
-def _attempt(sweep: Sweep, trial: Trial, name: str, words: Sequence[str]) -> Attempt:
+def _overrides(settings: Mapping[str, str]) -> list[str]:
+    return [f"{key}={value}" for key, value in settings.items()]
+
+
+def _attempt(sweep: Sweep, trial: Trial, name: str, overrides: Sequence[str]) -> Attempt:
     return Attempt(
-        trial,
-        [*sweep.overrides, *words, f"name={name}"],
-        sweep.folder / "runs" / name,
-        sweep.folder / f"{name}.log",
-        sweep.metric,
-        sweep.watched,
-        sweep.prune,
+        trial=trial,
+        overrides=[*sweep.overrides, *overrides, f"name={name}"],
+        folder=sweep.folder / "runs" / name,
+        log=sweep.folder / f"{name}.log",
+        metric=sweep.metric,
+        watched=sweep.watched,
+        prune=sweep.prune,
     )
 
 
 def _study(sweep: Sweep, launcher: Launcher) -> optuna.Study:
+    """Open or create the study; where all combinations fit, queue each of them."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage = JournalStorage(JournalFileBackend(str(sweep.folder / "journal.jsonl")))
-    pruner = (
-        optuna.pruners.MedianPruner(n_startup_trials=3)
-        if sweep.prune
-        else optuna.pruners.NopPruner()
-    )
+    median = optuna.pruners.MedianPruner(n_startup_trials=3)
     study = optuna.create_study(
         study_name=sweep.folder.name,
         storage=storage,
-        # beside trials that run, a proposal near one of them would learn little
+        # constant_liar: while trials run, a proposal close to one of them would add little.
         sampler=TPESampler(seed=sweep.seed, constant_liar=launcher.at_once > 1),
-        pruner=pruner,
+        pruner=median if sweep.prune else optuna.pruners.NopPruner(),
         direction="maximize",
         load_if_exists=True,
     )
@@ -131,44 +131,50 @@ def _study(sweep: Sweep, launcher: Launcher) -> optuna.Study:
 
 
 def _combinations(space: Mapping[str, Values]) -> Iterator[dict[str, str]]:
-    """Each once, in the order in which they are written."""
+    """Every combination of the listed values, in the order of the space."""
     listed = [values.values for values in space.values() if isinstance(values, Choices)]
-    return (dict(zip(space, words, strict=True)) for words in product(*listed))
+    for values in product(*listed):
+        yield dict(zip(space, values, strict=True))
 
 
-def _take_up_what_was_running(
-    sweep: Sweep, study: optuna.Study, launcher: Launcher, underway: dict[str, Attempt], say: Say
+def _resume_trials(
+    sweep: Sweep,
+    study: optuna.Study,
+    launcher: Launcher,
+    running: dict[str, Attempt],
+    print_line: PrintLine,
 ) -> None:
-    """Go on with jobs that an earlier process left; ask again for what ended with it."""
+    """Follow the jobs that an earlier process left; queue the runs that ended with it again."""
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
-        name, settings = trial.user_attrs.get("run", ""), settings_of(trial)
+        name = trial.user_attrs.get("run", "")
         job = launcher.find(trial.user_attrs.get("job", ""), sweep.folder / f"{name}.log")
-        if job is None or name in underway:
+        if job is None or name in running:
             study.tell(trial.number, state=TrialState.FAIL)
             study.enqueue_trial(trial.params)
             continue
-        words = [f"{key}={value}" for key, value in settings.items()]
-        attempt = _attempt(sweep, Trial(study, trial._trial_id), name, words)
+        overrides = _overrides(settings_of(trial))
+        attempt = _attempt(sweep, Trial(study, trial._trial_id), name, overrides)
         attempt.resume(launcher, job)
-        underway[name] = attempt
-        say(
-            f"trial {trial.number + 1} of {sweep.n_trials}: {' '.join(words)}, still job {job.name}"
+        running[name] = attempt
+        print_line(
+            f"trial {trial.number + 1} of {sweep.n_trials}: {' '.join(overrides)}, "
+            f"still job {job.name}"
         )
 
 
 def _n_done(study: optuna.Study) -> int:
-    """Different settings that have an outcome, be it a failure; not those that are asked for again."""
+    """The number of runs with an outcome or a failure, without those that are queued again."""
     trials = study.get_trials(deepcopy=False)
-    waiting = {
-        _name(t.system_attrs.get("fixed_params", {}))
-        for t in trials
-        if t.state == TrialState.WAITING
+    ended = {trial.user_attrs.get("run") for trial in trials if trial.state.is_finished()}
+    queued = {
+        _name(trial.system_attrs.get("fixed_params", {}))
+        for trial in trials
+        if trial.state == TrialState.WAITING
     }
-    runs = {t.user_attrs.get("run") for t in trials if t.state.is_finished()}
-    return len(runs - waiting)
+    return len(ended - queued)
 
 
 def _name(settings: Mapping[str, str]) -> str:
-    """A run's folder: the same settings are the same run, whichever trial asks."""
+    """Name of the run folder: trials with the same settings share a run."""
     text = "\x1f".join(f"{key}={value}" for key, value in sorted(settings.items()))
     return hashlib.sha256(text.encode()).hexdigest()[:10]

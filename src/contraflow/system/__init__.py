@@ -1,1 +1,1 @@
-"""Files, progress bars, addresses, time and memory: what any program needs."""
+"""General helpers: files, progress bars, server addresses, time budget, memory."""

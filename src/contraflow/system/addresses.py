@@ -1,6 +1,4 @@
-"""Server addresses as they may be shown: what is printed or logged gets pasted elsewhere, so
-secrets go first.
-"""
+"""Removal of secrets from server addresses, because printed and logged text gets shared."""
 
 from __future__ import annotations
 
@@ -12,23 +10,30 @@ _OPTION = re.compile(r"([?&](?:password|username)=)[^&\s'\"]*", re.IGNORECASE)
 
 
 def safe_url(url: str) -> str:
-    """The URL without user, password and options, also where it is malformed; hidden where that is
-    unsure.
+    """Return the URL without user, password and options, even if it is malformed.
+
+    Return "(hidden)" where the end of the password is ambiguous.
     """
     scheme, separator, rest = url.rpartition("://")
-    place, *options = re.split(r"[?#]", rest, maxsplit=1)
+    location, *options = re.split(r"[?#]", rest, maxsplit=1)
+    # An @ after ? or # may belong to a password with an unescaped ? or #.
     if any("@" in option for option in options) or not re.fullmatch(r"[a-z]*", scheme):
-        return "(hidden)"  # an unescaped ? or # in a password: where it ends cannot be told
-    return f"{scheme}{separator}{place.rpartition('@')[2]}"
+        return "(hidden)"
+    return f"{scheme}{separator}{location.rpartition('@')[2]}"
 
 
 def without_passwords(text: str) -> str:
-    """Any text: its URLs lose user and password."""
+    """Return the text with user and password removed from its URLs."""
     return _OPTION.sub(r"\1***", _LOGIN.sub("***@", text))
 
 
+def without_logins(text: str) -> str:
+    """Return the text with `user:password@` cut out of its URLs."""
+    return _LOGIN.sub("", text)
+
+
 def safe_words(words: Iterable[str]) -> list[str]:
-    """The words of a command line; the address of a server is shown as `safe_url` shows it."""
+    """Return the words of a command line without secrets; `url=…` values pass `safe_url`."""
     return [_safe_word(word) for word in words]
 
 

@@ -1,31 +1,29 @@
-"""A wall-clock budget: how long one start of a run may train, for machines that are lent by the
-hour.
-"""
+"""A wall-clock budget: how long one start of a run may train, for jobs with a time limit."""
 
 from __future__ import annotations
 
 import re
 from time import monotonic
 
-_FORM = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+_TIME = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 _SECONDS = (86_400, 3_600, 60, 1)
 
 
 def seconds_of(text: str) -> int | None:
-    """Seconds in "1h30m", "45m", "2d" or "90s"; None for what is no such time, and for none at all.
+    """Return the seconds in "1h30m", "45m", "2d" or "90s"; None if malformed, empty or zero.
 
-    Not HH:MM:SS: YAML reads 12:30:00 as the number 45000.
+    HH:MM:SS is not accepted, because YAML reads 12:30:00 as the number 45000.
     """
-    match = _FORM.fullmatch(text)
+    match = _TIME.fullmatch(text)
     if match is None:
         return None
-    return sum(int(n or 0) * unit for n, unit in zip(match.groups(), _SECONDS, strict=True)) or None
+    counts = [int(digits or 0) for digits in match.groups()]
+    seconds = sum(count * unit for count, unit in zip(counts, _SECONDS, strict=True))
+    return seconds or None
 
 
 class Budget:
-    """Counts from ``started``, a moment of `time.monotonic`; without a ``max_time`` it is never
-    used up.
-    """
+    """A time limit counted from `started` (seconds of `time.monotonic`); None sets no limit."""
 
     def __init__(self, max_time: str | None = None, started: float | None = None) -> None:
         self.seconds = None if max_time is None else seconds_of(max_time)

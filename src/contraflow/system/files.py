@@ -1,6 +1,4 @@
-"""Files that are there whole or not at all, lines that are appended, and what is said of a disk
-that refuses.
-"""
+"""Atomic file writes, appends, and error messages for failed writes and full disks."""
 
 from __future__ import annotations
 
@@ -16,32 +14,32 @@ from typing import IO, Any
 
 from contraflow.errors import UserError
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_FULL_TEXT = re.compile(
-    r"No space left on device|Disk quota exceeded|os error 28\b"
-)  # from Rust, from C++
+_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Extensions in Rust and C++ report a full disk only in the message text.
+_FULL_TEXT = re.compile(r"No space left on device|Disk quota exceeded|os error 28\b")
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """No space, no quota, or a file larger than this process may write."""
-    return (isinstance(error, OSError) and error.errno in _FULL) or _FULL_TEXT.search(
-        str(error)
-    ) is not None
+    """Whether there is no space, no quota, or the file exceeds the size limit of this process."""
+    if isinstance(error, OSError) and error.errno in _FULL_ERRNOS:
+        return True
+    return _FULL_TEXT.search(str(error)) is not None
 
 
-def refusal(path: Path, error: OSError) -> UserError:
-    """What a user reads of a file that could not be written."""
-    remedy = (
-        "free some space and start the same command again"
-        if is_disk_full(error)
-        else "check the folder"
-    )
+def write_error(path: Path, error: OSError) -> UserError:
+    """Return the `UserError` for a file that could not be written; the caller raises it."""
+    remedy = "check the folder"
+    if is_disk_full(error):
+        remedy = "free some space and start the same command again"
     return UserError(f"{path}: cannot be written ({error.strerror}); {remedy}")
 
 
 @contextmanager
 def explain_full_disk(folder: Path) -> Iterator[None]:
-    """A library that meets a full disk seldom names the file: name the folder."""
+    """Convert full-disk errors of a library to one that names `folder`; they rarely name a file.
+
+    Raises: UserError on a full disk; other exceptions pass unchanged.
+    """
     try:
         yield
     except UserError:
@@ -49,26 +47,27 @@ def explain_full_disk(folder: Path) -> Iterator[None]:
     except Exception as error:
         if not is_disk_full(error):
             raise
-        if (told := _told_before(error)) is not None:
-            raise told from None
+        earlier = _earlier_user_error(error)
+        if earlier is not None:
+            raise earlier from None
         raise UserError(
             f"{folder}: the disk is full; free some space and start the same command again"
         ) from error
 
 
-def _told_before(error: BaseException) -> UserError | None:
-    """What was on its way to the user when cleaning up met the full disk too."""
-    while (before := error.__context__) is not None:
-        if isinstance(before, UserError):
-            return before
-        error = before
-    return None
+def _earlier_user_error(error: BaseException) -> UserError | None:
+    """Return the `UserError` during whose clean-up the disk was full again, if there was one."""
+    earlier = error.__context__
+    while earlier is not None and not isinstance(earlier, UserError):
+        earlier = earlier.__context__
+    return earlier
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """A file that gets its name only when it is complete and on the disk: until then the old one
-    stays.
+    """Open a temporary file that replaces `path` once it is complete and on the disk.
+
+    If the block fails, the old file stays. Raises: OSError if the file cannot be written.
     """
     _remove_leftovers(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -76,9 +75,9 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         with temporary.open("wb") as file:
             yield file
             file.flush()
-            os.fsync(
-                file.fileno()
-            )  # some disks find out only now; and a power cut may keep the name alone
+            # Before the rename: some disks report a full disk only here, and after a power
+            # failure the new name could refer to an empty file.
+            os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         with suppress(OSError):
@@ -86,31 +85,41 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_atomically(path: str | Path, content: bytes | memoryview) -> None:
-    """Write a whole file and its folder; `UserError` if the disk refuses."""
+    """Write a file by a rename, and create its folder.
+
+    Raises: UserError if the file cannot be written.
+    """
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as file:
             file.write(content)
     except OSError as error:
-        raise refusal(path, error) from None
+        raise write_error(path, error) from None
 
 
 def append(path: Path, content: bytes) -> None:
-    """Add to the end of a file; `UserError` if the disk refuses, which may leave a part of it."""
+    """Append to a file.
+
+    Raises: UserError if the file cannot be written; a part of `content` may be in it then.
+    """
     try:
         with path.open("ab") as file:
             file.write(content)
     except OSError as error:
-        raise refusal(path, error) from None
+        raise write_error(path, error) from None
 
 
 def whole_lines(path: Path) -> list[dict[str, Any]]:
-    """The rows of a JSONL file that grew line by line, without a last one that a kill or a full
-    disk tore.
+    """Return the rows of a JSONL file up to the first line that is incomplete.
+
+    A kill or a full disk can cut off the last line of a file that is appended to. A missing file
+    has no rows.
     """
     rows: list[dict[str, Any]] = []
-    for line in path.read_text().splitlines() if path.is_file() else []:
+    if not path.is_file():
+        return rows
+    for line in path.read_text().splitlines():
         try:
             rows.append(json.loads(line))
         except json.JSONDecodeError:
@@ -119,7 +128,7 @@ def whole_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """What writers of this file left that were killed: on a small disk a few of them are all of it."""
+    """Delete the temporary files of killed writers, which could fill a small disk."""
     for leftover in path.parent.glob(f".{escape(path.name)}.*.tmp"):
         pid = leftover.name.split(".")[-2]
         if pid.isdigit() and not _is_alive(int(pid)):
@@ -131,6 +140,6 @@ def _is_alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # another user's
+    except OSError:  # the process belongs to another user
         return True
     return True

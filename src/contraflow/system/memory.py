@@ -1,4 +1,4 @@
-"""How much memory this process has taken."""
+"""Peak memory of this process."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from pathlib import Path
 
 
 def peak_memory() -> int:
-    """The most bytes that this process had in memory at once."""
+    """Return the peak resident memory of this process, in bytes."""
+    # Preferred to ru_maxrss, which includes the peak of the parent before exec. VmHWM is in KiB.
     status = Path("/proc/self/status")
-    # ru_maxrss is inherited from the process that launched us, where that was larger.
-    lines = status.read_text().splitlines() if status.is_file() else []
-    for line in lines:
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
+    if status.is_file():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    # In bytes on macOS, in KiB on Linux.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

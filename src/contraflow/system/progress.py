@@ -1,4 +1,4 @@
-"""Progress bars with the time left, for long work; plain lines where nobody watches a terminal."""
+"""Progress bars with the remaining time; plain lines where standard error is not a terminal."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -22,28 +23,32 @@ _LINE_EVERY_SECONDS = 15.0
 
 
 class Bar:
-    """One task: ``advance`` it, and say a few words beside it."""
+    """Progress of one task; without a `rich` progress it prints a line every 15 seconds."""
 
     def __init__(self, title: str, total: int, done: int, progress: Progress | None) -> None:
-        self.title, self.total, self.done, self._progress = title, total, done, progress
-        self._started_at, self._done_at_start = time.monotonic(), done
-        self._last_line = self._started_at
-        self._task = (
-            None
-            if progress is None
-            else progress.add_task(title, total=total, completed=done, note="")
-        )
+        self.title = title
+        self.total = total
+        self.done = done
+        self._progress = progress
+        self._task: TaskID | None = None
+        if progress is not None:
+            self._task = progress.add_task(title, total=total, completed=done, note="")
+        self._started_at = time.monotonic()
+        self._done_at_start = done
+        self._last_line_at = self._started_at
 
     def advance(self, n: int = 1, note: str = "") -> None:
-        """n more are done; the note replaces the last one."""
+        """Add n finished units; `note` replaces the text beside the bar."""
         self.done += n
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, advance=n, note=note)
-        elif time.monotonic() - self._last_line > _LINE_EVERY_SECONDS:
-            self._last_line = time.monotonic()
-            console.print(f"{self.title} {self.done}/{self.total}, {self._left()} left  {note}")
+        elif time.monotonic() - self._last_line_at > _LINE_EVERY_SECONDS:
+            self._last_line_at = time.monotonic()
+            left = self._time_left()
+            console.print(f"{self.title} {self.done}/{self.total}, {left} left  {note}")
 
-    def _left(self) -> str:
+    def _time_left(self) -> str:
+        """Return the remaining time as minutes:seconds, at the mean rate so far."""
         rate = (self.done - self._done_at_start) / max(1e-9, time.monotonic() - self._started_at)
         seconds = (self.total - self.done) / rate if rate > 0 else 0.0
         return f"{int(seconds // 60)}:{int(seconds % 60):02d}"
@@ -51,7 +56,7 @@ class Bar:
 
 @contextmanager
 def bar(title: str, total: int, done: int = 0) -> Iterator[Bar]:
-    """A progress bar on standard error while the block runs."""
+    """Show a progress bar on standard error while the block runs."""
     if not sys.stderr.isatty():
         yield Bar(title, total, done, None)
         return
@@ -69,10 +74,10 @@ def bar(title: str, total: int, done: int = 0) -> Iterator[Bar]:
 
 
 def print_line(text: str) -> None:
-    """One line to the person who waits."""
+    """Print one line, with `rich` markup, on standard error."""
     console.print(text, soft_wrap=True)
 
 
 def print_plain(text: str) -> None:
-    """One line that quotes what somebody else wrote: brackets in it are brackets, not colors."""
+    """Print one line of foreign text on standard error; its brackets are not read as markup."""
     console.print(text, soft_wrap=True, markup=False)

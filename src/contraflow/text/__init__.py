@@ -1,1 +1,1 @@
-"""What can be told of a text without a model: names, words, checks, and prompt templates."""
+"""Text processing without a model: answer matching, word tables, checks and prompt templates."""

@@ -1,10 +1,11 @@
-"""Checks of question and answer texts that need no model: a judge can be fooled where these cannot.
+"""Checks of question and answer texts without a model, for texts that could fool a judge.
 
-`question_ok` is a factor of the training reward, so a policy will look for its holes. Hence it refuses
-whatever may pay: loops, second question marks, prompt fragments, sentences cut off at the maximum length,
-subjects named over and over, an answer smuggled in by its surname. What it must not do is prefer one way of
-asking: any question word, auxiliary or preposition may open a question, and the question word may stand near
-the end ("The Eiffel Tower stands in which city?"). "Name the capital of France?" is an order, no question.
+`question_ok` is a factor of the training reward, so the policy learns to exploit its gaps. It
+therefore rejects loops, second question marks, prompt fragments, sentences cut off at the maximum
+length, repeated subjects, and answers leaked by a surname. It must not prefer one form of question:
+any question word, auxiliary or preposition may open it, and the question word may stand near the
+end ("The Eiffel Tower stands in which city?"). "Name the capital of France?" is an imperative and
+is rejected.
 """
 
 from __future__ import annotations
@@ -27,54 +28,40 @@ from contraflow.text.words import (
     is_word,
     stem,
     without_phrase,
+    word_set,
 )
 
 MIN_QUESTION_WORDS = 3
 MAX_QUESTION_WORDS = 40
 MAX_ANSWER_WORDS = 60
-MAX_DIRECT_WORDS = (
-    8  # a longer answer must share a word with its question or subject to be on topic
-)
+# A longer answer is on topic only if it shares a word with its question or the subject.
+MAX_DIRECT_WORDS = 8
 
 _LABEL = re.compile(
     r"\b(?:facts?|questions?|answers?|subject|statement|edit|note|hint|example|context|q|a)\s*:",
     re.IGNORECASE,
 )
 _JUNK = re.compile(r"[{}\[\]<>|\\~^*_=@`!;]|https?:|www\.|\.\.|--|,,|\?.*\?")
-_SENTENCE_BREAK = re.compile(
-    r"\b[a-z]\w{2,}[.:]\s"
-)  # "a prince. Who"; "Dr. Who" and "St. Paul" are none
+# Matches "a prince. Who", but neither "Dr. Who" nor "St. Paul".
+_SENTENCE_BREAK = re.compile(r"\b[a-z]\w{2,}[.:]\s")
 _OPENED_QUOTE = re.compile(r"(?:^|[\s(])'(?=[^\W\d_])")
 _CLOSED_QUOTE = re.compile(r"(?<=[\w.,!?])'(?=[\s?.,)]|$)")
 _CONTRACTED = re.compile(r"\b(who|what|which|where|when|why|how)['\u2019]s\b", re.IGNORECASE)
-_DANGLING = frozenset(
-    {
-        "the",
-        "a",
-        "an",
-        "and",
-        "or",
-        "my",
-        "your",
-        "his",
-        "her",
-        "its",
-        "their",
-        "our",
-        "every",
-        "very",
-        "than",
-    }
+# Words that need another word after them.
+_DANGLING = word_set("the a an and or my your his her its their our every very than")
+_FINAL_ABBREVIATION = re.compile(
+    r"\b(?:\w\.)+$|\b(?:[jsd]r|inc|ltd|co|corp|bros|etc)\.$", re.IGNORECASE
 )
 _NO_ANSWER = re.compile(
     r"\bi (?:do not|don't|dont|cannot|can't|can not|am not|'m not)\b|\bi'm (?:not|sorry|unable)\b"
-    r"|\bnot (?:sure|known|specified|available|applicable|mentioned)\b|^unknown\b|^n/a\b|\bno idea\b"
+    r"|\bnot (?:sure|known|specified|available|applicable|mentioned)\b"
+    r"|^unknown\b|^n/a\b|\bno idea\b"
     r"|^none\b|^(?:there|this) is no\b|\bas an ai\b|\bno (?:answer|information)\b",
     re.IGNORECASE,
 )
 _NUMBER = re.compile(
-    r"\d|\b(?:zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|\w+ty|hundred|thousand"
-    r"|million|billion|dozen|none|many|several|once|twice|half)\b",
+    r"\d|\b(?:zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|\w+ty"
+    r"|hundred|thousand|million|billion|dozen|none|many|several|once|twice|half)\b",
     re.IGNORECASE,
 )
 
@@ -95,11 +82,11 @@ def question_ok(
 
 
 def is_well_formed(question: str, subject: str = "") -> bool:
-    """Whether a text reads as one complete question.
+    """Whether a text is one complete question.
 
-    Where the subject is given, its mentions count as one plain word: "Who sang with Duran Duran?"
-    is no loop and "Who founded Yahoo!?" has no stray mark, but naming the subject three times is a
-    loop all the same.
+    Each mention of the given subject counts as one plain word. "Who sang with Duran Duran?" thus is
+    not a loop and "Who founded Yahoo!?" has no misplaced mark, but a subject named three times is
+    rejected.
     """
     question = question.strip()
     plain = _CONTRACTED.sub(r"\1 is", without_phrase(question, subject))
@@ -115,15 +102,16 @@ def is_well_formed(question: str, subject: str = "") -> bool:
 
 
 def is_on_subject(question: str, subject: str) -> bool:
-    """Whether the question names the subject: both of two content words, a majority of three and
-    more.
+    """Whether the question names the subject.
 
-    Whole words, without regard to accents, case and plural endings ("a spider", "spiders").
+    It must contain all of one or two content words of the subject, and a majority of three or more.
+    Whole words are compared, without accents, case and plural endings ("a spider", "spiders").
     """
-    wanted = content_stems(subject)
-    needed = len(wanted) if len(wanted) <= 2 else len(wanted) // 2 + 1
-    named = wanted & {stem(word) for word in words(question)}
-    return bool(wanted) and len(named) >= needed
+    subject_stems = content_stems(subject)
+    n_stems = len(subject_stems)
+    n_required = n_stems if n_stems <= 2 else n_stems // 2 + 1
+    named = subject_stems & {stem(word) for word in words(question)}
+    return n_stems > 0 and len(named) >= n_required
 
 
 def leaks_answer(
@@ -133,58 +121,54 @@ def leaks_answer(
     aliases: tuple[str, ...] = (),
     subject: str = "",
 ) -> bool:
-    """Whether the question names the true or the edited answer, in full or by a proper name in it.
+    """Whether the question names the original or the edited answer, in full or by a proper name.
 
-    Where the subject is given, naming the subject is no leak ("Mexico City" as the capital of
-    "Mexico").
+    Mentions of the given subject are not leaks ("Mexico City" is the capital of "Mexico").
     """
-    hidden = without_phrase(question, subject)
+    remainder = without_phrase(question, subject)
     answers = (original_answer, edited_answer, *aliases)
-    if any(mentions(hidden, answer) for answer in answers if answer):
+    if any(mentions(remainder, answer) for answer in answers if answer):
         return True
-    shown = {
-        word.casefold() for word in words(hidden)
-    }  # in lower case, too: a policy may find that out
-    return any(shown & _proper_parts(answer, subject) for answer in answers)
+    # Case-folded, because the policy could learn to write names in lower case.
+    remaining_words = {word.casefold() for word in words(remainder)}
+    return any(remaining_words & _proper_parts(answer, subject) for answer in answers)
 
 
 def is_degenerate(answer: str, question: str = "") -> bool:
-    """Whether an answer says nothing: it is empty, evasive, looping, endless, gibberish or an echo."""
+    """Whether an answer is empty, evasive, repetitive, endless, gibberish or only an echo."""
     answer = answer.strip()
     tokens = words(answer)
     if not tokens or _NO_ANSWER.search(answer) or _LABEL.search(answer) or not answer.isprintable():
         return True
-    odd = sum(not is_word(word) for word in tokens)
+    n_gibberish = sum(not is_word(word) for word in tokens)
     endless = len(tokens) > MAX_ANSWER_WORDS or (len(tokens) > 30 and answer[-1] not in ".!?\"')")
-    symbols = sum(not (char.isalnum() or char.isspace()) for char in answer)
+    n_symbols = sum(not (char.isalnum() or char.isspace()) for char in answer)
     return (
         endless
-        or 3 * odd > len(tokens)
-        or 2 * symbols > len(answer)
+        or 3 * n_gibberish > len(tokens)
+        or 2 * n_symbols > len(answer)
         or _answer_loops([word.casefold() for word in tokens])
         or (bool(question) and _echoes(tokens, question))
     )
 
 
 def is_on_topic(question: str, answer: str, subject: str) -> bool:
-    """Whether an answer belongs to its question: it shares a content word, or is a short direct
-    answer.
+    """Whether an answer fits its question: it shares a content word, or is a short direct answer.
 
-    A whole sentence on something else ("The weather is nice.") is short but not direct; nor is
-    "Yes." to a question that begins with what, nor an answer without any number to one that begins
-    with how many.
+    Not direct: a sentence about something else ("The weather is nice."), "Yes." after "What …?",
+    and an answer without a number after "How many …?".
     """
-    asked = [word.casefold() for word in words(question)]
-    said = [word.casefold() for word in words(answer)]
-    if not said:
+    question_words = [word.casefold() for word in words(question)]
+    answer_words = [word.casefold() for word in words(answer)]
+    if not answer_words:
         return False
-    if asked[:2] in (["how", "many"], ["how", "much"], ["how", "old"]) and not _NUMBER.search(
-        answer
-    ):
+    asks_number = question_words[:2] in (["how", "many"], ["how", "much"], ["how", "old"])
+    if asks_number and not _NUMBER.search(answer):
         return False
-    if {stem(word) for word in said} & (content_stems(question) | content_stems(subject)):
+    topic = content_stems(question) | content_stems(subject)
+    if topic & {stem(word) for word in answer_words}:
         return True
-    return _answers_directly(asked, said)
+    return _answers_directly(question_words, answer_words)
 
 
 def strict_success(
@@ -194,10 +178,9 @@ def strict_success(
     edited_answer: str,
     aliases: Sequence[str] = (),
 ) -> bool:
-    """Whether the answer names the original answer and not the edited one, and the question names
-    neither.
+    """Whether the answer names the original answer only, and the question neither answer.
 
-    No language model takes part. False where the original answer is not known.
+    It uses no language model. False if the original answer is unknown.
     """
     return (
         mentions(answer, original_answer, aliases)
@@ -227,7 +210,7 @@ def _quotes_balance(text: str) -> bool:
 
 
 def _opens_like_a_question(question: str, plain: str) -> bool:
-    """An opener at the start or after a comma, or a question word near the end."""
+    """Whether an opener stands at the start or after a comma, or a question word near the end."""
     tokens = [word.casefold() for word in words(plain)]
     if not tokens:
         return False
@@ -236,101 +219,112 @@ def _opens_like_a_question(question: str, plain: str) -> bool:
     first_letter = next((char for char in question if char.isalnum()), "")
     if not (first_letter.isupper() or first_letter.isdigit()):
         return False
-    clauses = [[word.casefold() for word in words(clause)] for clause in plain.split(",")[1:]]
-    return any(_is_opener(clause) for clause in clauses) or _asks_at_the_end(tokens)
+    for clause in plain.split(",")[1:]:
+        if _is_opener([word.casefold() for word in words(clause)]):
+            return True
+    return _asks_at_the_end(tokens)
 
 
 def _is_opener(tokens: list[str]) -> bool:
-    """ "Who wrote", "In which", "For whom", "Did"; but "What the capital" lacks its verb."""
-    lead = tokens[1:] if tokens and tokens[0] in PREPOSITIONS else tokens
-    if not lead or (
-        lead[0] in WH_WORDS - {"when"} and lead[1:2] in (["the"], ["a"], ["an"], ["and"], ["or"])
-    ):
+    """Whether a clause opens a question: "Who wrote", "In which", "For whom", "Did".
+
+    "What the capital" lacks its verb and does not.
+    """
+    has_preposition = bool(tokens) and tokens[0] in PREPOSITIONS
+    lead = tokens[1:] if has_preposition else tokens
+    if not lead:
         return False
-    return lead[0] in WH_WORDS or (lead is tokens and lead[0] in AUXILIARIES)
+    lacks_verb = lead[1:2] in (["the"], ["a"], ["an"], ["and"], ["or"])
+    if lead[0] in WH_WORDS - {"when"} and lacks_verb:
+        return False
+    return lead[0] in WH_WORDS or (not has_preposition and lead[0] in AUXILIARIES)
 
 
 def _asks_at_the_end(tokens: list[str]) -> bool:
-    """Whether a question word without a verb after it is near: "in which city?", not "which is
-    nice?".
+    """Whether one of the last four words is a question word that no auxiliary follows.
+
+    "in which city?" ends so, "which is nice?" does not.
     """
+    last_words = tokens[-4:]
     return any(
-        token in WH_WORDS and not AUXILIARIES.intersection(tokens[-4:][place:])
-        for place, token in enumerate(tokens[-4:])
+        token in WH_WORDS and not AUXILIARIES.intersection(last_words[position:])
+        for position, token in enumerate(last_words)
     )
 
 
 def _ends_like_a_question(plain: str) -> bool:
-    """Exactly one question mark, and no word before it that needs another (cut off at the maximum
-    length).
-    """
+    """Whether there is one question mark, and the sentence is not cut off before it."""
     body = plain[:-1].rstrip(" \"'\u201d\u2019)")
     last = re.split(r"\s", body)[-1].casefold()
-    cut_off = last in _DANGLING or last.endswith(("'s", "\u2019s", ",", "-", ":", ".", "("))
-    abbreviation = re.search(
-        r"\b(?:\w\.)+$|\b(?:[jsd]r|inc|ltd|co|corp|bros|etc)\.$", body, re.IGNORECASE
-    )
-    return plain.count("?") == 1 and (not cut_off or abbreviation is not None)
+    is_cut_off = last in _DANGLING or last.endswith(("'s", "\u2019s", ",", "-", ":", ".", "("))
+    is_abbreviated = _FINAL_ABBREVIATION.search(body) is not None
+    return plain.count("?") == 1 and (not is_cut_off or is_abbreviated)
 
 
 def _repeats(tokens: list[str]) -> bool:
+    """Whether a question repeats words more often than a natural one does."""
     counts = Counter(token for token in tokens if token not in FUNCTION_WORDS)
-    crowded = len(tokens) >= 10 and len(set(tokens)) < 0.55 * len(tokens)
-    tagged = tokens[-1] in tokens[:-1] and tokens[-1] in WH_WORDS | AUXILIARIES  # "Was Hamlet was"
+    has_few_types = len(tokens) >= 10 and len(set(tokens)) < 0.55 * len(tokens)
+    # "Was Hamlet was"
+    repeats_opener = tokens[-1] in tokens[:-1] and tokens[-1] in WH_WORDS | AUXILIARIES
     return (
         has_loop(tokens)
         or has_spelling(tokens)
-        or tagged
-        or crowded
+        or repeats_opener
+        or has_few_types
         or any(count > 2 for count in counts.values())
     )
 
 
 def _proper_parts(answer: str, subject: str) -> set[str]:
-    """Distinctive capitalized words of an answer ("Shakespeare") that are not in the subject as
-    well.
+    """Return the distinctive capitalized words of an answer ("Shakespeare") not in the subject.
+
+    Case-folded; empty for an answer of one word, which `mentions` finds as a whole.
     """
     parts = words(answer)
     if len(parts) < 2:
         return set()
     capitalized = {part.casefold() for part in parts if part[0].isupper() and len(part) > 3}
-    return (
-        capitalized
-        - SHARED_TYPE_WORDS
-        - FUNCTION_WORDS
-        - {word.casefold() for word in words(subject)}
-    )
+    subject_words = {word.casefold() for word in words(subject)}
+    return capitalized - SHARED_TYPE_WORDS - FUNCTION_WORDS - subject_words
 
 
 def _answer_loops(tokens: list[str]) -> bool:
-    """A long run twice or a short one three times: "Duran Duran" is an answer, three Durans are
-    not.
+    """Whether a long run occurs twice or a short one three times.
+
+    "Duran Duran" is an answer, "Duran Duran Duran" is not.
     """
     if has_loop(tokens, longest=8) and len(set(tokens)) <= len(tokens) // 3:
         return True
-    long_runs = Counter(tuple(tokens[i : i + 3]) for i in range(len(tokens) - 2))
-    return any(count > 2 for count in long_runs.values()) or any(
-        tokens[i : i + size] == tokens[i + size : i + 2 * size]
-        for size in range(3, 9)
-        for i in range(len(tokens) - 2 * size + 1)
-    )
+    trigrams = Counter(tuple(tokens[i : i + 3]) for i in range(len(tokens) - 2))
+    if any(count > 2 for count in trigrams.values()):
+        return True
+    return has_loop(tokens, longest=8, shortest=3)
 
 
 def _echoes(tokens: Sequence[str], question: str) -> bool:
-    """Whether nothing in the answer is new; one word alone may be any new one ("He", "May",
-    "outside").
+    """Whether an answer adds nothing to the question but function words.
+
+    An answer of one word may be a function word ("He", "May", "outside"), but not a pointing word.
     """
-    said = {word.casefold() for word in tokens}
-    if said & {"yes", "no"}:
+    answer_words = {word.casefold() for word in tokens}
+    if answer_words & {"yes", "no"}:
         return False
-    empty = FUNCTION_WORDS if len(said) > 1 else POINTING_WORDS
-    return said <= empty | {word.casefold() for word in words(question)}
+    empty_words = FUNCTION_WORDS if len(answer_words) > 1 else POINTING_WORDS
+    return answer_words <= empty_words | {word.casefold() for word in words(question)}
 
 
-def _answers_directly(asked: list[str], said: list[str]) -> bool:
-    if len(said) > MAX_DIRECT_WORDS or (len(said) > 1 and said[0] in ("i", "we", "you", "my")):
+def _answers_directly(question_words: list[str], answer_words: list[str]) -> bool:
+    """Whether a short answer without a shared content word is a phrase or refers to the subject."""
+    first = answer_words[0]
+    last = answer_words[-1]
+    if len(answer_words) > MAX_DIRECT_WORDS:
         return False
-    if said[0] in ("yes", "no"):
-        return bool(asked) and asked[0] in AUXILIARIES
-    anaphoric = bool({"it", "he", "she", "they", "this", "that"}.intersection(said[:1] + said[-1:]))
-    return anaphoric or not (AUXILIARIES - {"may", "will", "do"}).intersection(said)
+    if len(answer_words) > 1 and first in ("i", "we", "you", "my"):
+        return False
+    if first in ("yes", "no"):
+        return bool(question_words) and question_words[0] in AUXILIARIES
+    if {"it", "he", "she", "they", "this", "that"} & {first, last}:
+        return True
+    # A phrase has no auxiliary; "may", "will" and "do" are also nouns and names.
+    return not (AUXILIARIES - {"may", "will", "do"}).intersection(answer_words)

@@ -1,9 +1,8 @@
-"""Does a text name an answer? One rule for the data checks, the reward's no-NLI test and the
-evaluation.
+"""Test whether a text names an answer; used by data checks, reward and evaluation.
 
-The rule is strict about words and lenient about spelling: "Paris" is not named by "Parisian", but
-"United States" is named by "the UNITED STATES' flag", "7" by "seven", "mammal" by "mammals", "José
-Martí" by "Jose Marti".
+Whole words must match, but their spelling may differ. "Parisian" does not name "Paris". "the UNITED
+STATES' flag" names "United States", "seven" names "7", "mammals" names "mammal", and "Jose Marti"
+names "José Martí".
 """
 
 from __future__ import annotations
@@ -13,39 +12,17 @@ import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 
+# fmt: off
 _NUMBER_WORDS = (
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
+    "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
     "twenty",
 )
 _TENS = {
-    "twenty": 20,
-    "thirty": 30,
-    "forty": 40,
-    "fifty": 50,
-    "sixty": 60,
-    "seventy": 70,
-    "eighty": 80,
+    "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80,
     "ninety": 90,
 }
+# fmt: on
 _DIGITS_OF = {word: str(number) for number, word in enumerate(_NUMBER_WORDS)} | {
     word: str(number) for word, number in _TENS.items()
 }
@@ -54,44 +31,46 @@ _ARTICLES = ("the", "a", "an")
 _UNDECOMPOSED = str.maketrans(
     {"ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "æ": "ae", "Æ": "Ae", "đ": "d", "&": " and "}
 )
-_APOSTROPHES = str.maketrans(
-    dict.fromkeys("\u2019\u2018`\u00b4", "'")
-)  # curly quotes, typed accents
-_INITIALS = re.compile(r"\b([^\W\d_])\.\s?(?=[^\W\d_](?:\.|\b))")  # U.S. -> US., J. K. -> JK.
+# Curly quotes and free-standing accents.
+_APOSTROPHES = str.maketrans(dict.fromkeys("\u2019\u2018`\u00b4", "'"))
+# U.S. -> US., J. K. -> JK.
+_INITIALS = re.compile(r"\b([^\W\d_])\.\s?(?=[^\W\d_](?:\.|\b))")
 _POSSESSIVE = re.compile(r"'s\b|(?<=s)'(?!\w)", re.IGNORECASE)
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|\b[a-z](?:\+\+|#)|[^\W_]+", re.IGNORECASE)
 
 
 def normalize(text: str) -> str:
-    """Case-folded words without accents, punctuation, possessives or a leading article, one space
-    between.
+    """Return the case-folded words of a text, joined by single spaces.
+
+    Accents, punctuation, possessive endings and a leading article are removed.
     """
-    return " ".join(_without_article(tuple(word.casefold() for word in words(text))))
+    folded = tuple(word.casefold() for word in words(text))
+    return " ".join(_without_article(folded))
 
 
-@lru_cache(maxsize=16384)  # one answer is compared with many texts, and one text with many answers
+# An answer is compared with many texts, and a text with many answers.
+@lru_cache(maxsize=16384)
 def words(text: str) -> tuple[str, ...]:
-    """The words of a text as `mentions` compares them, but with their case, which short symbols
-    need.
-    """
+    """Return the words that `mentions` compares, in their original case, which symbols need."""
     text = unicodedata.normalize("NFKD", text.translate(_APOSTROPHES).translate(_UNDECOMPOSED))
     text = "".join(char for char in text if not unicodedata.combining(char))
-    text = _COMPOUND.sub(_compound_digits, text)  # or "twenty-four" would name "twenty"
+    # "twenty-four" -> "24"; otherwise it would name "twenty".
+    text = _COMPOUND.sub(_compound_digits, text)
     text = _POSSESSIVE.sub("", _INITIALS.sub(r"\1", text)).replace("'", "")
     return tuple(_plain_number(token) for token in _TOKEN.findall(text))
 
 
 def mentions(text: str, answer: str, aliases: Sequence[str] = ()) -> bool:
-    """Whether the text contains the answer, or one of its aliases, as whole words.
+    """Whether the text contains the answer or one of its aliases as whole words.
 
-    An empty answer is never named: it would be found everywhere.
+    An empty answer is never contained.
     """
     text_words = words(text)
     return any(_mentions_one(text_words, candidate) for candidate in (answer, *aliases))
 
 
 def same_answer(first: str, second: str) -> bool:
-    """Whether two answers are spellings of one: each names the other ("the euro" and "Euros")."""
+    """Whether two answers are spellings of the same: each names the other ("the euro", "Euros")."""
     return mentions(first, second) and mentions(second, first)
 
 
@@ -115,13 +94,14 @@ def _mentions_one(text_words: tuple[str, ...], answer: str) -> bool:
 
 
 def _matches(window: list[str], answer: list[str], may_be_singular: bool) -> bool:
-    """Whether all words agree; the last may differ by a plural ending.
+    """Whether all words are equal, except for a plural ending of the last one.
 
-    A capitalised answer has no singular: "Jobs" is not named by "a job".
+    A capitalized answer has no singular: "a job" does not name "Jobs".
     """
     if window[:-1] != answer[:-1]:
         return False
-    found, wanted = _as_digits(window[-1]), _as_digits(answer[-1])
+    found = _as_digits(window[-1])
+    wanted = _as_digits(answer[-1])
     return (
         found == wanted
         or found in _plurals(wanted)
@@ -137,20 +117,19 @@ def _plurals(word: str) -> tuple[str, ...]:
 
 
 def _is_symbol(answer_words: tuple[str, ...]) -> bool:
-    """ "US" must not be found in "let us", nor "Fe" in "fe fi fo": such short answers keep their
-    case.
-    """
+    """Whether an answer is so short that its case matters: "let us" must not name "US"."""
     return len(answer_words) == 1 and len(answer_words[0]) <= 2 and answer_words[0][0].isupper()
 
 
 def _without_article(answer_words: tuple[str, ...]) -> tuple[str, ...]:
-    """Drop one leading article, unless it is all there is ("A" is a blood group and a note)."""
+    """Drop a leading article, unless it is the only word ("A" is a blood group and a note)."""
     has_article = len(answer_words) > 1 and answer_words[0].casefold() in _ARTICLES
     return answer_words[1:] if has_article else answer_words
 
 
 def _compound_digits(match: re.Match[str]) -> str:
-    tens, units = match.group(1).casefold(), match.group(2).casefold()
+    tens = match.group(1).casefold()
+    units = match.group(2).casefold()
     return str(_TENS[tens] + _NUMBER_WORDS.index(units))
 
 
@@ -159,5 +138,5 @@ def _as_digits(word: str) -> str:
 
 
 def _plain_number(token: str) -> str:
-    """1,000 -> 1000; other tokens are left alone."""
+    """Remove the separators of thousands: 1,000 -> 1000. Other tokens stay unchanged."""
     return token.replace(",", "") if token[0].isdigit() else token

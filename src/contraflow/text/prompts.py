@@ -1,9 +1,8 @@
-"""The only place with prompt text handling: templates, their constant header and their variable
-body.
+"""Prompt templates with a constant header and a variable body.
 
-A template is plain text with ``{placeholders}``. What stands before the line of the first
-placeholder is the same for every fact or question; it is the *header*, read once per run. The rest
-is the *body*, read per row.
+A template is plain text with `{placeholders}`. The text before the line of the first placeholder is
+the *header*. It is the same for every fact or question, so that its keys and values are prefilled
+once. The rest is the *body*, which is processed per row.
 """
 
 from __future__ import annotations
@@ -17,29 +16,32 @@ from contraflow.errors import UserError
 
 @dataclass(frozen=True)
 class PromptTemplate:
-    """A prompt split where its first placeholder's paragraph begins."""
+    """A prompt, split at the start of the line of its first placeholder."""
 
     header: str
     body_template: str
 
     @classmethod
     def parse(cls, name: str, text: str, allowed: set[str], needed: set[str]) -> PromptTemplate:
-        """Split a template, refusing unknown or missing placeholders.
+        """Split a template into header and body.
 
-        Raises: UserError naming the config key, when a placeholder is unknown, missing or
+        `name`: config key, for messages. `allowed`: the known placeholders. `needed`: the template
+        must contain at least one of them.
+
+        Raises: UserError that names the config key, if a placeholder is unknown, missing or
         malformed.
         """
         try:
-            found = {
-                field for _, field, _, _ in string.Formatter().parse(text) if field is not None
-            }
+            fields = [field for _, field, _, _ in string.Formatter().parse(text)]
         except ValueError as error:
             raise UserError(
                 f"{name}: malformed template ({error}); write a literal brace as {{{{ or }}}}"
             ) from None
+        found = {field for field in fields if field is not None}
         if found - allowed:
-            odd, good = ", ".join(sorted(found - allowed)), ", ".join(sorted(allowed))
-            raise UserError(f"{name}: unknown placeholder {{{odd}}}; use only {good}")
+            unknown = ", ".join(sorted(found - allowed))
+            known = ", ".join(sorted(allowed))
+            raise UserError(f"{name}: unknown placeholder {{{unknown}}}; use only {known}")
         if needed and not found & needed:
             raise UserError(
                 f"{name}: the template shows none of {', '.join(sorted(needed))}; add one in braces"
@@ -48,12 +50,12 @@ class PromptTemplate:
         return cls(text[:cut].format(), text[cut:])
 
     def body(self, **fields: str) -> str:
-        """The variable part, filled in."""
+        """Return the body with its placeholders filled in."""
         return self.body_template.format(**fields)
 
     @property
     def opening(self) -> str:
-        """How the body begins, whatever is filled in."""
+        """The constant start of the body, up to its first placeholder."""
         text = ""
         for literal, name, _, _ in string.Formatter().parse(self.body_template):
             text += literal
@@ -63,7 +65,7 @@ class PromptTemplate:
 
     @property
     def identity(self) -> str:
-        """Stable short hash: part of the keys under which replayed rewards are found again."""
+        """Stable hash of the template (12 hex digits), a part of the keys of replayed rewards."""
         return hashlib.sha256(f"{self.header}\x1f{self.body_template}".encode()).hexdigest()[:12]
 
 

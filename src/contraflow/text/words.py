@@ -1,6 +1,4 @@
-"""Words as the text checks see them: which carry content, which open a question, when two are one
-word.
-"""
+"""Word tables and word comparison of the text checks: function words, openers, stems, loops."""
 
 from __future__ import annotations
 
@@ -9,39 +7,43 @@ import re
 from contraflow.text.match import words
 
 
-def _vocabulary(text: str) -> frozenset[str]:
+def word_set(text: str) -> frozenset[str]:
+    """Split a text at white space into a set of words."""
     return frozenset(text.split())
 
 
-WH_WORDS = _vocabulary("who whom whose what which when where why how")
-AUXILIARIES = _vocabulary(
+WH_WORDS = word_set("who whom whose what which when where why how")
+AUXILIARIES = word_set(
     "is are was were am do does did has have had can could will would shall should may might must "
-    "isnt arent wasnt werent dont doesnt didnt hasnt havent hadnt cant couldnt wont wouldnt shouldnt"
+    "isnt arent wasnt werent dont doesnt didnt hasnt havent hadnt cant couldnt wont wouldnt "
+    "shouldnt"
 )
-PREPOSITIONS = _vocabulary(
-    "in on at of for from to by with about under over into during near as after before until since within "
-    "against between among through around upon along besides behind outside inside and or but so"
+PREPOSITIONS = word_set(
+    "in on at of for from to by with about under over into during near as after before until since "
+    "within against between among through around upon along besides behind outside inside and or "
+    "but so"
 )
 FUNCTION_WORDS = (
     WH_WORDS
     | AUXILIARIES
     | PREPOSITIONS
-    | _vocabulary(
-        "the a an this that these those it its he she they them him her his their we us you your i me my our "
-        "be been being not no yes there here than then also too very just only both each every any some all "
-        "one ones name names named called call known same such other another"
+    | word_set(
+        "the a an this that these those it its he she they them him her his their we us you your i "
+        "me my our be been being not no yes there here than then also too very just only both each "
+        "every any some all one ones name names named called call known same such other another"
     )
 )
-POINTING_WORDS = WH_WORDS | _vocabulary(
+POINTING_WORDS = WH_WORDS | word_set(
     "the a an this that these those it its they them him her his their"
 )
-SHARED_TYPE_WORDS = _vocabulary(  # "Which Ocean ...?" does not leak "Pacific Ocean"
-    "city town country state states republic kingdom empire united island islands ocean sea river lake mount "
-    "mountain desert university college prize cup award language dollar peso pound franc north south "
-    "east west northern southern eastern western central great new saint first world football "
-    "company corporation group party club association school institute museum theatre church bank army war "
-    "battle king queen president prime minister park bridge tower castle house street square book song game "
-    "team system theory planet month animal metal acid"
+# Common parts of names: "Which Ocean ...?" does not leak "Pacific Ocean".
+SHARED_TYPE_WORDS = word_set(
+    "city town country state states republic kingdom empire united island islands ocean sea river "
+    "lake mount mountain desert university college prize cup award language dollar peso pound "
+    "franc north south east west northern southern eastern western central great new saint first "
+    "world football company corporation group party club association school institute museum "
+    "theatre church bank army war battle king queen president prime minister park bridge tower "
+    "castle house street square book song game team system theory planet month animal metal acid"
 )
 
 _IRREGULAR = {
@@ -59,11 +61,10 @@ _MERGED = {"y": "i", "v": "f"}
 
 
 def stem(word: str) -> str:
-    """A case-folded word without its plural ending; crude, but the same on both sides of a
-    comparison.
+    """Return the case-folded word without its plural ending.
 
-    Endings are cut, never restored, so that wolf and wolves, movie and movies, cherry and cherries
-    meet.
+    The stem need not be a word: endings are cut and never restored, so that wolf and wolves, movie
+    and movies, cherry and cherries have the same stem.
     """
     word = word.casefold()
     word = _IRREGULAR.get(word, word)
@@ -71,51 +72,51 @@ def stem(word: str) -> str:
         word = word[:-1]
     if len(word) > 3:
         word = word.removesuffix("e")
-    return word[:-1] + _MERGED[word[-1]] if word[-1] in _MERGED and len(word) > 2 else word
+    if len(word) > 2 and word[-1] in _MERGED:
+        word = word[:-1] + _MERGED[word[-1]]
+    return word
 
 
 def content_stems(text: str) -> set[str]:
-    """Stems of the words that say what a text is about; of all words where none of them does ("The
-    Who").
-    """
+    """Return the stems of the content words, or of all words if there are none ("The Who")."""
     folded = [word.casefold() for word in words(text)]
-    return {stem(word) for word in folded if word not in FUNCTION_WORDS} or {
-        stem(word) for word in folded
-    }
+    content_words = [word for word in folded if word not in FUNCTION_WORDS]
+    return {stem(word) for word in content_words or folded}
 
 
 def without_phrase(text: str, phrase: str, placeholder: str = "Something") -> str:
-    """The text with each mention of the phrase replaced, so that a strange name is not held against
-    it.
-    """
+    """Replace each mention of the phrase, so that checks do not reject the text for its name."""
     phrase = phrase.strip()
     if not phrase:
         return text
     return re.sub(rf"(?<!\w){re.escape(phrase)}(?!\w)", placeholder, text, flags=re.IGNORECASE)
 
 
-def has_loop(tokens: list[str], longest: int = 6) -> bool:
-    """Whether some run of 1 to `longest` words is at once followed by itself ("of the of the")."""
-    return any(
-        tokens[start : start + size] == tokens[start + size : start + 2 * size]
-        for size in range(1, longest + 1)
-        for start in range(len(tokens) - 2 * size + 1)
-    )
+def has_loop(tokens: list[str], longest: int = 6, shortest: int = 1) -> bool:
+    """Whether a run of `shortest` to `longest` words directly follows itself ("of the of the")."""
+    for size in range(shortest, longest + 1):
+        for start in range(len(tokens) - 2 * size + 1):
+            middle = start + size
+            if tokens[start:middle] == tokens[middle : middle + size]:
+                return True
+    return False
 
 
 def has_spelling(tokens: list[str]) -> bool:
-    """Whether three letters or digits stand alone in a row: a list, or an answer spelled out."""
+    """Whether three tokens in a row have one character: a list, or an answer spelled out."""
     return any(all(len(token) == 1 for token in tokens[i : i + 3]) for i in range(len(tokens) - 2))
 
 
 def is_word(token: str) -> bool:
-    """Whether a token could be a word or a number: no vowel-less run, no letter four times, not
-    endless.
+    """Whether a token could be a word or a number.
+
+    Rejected are words without a vowel, three equal letters in a row, and more than 24 characters.
     """
-    if token.isupper() and len(token) <= 6:  # HTML, XVIII
+    # HTML, XVIII
+    if token.isupper() and len(token) <= 6:
         return True
     folded = token.casefold()
     if re.search(r"([^\W\d])\1\1", folded) or len(folded) > 24:
         return False
-    spelled = folded.isascii() and folded.isalpha() and len(folded) >= 4
-    return not spelled or re.search(r"[aeiouy]", folded) is not None
+    needs_vowel = folded.isascii() and folded.isalpha() and len(folded) >= 4
+    return not needs_vowel or re.search(r"[aeiouy]", folded) is not None

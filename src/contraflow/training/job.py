@@ -22,6 +22,7 @@ from contraflow.evaluation.metrics import write_metrics
 from contraflow.evaluation.records import QuestionRecord, write_records
 from contraflow.evaluation.report import write_report
 from contraflow.evaluation.rollout import rollout
+from contraflow.evaluation.stages import STAGES
 from contraflow.experience.scorer import Scorer
 from contraflow.facts import Fact, default_facts, read_facts
 from contraflow.policy.adapter import model_card, save_adapter
@@ -154,10 +155,7 @@ class _Job:
         if path.is_file():
             return
         run = replace(self.untrained, name=stage, policy=policy)
-        title = {"before": "untrained sampler", "subject_only": "subject-only prompt"}.get(
-            stage, "trained sampler"
-        )
-        with bar(f"evaluating the {title}", len(self.facts.test)) as progress:
+        with bar(f"evaluating the {STAGES[stage].noun}", len(self.facts.test)) as progress:
             metrics, records = run.evaluate(
                 self.facts.test,
                 self.config.evaluation.n_samples,

@@ -1,6 +1,4 @@
-"""The benchmark of a GPU at a tiny size on a CPU: every phase of every way runs, and the work is
-the work it says.
-"""
+"""The GPU benchmark at a tiny size on a CPU: every phase of every way, and the stated work."""
 
 from __future__ import annotations
 
@@ -13,19 +11,15 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-FACTS, QUESTIONS, TOKENS = 2, 4, 6
+FACTS = 2
+QUESTIONS = 4
+TOKENS = 6
 
 
-def run(script: str, *words: str) -> str:
+def run(module: str, *words: str) -> str:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(
-        [sys.executable, str(ROOT / script), *words],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [sys.executable, "-m", module, *words]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -33,29 +27,28 @@ def run(script: str, *words: str) -> str:
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, dict[str, Any]]:
     out = tmp_path_factory.mktemp("gpu") / "gpu.json"
-    said = run(
-        "benchmarks/gpu.py", "--tiny", "--device", "cpu", "--repeats", "1", "--out", str(out)
-    )
-    return out, said, json.loads(out.read_text())
+    words = ("--tiny", "--device", "cpu", "--repeats", "1", "--out", str(out))
+    printed = run("benchmarks.gpu.step", *words)
+    return out, printed, json.loads(out.read_text())
 
 
 def test_three_ways_are_timed_phase_by_phase(measured: tuple[Path, str, dict[str, Any]]) -> None:
-    _, said, found = measured
+    _, printed, found = measured
     assert list(found["phases"]) == ["static", "eager", "straightforward"]
     for phases in found["phases"].values():
         assert list(phases) == ["generate", "answer", "judge", "prior", "learn"]
         assert all(seconds > 0 for seconds in phases.values())
-    assert f"{FACTS} facts x {QUESTIONS} questions x {TOKENS} tokens" in said
-    rows = [line.split(" | ")[0] for line in said.splitlines() if line.startswith("| ")]
+    assert f"{FACTS} facts x {QUESTIONS} questions x {TOKENS} tokens" in printed
+    rows = [line.split(" | ")[0] for line in printed.splitlines() if line.startswith("| ")]
     assert rows[1:7] == ["| generate", "| answer", "| judge", "| prior", "| learn", "| step"]
 
 
 def test_questions_and_answers_have_their_full_length(
     measured: tuple[Path, str, dict[str, Any]],
 ) -> None:
-    """8 questions of 6 tokens: the first is drawn from the prompt, five passes follow, of at most 8
-    rows; and every answer, greedy, has five passes of exactly 8 rows. The judge reads two pairs a
-    question in one batch each.
+    """8 questions of 6 tokens: the first token is sampled from the prompt, five passes of at most 8
+    rows follow. Every greedy answer has five passes of exactly 8 rows. The judge reads two batches,
+    one per statement.
     """
     work = measured[2]["work"]
     assert work["generate.decode"]["passes"] == TOKENS - 1
@@ -69,14 +62,13 @@ def test_questions_and_answers_have_their_full_length(
 def test_the_curve_is_of_decoding_passes(measured: tuple[Path, str, dict[str, Any]]) -> None:
     for rows in measured[2]["curves"].values():
         assert [row["rows"] for row in rows] == [8, 16]
-        assert all(
-            row["tokens_per_s"] == pytest.approx(1e3 * row["rows"] / row["ms"]) for row in rows
-        )
+        for row in rows:
+            assert row["tokens_per_s"] == pytest.approx(1e3 * row["rows"] / row["ms"])
 
 
 @pytest.mark.parametrize("words", [(), ("--decode-us", "1.5")])
-def test_the_scaling_script_reads_what_it_wrote(
+def test_the_scaling_study_reads_the_file(
     measured: tuple[Path, str, dict[str, Any]], words: tuple[str, ...]
 ) -> None:
-    said = run("scripts/scaling.py", "--measured", str(measured[0]), *words)
-    assert said.startswith("measured over predicted, applied to both models: generate ")
+    printed = run("studies.scaling", "--measured", str(measured[0]), *words)
+    assert printed.startswith("measured over predicted, applied to both models: generate ")

@@ -1,9 +1,8 @@
-"""A training step does no work twice, by counting instead of by the clock: what a slow machine
-cannot blur.
+"""A training step does no work twice, by counts, which do not depend on the machine.
 
-Every expected number is derived from the texts of the step, by means that share nothing with the
-package's own trees and batches. The last tests take one optimization away at a time, and the count
-that it protects must notice.
+Every expected number is derived from the texts of the step, with code that shares nothing with the
+package's trees and batches. The last tests remove one optimization at a time, and the count that
+depends on it must change.
 """
 
 from __future__ import annotations
@@ -52,19 +51,20 @@ def step(judge: Path) -> CountedStep:
 
 
 def facts_prompts_are_read_without_their_header(step: CountedStep) -> None:
-    """One pass; what the facts' own parts begin with alike ("fact :") is read once, the header and
+    """One pass: the common beginning of the facts' own parts ("fact :") is read once, header and
     padding never.
     """
     read = step.found["generate.read"]
     assert (read.passes, read.tokens) == (1, n_distinct(step.prompt_ids(f) for f in FACTS))
 
 
-def a_token_is_written_once_a_state(step: CountedStep) -> None:
-    """A question of the greatest length must stop, so its last token is not read; of questions that
-    are the same so far one row is left. Logits: at each fact's prompt and at each state, over the
-    actions alone.
+def a_token_is_written_once_per_state(step: CountedStep) -> None:
+    """Questions that are equal so far share a row. A question of the greatest length must stop, so
+    its last token is not read. Logits are computed at each fact's prompt and at each state, over
+    the actions only.
     """
-    decoded, head = step.found["generate.decode"], step.found["generate.head"]
+    decoded = step.found["generate.decode"]
+    head = step.found["generate.head"]
     written = {(fact, ids) for fact, ids in step.states if 0 < len(ids) < MAX_LEN}
     assert decoded.tokens == len(written)
     assert decoded.passes == MAX_LEN - 1
@@ -73,12 +73,14 @@ def a_token_is_written_once_a_state(step: CountedStep) -> None:
 
 
 def a_question_is_answered_once_until_its_answer_ends(step: CountedStep) -> None:
-    """Equal texts are one question, whichever facts they are about; an answer of n tokens takes n -
-    1 rows, as its first comes from the prompt and its last is read by nobody. Logits at one
-    position of each prompt and each row.
+    """Equal texts are one question, whichever facts they are about. An answer of n tokens takes n -
+    1 rows, because its first token comes from the prompt and its last is never read. Logits are
+    computed at one position of each prompt and each row.
     """
-    texts = {d.text: step.asked_ids(d) for d in step.drawn}
-    read, decoded, head = (step.found[f"answer.{leg}"] for leg in ("read", "decode", "head"))
+    texts = {s.text: step.ask_ids(s) for s in step.sampled}
+    read = step.found["answer.read"]
+    decoded = step.found["answer.decode"]
+    head = step.found["answer.head"]
     assert len(step.written) == len(texts)
     assert (read.passes, read.tokens) == (1, n_distinct(texts.values()))
     assert decoded.tokens == sum(len(ids) - 1 for ids in step.written)
@@ -87,12 +89,12 @@ def a_question_is_answered_once_until_its_answer_ends(step: CountedStep) -> None
 
 
 def a_pair_is_judged_once_beside_pairs_of_its_length(step: CountedStep) -> None:
-    """Two calls, one a statement. In order of length, rows of a batch of B are padded by at most
-    its longest less its shortest; over the batches these differences add up to no more than those
-    of the whole, so B times that.
+    """Two calls, one per statement. Sorted by length, each row of a batch of B is padded by at most
+    the batch's longest less its shortest. Over the batches these differences add up to at most
+    that of the whole call, so the padding is at most B times that.
     """
     read = step.found["judge.read"]
-    calls = step.pairs[::2], step.pairs[1::2]
+    calls = (step.pairs[::2], step.pairs[1::2])
     assert len(step.judged) == 2 * len(step.distinct)
     assert read.passes == sum(-(-len(pairs) // JUDGE_BATCH) for pairs in calls)
     padding = read.tokens - sum(step.pairs)
@@ -104,25 +106,26 @@ def the_prior_reads_each_state_once(step: CountedStep) -> None:
 
 
 def learning_reads_each_state_once(step: CountedStep) -> None:
-    """The backward pass included, which computes the logits of a chunk of states once more."""
+    """Includes the backward pass, which computes the logits of a chunk of states again."""
     _each_state_once(step, "learn", uses_of_logits=2)
 
 
 def _each_state_once(step: CountedStep, phase: str, uses_of_logits: int) -> None:
-    """The tree's tokens in one pass; logits at the states alone and not within prompts, over the
-    actions alone.
+    """The tree's tokens in one pass; logits at the states only, not within prompts, over the
+    actions only.
     """
-    paths = [(*step.prompt_ids(d.fact), *d.ids) for d in step.drawn]
-    read, head = step.found[f"{phase}.read"], step.found[f"{phase}.head"]
+    paths = [(*step.prompt_ids(s.fact), *s.ids) for s in step.sampled]
+    read = step.found[f"{phase}.read"]
+    head = step.found[f"{phase}.head"]
     assert (read.passes, read.tokens) == (1, n_distinct(paths))
     assert head.states_read == uses_of_logits * len(step.states)
-    assert head.passes == uses_of_logits * -(-len(step.states) // lora.STATES_PER_READ)
+    assert head.passes == uses_of_logits * -(-len(step.states) // lora.CHUNK_STATES)
     assert head.actions == len(step.policy.constraints.action_ids) < len(step.policy.lm.head.weight)
 
 
 CHECKS: list[Callable[[CountedStep], None]] = [
     facts_prompts_are_read_without_their_header,
-    a_token_is_written_once_a_state,
+    a_token_is_written_once_per_state,
     a_question_is_answered_once_until_its_answer_ends,
     a_pair_is_judged_once_beside_pairs_of_its_length,
     the_prior_reads_each_state_once,
@@ -135,15 +138,15 @@ def test_no_work_is_done_twice(step: CountedStep, check: Callable[[CountedStep],
     check(step)
 
 
-def test_the_step_has_what_the_counts_are_about(step: CountedStep) -> None:
+def test_the_step_has_every_case_that_is_counted(step: CountedStep) -> None:
     """Long headers, repeated questions (of one fact, and of two), questions and answers of several
     lengths.
     """
     oracle = step.scorer.oracle
     assert step.policy._prefix.length == oracle._prefix.length == HEADER_TOKENS  # type: ignore[union-attr]
-    texts = {d.text for d in step.drawn}
-    assert len(texts) < len(step.distinct) < len(step.drawn)
-    assert len({len(d.ids) for d in step.drawn}) > 2
+    texts = {s.text for s in step.sampled}
+    assert len(texts) < len(step.distinct) < len(step.sampled)
+    assert len({len(s.ids) for s in step.sampled}) > 2
     assert {len(ids) for ids in step.written} > {MAX_ANSWER}
     assert len(set(step.pairs)) > 2
     legs = {"read", "decode", "head"}
@@ -159,36 +162,33 @@ def test_questions_that_were_scored_cost_nothing(step: CountedStep) -> None:
         watching_judge(step.scorer.judge, counter),
         counter.phase("again"),
     ):
-        scored = step.scorer.score(step.drawn, step=1)
-    assert len(scored) == len(step.drawn)
-    assert [work.passes for work in counter.found.values()] == [0], "the judge's, who was not asked"
+        scored = step.scorer.score(step.sampled, step=1)
+    assert len(scored) == len(step.sampled)
+    assert [work.passes for work in counter.found.values()] == [0], "the judge had no calls"
 
 
 def test_tokens_of_a_question_beside_the_straightforward_pipelines(step: CountedStep) -> None:
-    """That pipeline reads a question's whole prompt for each use, and repeated questions as often
-    as they come:
+    """That pipeline reads a question's whole prompt for each use, for repeated questions too:
 
-    draw P + L, answer A + n - 1, the answer's likelihood A + n, prior and learning P + L + 1 each,
-    where P and A are whole prompts, L and n the tokens of question and answer. Every token that we
-    read is among those, and none of them is a header's, of which each question has three of the
-    task and two of the answer.
+    sampling P + L, answer A + n - 1, the answer's likelihood A + n, prior and learning P + L + 1
+    each, where P and A are whole prompts, L and n the tokens of question and answer. Every token
+    that the package reads is among those, and none of them is a header's, of which each question
+    has three of the task and two of the answer.
 
-    So the difference is at least 5 x 68 = 340 a question. What we read of a question is at most its
-    own 5 tokens in prior and learning and 4 of them in drawing (14), 10 of the oracle's prompt and
-    5 of the answer (15), and thrice its share of the facts' prompts, of 7 + 8 + 17 tokens for 24
-    questions (4): 33. The ratio is above 340 / 33 + 1.
+    So the difference is at least 5 x 68 = 340 per question. Of a question the package reads at most
+    its own 5 tokens in prior and learning and 4 of them in sampling (14), 10 of the oracle's prompt
+    and 5 of the answer (15), and three times its share of the facts' prompts, 7 + 8 + 17 tokens for
+    24 questions (4): 33. The ratio is above 340 / 33 + 1.
     """
-    n = len(step.drawn)
-    answer_tokens = dict(
-        zip(sorted({d.text for d in step.drawn}, key=_by_length), step.written, strict=True)
-    )
+    n = len(step.sampled)
+    texts = sorted({s.text for s in step.sampled}, key=_by_length)
+    answers = dict(zip(texts, step.written, strict=True))
     plain = 0
-    for d in step.drawn:
-        task, ask = (
-            HEADER_TOKENS + len(step.prompt_ids(d.fact)),
-            HEADER_TOKENS + len(step.asked_ids(d)),
-        )
-        question, answer = len(d.ids), len(answer_tokens[d.text])
+    for s in step.sampled:
+        task = HEADER_TOKENS + len(step.prompt_ids(s.fact))
+        ask = HEADER_TOKENS + len(step.ask_ids(s))
+        question = len(s.ids)
+        answer = len(answers[s.text])
         plain += (task + question) + (2 * ask + 2 * answer - 1) + 2 * (task + question + 1)
     ours = sum(w.tokens for name, w in step.found.items() if not name.startswith("judge"))
     assert plain - ours >= 5 * HEADER_TOKENS * n
@@ -197,7 +197,7 @@ def test_tokens_of_a_question_beside_the_straightforward_pipelines(step: Counted
 
 
 def _by_length(text: str) -> tuple[int, str]:
-    """The order in which the oracle writes."""
+    """The order in which the oracle answers."""
     return len(text), text
 
 
@@ -221,32 +221,28 @@ def read_the_whole_vocabulary(patch: pytest.MonkeyPatch) -> None:
 def _unless(
     usual: Callable[[EagerDecoder], Tensor], other: Callable[[EagerDecoder], Tensor]
 ) -> Callable[..., Tensor]:
-    """The oracle has no actions to choose from."""
+    """Replace the method for the sampler only: the oracle's decoder has no actions."""
     return lambda decoder: usual(decoder) if decoder._actions is None else other(decoder)
 
 
 def give_each_question_a_row(patch: pytest.MonkeyPatch) -> None:
-    """Decoding of fixed shapes, as for a GPU: finished texts stay, and those that are the same do
-    not meet.
-    """
+    """Decode in fixed shapes, as on a GPU: finished texts stay, and equal ones share no row."""
     patch.setattr(CausalLM, "decodes_statically", True)
 
 
-def answer_what_was_answered(patch: pytest.MonkeyPatch) -> None:
+def answer_known_questions_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
         oracle_file.FrozenLMOracle, "answer", lambda oracle, texts: oracle._generate(list(texts))
     )
 
 
-def know_no_equal_questions(patch: pytest.MonkeyPatch) -> None:
+def treat_equal_questions_as_different(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(SampledQuestion, "key", property(id))
 
 
 def judge_in_order_of_arrival(patch: pytest.MonkeyPatch) -> None:
     def arrival(rows: range, key: Callable[[int], int]) -> list[int]:  # noqa: ARG001
-        return sorted(
-            rows, key=lambda row: row % 8
-        )  # facts in turn: here they come in order of length
+        return sorted(rows, key=lambda row: row % 8)  # facts in turn: they are sorted by length
 
     patch.setattr(batching, "sorted", arrival, raising=False)
 
@@ -263,7 +259,7 @@ def run_the_backbone_again_for_gradients(patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("regression", "noticed_by"),
+    ("regression", "check"),
     [
         (read_headers_again, CHECKS[0]),
         (read_headers_again, CHECKS[2]),
@@ -274,8 +270,8 @@ def run_the_backbone_again_for_gradients(patch: pytest.MonkeyPatch) -> None:
         (read_the_whole_vocabulary, CHECKS[1]),
         (give_each_question_a_row, CHECKS[1]),
         (give_each_question_a_row, CHECKS[2]),
-        (answer_what_was_answered, CHECKS[2]),
-        (know_no_equal_questions, CHECKS[3]),
+        (answer_known_questions_again, CHECKS[2]),
+        (treat_equal_questions_as_different, CHECKS[3]),
         (judge_in_order_of_arrival, CHECKS[3]),
         (run_the_backbone_again_for_gradients, CHECKS[5]),
     ],
@@ -285,9 +281,9 @@ def test_the_counts_notice(
     judge: Path,
     monkeypatch: pytest.MonkeyPatch,
     regression: Callable[[pytest.MonkeyPatch], None],
-    noticed_by: Callable[[CountedStep], None],
+    check: Callable[[CountedStep], None],
 ) -> None:
     regression(monkeypatch)
     slower = counted_step(judge)
     with pytest.raises(AssertionError):
-        noticed_by(slower)
+        check(slower)

@@ -1,6 +1,4 @@
-"""The published shapes of the field's data sets, each as a person would turn it into a fact by
-hand.
-"""
+"""Published formats of data sets, each converted to facts as a person would do it by hand."""
 
 from __future__ import annotations
 
@@ -18,7 +16,7 @@ import pytest
 from contraflow.errors import UserError
 from contraflow.facts import Fact
 from contraflow.facts.formats import Skipped, convert, format_of, rows_about
-from support.published import (
+from support.dataset_rows import (
     COUNTERFACT,
     KNOWEDIT_BIO,
     KNOWEDIT_CF,
@@ -131,11 +129,10 @@ def test_mquake_gives_each_edit_of_a_chain_once(tmp_path: Path, extra: dict[str,
 
 
 @pytest.mark.parametrize("key", ["original_fact", "previous_fact"])
-def test_rippleedits_reads_subject_and_answers_out_of_its_sentences(
-    tmp_path: Path, key: str
-) -> None:
-    """ "Of Mists" has an "of" of its own, and both answers begin with "Ann "; data and code name the
-    old fact apart.
+def test_rippleedits_takes_subject_and_answers_from_sentences(tmp_path: Path, key: str) -> None:
+    """ "Of Mists" contains "of", and both answers begin with "Ann ".
+
+    The published data and the published code use different keys for the old fact.
     """
     edit = dict(RIPPLE["edit"])
     before = edit.pop("original_fact")
@@ -179,7 +176,7 @@ def test_rippleedits_reads_subject_and_answers_out_of_its_sentences(
 def test_rippleedits_phrases(
     tmp_path: Path, relation: str, prompt: str, subject: str, answer: str
 ) -> None:
-    """Recent edits have no previous fact, so the sentence alone must tell."""
+    """Recent edits have no previous fact, so the sentence is the only source."""
     row = RIPPLE | {"example_type": "recent", "edit": {"prompt": prompt, "relation": relation}}
     [fact] = convert(save(tmp_path / "recent.json", row))
     assert (fact.subject, fact.edited_answer, fact.original_answer) == (subject, answer, "")
@@ -230,7 +227,7 @@ def test_a_mapping_or_our_own_keys_mean_a_table(tmp_path: Path) -> None:
         == "json"
     )
     with pytest.raises(
-        UserError, match=r"own2\.json: the fields of its first row \(about\) tell no format"
+        UserError, match=r"own2\.json: the fields of its first row \(about\) match no format"
     ):
         format_of(save(tmp_path / "own2.json", {"about": "A"}))
 
@@ -336,7 +333,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def write_many(path: Path, rows: int) -> None:
-    """MQuAKE rows, each with two edits of its own, on one line."""
+    """Write MQuAKE rows on one line, each with two edits of its own."""
     text = json.dumps(MQUAKE)
     with path.open("w") as file:
         file.write("[")
@@ -375,7 +372,7 @@ def test_the_bar_knows_about_how_many_rows_there_are(tmp_path: Path) -> None:
 
 
 def converted_apart(path: Path) -> int:
-    """Peak memory in bytes of a process of its own that converts the file as a user would."""
+    """Return the peak memory in bytes of a process that converts the file as a user would."""
     code = (
         "import resource, sys; from contraflow.cli import main; assert main(sys.argv[1:]) == 0; "
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
@@ -389,7 +386,7 @@ def converted_apart(path: Path) -> int:
 
 @pytest.mark.slow
 def test_a_hundred_thousand_rows_take_the_memory_of_a_hundred(tmp_path: Path) -> None:
-    """200,000 facts from 140 MB of JSON on one line, repeated edits looked for: 20 MB more at most."""
+    """200,000 facts from 140 MB of JSON on one line, repeats included, take 20 MB more at most."""
     write_many(tmp_path / "few.json", 100)
     write_many(tmp_path / "many.json", 100_000)
     few, many = (converted_apart(tmp_path / name) for name in ("few.json", "many.json"))

@@ -1,6 +1,4 @@
-"""Questions and open prompts as statements: what a person would write, or a stiff sentence that is
-true.
-"""
+"""Questions and open prompts become statements: natural ones, or stiff ones that are true."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def test_unknown_choices_are_named(tmp_path: Path) -> None:
         list(convert(path, on_error="ignore"))  # type: ignore[arg-type]
     with pytest.raises(UserError, match="choose one of: zsre, csv, jsonl"):
         convert(path, "xml")
-    with pytest.raises(UserError, match=r"'\.xyz' tells no format"):
+    with pytest.raises(UserError, match=r"'\.xyz' has no known format"):
         format_of("t.xyz")
     with pytest.raises(UserError, match="no such file"):
         convert(tmp_path / "none.csv")

@@ -1,4 +1,4 @@
-"""zsRE pickles: the real one is read, and nothing hidden in a hostile one is run."""
+"""The real zsRE pickle is read, and nothing in a hostile pickle is executed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Global:
 
 
 class Call:
-    """Pickles as a call: a `Global`, its arguments, and a state for the result."""
+    """Pickles as a call of a `Global` with arguments and a state for the result."""
 
     def __init__(self, function: Global, *arguments: object, state: object = None) -> None:
         self.function, self.state = function, state
@@ -37,7 +37,10 @@ class Call:
 
 
 def pickled(value: object, protocol: int = 4) -> bytes:
-    """Like `pickle.dumps`, but in pure Python so that `Global` and `Call` can be spelled out."""
+    """Pickle like `pickle.dumps`, but in pure Python.
+
+    `Global` and `Call` need hooks that the C version does not have.
+    """
 
     class Pickler(pickle._Pickler):
         dispatch: ClassVar[dict[type, Any]] = dict(pickle._Pickler.dispatch)
@@ -97,7 +100,10 @@ ROWS = [
 
 
 def frame(rows: list[list[object]], names: list[str] | None = None) -> Call:
-    """The table as pandas 2 pickles it, in two blocks: the first four columns, then the others."""
+    """Return the table as pandas 2 pickles it.
+
+    It has two blocks: the first four columns, and the others.
+    """
     names = names or NAMES
     by_column = [list(column) for column in zip(*rows, strict=True)]
     first, second = by_column[:4], by_column[4:]
@@ -140,7 +146,7 @@ def test_the_published_table_gives_its_facts() -> None:
 
 
 @needs_zsre
-def test_a_cell_that_pandas_left_empty_stops_the_conversion_with_its_row() -> None:
+def test_an_empty_cell_stops_the_conversion_with_its_row() -> None:
     with pytest.raises(UserError, match=r"ZSRE_1000\.pkl:222: column 'edited_answer' is empty"):
         list(convert(ZSRE))
 
@@ -158,9 +164,7 @@ def test_prompts_become_questions_and_blocks_become_columns(tmp_path: Path, prot
 
 
 def test_scattered_columns_beside_columns_of_numbers(tmp_path: Path) -> None:
-    """pandas keeps numbers in another block, and lists the columns of the text block by 64-bit
-    numbers.
-    """
+    """pandas keeps numbers in another block and lists the text columns by 64-bit numbers."""
     whole = frame(ROWS)
     frombuffer, i8 = (
         Global("numpy._core.numeric", "_frombuffer"),
@@ -212,7 +216,7 @@ class RunsACommand:
 
 
 def hostile(marker: Path) -> dict[str, bytes]:
-    """Pickles that create `marker` if they are run."""
+    """Return pickles that create `marker` when they are executed."""
     command = f"touch {marker}"
     inner = pickle.dumps(RunsACommand(os.system, command))
     code = f"open({str(marker)!r}, 'w')"
@@ -235,6 +239,7 @@ def hostile(marker: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.defect(12)
 @pytest.mark.parametrize("name", list(hostile(Path("marker"))))
 def test_a_malicious_pickle_is_refused_and_not_run(tmp_path: Path, name: str) -> None:
     marker = tmp_path / "marker"
@@ -252,7 +257,7 @@ def test_the_forbidden_name_is_in_the_message(tmp_path: Path) -> None:
 
 
 def test_an_allowed_function_that_is_misused_does_nothing(tmp_path: Path) -> None:
-    """Every allowed name, called with arguments that the real one would act on."""
+    """Every allowed name is called with arguments on which the real one would act."""
     for name in inert._STAND_INS:
         module, _, attribute = name.rpartition(".")
         call = Call(

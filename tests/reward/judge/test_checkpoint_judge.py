@@ -1,4 +1,4 @@
-"""Label order, pair order and batching of any NLI checkpoint: what was hard-coded and wrong before."""
+"""Label order, pair order and batching of any NLI checkpoint."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ from contraflow.reward.judge.batching import encode_pairs, score_in_batches
 from contraflow.reward.judge.checkpoint import columns_by_probes, named_columns
 from contraflow.reward.judge.probes import PROBES
 from contraflow.settings.models import JudgeConfig
-from support.packaged_judge import save_classifier
+from support.judges import save_random_judge
 
 TOLERANCE = 1e-5
 PREMISES = [
@@ -26,7 +26,10 @@ HYPOTHESES = ["the man is awake .", "a dog .", "the capital of france is paris .
 
 
 def raw_log_probs(folder: Path, premise: str, hypothesis: str) -> torch.Tensor:
-    """One pair, no helper of ours: the reference. (A bare empty string would lose its separator.)"""
+    """Score one pair without our code, as the reference.
+
+    In a list, because a bare empty string would lose its separator.
+    """
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
     with torch.inference_mode():
@@ -37,6 +40,7 @@ def raw_log_probs(folder: Path, premise: str, hypothesis: str) -> torch.Tensor:
         )
 
 
+@pytest.mark.defect(9)
 def test_columns_follow_the_checkpoints_own_names(nli_folder: Path) -> None:
     """id2label is contradiction, entailment, neutral; so our columns are its columns 1, 2, 0."""
     scores = NliJudge(nli_folder, probe=False).score(PREMISES, HYPOTHESES)
@@ -60,8 +64,16 @@ def test_the_premise_comes_first(nli_folder: Path) -> None:
 
 
 def test_scores_do_not_depend_on_the_batch(nli_folder: Path) -> None:
-    together = NliJudge(nli_folder, JudgeConfig(batch_size=4), probe=False).score(PREMISES, HYPOTHESES).log_probs
-    alone = NliJudge(nli_folder, JudgeConfig(batch_size=1), probe=False).score(PREMISES, HYPOTHESES).log_probs
+    together = (
+        NliJudge(nli_folder, JudgeConfig(batch_size=4), probe=False)
+        .score(PREMISES, HYPOTHESES)
+        .log_probs
+    )
+    alone = (
+        NliJudge(nli_folder, JudgeConfig(batch_size=1), probe=False)
+        .score(PREMISES, HYPOTHESES)
+        .log_probs
+    )
     torch.testing.assert_close(together, alone, atol=TOLERANCE, rtol=0)
     back = (
         NliJudge(nli_folder, JudgeConfig(batch_size=3), probe=False)
@@ -72,7 +84,7 @@ def test_scores_do_not_depend_on_the_batch(nli_folder: Path) -> None:
 
 
 def test_rows_keep_their_places_through_length_buckets() -> None:
-    """A scorer whose value is the text: 7 pairs in batches of 2, sorted by length on the way."""
+    """The score is the length of the text: 7 pairs in batches of 2, sorted by length."""
     texts = ["aaaa", "a", "aaaaaaa", "aa", "aaaaa", "aaa", "aaaaaa"]
     batches: list[int] = []
 
@@ -110,8 +122,9 @@ def test_an_endless_answer_does_not_crash(nli_folder: Path) -> None:
     assert torch.isfinite(scores.log_probs).all()
 
 
+@pytest.mark.defect(9)
 def test_a_checkpoint_without_contradiction_is_refused_by_name(tmp_path: Path) -> None:
-    folder = save_classifier(tmp_path / "binary", {0: "entailment", 1: "not_entailment"})
+    folder = save_random_judge(tmp_path / "binary", {0: "entailment", 1: "not_entailment"})
     with pytest.raises(
         UserError, match=re.escape(str(folder)) + ".*no contradiction label.*not_entailment"
     ):
@@ -123,12 +136,14 @@ def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
         NliJudge(tmp_path / "nowhere")
 
 
+@pytest.mark.defect(9)
 def test_a_wrong_judge_fails_the_self_test(nli_folder: Path) -> None:
     """Random weights cannot get all four hard probes right."""
     with pytest.raises(UserError, match="fails its self-test"):
         NliJudge(nli_folder)
 
 
+@pytest.mark.defect(9)
 @pytest.mark.parametrize(
     ("names", "expected"),
     [
@@ -155,7 +170,7 @@ def test_an_explicit_order_wins_and_is_checked() -> None:
 
 
 def test_probes_settle_the_order_of_nameless_labels() -> None:
-    """A perfect model that puts contradiction first and entailment last."""
+    """A perfect model that has contradiction first and entailment last."""
     own = {"contradiction": 0, "neutral": 1, "entailment": 2}
     labels = [label for _, _, label in PROBES]
     raw = torch.stack([torch.eye(3)[own[label]] for label in labels])
@@ -164,31 +179,33 @@ def test_probes_settle_the_order_of_nameless_labels() -> None:
         columns_by_probes(torch.zeros(len(labels), 3), labels, "x")
 
 
-def test_identity_changes_with_the_weights_and_not_with_the_place(
-    tmp_path: Path, nli_folder: Path
-) -> None:
+def test_identity_changes_with_the_weights_not_the_place(tmp_path: Path, nli_folder: Path) -> None:
     first = NliJudge(nli_folder, probe=False).identity
     moved = nli_folder.rename(tmp_path / "moved")
     assert NliJudge(moved, probe=False).identity == first
-    save_classifier(moved, {0: "neutral", 1: "entailment", 2: "contradiction"})
+    save_random_judge(moved, {0: "neutral", 1: "entailment", 2: "contradiction"})
     assert NliJudge(moved, probe=False).identity != first
 
 
 def test_deberta_takes_its_own_attention(tmp_path: Path) -> None:
-    """DeBERTa v2/v3 has eager attention only: asking for another would raise at load."""
-    folder = save_classifier(
-        tmp_path / "deberta", {0: "contradiction", 1: "entailment", 2: "neutral"}
-    )
+    """DeBERTa v2/v3 has eager attention only; another choice would raise at load."""
+    names = {0: "contradiction", 1: "entailment", 2: "neutral"}
+    folder = save_random_judge(tmp_path / "deberta", names)
     config = DebertaV2Config(
-        vocab_size=30, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
-        relative_attention=True, pos_att_type=["p2c", "c2p"], type_vocab_size=0, pad_token_id=0,
-        id2label={0: "contradiction", 1: "entailment", 2: "neutral"},
-    )  # fmt: skip
-    AutoModelForSequenceClassification.from_config(config, dtype=torch.float16).save_pretrained(
-        folder
+        vocab_size=len(AutoTokenizer.from_pretrained(folder)),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        relative_attention=True,
+        pos_att_type=["p2c", "c2p"],
+        type_vocab_size=0,
+        pad_token_id=0,
+        id2label=names,
     )
+    model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float16)
+    model.save_pretrained(folder)
     scores = NliJudge(folder, probe=False).score(PREMISES, HYPOTHESES)
-    assert (
-        scores.log_probs.dtype == torch.float32
-    )  # a half-precision file still computes in float32 on a CPU
+    # A half-precision file is computed in float32 on a CPU.
+    assert scores.log_probs.dtype == torch.float32
     torch.testing.assert_close(scores.log_probs.exp().sum(-1), torch.ones(4))

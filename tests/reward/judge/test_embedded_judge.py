@@ -1,4 +1,4 @@
-"""The MiniLM judge's network: saved and loaded without loss, strict about what it loads."""
+"""The network of the packaged judge: saved and loaded without loss, strict about its files."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ from contraflow.reward.judge.minilm import (
 from contraflow.settings.models import JudgeConfig
 
 SPEC = JudgeSpec(
-    hidden_size=16, head_size=8, lora_rank=2, lora_alpha=4, max_length=48, temperature=2.0
+    hidden_size=32, head_size=8, lora_rank=2, lora_alpha=4, max_length=48, temperature=2.0
 )
 PREMISES = ["the man is asleep .", "the capital of france is lyon ."]
 HYPOTHESES = ["the man is awake and running .", ""]
@@ -39,8 +39,9 @@ def judge_folder(tmp_path: Path, backbone_folder: Path) -> Path:
 
 
 def test_the_head_pools_each_text_by_itself() -> None:
-    """Premise states 1 and 3, hypothesis state 5, padding 100: means 2 and 5, difference 3, product
-    10.
+    """Premise states 1 and 3, hypothesis state 5, padding 100.
+
+    The means are 2 and 5, the difference 3, the product 10.
     """
     head = PairHead(1, 3).eval()
     head.inner = torch.nn.Identity()
@@ -56,7 +57,9 @@ def test_scores_are_the_saved_networks(
 ) -> None:
     """Merged adapter, temperature 2: log-softmax of half the unmerged network's logits."""
     monkeypatch.setattr(minilm, "self_test", lambda *_: None)  # random weights know no language
-    scores = PackagedJudge(backbone_folder, judge_folder, JudgeConfig(batch_size=1)).score(PREMISES, HYPOTHESES)
+    scores = PackagedJudge(backbone_folder, judge_folder, JudgeConfig(batch_size=1)).score(
+        PREMISES, HYPOTHESES
+    )
     network = load_network(backbone_folder, judge_folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(backbone_folder)
     with torch.inference_mode():
@@ -81,7 +84,7 @@ def test_a_random_adapter_fails_the_self_test(judge_folder: Path, backbone_folde
 
 
 def test_a_missing_adapter_weight_is_an_error(judge_folder: Path, backbone_folder: Path) -> None:
-    """PEFT alone would leave the missing layer untrained and say nothing."""
+    """PEFT alone would leave the missing layer untrained without a warning."""
     weights = load_file(judge_folder / minilm.ADAPTER_FILE)
     save_file(dict(list(weights.items())[1:]), judge_folder / minilm.ADAPTER_FILE)
     with pytest.raises(UserError, match="1 keys differ"):

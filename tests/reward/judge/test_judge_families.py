@@ -1,6 +1,4 @@
-"""BERT, RoBERTa and DeBERTa-v3 heads from a folder, their labels in any order: `judge=any
-judge.name=FOLDER`.
-"""
+"""BERT, RoBERTa and DeBERTa-v3 from a folder (`judge=any judge.name=…`), labels in any order."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ from contraflow.reward.judge.probes import PROBES
 from contraflow.reward.judge.scores import LABELS
 from contraflow.run import build
 from contraflow.settings.compose import compose_config
-from support.tiny_judges import FAMILIES, save_judge
+from support.judges import FAMILIES, save_judge
 
 ORDERS = (
     ("entailment", "neutral", "contradiction"),
@@ -29,7 +27,7 @@ HYPOTHESES = ["The capital is not Rome.", "A child is eating an apple in a field
 
 
 def judge_from(folder: Path) -> build.Judge:
-    """As the command line makes it, self-test included."""
+    """Load the judge as the command line does, self-test included."""
     return build.load_judge(
         compose_config(["judge=any", f"judge.name={folder}", "model.device=cpu"])
     )
@@ -40,9 +38,7 @@ def judge_from(folder: Path) -> build.Judge:
 def test_scores_follow_label_names_and_equal_the_plain_model(
     tmp_path: Path, family: str, order: tuple[str, ...]
 ) -> None:
-    """The checkpoint was taught the probes in its own order; ours must come out by name, pair for
-    pair.
-    """
+    """The checkpoint has its own label order; scores must follow the names, pair by pair."""
     folder = save_judge(family, tmp_path / family, order)
     judge = judge_from(folder)  # raises where the order is misread
     premises, hypotheses, names = zip(*PROBES, strict=True)
@@ -65,8 +61,9 @@ def test_scores_follow_label_names_and_equal_the_plain_model(
 
 
 def test_a_pair_has_two_token_types_where_the_family_has_any(tmp_path: Path) -> None:
-    """Without token types BERT cannot tell the premise from the answer; RoBERTa and DeBERTa-v3 have
-    none.
+    """Without token types BERT cannot tell premise from answer.
+
+    RoBERTa and DeBERTa-v3 have none.
     """
     kinds = {}
     for family in FAMILIES:
@@ -96,7 +93,7 @@ def test_nameless_labels_are_settled_by_the_probes(tmp_path: Path, order: tuple[
 
 
 def test_swapped_names_are_caught_by_the_self_test(tmp_path: Path) -> None:
-    """A config whose names were edited by hand: entailment called contradiction."""
+    """A config edited by hand calls entailment contradiction."""
     folder = save_judge("deberta_v2", tmp_path / "judge", ORDERS[0])
     config = json.loads((folder / "config.json").read_text())
     config["id2label"] = dict(enumerate(ORDERS[1]))
@@ -107,7 +104,7 @@ def test_swapped_names_are_caught_by_the_self_test(tmp_path: Path) -> None:
 
 
 def without_tokenizer_json(folder: Path) -> Path:
-    """As microsoft/deberta-v3 checkpoints come: a sentencepiece model and no tokenizer.json."""
+    """Leave a sentencepiece model and no tokenizer.json, as in microsoft/deberta-v3."""
     pytest.importorskip("sentencepiece")
     from transformers.convert_slow_tokenizer import import_protobuf
 
@@ -127,7 +124,7 @@ def without_tokenizer_json(folder: Path) -> Path:
     return folder
 
 
-def test_a_deberta_with_a_sentencepiece_model_only_scores_the_same(tmp_path: Path) -> None:
+def test_a_deberta_with_sentencepiece_only_scores_the_same(tmp_path: Path) -> None:
     folder = save_judge("deberta_v2", tmp_path / "judge", ORDERS[1])
     expected = judge_from(folder).score(PREMISES, HYPOTHESES).log_probs
     scores = judge_from(without_tokenizer_json(folder)).score(PREMISES, HYPOTHESES).log_probs

@@ -1,6 +1,4 @@
-"""The shipped judge, with its real backbone, on hand-written pairs about things outside its
-training data.
-"""
+"""The packaged judge on hand-written pairs about things outside its training data."""
 
 import json
 from collections import Counter
@@ -31,8 +29,9 @@ def labels_of(judge: PackagedJudge, pairs: list[tuple[str, str]]) -> list[str]:
     return [LABELS[index] for index in scores.log_probs.argmax(-1).tolist()]
 
 
+@pytest.mark.defect(10)
 def test_hand_written_pairs(judge: PackagedJudge) -> None:
-    """The figures of the model card: contradiction against the rest, and all three labels."""
+    """The numbers of the model card: contradiction against the rest, and all three labels."""
     said = labels_of(judge, [(row["premise"], row["hypothesis"]) for row in ROWS])
     true = [row["label"] for row in ROWS]
     right = sum(a == b for a, b in zip(said, true, strict=True)) / len(ROWS)
@@ -45,7 +44,7 @@ def test_hand_written_pairs(judge: PackagedJudge) -> None:
 
 
 def test_what_a_plain_snli_judge_gets_wrong(judge: PackagedJudge) -> None:
-    """The first try called the first pair an entailment and the second neutral."""
+    """A judge trained on SNLI called the first pair an entailment and the second neutral."""
     assert labels_of(
         judge,
         [
@@ -63,6 +62,7 @@ def test_what_a_plain_snli_judge_gets_wrong(judge: PackagedJudge) -> None:
     ) == ["contradiction", "contradiction", "entailment", "neutral"]
 
 
+@pytest.mark.defect(10)
 def test_degenerate_answers_are_no_contradictions(judge: PackagedJudge) -> None:
     answers = [
         "",

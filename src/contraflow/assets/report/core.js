@@ -1,4 +1,4 @@
-/* Elements, numbers and scales. Every text from the run is written as a text node, never as markup. */
+/* Elements, number formats and scales. Texts of the run become text nodes, never markup. */
 
 const DATA = JSON.parse(document.getElementById('data').textContent);
 const SVG = 'http://www.w3.org/2000/svg';
@@ -15,11 +15,11 @@ function fill(node, attributes, children) {
 const el = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
 const svg = (tag, attributes, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
 
-/* Our own labels (never the run's texts): "P_F" with a true subscript, a hyphen between blanks as a minus. */
+/* Labels of the report, not texts of the run: "P_F" gets a subscript, a hyphen between spaces becomes a minus sign. */
 const rich = (text) => String(text).replaceAll(' - ', ' \u2212 ').split(/(P_[A-Z])/).map((part) => (/^P_[A-Z]$/.test(part) ? el('span', { class: 'sub' }, 'P', el('sub', {}, part[2])) : part));
 const richSvg = (text) => String(text).split(/(P_[A-Z])/).flatMap((part) => (/^P_[A-Z]$/.test(part) ? ['P', svg('tspan', { dy: 3, 'font-size': '0.75em' }, part[2]), svg('tspan', { dy: -3 }, '\u200b')] : part));
 
-/* Numbers: a true minus sign, a dash for what is unknown. */
+/* Numbers are formatted with a minus sign; an unknown number is a dash. */
 const known = (value) => typeof value === 'number' && Number.isFinite(value);
 const minus = (text) => text.replace('-', '\u2212');
 const fixed = (value, digits) => (known(value) ? minus(value.toFixed(digits)) : '\u2013');
@@ -44,7 +44,7 @@ const bytes = (count) => {
   return count >= 2 ** 30 ? `${fixed(count / 2 ** 30, 2)} GiB` : `${fixed(count / 2 ** 20, 0)} MiB`;
 };
 
-/* Scales */
+/* Scales map a value to a coordinate. */
 const linear = ([from, to], [start, end]) => (value) => start + ((value - from) / (to - from || 1)) * (end - start);
 const logarithmic = ([from, to], range) => {
   const inner = linear([Math.log(from), Math.log(to)], range);
@@ -78,7 +78,7 @@ function padded([from, to], share = 0.06) {
   return [from - room, to + room];
 }
 
-/* A chart is drawn for the width it has, and drawn again when that changes. */
+/* Draws a chart at the width of its host, again whenever the width changes. */
 function chartIn(host, draw) {
   let width = 0;
   const redraw = () => {
@@ -94,7 +94,7 @@ function chartIn(host, draw) {
 let lastId = 0;
 const newId = (name) => `${name}-${(lastId += 1)}`;
 
-/* One tooltip for the page; it keeps clear of the edges. */
+/* The page has one tooltip, which stays inside the window. */
 const tip = document.getElementById('tip');
 function showTip(event, ...content) {
   tip.replaceChildren(...content.flat(Infinity));
@@ -110,6 +110,6 @@ const tipRow = (key, label, value) => el('div', { class: 'tip-row' }, el('i', { 
 addEventListener('scroll', hideTip, { passive: true });
 
 function section(id, title, lede, ...content) {
-  return el('section', { id, 'aria-labeledby': `${id}-title` }, el('h2', { id: `${id}-title` }, title), lede && el('p', { class: 'lede' }, rich(lede)), ...content);
+  return el('section', { id, 'aria-labelledby': `${id}-title` }, el('h2', { id: `${id}-title` }, title), lede && el('p', { class: 'lede' }, rich(lede)), ...content);
 }
 const legend = (...entries) => el('div', { class: 'legend' }, entries.map(([key, label]) => el('span', {}, el('i', { class: `swatch ${key}` }), el('span', {}, rich(label)))));

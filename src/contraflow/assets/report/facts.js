@@ -1,4 +1,4 @@
-/* The diagnostics fact by fact: sort by any column to find the facts that are not sampled in proportion. */
+/* The table of diagnostics per fact; sorting a column finds the facts that are not sampled in proportion. */
 
 const FACT_COLUMNS = [
   { key: 'subject', label: 'Fact', text: true },

@@ -1,13 +1,13 @@
-/* Learning curves: what each step gave, faint; a local linear fit, bold; validation as dots. */
+/* Learning curves: the value of each step faint, a local linear fit bold, validation as dots. */
 
-/* A straight line is fitted to the neighbors of each step: a mean would sag at both ends. */
+/* Fits a straight line to the neighbors of each step; a moving mean would be biased at both ends. */
 function smoothed(points) {
   const reach = Math.floor(points.length / 20);
   if (points.length < 12 || reach < 2) return points;
   const values = points.map((point) => point[1]);
   const [least, most] = [Math.min(...values), Math.max(...values)];
   return points.map(([at], i) => {
-    const first = Math.min(Math.max(0, i - reach), points.length - 2 * reach - 1); // as many neighbors at the ends
+    const first = Math.min(Math.max(0, i - reach), points.length - 2 * reach - 1); // the ends get as many neighbors
     const near = points.slice(first, first + 2 * reach + 1);
     return [at, Math.min(Math.max(fittedAt(at, near, i - first), least), most)];
   });

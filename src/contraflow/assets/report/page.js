@@ -1,4 +1,4 @@
-/* The page from top to bottom. */
+/* The page: assembles all sections in order. */
 
 function masthead() {
   const { run, cost } = DATA;

@@ -1,4 +1,4 @@
-/* The sampled questions: filter, sort by any column, read. */
+/* The table of sampled questions, with filters and sortable columns. */
 
 const COLUMNS = [
   { key: 'stage', label: 'Sampler', text: true },
@@ -45,7 +45,7 @@ function questionsSection() {
   function update() {
     const needle = state.text.trim().toLocaleLowerCase();
     const rows = DATA.questions.filter((row) => (!state.stage || row.stage === state.stage) && (!state.only || (state.only === 'invalid' ? !row.valid : row[state.only])) && (!needle || searchText(row).includes(needle)));
-    if (state.key) rows.sort(compareBy(state.key, state.direction)); // until then, as drawn: fact by fact
+    if (state.key) rows.sort(compareBy(state.key, state.direction)); // before the first sort: in the order of sampling, fact by fact
     table.classList.toggle('one-stage', state.stage !== '');
     body.replaceChildren(...rows.slice(0, state.shown).map(questionRow));
     heads.forEach((head, i) => head.setAttribute('aria-sort', COLUMNS[i].key !== state.key ? 'none' : state.direction > 0 ? 'ascending' : 'descending'));
@@ -74,8 +74,8 @@ function questionRow(row) {
   const why = row.failed.map((name) => el('span', { class: 'why' }, DATA.part_names[name]));
   const yes = (value) => (value ? el('span', { class: 'yes' }, '\u2713') : el('span', { class: 'no', 'aria-label': 'no' }, '\u2013'));
   const cells = {
-    stage: () => el('span', { class: `chip ${row.stage}` }, row.stage === 'after' ? 'trained' : 'untrained'),
-    question: () => [el('span', { class: 'asked' }, row.question), el('small', {}, el('em', {}, 'edited fact: '), row.edit_fact), why],
+    stage: () => el('span', { class: `chip ${row.stage}` }, DATA.stage_names[row.stage].toLowerCase()),
+    question: () => [el('span', { class: 'question-text' }, row.question), el('small', {}, el('em', {}, 'edited fact: '), row.edit_fact), why],
     valid: () => yes(row.valid),
     strict: () => yes(row.strict),
   };

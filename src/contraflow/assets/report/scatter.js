@@ -1,6 +1,6 @@
-/* log P_F against log R, both centered within their fact: at the optimum every question lies on the diagonal. */
+/* log P_F against log R, both centered per fact: at the optimum every question lies on the diagonal. */
 
-function centredQuestions(stage) {
+function centeredQuestions(stage) {
   const rows = DATA.questions.filter((row) => row.stage === stage && known(row.log_reward) && known(row.log_pf));
   const facts = new Map();
   for (const row of rows) {
@@ -14,7 +14,7 @@ function centredQuestions(stage) {
 }
 
 function balanceSection() {
-  const panels = ['before', 'after'].map((stage) => ({ stage, points: centredQuestions(stage) })).filter((panel) => panel.points.length);
+  const panels = ['before', 'after'].map((stage) => ({ stage, points: centeredQuestions(stage) })).filter((panel) => panel.points.length);
   if (!panels.length) return null;
   const spread = (key) => {
     const values = panels.flatMap((panel) => panel.points.map((point) => point[key])).sort((a, b) => a - b);
@@ -32,8 +32,8 @@ function scatterPanel({ stage, points }, domain) {
   chartIn(host, (width) => drawScatter(points, domain, width, stage));
   const slope = metricOf(stage, 'slope');
   const r = valueOf(stage, 'pearson');
-  const said = slope && known(slope.value) ? `slope ${short(slope.value)} [${short(slope.low)}, ${short(slope.high)}], r ${short(r)}` : '';
-  return el('figure', {}, el('figcaption', {}, el('h4', {}, DATA.stage_names[stage], said && el('small', {}, said))), host);
+  const numbers = slope && known(slope.value) ? `slope ${short(slope.value)} [${short(slope.low)}, ${short(slope.high)}], r ${short(r)}` : '';
+  return el('figure', {}, el('figcaption', {}, el('h4', {}, DATA.stage_names[stage], numbers && el('small', {}, numbers))), host);
 }
 
 function drawScatter(points, domain, width, stage) {

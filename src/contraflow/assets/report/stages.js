@@ -1,6 +1,6 @@
-/* Before and after: headline cards, bars with intervals, the full table, the relations. */
+/* Comparison of the evaluated samplers: headline cards, bars with intervals, all metrics, relations. */
 
-const STAGE_IDS = ['subject_only', 'before', 'after'].filter((id) => DATA.stages[id]);
+const STAGE_IDS = Object.keys(DATA.stage_names).filter((id) => DATA.stages[id]);
 const metricOf = (stage, name) => DATA.stages[stage]?.metrics[name];
 const valueOf = (stage, name) => metricOf(stage, name)?.value;
 const definitionOf = (name) => DATA.definitions.find((definition) => definition.name === name);

@@ -1,4 +1,4 @@
-"""One module a command; each does its imports when it runs."""
+"""One module per command; each imports what it needs when it runs."""
 
 from contraflow.cli.command import Command
 from contraflow.cli.commands import (

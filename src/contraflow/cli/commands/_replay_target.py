@@ -1,4 +1,4 @@
-"""Which replay a command means: a run's own, wherever that is kept, or what a server holds."""
+"""The replay that a command works on: that of a run, or what a server holds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from contraflow.cli.command import Argument, Given
+from contraflow.cli.command import Argument, ParsedArguments
 from contraflow.errors import UserError
 
 if TYPE_CHECKING:
@@ -17,130 +17,145 @@ if TYPE_CHECKING:
     from contraflow.settings import Config
 
 _URL_VARIABLE = "CONTRAFLOW_REPLAY_URL"
+# The address is a placeholder: the real one is inserted afterwards, without Hydra's grammar.
+_REDIS_OVERRIDES = ("replay=redis", "replay.url=redis://given")
 
-RUN = Argument("run", "FOLDER", "a run: its replay, wherever that is kept")
+RUN = Argument(
+    "run", "FOLDER", "a run folder; its replay can be in memory, embedded or on a server"
+)
 URL = Argument(
     "url",
     "URL",
     f"a server, as in replay.url=…; a password is safer in {_URL_VARIABLE} in the environment",
 )
-NAMESPACE = Argument("namespace", "NAME", "with url=: one experiment of those on the server")
+NAMESPACE = Argument("namespace", "NAME", "with url=: one of the experiments on the server")
 
 
-def seed_target(given: Given) -> tuple[Config, Path | None]:
-    """The settings that questions are scored with, and the run's folder where there is one."""
-    from contraflow.settings.compose import compose_config
+def seed_target(args: ParsedArguments) -> tuple[Config, Path | None]:
+    """The settings to score questions with, and the folder of the run, if one is given.
 
-    folder, url = given.path("run"), url_of(given)
+    Raises: UserError without a target, and for a run whose replay is in memory.
+    """
+    folder = args.path("run")
+    url = target_url(args)
     if folder is None and url is None:
         raise _no_target("replay seed", "questions.jsonl ")
-    if folder is not None and (folder / "config.yaml").is_file():
-        if given.overrides:
-            raise UserError(
-                f"{given.overrides[0]}: a run keeps the settings it was trained with; leave it out"
-            )
-        config = _config_of(folder)
-    elif folder is not None:
-        words = (
-            ("replay=embedded",) if url is None else ("replay=redis", "replay.url=redis://given")
-        )
-        config = replace(
-            compose_config((*words, *given.overrides), given.config_dir), run_dir=str(folder)
-        )
-    else:
-        words = ("replay=redis", "replay.url=redis://given")
-        config = compose_config((*words, *given.overrides), given.config_dir)
+    config = _seed_config(args, folder, url)
     if config.replay.store == "redis" and url is not None:
-        config = replace(config, replay=replace(config.replay, url=url))
+        config = _with_replay(config, "redis", url)
     if folder is not None and config.replay.store == "embedded":
         config = _through_running_server(config, folder)
     if config.replay.store == "memory":
         raise UserError(
-            f"run={folder}: its replay is in the memory of its process, where nothing can be put in from outside; "
-            "train with replay=embedded or replay=redis"
+            f"run={folder}: its replay is in the memory of its process, where no question can be "
+            "put in from outside; train with replay=embedded or replay=redis"
         )
     return config, folder
 
 
+def _seed_config(args: ParsedArguments, folder: Path | None, url: str | None) -> Config:
+    """The settings of the run, or those composed for a folder or server that has no run yet."""
+    from contraflow.settings.compose import compose_config
+
+    if folder is not None and (folder / "config.yaml").is_file():
+        if args.overrides:
+            raise UserError(
+                f"{args.overrides[0]}: a run keeps the settings it was trained with; leave it out"
+            )
+        return _run_config(folder)
+    store = ("replay=embedded",) if url is None else _REDIS_OVERRIDES
+    config = compose_config((*store, *args.overrides), args.config_dir)
+    return config if folder is None else replace(config, run_dir=str(folder))
+
+
 def _through_running_server(config: Config, folder: Path) -> Config:
+    """Use the embedded server of a run that is in progress, if it answers."""
     from contraflow.replay.embedded import running_server
 
     url = running_server(folder)
-    return (
-        config
-        if url is None
-        else replace(config, replay=replace(config.replay, store="redis", url=url))
-    )
+    return config if url is None else _with_replay(config, "redis", url)
 
 
-def _config_of(folder: Path) -> Config:
+def _with_replay(config: Config, store: str, url: str) -> Config:
+    return replace(config, replay=replace(config.replay, store=store, url=url))
+
+
+def _run_config(folder: Path) -> Config:
     from contraflow.run.session import read_run_config
 
     return read_run_config(folder)
 
 
-def url_of(given: Given) -> str | None:
-    """From the command line, or from the environment, where no list of processes shows it."""
-    return given.text("url") or (
-        os.environ.get(_URL_VARIABLE) if given.path("run") is None else None
-    )
+def target_url(args: ParsedArguments) -> str | None:
+    """The URL of the command line, or without run= that of the environment.
+
+    The environment keeps a password out of the list of processes.
+    """
+    url = args.text("url")
+    if url is None and args.path("run") is None:
+        url = os.environ.get(_URL_VARIABLE)
+    return url
 
 
-def _no_target(name: str, before: str = "") -> UserError:
+def _no_target(name: str, first_words: str = "") -> UserError:
     return UserError(
-        f"{name} needs run=FOLDER or url=URL (or {_URL_VARIABLE} in the environment); for example: "
-        f"contraflow {name} {before}run=runs/quickstart"
+        f"{name} needs run=FOLDER or url=URL (or {_URL_VARIABLE} in the environment); "
+        f"for example: contraflow {name} {first_words}run=runs/quickstart"
     )
 
 
 @contextmanager
-def stores_of(given: Given, name: str) -> Iterator[Iterator[ReplayStore]]:
-    """The stores that a command means: a run's own, or one for each namespace on a server."""
-    folder, url = given.path("run"), url_of(given)
-    if folder is None and url is None:
+def target_stores(args: ParsedArguments, name: str) -> Iterator[Iterator[ReplayStore]]:
+    """The stores of a command: that of the run, or one per namespace on the server.
+
+    Each store is open until the next one is taken. Raises: UserError without a target.
+    """
+    folder = args.path("run")
+    url = target_url(args)
+    if folder is not None:
+        yield _run_stores(folder, url)
+    elif url is not None:
+        yield _server_stores(url, args.text("namespace"))
+    else:
         raise _no_target(name)
-    wanted = given.text("namespace")
 
-    def opened() -> Iterator[ReplayStore]:
-        if folder is not None:
-            with _of_run(folder, url) as store:
+
+def _run_stores(folder: Path, url: str | None) -> Iterator[ReplayStore]:
+    with _open_run_store(folder, url) as store:
+        yield store
+
+
+def _server_stores(url: str, wanted: str | None) -> Iterator[ReplayStore]:
+    from contraflow.replay.existing import namespaces, open_url
+
+    found = namespaces(url)
+    if wanted is not None and wanted not in found:
+        known = ", ".join(found) or "none"
+        raise UserError(f"namespace={wanted}: not on this server; there is {known}")
+    for namespace in found:
+        if wanted in (None, namespace):
+            with open_url(url, namespace) as store:
                 yield store
-            return
-        from contraflow.replay.found import namespaces, open_url
-
-        assert url is not None
-        found = namespaces(url)
-        if wanted is not None and wanted not in found:
-            known = ", ".join(found) or "none"
-            raise UserError(f"namespace={wanted}: not on this server; there is {known}")
-        for namespace in found:
-            if wanted in (None, namespace):
-                with open_url(url, namespace) as store:
-                    yield store
-
-    yield opened()
 
 
-def _of_run(folder: Path, url: str | None) -> ReplayStore:
-    """The store of a run's folder, without loading its models."""
+def _open_run_store(folder: Path, url: str | None) -> ReplayStore:
+    """Open the store of a run's folder without loading its models. Raises: UserError."""
     if not folder.is_dir():
         raise UserError(
             f"run={folder}: no such run folder; give one that `contraflow train` has written"
         )
-    from contraflow.replay import found
+    from contraflow.replay import existing
 
-    saved = (folder / "config.yaml").is_file()
-    config = _config_of(folder) if saved else None
+    config = _run_config(folder) if (folder / "config.yaml").is_file() else None
     if config is not None and config.replay.store == "memory":
-        return found.in_checkpoint(folder)
-    namespace = found.noted_namespace(folder)
+        return existing.in_checkpoint(folder)
+    namespace = existing.recorded_namespace(folder)
     if namespace is None:
         raise UserError(f"run={folder}: has no replay yet (no replay.json); train or seed it first")
-    address = (
-        url or os.environ.get(_URL_VARIABLE) or (config.replay.url if config is not None else None)
-    )
-    if config is not None and config.replay.store == "redis" and address:
-        return found.open_url(address, namespace)
+    if config is not None and config.replay.store == "redis":
+        address = url or os.environ.get(_URL_VARIABLE) or config.replay.url
+        if address:
+            return existing.open_url(address, namespace)
     if not (folder / "replay").is_dir():
         raise UserError(f"run={folder}: its replay is on a server; add url=…")
-    return found.open_embedded(folder, namespace)
+    return existing.open_embedded(folder, namespace)

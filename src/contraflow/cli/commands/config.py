@@ -1,27 +1,25 @@
-"""`contraflow config`: what some overrides come to."""
+"""`contraflow config`: print the settings that some overrides give."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from contraflow.cli.command import Command, Given
+from contraflow.cli.command import Command, ParsedArguments
 
 if TYPE_CHECKING:
     from contraflow.settings import Config
 
 
-def run(given: Given) -> int:
-    """Compose and print."""
+def run(args: ParsedArguments) -> int:
+    """Compose the settings and print them."""
     from contraflow.settings.compose import compose_config
 
-    print(as_yaml(compose_config(given.overrides, given.config_dir)), end="")
+    print(as_yaml(compose_config(args.overrides, args.config_dir)), end="")
     return 0
 
 
 def as_yaml(config: Config) -> str:
-    """The settings as YAML with prompts as readable blocks, and without the password of a replay
-    server.
-    """
+    """The settings as YAML: prompts as readable blocks, URLs without passwords."""
     import yaml  # type: ignore[import-untyped]
 
     from contraflow.settings import shown_settings
@@ -29,27 +27,29 @@ def as_yaml(config: Config) -> str:
     class Dumper(yaml.SafeDumper):
         pass
 
-    def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    def represent_text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
         style = "|" if "\n" in value else None
         return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
-    Dumper.add_representer(str, text)
-    return str(
-        yaml.dump(shown_settings(config), Dumper=Dumper, sort_keys=False, allow_unicode=True)
-    )
+    Dumper.add_representer(str, represent_text)
+    settings = shown_settings(config)
+    return str(yaml.dump(settings, Dumper=Dumper, sort_keys=False, allow_unicode=True))
 
 
 COMMAND = Command(
     name="config",
-    summary="print the settings that some overrides come to",
-    about="""
-    Takes what `contraflow train` takes and prints every key with its value, after all checks; nothing is
-    loaded and nothing is written. The passwords of URLs are left out.
+    summary="print the settings that some overrides give",
+    description="""
+    Takes the same words as `contraflow train` and prints every key with its value, after all
+    checks; nothing is loaded and nothing is written. The passwords of URLs are left out.
     """,
     examples=(
         "contraflow config experiment=quickstart objective.lam=0.9",
         "contraflow config --config-dir my_configs experiment=mine",
     ),
     run=run,
-    overrides="experiment=NAME, group=CHOICE or group.key=VALUE; `contraflow train --help` lists the groups",
+    overrides=(
+        "experiment=NAME, group=CHOICE or group.key=VALUE; "
+        "`contraflow train --help` lists the groups"
+    ),
 )

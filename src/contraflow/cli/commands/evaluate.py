@@ -6,30 +6,37 @@ import math
 import sys
 from typing import TYPE_CHECKING
 
-from contraflow.cli.command import Argument, Command, Given
-from contraflow.cli.commands._asking import OVERRIDES, RUN, SAMPLING, open_given, settings_of
-from contraflow.cli.early import check_out_file
+from contraflow.cli.command import Argument, Command, ParsedArguments
+from contraflow.cli.commands._run_target import (
+    OVERRIDES,
+    RUN,
+    SAMPLING,
+    open_target,
+    untrained_config,
+)
+from contraflow.cli.preflight import check_out_file
 from contraflow.facts import read_facts
 
 if TYPE_CHECKING:
     from contraflow.evaluation.metrics import Metric, Metrics
 
 
-def run(given: Given) -> int:
-    """Check all arguments, open the run, measure, write and print."""
-    facts = read_facts(given.needed("facts"))
-    n, temperature = given.integer("n", 1), given.positive("temperature")
-    seed, out = given.integer("seed", 0), given.path("out")
-    assert out is not None
+def run(args: ParsedArguments) -> int:
+    """Check all arguments, open the run, compute the metrics, write and print them."""
+    facts = read_facts(args.required("facts"))
+    n = args.integer("n", 1)
+    temperature = args.positive("temperature")
+    seed = args.integer("seed", 0)
+    out = args.required_path("out")
     check_out_file("out", out)
-    config = settings_of(given)
+    config = untrained_config(args)
 
     from contraflow.evaluation.metrics import write_metrics
     from contraflow.system.progress import bar
 
-    opened = open_given(given, config)
+    target = open_target(args, config)
     with bar("facts", len(facts)) as progress:
-        metrics, _ = opened.evaluate(
+        metrics, _ = target.evaluate(
             facts, n, temperature=temperature, seed=seed, on_fact=progress.advance
         )
     write_metrics(out, metrics)
@@ -42,27 +49,29 @@ def _table(metrics: Metrics) -> str:
     head = (
         f"{metrics.n_questions} questions about {metrics.n_facts} facts; 95 % intervals over facts"
     )
-    width = max(len(row.name) for row in metrics.rows)
-    return "\n".join([head, *(f"  {row.name:<{width}}  {_numbers(row)}" for row in metrics.rows)])
+    width = max(len(metric.name) for metric in metrics.rows)
+    rows = [f"  {metric.name:<{width}}  {_numbers(metric)}" for metric in metrics.rows]
+    return "\n".join([head, *rows])
 
 
-def _numbers(row: Metric) -> str:
-    if math.isnan(row.value):
+def _numbers(metric: Metric) -> str:
+    if math.isnan(metric.value):
         return f"{'n/a':>9}  not defined for these questions"
-    return f"{row.value:9.3f}  [{row.low:8.3f}, {row.high:8.3f}]"
+    return f"{metric.value:9.3f}  [{metric.low:8.3f}, {metric.high:8.3f}]"
 
 
 COMMAND = Command(
     name="evaluate",
     summary="measure a run on facts: valid contradictions, diversity, balance",
-    about="""
-    Draws n questions about each fact and writes every metric with its 95 % interval as JSON: strict
-    success (the answer names the original answer and not the edited one; no judge involved), valid
-    contradictions and their parts, rewards, diversity among valid questions, and how far log P_F is from
-    log R.
+    description="""
+    Samples n questions about each fact and writes every metric with its 95 % interval as JSON:
+    strict success (the answer names the original answer and not the edited one; no judge involved),
+    valid contradictions and their parts, rewards, diversity among valid questions, and the distance
+    between log P_F and log R.
 
-    Strict success and leaks need original_answer and edited_answer in the facts. Facts that the oracle
-    does not know bring every sampler down: `contraflow data filter-known` leaves them out.
+    Strict success and leaks need original_answer and edited_answer in the facts. Facts that the
+    oracle does not know lower the metrics of every sampler: `contraflow data filter-known` removes
+    them.
     """,
     examples=(
         "contraflow evaluate run=runs/quickstart facts=my_facts.jsonl out=metrics.json",
@@ -71,9 +80,9 @@ COMMAND = Command(
     run=run,
     arguments=(
         RUN,
-        Argument("facts", "FILE", "JSONL of facts to ask about", required=True),
+        Argument("facts", "FILE", "JSONL of facts to sample questions about", required=True),
         *SAMPLING,
-        Argument("out", "FILE", "where the metrics go, as JSON", default="metrics.json"),
+        Argument("out", "FILE", "file for the metrics, as JSON", default="metrics.json"),
     ),
     overrides=OVERRIDES,
 )

@@ -1,4 +1,4 @@
-"""`contraflow judge`: a judge's word on pairs of your own, before it is trusted."""
+"""`contraflow judge`: score premise/hypothesis pairs of your own, and measure the accuracy."""
 
 from __future__ import annotations
 
@@ -10,16 +10,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from contraflow.cli.command import Argument, Command, Given
-from contraflow.cli.early import check_models, check_out_file
+from contraflow.cli.command import Argument, Command, ParsedArguments
+from contraflow.cli.commands._output import out_file
+from contraflow.cli.preflight import check_models
 from contraflow.errors import UserError
 from contraflow.facts.fact import numbered_lines
 
-LABELS = (
-    "entailment",
-    "neutral",
-    "contradiction",
-)  # those of contraflow.judge, which imports torch
+# A copy of contraflow.reward.judge.LABELS, whose module imports torch.
+LABELS = ("entailment", "neutral", "contradiction")
 
 
 class Pair(NamedTuple):
@@ -30,17 +28,13 @@ class Pair(NamedTuple):
     label: str | None
 
 
-def run(given: Given) -> int:
-    """Read the pairs, load the judge, score, write, and compare with the labels where there are
-    any.
-    """
-    pairs = read_pairs(Path(given.needed("pairs")).expanduser())
-    out = None if given.needed("out") == "-" else given.path("out")
-    if out is not None:
-        check_out_file("out", out)
+def run(args: ParsedArguments) -> int:
+    """Read the pairs, load the judge, score, write; if there are labels, print the accuracy."""
+    pairs = read_pairs(args.required_path("pairs"))
+    out = out_file(args)
     from contraflow.settings.compose import compose_config
 
-    config = compose_config(given.overrides, given.config_dir)
+    config = compose_config(args.overrides, args.config_dir)
     check_models(config, ("judge",))
 
     from contraflow.run.build import load_judge
@@ -48,9 +42,9 @@ def run(given: Given) -> int:
     judge = load_judge(config)
     premises, hypotheses, labels = zip(*pairs, strict=True)
     log_probs = judge.score(premises, hypotheses).log_probs.tolist()
-    verdicts = [LABELS[max(range(3), key=row.__getitem__)] for row in log_probs]
+    verdicts = [_most_likely(row) for row in log_probs]
     lines = [
-        _line(pair, row, verdict)
+        _encode(pair, row, verdict)
         for pair, row, verdict in zip(pairs, log_probs, verdicts, strict=True)
     ]
     labeled = [(label, verdict) for label, verdict in zip(labels, verdicts, strict=True) if label]
@@ -64,51 +58,46 @@ def run(given: Given) -> int:
 
 
 def read_pairs(path: Path) -> list[Pair]:
-    """The pairs of a JSONL file. Raises: UserError with file:line for the first that is none."""
-    return [_pair(path, number, line) for number, line in _pair_lines(path)]
-
-
-def _pair_lines(path: Path) -> list[tuple[int, bytes]]:
+    """The pairs of a JSONL file. Raises: UserError with file:line for the first bad line."""
     if not path.exists():
         raise UserError(f"{path}: no such file of pairs; check the path")
     if path.is_file() and not path.read_bytes().strip():
         raise UserError(
-            f"{path}: is empty; it needs one JSON object a line with premise and hypothesis"
+            f"{path}: is empty; it needs one JSON object per line with premise and hypothesis"
         )
-    return numbered_lines(path)
+    return [_parse(f"{path}:{number}", line) for number, line in numbered_lines(path)]
 
 
-def _pair(path: Path, number: int, line: bytes) -> Pair:
+def _parse(where: str, line: bytes) -> Pair:
     try:
         row: Any = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(
-            f"{path}:{number}: is not valid JSON ({error}); write one object a line"
+            f"{where}: is not valid JSON ({error}); write one object per line"
         ) from None
     if not isinstance(row, dict):
-        raise UserError(
-            f'{path}:{number}: is not a JSON object; write {{"premise": …, "hypothesis": …}}'
-        )
+        raise UserError(f'{where}: is not a JSON object; write {{"premise": …, "hypothesis": …}}')
     for key in ("premise", "hypothesis"):
         if not isinstance(row.get(key), str) or not row[key].strip():
-            raise UserError(
-                f"{path}:{number}: '{key}' must be there and be a text that is not empty"
-            )
+            raise UserError(f"{where}: '{key}' must be there and be a text that is not empty")
     label = row.get("label")
     if label is not None and label not in LABELS:
-        raise UserError(
-            f"{path}:{number}: label {label!r} must be one of {', '.join(LABELS)}, or left out"
-        )
+        raise UserError(f"{where}: label {label!r} must be one of {', '.join(LABELS)}, or left out")
     return Pair(row["premise"], row["hypothesis"], label)
 
 
-def _line(pair: Pair, log_probs: Sequence[float], verdict: str) -> bytes:
+def _most_likely(log_probs: Sequence[float]) -> str:
+    """The label with the highest log-probability."""
+    return LABELS[max(range(len(LABELS)), key=log_probs.__getitem__)]
+
+
+def _encode(pair: Pair, log_probs: Sequence[float], verdict: str) -> bytes:
     row: dict[str, object] = {"premise": pair.premise, "hypothesis": pair.hypothesis}
     if pair.label is not None:
         row["label"] = pair.label
-    row |= {"verdict": verdict} | {
-        f"log_{name}": value for name, value in zip(LABELS, log_probs, strict=True)
-    }
+    row["verdict"] = verdict
+    for name, value in zip(LABELS, log_probs, strict=True):
+        row[f"log_{name}"] = value
     return msgspec.json.encode(row) + b"\n"
 
 
@@ -122,33 +111,32 @@ def _write(out: Path, lines: Sequence[bytes]) -> None:
 def agreement(labeled: Sequence[tuple[str, str]]) -> str:
     """Accuracies and the confusion table of (label, verdict) pairs, as text."""
     n = len(labeled)
-    right = sum(label == verdict for label, verdict in labeled)
-    told = sum(
+    correct = sum(label == verdict for label, verdict in labeled)
+    correct_binary = sum(
         (label == "contradiction") == (verdict == "contradiction") for label, verdict in labeled
     )
     counts = Counter(labeled)
     lines = [
         f"labeled pairs             {n}",
-        f"3-way accuracy             {right / n:.3f}",
-        f"contradiction vs. rest     {told / n:.3f}",
+        f"3-way accuracy             {correct / n:.3f}",
+        f"contradiction vs. rest     {correct_binary / n:.3f}",
         "",
         f"{'label' + chr(92) + 'judge':<15}" + "".join(f"{name:>15}" for name in LABELS),
     ]
-    lines += [
-        f"{label:<15}" + "".join(f"{counts[label, said]:>15}" for said in LABELS)
-        for label in LABELS
-    ]
+    for label in LABELS:
+        cells = (f"{counts[label, verdict]:>15}" for verdict in LABELS)
+        lines.append(f"{label:<15}" + "".join(cells))
     return "\n".join(lines)
 
 
 COMMAND = Command(
     name="judge",
     summary="score premise/hypothesis pairs with a judge; check it on your own labels",
-    about="""
-    Each line of the file is one object with premise (what the edit fact says) and hypothesis (an answer),
-    and where you know it a label: entailment, neutral or contradiction. Without labels the scores go to
-    standard output, one JSON object a line; with labels the judge's 3-way accuracy, its contradiction-vs-
-    rest accuracy and the confusion table are printed.
+    description="""
+    Each line of the file is one object with premise (the edit fact), hypothesis (an answer), and a
+    label if you know it: entailment, neutral or contradiction. Without labels the scores go to
+    standard output, one JSON object per line. With labels the command prints the judge's 3-way
+    accuracy, its accuracy of contradiction against the rest, and the confusion table.
     """,
     examples=(
         "contraflow judge pairs=my_pairs.jsonl",
@@ -158,15 +146,17 @@ COMMAND = Command(
     run=run,
     arguments=(
         Argument(
-            "pairs", "FILE", "JSONL with premise, hypothesis and perhaps label", required=True
+            "pairs", "FILE", "JSONL with premise, hypothesis and optionally label", required=True
         ),
         Argument(
             "out",
             "FILE",
-            "where the scored pairs go; - is standard output, if there are no labels",
+            "file for the scored pairs; - is standard output, used only if there are no labels",
             default="-",
         ),
     ),
-    overrides="which judge: judge=minilm (default), judge=deberta_v3_large_mnli, judge=any judge.name=…, "
-    "judge.label_order=[…], judge.batch_size=64",
+    overrides=(
+        "the judge: judge=minilm (default), judge=deberta_v3_large_mnli, "
+        "judge=any judge.name=…, judge.label_order=[…], judge.batch_size=64"
+    ),
 )

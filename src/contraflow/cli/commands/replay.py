@@ -1,91 +1,99 @@
-"""`contraflow replay`: put questions into a run's replay, look at it, take it out, empty it."""
+"""`contraflow replay`: import, inspect, export and remove the questions of a run's replay."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contraflow.cli.command import Argument, Command, Given
-from contraflow.cli.commands._output import sink
+from contraflow.cli.command import Argument, Command, ParsedArguments
+from contraflow.cli.commands._output import open_output, out_file
 from contraflow.cli.commands._replay_target import (
     NAMESPACE,
     RUN,
     URL,
     seed_target,
-    stores_of,
-    url_of,
+    target_stores,
+    target_url,
 )
-from contraflow.cli.early import check_models, check_out_file, check_prompts
+from contraflow.cli.preflight import check_models, check_prompts
 from contraflow.errors import UserError
 from contraflow.system.addresses import safe_url
 
 if TYPE_CHECKING:
     from contraflow.replay import ReplayStore
 
-LEFT_OUT_SHOWN = 5
+MAX_MESSAGES = 5
 
 
-def run_seed(given: Given) -> int:
-    """Read the questions, score those without scores, admit."""
+def run_seed(args: ParsedArguments) -> int:
+    """Read the questions, score those without scores, admit them to replay."""
     from contraflow.facts import default_facts, read_facts, split_facts
     from contraflow.system.progress import bar
 
-    config, folder = seed_target(given)
-    source = given.path("facts") or (None if config.data.facts is None else Path(config.data.facts))
+    config, folder = seed_target(args)
+    source = args.path("facts")
+    if source is None and config.data.facts is not None:
+        source = Path(config.data.facts)
     facts = default_facts() if source is None else read_facts(source)
     check_prompts(config)
     from contraflow.run.import_questions import import_questions, read_questions
 
-    questions = read_questions(Path(given.needed("questions")).expanduser(), facts)
+    questions = read_questions(args.required_path("questions"), facts)
     check_models(config)
     with bar("scoring questions", len(questions)) as progress:
         outcome = import_questions(config, folder, questions, progress.advance)
     print(
-        f"{outcome.admitted} of {len(questions)} questions entered replay ({outcome.scored} scored, "
-        f"{outcome.brought_scores} with the scores they came with, {len(outcome.left_out)} left out)"
+        f"{outcome.admitted} of {len(questions)} questions entered replay "
+        f"({outcome.scored} scored, {outcome.brought_scores} with the scores they came with, "
+        f"{len(outcome.left_out)} left out)"
     )
-    trained_on = {fact.fact_id for fact in split_facts(facts).train}
-    outside = sum(question.fact.fact_id not in trained_on for question in questions)
+    train_ids = {fact.fact_id for fact in split_facts(facts).train}
+    outside = sum(question.fact.fact_id not in train_ids for question in questions)
     if outside:
         print(
-            f"  {outside} are about facts outside of the training split, which training never draws",
+            f"  {outside} are about facts outside of the training split, which training never uses",
             file=sys.stderr,
         )
-    for message in outcome.left_out[:LEFT_OUT_SHOWN]:
+    for message in outcome.left_out[:MAX_MESSAGES]:
         print(f"  {message}", file=sys.stderr)
-    if len(outcome.left_out) > LEFT_OUT_SHOWN:
-        print(f"  … and {len(outcome.left_out) - LEFT_OUT_SHOWN} more", file=sys.stderr)
+    if len(outcome.left_out) > MAX_MESSAGES:
+        print(f"  … and {len(outcome.left_out) - MAX_MESSAGES} more", file=sys.stderr)
     return 0
 
 
-def run_stats(given: Given) -> int:
-    """What is stored, namespace by namespace."""
-    with stores_of(given, "replay stats") as stores:
+def run_stats(args: ParsedArguments) -> int:
+    """Print the counts of each namespace."""
+    with target_stores(args, "replay stats") as stores:
         rows = [survey(store) for store in stores]
-    if given.text("json") == "true":
+    if args.text("json") == "true":
         print(json.dumps(rows, indent=2))
-    elif not rows:
+        return 0
+    if not rows:
         print("no replay is stored there")
-    for row in rows if given.text("json") != "true" else []:
-        print(_told(row))
+    for row in rows:
+        print(_as_text(row))
     return 0
 
 
 def survey(store: ReplayStore) -> dict[str, Any]:
-    """Counts of a store, in one pass over its entries."""
-    facts: dict[str, int] = {}
-    samplers: dict[str, int] = {}
-    best, total, newest = -float("inf"), 0.0, 0
+    """Counts and rewards of a store, from one pass over its entries."""
+    facts: Counter[str] = Counter()
+    samplers: Counter[str] = Counter()
+    best = -float("inf")
+    total = 0.0
+    newest = 0
     for stored in store.entries():
-        facts[stored.entry.fact_id] = facts.get(stored.entry.fact_id, 0) + 1
-        sampler = stored.entry.sampler or "unknown"
-        samplers[sampler] = samplers.get(sampler, 0) + 1
-        best, total = max(best, stored.priority), total + stored.priority
-        newest = max(newest, stored.entry.step)
-    n, stats = sum(facts.values()), store.stats()
+        facts[stored.scored.fact_id] += 1
+        samplers[stored.scored.sampler or "unknown"] += 1
+        best = max(best, stored.priority)
+        total += stored.priority
+        newest = max(newest, stored.scored.step)
+    n = facts.total()
+    stats = store.stats()
     return {
         "namespace": stats["namespace"],
         "store": stats["store"],
@@ -101,43 +109,29 @@ def survey(store: ReplayStore) -> dict[str, Any]:
     }
 
 
-def _told(row: dict[str, Any]) -> str:
+def _as_text(row: dict[str, Any]) -> str:
     place = f" at {row['url']}" if row["url"] else ""
     lines = [
         f"namespace {row['namespace']} ({row['store']}{place})",
-        f"  {row['entries']} entries of {row['facts']} facts, at most {row['most_per_fact']} a fact; "
-        f"{row['unreadable']} cannot be read",
+        f"  {row['entries']} entries of {row['facts']} facts, "
+        f"at most {row['most_per_fact']} per fact; {row['unreadable']} cannot be read",
     ]
     if row["entries"]:
+        samplers = ", ".join(f"{name}: {n}" for name, n in row["samplers"].items())
         lines.append(
             f"  log-reward: best {row['best_log_reward']:.2f}, mean {row['mean_log_reward']:.2f}; "
             f"newest step {row['newest_step']}"
         )
-        lines.append(
-            "  written by " + ", ".join(f"{name}: {n}" for name, n in row["samplers"].items())
-        )
+        lines.append(f"  written by {samplers}")
     return "\n".join(lines)
 
 
-def run_export(given: Given) -> int:
-    """Every entry as one JSON object, which `replay seed` reads again."""
-    import msgspec
-
-    out = None if given.needed("out") == "-" else given.path("out")
-    if out is not None:
-        check_out_file("out", out)
-
-    def lines() -> Iterator[bytes]:
-        with stores_of(given, "replay export") as stores:
-            for store in stores:
-                namespace = store.stats()["namespace"]
-                for stored in store.entries():
-                    row = {**msgspec.to_builtins(stored.entry), "log_reward": stored.priority}
-                    yield msgspec.json.encode({**row, "namespace": namespace}) + b"\n"
-
+def run_export(args: ParsedArguments) -> int:
+    """Write every entry as one JSON object, which `replay seed` can read."""
+    out = out_file(args)
     count = 0
-    with sink(out) as file:
-        for line in lines():
+    with open_output(out) as file:
+        for line in _export_lines(args):
             file.write(line)
             count += 1
     if out is not None:
@@ -145,54 +139,69 @@ def run_export(given: Given) -> int:
     return 0
 
 
-def run_clear(given: Given) -> int:
-    """Empty one store; of a server with several experiments only the one that is named."""
-    folder = given.path("run")
-    if folder is None and (url := url_of(given)) is not None and given.text("namespace") is None:
-        from contraflow.replay.found import namespaces
+def _export_lines(args: ParsedArguments) -> Iterator[bytes]:
+    import msgspec
+
+    with target_stores(args, "replay export") as stores:
+        for store in stores:
+            namespace = store.stats()["namespace"]
+            for stored in store.entries():
+                row = msgspec.to_builtins(stored.scored)
+                row["log_reward"] = stored.priority
+                row["namespace"] = namespace
+                yield msgspec.json.encode(row) + b"\n"
+
+
+def run_clear(args: ParsedArguments) -> int:
+    """Empty one store; a server with several experiments needs a namespace."""
+    folder = args.path("run")
+    url = target_url(args)
+    if folder is None and url is not None and args.text("namespace") is None:
+        from contraflow.replay.existing import namespaces
 
         found = namespaces(url)
         if len(found) > 1:
             raise UserError(
-                f"url={safe_url(url)} holds the replay of {len(found)} experiments; say which with "
-                f"namespace=… ({', '.join(found)})"
+                f"url={safe_url(url)} holds the replay of {len(found)} experiments; "
+                f"choose one with namespace=… ({', '.join(found)})"
             )
-    with stores_of(given, "replay clear") as stores:
+    with target_stores(args, "replay clear") as stores:
         for store in stores:
             stats = store.stats()
             if stats["store"] == "memory":
                 raise UserError(
-                    f"run={folder}: its replay is in the memory of its process and in its checkpoint; "
-                    "train under another name to start without it"
+                    f"run={folder}: its replay is in the memory of its process and in its "
+                    "checkpoint; train under another name to start without it"
                 )
             store.clear()
             print(
-                f"removed {stats['size']} entries of {stats['facts']} facts (namespace {stats['namespace']})"
+                f"removed {stats['size']} entries of {stats['facts']} facts "
+                f"(namespace {stats['namespace']})"
             )
     if folder is not None and (folder / "checkpoints" / "last.ckpt").is_file():
-        print(
-            "  the run's checkpoint has a copy: to resume the run brings it back", file=sys.stderr
-        )
+        print("  the run's checkpoint has a copy: resuming the run restores it", file=sys.stderr)
     return 0
 
 
 COMMANDS = (
     Command(
         name="replay seed",
-        summary="put questions of your own into replay, scored by the run's oracle and judge",
-        about="""
-        Each line of the file is one object with question and fact_id (or subject, where only one fact has
-        it). Questions are answered by the oracle, compared by the judge and weighed by the base model, as
-        the sampler's own are; lines of `contraflow replay export` from the same experiment keep the scores
-        they have. Every question is then admitted or not by its reward. A question that the sampler could
-        not write (too short, too long, other characters) is left out and told.
+        summary="import questions of your own into replay, scored by the run's oracle and judge",
+        description="""
+        Each line of the file is one object with question and fact_id (or subject, if only one fact
+        has it). Questions are scored like the sampler's own: the oracle answers, the judge compares
+        answer and fact, the base model gives the likelihood. Lines of `contraflow replay export`
+        from the same experiment keep their scores. The reward of a question then decides whether
+        replay admits it. A question that the sampler could not write (too short, too long, other
+        characters) is left out and reported.
 
-        A run that is going sees them at once. A folder that is no run yet becomes one when it is trained
-        with the same settings; a run keeps what was seeded when it is resumed.
+        A run in progress sees the questions at once. A folder without a run can be seeded first;
+        train there with the same settings. A run keeps seeded questions when it is resumed.
         """,
         examples=(
             "contraflow replay seed questions.jsonl run=runs/quickstart",
-            "contraflow replay seed questions.jsonl url=redis://host:6379/0 facts=my_facts.jsonl model=gpt2",
+            "contraflow replay seed questions.jsonl url=redis://host:6379/0 facts=my_facts.jsonl "
+            "model=gpt2",
         ),
         run=run_seed,
         arguments=(
@@ -206,16 +215,18 @@ COMMANDS = (
             ),
         ),
         positional="questions",
-        overrides="for url= and for a folder that is no run yet: the settings that the run will have, such as "
-        "model=gpt2, judge=…, policy.max_question_len=18; a run keeps its own",
+        overrides=(
+            "for url= and for a folder without a run: the settings that the run will have, such as "
+            "model=gpt2, judge=…, policy.max_question_len=18; a run keeps its own"
+        ),
     ),
     Command(
         name="replay stats",
-        summary="what a replay holds: entries, facts, rewards, who wrote them, what cannot be read",
-        about="""
-        Of a run whose replay is in memory, what its last checkpoint holds; else what is stored now, also
-        while the run is going. With url= every experiment on the server, each under its namespace: a hash
-        of prompt, tokenizer, oracle and judge.
+        summary="counts of a replay: entries, facts, rewards, samplers, unreadable entries",
+        description="""
+        Shows what is stored now, also while a run is in progress; for a run whose replay is in
+        memory, what its last checkpoint holds. With url= it shows every experiment on the server
+        under its namespace: a hash of prompt, tokenizer, oracle and judge.
         """,
         examples=(
             "contraflow replay stats run=runs/quickstart",
@@ -226,17 +237,17 @@ COMMANDS = (
             RUN,
             URL,
             NAMESPACE,
-            Argument("json", "true|false", "as JSON", default="false", flag=True),
+            Argument("json", "true|false", "print JSON", default="false", flag=True),
         ),
         positional="run",
     ),
     Command(
         name="replay export",
-        summary="write what a replay holds as JSONL, which `replay seed` reads again",
-        about="""
-        One object an entry: fact_id, question with its token ids, answer, every raw reward part, the
-        sampler and step that wrote it, its untempered log_reward and its namespace. Entries that cannot be
-        read are left out and told.
+        summary="write the entries of a replay as JSONL, which `replay seed` can read",
+        description="""
+        Writes one object per entry: fact_id, question with its token ids, answer, every raw reward
+        part, the sampler and step that wrote it, its untempered log_reward and its namespace.
+        Entries that cannot be read are left out and reported.
         """,
         examples=("contraflow replay export run=runs/quickstart out=found.jsonl",),
         run=run_export,
@@ -244,16 +255,16 @@ COMMANDS = (
             RUN,
             URL,
             NAMESPACE,
-            Argument("out", "FILE", "where they go; - is standard output", default="-"),
+            Argument("out", "FILE", "file for the entries; - is standard output", default="-"),
         ),
         positional="run",
     ),
     Command(
         name="replay clear",
         summary="remove every entry of one experiment, and of no other",
-        about="""
-        With url=, a server that holds several experiments needs namespace= as well. A checkpoint keeps its
-        own copy, which resuming brings back.
+        description="""
+        With url=, a server that holds several experiments needs namespace= as well. A checkpoint
+        keeps its own copy, which resuming restores.
         """,
         examples=(
             "contraflow replay clear run=runs/quickstart",

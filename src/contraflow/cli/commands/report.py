@@ -1,20 +1,22 @@
-"""`contraflow report`: the page of a run, written again."""
+"""`contraflow report`: write the report of a run again."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from contraflow.cli.command import Argument, Command, Given
-from contraflow.cli.early import check_out_file
+from contraflow.cli.command import Argument, Command, ParsedArguments
+from contraflow.cli.preflight import check_out_file
 from contraflow.errors import UserError
 
+_RUN_FILES = ("run.json", "history.jsonl", "config.yaml")
 
-def run(given: Given) -> int:
-    """Write `report.html` and print where it is."""
-    folder = Path(given.needed("run")).expanduser()
-    if not any((folder / name).is_file() for name in ("run.json", "history.jsonl", "config.yaml")):
-        what = "not a run folder" if folder.is_dir() else "no such run folder"
-        raise UserError(f"run={folder}: {what}; give a folder that `contraflow train` has written")
+
+def run(args: ParsedArguments) -> int:
+    """Write `report.html` and print its path."""
+    folder = args.required_path("run")
+    if not any((folder / name).is_file() for name in _RUN_FILES):
+        reason = "not a run folder" if folder.is_dir() else "no such run folder"
+        raise UserError(
+            f"run={folder}: {reason}; give a folder that `contraflow train` has written"
+        )
     check_out_file("run", folder / "report.html")
 
     from contraflow.evaluation.report import write_report
@@ -26,10 +28,10 @@ def run(given: Given) -> int:
 COMMAND = Command(
     name="report",
     summary="write the report of a run again",
-    about="""
-    Reads what a run has left in its folder and writes FOLDER/report.html: one file with curves, before
-    and after, and a table of sampled questions. Works on a run that is still going or was stopped, and
-    says what is missing.
+    description="""
+    Reads the files in a run's folder and writes FOLDER/report.html: one file with curves, metrics
+    before and after training, and a table of sampled questions. Works on a run that is in progress
+    or was stopped, and names what is missing.
     """,
     examples=("contraflow report run=runs/quickstart",),
     run=run,

@@ -1,4 +1,4 @@
-"""Data sets of other shapes, as facts: one file per format, one line in `FORMATS`."""
+"""Conversion of other data sets to facts: one module and one entry of `FORMATS` per format."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["FORMATS", "Converter", "OnError", "Skipped", "convert", "format_of",
 
 
 class Converter(Protocol):
-    """Reads a file of one format as a stream of facts."""
+    """A reader of one format; it streams the facts of a file."""
 
     def __call__(
         self,
@@ -52,11 +52,14 @@ def convert(
     skipped: Skipped | None = None,
     ignore: Sequence[str] = (),
 ) -> Iterator[Fact]:
-    """Facts of a file; the format is told by its name, and for JSON by its first row, where none is
-    given.
+    """Stream the facts of a file.
 
-    Bad rows raise `UserError` with `file:line`, or with `on_error="skip"` are noted in `skipped`. A
-    published format refuses fields that it does not know, but for those in `ignore`.
+    Without `format_name` the format follows from the suffix, and for JSON from the first row. With
+    `on_error="skip"` bad rows are recorded in `skipped`. A published format rejects rows with
+    unknown fields, except those in `ignore`.
+
+    Raises: UserError for an unknown format, an unreadable file, and (with `on_error="raise"`) the
+    first bad row, as `file:line: …`.
     """
     reader = FORMATS[format_of(path, format_name, columns)]
     return reader(path, columns=columns, on_error=on_error, skipped=skipped, ignore=ignore)
@@ -65,7 +68,10 @@ def convert(
 def format_of(
     path: str | Path, format_name: str | None = None, columns: Mapping[str, str] | None = None
 ) -> str:
-    """The given format if it is known, or else the one that the suffix or the first row stands for."""
+    """Return `format_name`, or without one the format of the suffix or of the first row.
+
+    Raises: UserError if the name is unknown or no format matches.
+    """
     known = ", ".join(FORMATS)
     if format_name is not None:
         if format_name not in FORMATS:
@@ -75,15 +81,16 @@ def format_of(
     if suffix in _JSON_SUFFIXES:
         return _json_format(Path(path), _JSON_SUFFIXES[suffix], bool(columns))
     if suffix not in _FORMAT_OF_SUFFIX:
-        raise UserError(f"{path}: suffix {suffix!r} tells no format; give format= {known}")
+        raise UserError(f"{path}: suffix {suffix!r} has no known format; give format= {known}")
     return _FORMAT_OF_SUFFIX[suffix]
 
 
 def _json_format(path: Path, table_format: str, has_mapping: bool) -> str:
-    """A published format by the fields of the first row; a table where columns are mapped or are
-    ours.
+    """Return a published format if the first row has its fields, else `table_format`.
+
+    It is `table_format` as well if columns are mapped or have the names of fact fields.
     """
-    if has_mapping or (table_format == "jsonl" and not _starts_well(path)):
+    if has_mapping or (table_format == "jsonl" and not _has_readable_row(path)):
         return table_format
     row = first_row(path)
     if {"subject", "edit_fact"} <= row.keys():
@@ -91,16 +98,14 @@ def _json_format(path: Path, table_format: str, has_mapping: bool) -> str:
     published = _published_format(row)
     if published is None and table_format == "json" and row:
         raise UserError(
-            f"{path}: the fields of its first row ({', '.join(row)}) tell no format; give format= "
+            f"{path}: the fields of its first row ({', '.join(row)}) match no format; give format= "
             f"{', '.join(FORMATS)}, or map them with columns.subject=NAME columns.edit_fact=NAME"
         )
     return published or table_format
 
 
-def _starts_well(path: Path) -> bool:
-    """Whether the first row can be read at all; the reader of tables says better what is wrong with
-    it.
-    """
+def _has_readable_row(path: Path) -> bool:
+    """Whether the first row is an object; if not, the table reader has the better message."""
     try:
         return bool(first_row(path))
     except UserError:

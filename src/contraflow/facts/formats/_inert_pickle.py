@@ -1,13 +1,12 @@
-"""Read the shape of a pickled pandas table without running anything that the pickle asks for.
+"""Read the contents of a pickled pandas table without executing the pickle.
 
-A pickle is a program: loading one with `pickle.load`, or with pandas, runs what its author wrote.
-Here
+A pickle is a program: `pickle.load` and pandas execute the code that its author chose. Here
 
-1. the opcodes are looked at first, and all that a table does not need are refused (persistent ids, extension
-   codes, buffers, instances), so are memo indices that would make the reader allocate gigabytes;
-2. each of the few pandas and numpy names that a table needs is replaced by an inert stand-in of ours, which
-   only remembers what it was given: a misused reconstruct function does nothing, and pandas is not needed;
-3. every other name is refused before anything has been called.
+1. the opcodes are checked first. Opcodes that a table does not need are rejected (persistent ids,
+   extension codes, buffers, instances), and so are memo indices that would allocate gigabytes;
+2. the few pandas and numpy names that a table needs are replaced by inert stand-ins, which only
+   store their arguments. A misused reconstruct function has no effect, and pandas is not needed;
+3. every other name is rejected before anything has been called.
 """
 
 from __future__ import annotations
@@ -23,75 +22,29 @@ from contraflow.errors import UserError
 MAX_BYTES = 64 * 2**20
 _REMEDY = "nothing in it was run; if you trust its source, export the table there as CSV or JSONL"
 
-_OPCODES = frozenset(
-    (
-        "PROTO",
-        "FRAME",
-        "STOP",
-        "MARK",
-        "POP",
-        "POP_MARK",
-        "MEMOIZE",
-        "PUT",
-        "BINPUT",
-        "LONG_BINPUT",
-        "GET",
-        "BINGET",
-        "LONG_BINGET",
-        "NONE",
-        "NEWTRUE",
-        "NEWFALSE",
-        "INT",
-        "BININT",
-        "BININT1",
-        "BININT2",
-        "LONG",
-        "LONG1",
-        "FLOAT",
-        "BINFLOAT",
-        "UNICODE",
-        "SHORT_BINUNICODE",
-        "BINUNICODE",
-        "BINUNICODE8",
-        "SHORT_BINBYTES",
-        "BINBYTES",
-        "BINBYTES8",
-        "BYTEARRAY8",
-        "EMPTY_TUPLE",
-        "TUPLE",
-        "TUPLE1",
-        "TUPLE2",
-        "TUPLE3",
-        "EMPTY_LIST",
-        "LIST",
-        "APPEND",
-        "APPENDS",
-        "EMPTY_DICT",
-        "DICT",
-        "SETITEM",
-        "SETITEMS",
-        "GLOBAL",
-        "STACK_GLOBAL",
-        "NEWOBJ",
-        "REDUCE",
-        "BUILD",
-    )
-)
+# fmt: off
+_OPCODES = frozenset((
+    "PROTO", "FRAME", "STOP", "MARK", "POP", "POP_MARK",
+    "MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT", "GET", "BINGET", "LONG_BINGET",
+    "NONE", "NEWTRUE", "NEWFALSE", "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "FLOAT",
+    "BINFLOAT", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8",
+    "SHORT_BINBYTES", "BINBYTES", "BINBYTES8", "BYTEARRAY8",
+    "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_LIST", "LIST", "APPEND", "APPENDS",
+    "EMPTY_DICT", "DICT", "SETITEM", "SETITEMS",
+    "GLOBAL", "STACK_GLOBAL", "NEWOBJ", "REDUCE", "BUILD",
+))
+# fmt: on
 
 
 class _Frozen(type):
-    """Classes whose attributes cannot be set: a pickle must not be able to leave anything behind in
-    them.
-    """
+    """Metaclass that forbids setting class attributes, so that a pickle cannot change a class."""
 
     def __setattr__(cls, name: str, value: object) -> NoReturn:
         raise TypeError("stand-ins cannot be changed")
 
 
 class Inert(metaclass=_Frozen):
-    """Stands where a pandas or numpy object would be; keeps its arguments and state, and does
-    nothing.
-    """
+    """A stand-in for a pandas or numpy object: it stores arguments and state and does nothing."""
 
     __slots__ = ("args", "state")
     args: tuple[Any, ...]
@@ -99,7 +52,8 @@ class Inert(metaclass=_Frozen):
 
     def __new__(cls, *args: object) -> Inert:
         made = object.__new__(cls)
-        made.args, made.state = args, None
+        made.args = args
+        made.state = None
         return made
 
     def __setstate__(self, state: object) -> None:
@@ -115,11 +69,11 @@ class Manager(Inert):
 
 
 class Block(Inert):
-    """one block of columns of one type: args = (array, placement, number of dimensions)"""
+    """A block of columns of one type: args = (array, placement, number of dimensions)"""
 
 
 class Index(Inert):
-    """column or row labels: args = (class, {"data": array, "name": …})"""
+    """Column or row labels: args = (class, {"data": array, "name": …})"""
 
 
 class Array(Inert):
@@ -127,7 +81,7 @@ class Array(Inert):
 
 
 class Buffer(Inert):
-    """an array of numbers since protocol 5: args = (bytes, dtype, shape, order)"""
+    """An array of numbers since protocol 5: args = (bytes, dtype, shape, order)"""
 
 
 class Dtype(Inert):
@@ -139,7 +93,7 @@ class Slice(Inert):
 
 
 class Other(Inert):
-    """a class that is only mentioned, as an argument of a reconstruct function"""
+    """A class that occurs only as an argument of a reconstruct function."""
 
 
 _STAND_INS: dict[str, type[Inert]] = {
@@ -157,12 +111,13 @@ _STAND_INS: dict[str, type[Inert]] = {
     "numpy.dtype": Dtype,
     "builtins.slice": Slice,
     "__builtin__.slice": Slice,
-    "_codecs.encode": Other,  # how protocol 2 spells bytes: only in array headers, which we do not read
+    # Protocol 2 encodes bytes this way; a table has them only in array headers, which stay unread.
+    "_codecs.encode": Other,
 }
 
 
 class _RefusedError(Exception):
-    """The pickle is not just a table; the message says what it asked for."""
+    """The pickle needs more than a table does; the message names the opcode or the object."""
 
 
 class _InertUnpickler(pickle.Unpickler):
@@ -174,16 +129,19 @@ class _InertUnpickler(pickle.Unpickler):
 
 
 def load_inert(path: Path) -> object:
-    """What the pickle holds, stand-ins for all but plain values; a `UserError` if it wants more."""
+    """Return the object in the pickle: plain values, and `Inert` stand-ins for everything else.
+
+    Raises: UserError if the file is unreadable, too large or not a pickle, or needs an opcode or a
+    name that no table needs.
+    """
     content = _read_bounded(path)
     try:
         _check_opcodes(content)
         return _InertUnpickler(io.BytesIO(content)).load()
     except _RefusedError as error:
         raise UserError(f"{path}: refused: {error}; {_REMEDY}") from None
-    except (
-        Exception
-    ) as error:  # a hostile pickle can make the reader fail in any way, and must only fail
+    except Exception as error:
+        # A hostile pickle can make the unpickler raise anything.
         raise UserError(f"{path}: is not a readable pickle ({error}); {_REMEDY}") from None
 
 

@@ -1,6 +1,4 @@
-"""Rows of a JSON array, or of JSON lines, as a stream: a file of a million rows is never whole in
-memory.
-"""
+"""Streaming of the rows of a JSON array or of JSON lines, one row in memory at a time."""
 
 from __future__ import annotations
 
@@ -14,54 +12,61 @@ import msgspec
 from contraflow.errors import UserError
 from contraflow.facts.fact import BadRowError
 
-BUFFER_BYTES = (
-    1 << 14
-)  # a larger one reads so far ahead that the sample below would count too few rows
-SAMPLE_BYTES = 1 << 20  # of which the number of rows in the whole file is told
+# With a larger buffer the parser reads so far ahead that `rows_about` would underestimate.
+BUFFER_BYTES = 1 << 14
+# The part of a file from which `rows_about` extrapolates.
+SAMPLE_BYTES = 1 << 20
 _NOT_AN_OBJECT = "is not a JSON object; a row is one {...} with the fields of its format"
 
 
 def json_rows(path: Path) -> Iterator[tuple[str, dict[str, Any] | BadRowError]]:
-    """(`file: row N` from 1, row); a row that is no object is an error in its place.
+    """Yield (`file: row N`, row), with N from 1 and an error in place of a row that is no object.
 
-    Rows of JSON lines are counted by line. Raises: UserError for a file without rows, or with
-    broken JSON in an array, after which no row can be found.
+    In JSON lines N is the line number.
+
+    Raises: UserError for an unreadable file, a file without rows, and invalid JSON in an array,
+    after which the next row cannot be found.
     """
-    with _opened(path) as file:
+    with _open(path) as file:
         number = 0
-        for number, row in _values(path, file):
-            yield (
-                f"{path}: row {number}",
-                row if isinstance(row, dict | BadRowError) else BadRowError(_NOT_AN_OBJECT),
-            )
+        for number, value in _values(path, file):
+            is_row = isinstance(value, dict | BadRowError)
+            yield f"{path}: row {number}", value if is_row else BadRowError(_NOT_AN_OBJECT)
         if number == 0:
             raise UserError(
-                f"{path}: is empty; it needs an array of JSON objects, or one object a line"
+                f"{path}: is empty; it needs an array of JSON objects, or one object per line"
             )
 
 
 def first_row(path: Path) -> dict[str, Any]:
-    """The first row, by whose fields a format is told; empty where it is none. Raises: UserError."""
+    """Return the first row, whose fields identify the format; empty if it is not an object.
+
+    Raises: UserError, as `json_rows`.
+    """
     _, row = next(json_rows(path))
     return {} if isinstance(row, BadRowError) else row
 
 
 def rows_about(path: Path) -> int:
-    """About how many rows there are, by the size of the first ones: all that a progress bar needs."""
-    number = 0
-    with _opened(path) as file:
+    """Estimate the number of rows from the size of the first ones, for a progress bar.
+
+    Raises: UserError if the file cannot be opened.
+    """
+    n_rows = 0
+    with _open(path) as file:
         try:
             for _ in _values(path, file):
-                number += 1
+                n_rows += 1
                 if file.tell() >= SAMPLE_BYTES:
                     break
-        except UserError:  # told again, with its row, when the file is read
+        except UserError:
+            # `json_rows` reports the error, with its row, when the file is converted.
             pass
-        read = file.tell()
-    return max(1, round(number * path.stat().st_size / max(1, read)))
+        bytes_read = file.tell()
+    return max(1, round(n_rows * path.stat().st_size / max(1, bytes_read)))
 
 
-def _opened(path: Path) -> IO[bytes]:
+def _open(path: Path) -> IO[bytes]:
     try:
         return path.open("rb")
     except FileNotFoundError:
@@ -71,13 +76,15 @@ def _opened(path: Path) -> IO[bytes]:
 
 
 def _values(path: Path, file: IO[bytes]) -> Iterator[tuple[int, Any]]:
+    """Yield (number from 1, value) of an array if the file starts with a bracket, else of lines."""
     head = file.read(4096)
-    bom = 3 if head.startswith(b"\xef\xbb\xbf") else 0
-    file.seek(bom)
-    return _items(path, file) if head[bom:].lstrip()[:1] == b"[" else _lines(file)
+    start = 3 if head.startswith(b"\xef\xbb\xbf") else 0
+    file.seek(start)
+    is_array = head[start:].lstrip()[:1] == b"["
+    return _array_items(path, file) if is_array else _lines(file)
 
 
-def _items(path: Path, file: IO[bytes]) -> Iterator[tuple[int, Any]]:
+def _array_items(path: Path, file: IO[bytes]) -> Iterator[tuple[int, Any]]:
     number = 0
     try:
         for row in ijson.items(file, "item", use_float=True, buf_size=BUFFER_BYTES):
@@ -86,20 +93,21 @@ def _items(path: Path, file: IO[bytes]) -> Iterator[tuple[int, Any]]:
     except (ijson.JSONError, UnicodeDecodeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
-            f"{path}: row {number + 1}: is not valid JSON ({reason}); the file is cut or damaged, fetch it again"
+            f"{path}: row {number + 1}: is not valid JSON ({reason}); "
+            "the file is cut or damaged, fetch it again"
         ) from None
 
 
 def _lines(file: IO[bytes]) -> Iterator[tuple[int, Any]]:
     for number, line in enumerate(file, start=1):
         if line.strip():
-            yield number, _decoded(line)
+            yield number, _decode(line)
 
 
-def _decoded(line: bytes) -> Any:
+def _decode(line: bytes) -> Any:
     try:
         return msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return BadRowError(
-            f"is not valid JSON ({error}); give an array of objects, or one object a line"
+            f"is not valid JSON ({error}); give an array of objects, or one object per line"
         )

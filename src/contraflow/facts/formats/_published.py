@@ -1,8 +1,7 @@
-"""What the readers of published data sets share: a typed row, a stream, and errors that name the
-field.
+"""The reader of published data sets: typed rows, streaming, and errors that name the field.
 
-A file whose fields are not those that its authors published may mean something else by them, so an
-unknown, missing or retyped field stops the conversion, by name.
+Fields that differ from the published ones may have another meaning. An unknown or missing field, or
+one of another type, therefore is an error that names the field.
 """
 
 from __future__ import annotations
@@ -27,12 +26,13 @@ Pairs = Iterator[tuple[str, Mapping[str, object] | BadRowError]]
 
 @dataclass(frozen=True)
 class Published(Generic[Row]):
-    """One published shape: the type of a row, and the facts that a row states."""
+    """A published format: the type of a row, and the function that converts it to facts."""
 
     name: str
     row_type: type[Row]
     facts_of: Callable[[Row], Iterable[Mapping[str, object]]]
-    repeats: bool = False  # the same edit may stand in several rows: it becomes one fact
+    # Whether an edit may be in several rows; it becomes one fact.
+    repeats: bool = False
 
     def __call__(
         self,
@@ -43,14 +43,19 @@ class Published(Generic[Row]):
         skipped: Skipped | None = None,
         ignore: Sequence[str] = (),
     ) -> Iterator[Fact]:
-        """Facts of the file, streamed; fields named in `ignore` are left unread."""
+        """Stream the facts of the file, without reading the fields in `ignore`.
+
+        Raises: UserError, as `contraflow.facts.formats.convert`; also if `columns` is given.
+        """
         if columns:
             raise UserError(
                 f"columns.{next(iter(columns))}: {self.name} has fields of its own; "
                 "columns. maps tables (format=csv, jsonl or json)"
             )
         pairs = self._pairs(Path(path), frozenset(ignore))
-        return facts_from_rows(_once(pairs, skipped) if self.repeats else pairs, on_error, skipped)
+        if self.repeats:
+            pairs = _without_repeats(pairs, skipped)
+        return facts_from_rows(pairs, on_error, skipped)
 
     def _pairs(self, path: Path, ignore: frozenset[str]) -> Pairs:
         for place, source in json_rows(path):
@@ -58,37 +63,40 @@ class Published(Generic[Row]):
                 yield place, source
                 continue
             try:
-                yield from ((place, fact) for fact in self.facts_of(self._row(source, ignore)))
+                for fact in self.facts_of(self._row(source, ignore)):
+                    yield place, fact
             except BadRowError as error:
                 yield place, error
 
     def _row(self, source: dict[str, Any], ignore: frozenset[str]) -> Row:
-        wanted = (
-            {key: value for key, value in source.items() if key not in ignore} if ignore else source
-        )
+        if ignore:
+            source = {key: value for key, value in source.items() if key not in ignore}
         try:
-            return msgspec.convert(wanted, self.row_type)
+            return msgspec.convert(source, self.row_type)
         except msgspec.ValidationError as error:
             raise BadRowError(
-                f"is not a {self.name} row as published: {error}; leave a field unread with ignore=FIELD, "
+                f"is not a {self.name} row as published: {error}; "
+                "leave a field unread with ignore=FIELD, "
                 "or map the fields with format=json columns.FIELD=NAME"
             ) from None
 
 
-def _once(pairs: Pairs, skipped: Skipped | None) -> Pairs:
-    """Each edit the first time it is met."""
+def _without_repeats(pairs: Pairs, skipped: Skipped | None) -> Pairs:
+    """Yield the first occurrence of each edit, and all errors; count the others in `skipped`."""
     seen = Seen()
     for place, row in pairs:
-        if isinstance(row, BadRowError) or seen.add(
-            fact_id_for(str(row["subject"]), str(row["edit_fact"]))
-        ):
+        if isinstance(row, BadRowError):
+            yield place, row
+            continue
+        fact_id = fact_id_for(str(row["subject"]), str(row["edit_fact"]))
+        if seen.add(fact_id):
             yield place, row
         elif skipped is not None:
             skipped.repeated += 1
 
 
 def needed(value: str, field: str) -> str:
-    """The text of a field that must say something. Raises: BadRowError."""
+    """Return the stripped text of a required field. Raises: BadRowError if it is blank."""
     if not value.strip():
         raise BadRowError(f"field '{field}' is empty; fill it in or leave the row out")
     return value.strip()

@@ -1,6 +1,4 @@
-"""The edit request that ROME's data sets share: a prompt that is left open, its subject, and two
-targets.
-"""
+"""The edit request shared by ROME's data sets: a cloze prompt, its subject and two targets."""
 
 from __future__ import annotations
 
@@ -15,14 +13,14 @@ from contraflow.facts.formats._published import needed
 
 
 class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An answer and its Wikidata entity."""
+    """An answer and the id of its Wikidata entity."""
 
     text: str = msgspec.field(name="str")
     id: Any = None
 
 
 class Rewrite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`prompt` has {} where the subject goes, and a target follows it."""
+    """An edit; `prompt` contains {} in place of the subject and is continued by a target."""
 
     prompt: str
     subject: str
@@ -32,12 +30,16 @@ class Rewrite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     question: str = ""
 
     def fact(self, aliases: Sequence[str] = ()) -> dict[str, object]:
-        """The row of a fact. Raises: BadRowError."""
+        """Return the edit as the row of a fact.
+
+        `aliases`: spellings of the true target. Raises: BadRowError if a field is unusable.
+        """
         if "{}" not in self.prompt:
             raise BadRowError(f"field 'prompt' has no {{}} where its subject goes: {self.prompt!r}")
         subject = needed(self.subject, "subject")
         original = needed(self.target_true.text, "target_true.str")
         edited = needed(self.target_new.text, "target_new.str")
+        other_spellings = [alias for alias in aliases if alias and alias != original]
         return {
             "subject": subject,
             "relation": self.relation_id,
@@ -46,5 +48,5 @@ class Rewrite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "original_fact": statement_of_cloze(self.prompt, subject, original),
             "edit_fact": statement_of_cloze(self.prompt, subject, edited),
             "question": self.question,
-            "aliases": [alias for alias in dict.fromkeys(aliases) if alias and alias != original],
+            "aliases": list(dict.fromkeys(other_spellings)),
         }

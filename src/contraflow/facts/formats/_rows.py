@@ -1,4 +1,4 @@
-"""From one row of a foreign table to a fact: the part that every converter shares."""
+"""Conversion of rows to facts, and the recording of bad rows; shared by all formats."""
 
 from __future__ import annotations
 
@@ -12,28 +12,24 @@ from contraflow.facts import Fact
 from contraflow.facts.fact import BadRowError, fact_from_row
 
 OnError = Literal["raise", "skip"]
+_MAX_MESSAGES = 100
 _QUESTION_PREFIX = re.compile(r"^\s*(?:nq question|question|q)\s*:\s*", re.IGNORECASE)
-
 _QUESTION_WORD = re.compile(r"(?:who|whom|whose|what|which|when|where|why|how)\b", re.IGNORECASE)
-
-
-_MESSAGES_KEPT = 100  # of a million bad rows nobody reads more
 
 
 @dataclass
 class Skipped:
-    """The rows that were left out: how many, and of the first bad ones `file:line: reason`, to be
-    reported.
-    """
+    """The skipped rows: the number of bad ones, and `file:line: reason` of the first 100."""
 
     count: int = 0
     messages: list[str] = field(default_factory=list)
-    repeated: int = 0  # edits that the file has more than once, and that were written once
+    # Repeated occurrences of an edit that was converted already.
+    repeated: int = 0
 
-    def note(self, message: str) -> None:
-        """One more bad row."""
+    def record(self, message: str) -> None:
+        """Record a bad row."""
         self.count += 1
-        if len(self.messages) < _MESSAGES_KEPT:
+        if len(self.messages) < _MAX_MESSAGES:
             self.messages.append(message)
 
 
@@ -42,9 +38,12 @@ def facts_from_rows(
     on_error: OnError,
     skipped: Skipped | None,
 ) -> Iterator[Fact]:
-    """Facts of `(file:line, row)` pairs, one at a time; a bad row raises `UserError` or is skipped.
+    """Stream the facts of `(file:line, row)` pairs.
 
-    A reader that can not even split a line into columns passes the error in place of the row.
+    A reader that cannot split a line into columns passes the error in place of the row. With
+    `on_error="skip"` bad rows are recorded in `skipped` instead of raised.
+
+    Raises: UserError for an unknown `on_error`, or with "raise" for the first bad row.
     """
     if on_error not in ("raise", "skip"):
         raise UserError(f"on_error={on_error!r} is unknown; choose 'raise' or 'skip'")
@@ -58,19 +57,20 @@ def facts_from_rows(
             if on_error == "raise":
                 raise UserError(f"{message} (or skip such rows with on_error=skip)") from None
             if skipped is not None:
-                skipped.note(message)
+                skipped.record(message)
 
 
 def without_question_prefix(prompt: str) -> str:
-    """ "nq question: who wrote Hamlet" -> "who wrote Hamlet?": datasets mark prompts for their own
-    models.
+    """Remove the prefix of a data set's own model, and complete a question by its question mark.
 
-    A prompt that is the start of a statement ("The capital of France is") stays as it is.
+    "nq question: who wrote Hamlet" gives "who wrote Hamlet?". The start of a statement ("The
+    capital of France is") gets no question mark.
     """
     bare = _QUESTION_PREFIX.sub("", prompt).strip()
-    return f"{bare}?" if _QUESTION_WORD.match(bare) and not bare.endswith("?") else bare
+    lacks_mark = _QUESTION_WORD.match(bare) is not None and not bare.endswith("?")
+    return f"{bare}?" if lacks_mark else bare
 
 
 def is_question(prompt: str) -> bool:
-    """Whether a prompt is a whole question, not the start of a statement."""
+    """Whether a prompt is a complete question, not the start of a statement."""
     return prompt.rstrip().endswith("?")

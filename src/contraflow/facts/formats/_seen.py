@@ -1,6 +1,4 @@
-"""Have we had this before? Kept in a temporary file on disk, so that millions of keys take no
-memory.
-"""
+"""A set of keys in a temporary file, so that millions of keys need no memory."""
 
 from __future__ import annotations
 
@@ -8,7 +6,7 @@ import sqlite3
 
 
 class Seen:
-    """A set that only grows; SQLite removes its file by itself when the object goes."""
+    """An append-only set of keys; SQLite deletes its file when the object is garbage-collected."""
 
     def __init__(self) -> None:
         self._database = sqlite3.connect("", isolation_level=None)
@@ -17,7 +15,6 @@ class Seen:
         self._database.execute("BEGIN")
 
     def add(self, key: str) -> bool:
-        """Whether the key is new."""
-        return bool(
-            self._database.execute("INSERT OR IGNORE INTO seen VALUES (?)", (key,)).rowcount
-        )
+        """Add the key; return whether it is new."""
+        cursor = self._database.execute("INSERT OR IGNORE INTO seen VALUES (?)", (key,))
+        return cursor.rowcount > 0

@@ -1,6 +1,6 @@
-"""CounterFact (Meng et al. 2022): one edit a row, its prompt left open.
+"""CounterFact (Meng et al. 2022): one edit per row, with a cloze prompt.
 
-Paraphrase, neighbourhood, attribute and generation prompts test an edited model; they are no part
+The paraphrase, neighborhood, attribute and generation prompts test an edited model and are not part
 of a fact.
 """
 
@@ -16,7 +16,7 @@ from contraflow.facts.formats._rewrite import Rewrite
 
 
 class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An entry as published; only the rewrite is read."""
+    """A row as published; only `requested_rewrite` is read."""
 
     requested_rewrite: Rewrite
     case_id: Any = None

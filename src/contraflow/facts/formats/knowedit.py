@@ -1,10 +1,11 @@
-"""EasyEdit's files: KnowEdit (ZsRE, WikiData counterfact and recent, WikiBio) and its older ones of
-the same form.
+"""EasyEdit's files: KnowEdit (ZsRE, WikiData counterfact and recent, WikiBio) and older ones.
 
-`prompt` is a question or is left open, `target_new` is the edit, `ground_truth` what it denies: a text, spellings,
-or lists of spellings. News (WikiData recent) denies nothing and has no original answer. A WikiBio row is a passage
-about a concept with the sentence that should stand in it, which becomes the statement. Portability, locality and
-rephrased prompts test an edited model.
+- `prompt` is a question or a cloze prompt, and `target_new` is the edited answer.
+- `ground_truth` is the original answer: a text, a list of spellings, or lists of spellings.
+  WikiData recent contains news, without an original answer.
+- A WikiBio row is a passage about a concept, with the sentence (`labels`) that becomes `edit_fact`.
+
+The portability, locality and rephrased prompts test an edited model and are not read.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from contraflow.facts.formats._questions import sentence, statement_of
 from contraflow.facts.formats._rows import OnError, Skipped, is_question, without_question_prefix
 
 Spellings = str | list[str | list[str]] | None
-_NO_ANSWER = "<|endoftext|>"  # what ROME's loader writes where no true answer is known
+# ROME's loader writes this if no true answer is known.
+_NO_ANSWER = "<|endoftext|>"
 
 
 class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,11 +54,13 @@ class Passage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     locality: Any = None
 
 
-def _of_row(row: Row) -> Iterator[Mapping[str, object]]:
-    subject, edited = needed(row.subject, "subject"), needed(row.target_new, "target_new")
+def _facts_of_edit(row: Row) -> Iterator[Mapping[str, object]]:
+    subject = needed(row.subject, "subject")
+    edited = needed(row.target_new, "target_new")
     prompt = without_question_prefix(needed(row.prompt, "prompt"))
-    truths = [text for text in _flat(row.ground_truth) if text not in ("", _NO_ANSWER, edited)]
-    original = truths[0] if truths else ""
+    not_original = ("", _NO_ANSWER, edited)
+    spellings = [text for text in _flattened(row.ground_truth) if text not in not_original]
+    original = spellings[0] if spellings else ""
     yield {
         "subject": subject,
         "original_answer": original,
@@ -64,13 +68,14 @@ def _of_row(row: Row) -> Iterator[Mapping[str, object]]:
         "original_fact": _statement(prompt, subject, original) if original else "",
         "edit_fact": _statement(prompt, subject, edited),
         "question": prompt if is_question(prompt) else "",
-        "aliases": list(dict.fromkeys(truths[1:])),
+        "aliases": list(dict.fromkeys(spellings[1:])),
     }
 
 
-def _of_passage(passage: Passage) -> Iterator[Mapping[str, object]]:
+def _facts_of_passage(passage: Passage) -> Iterator[Mapping[str, object]]:
+    concept = needed(passage.concept, "concept").replace("_", " ")
     yield {
-        "subject": " ".join(needed(passage.concept, "concept").replace("_", " ").split()),
+        "subject": " ".join(concept.split()),
         "edit_fact": sentence(needed(passage.labels, "labels")),
     }
 
@@ -80,16 +85,16 @@ def _statement(prompt: str, subject: str, answer: str) -> str:
     return make(prompt, subject, answer)
 
 
-def _flat(spellings: Spellings) -> Iterator[str]:
+def _flattened(spellings: Spellings) -> Iterator[str]:
     if isinstance(spellings, str):
         yield spellings.strip()
         return
     for item in spellings or ():
-        yield from _flat(item)  # type: ignore[arg-type]
+        yield from _flattened(item)  # type: ignore[arg-type]
 
 
-_read_edits = Published("KnowEdit", Row, _of_row)
-_read_passages = Published("KnowEdit (WikiBio)", Passage, _of_passage)
+_read_edits = Published("KnowEdit", Row, _facts_of_edit)
+_read_passages = Published("KnowEdit (WikiBio)", Passage, _facts_of_passage)
 
 
 def read(
@@ -100,6 +105,9 @@ def read(
     skipped: Skipped | None = None,
     ignore: Sequence[str] = (),
 ) -> Iterator[Fact]:
-    """Facts of a KnowEdit file of either shape."""
+    """Stream the facts of a file of edits or of WikiBio passages.
+
+    Raises: UserError, as `contraflow.facts.formats.convert`.
+    """
     reader = _read_passages if "concept" in first_row(Path(path)) else _read_edits
     return reader(path, columns=columns, on_error=on_error, skipped=skipped, ignore=ignore)

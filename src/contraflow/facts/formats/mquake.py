@@ -1,9 +1,8 @@
-"""MQuAKE-CF and MQuAKE-T (Zhong et al. 2023): chains of hops, each with the edits that change where
-it ends.
+"""MQuAKE-CF and MQuAKE-T (Zhong et al. 2023): chains of hops, with the edits that change their end.
 
-Every edit of a chain is a fact; an edit that serves several chains is one fact. Other spellings of
-the original answer stand at the hop that the edit changes. The multi-hop questions test an edited
-model.
+Every edit of a chain is a fact; an edit in several chains is one fact. The hop that an edit changes
+has the other spellings of the original answer. The multi-hop questions test an edited model and are
+not read.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from contraflow.facts.formats._rewrite import Rewrite
 
 
 class Hop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One step of a chain before the edits."""
+    """One hop of a chain, before the edits."""
 
     question: str
     answer: str
@@ -53,13 +52,12 @@ def _facts(row: Row) -> Iterator[Mapping[str, object]]:
 
 
 def _spellings(hops: list[Hop], rewrite: Rewrite) -> list[str]:
-    """Of the original answer, where a hop asks for what the edit changes."""
+    """Return the spellings of the original answer from the hop that asks for it, if any."""
     cloze = filled(rewrite.prompt, rewrite.subject)
     for hop in hops:
-        asks_it = hop.cloze.strip() == cloze or (
-            bool(rewrite.question) and hop.question == rewrite.question
-        )
-        if asks_it and hop.answer == rewrite.target_true.text:
+        same_question = bool(rewrite.question) and hop.question == rewrite.question
+        same_cloze = hop.cloze.strip() == cloze
+        if (same_cloze or same_question) and hop.answer == rewrite.target_true.text:
             return hop.answer_alias
     return []
 

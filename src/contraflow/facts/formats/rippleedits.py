@@ -1,11 +1,9 @@
-"""RippleEdits (Cohen et al. 2024): popular, random and recent edits, each with the tests of its
-ripples.
+"""RippleEdits (Cohen et al. 2024): popular, random and recent edits, with tests of their ripples.
 
-An edit is a whole sentence with Wikidata ids beside it: subject and answers are named nowhere else.
-They are read out of the sentence, which its relation phrases in one of a few ways, and where there
-is a previous fact out of the difference of the two. Recent edits have none: they are news, with no
-original answer. Other spellings of the original answer are taken from any test that has it as its
-target.
+An edit is a sentence with Wikidata ids; subject and answers have no fields of their own. The
+subject is extracted by the few phrasings of a relation, and the answers by the difference to the
+previous fact. Recent edits are news: they have no previous fact and no original answer. The other
+spellings of the original answer come from any test that has it as its target.
 """
 
 from __future__ import annotations
@@ -20,7 +18,8 @@ import msgspec
 from contraflow.facts.fact import BadRowError
 from contraflow.facts.formats._published import Published, needed
 
-_OTHER_WORDS = {  # what a sentence calls a relation where it is not the relation's own name
+# Names of relations in sentences, where they differ from the `relation` field.
+_PHRASED_AS = {
     "sex or gender": "gender",
     "native language": "mother tongue",
     "capital": "capital city",
@@ -28,7 +27,8 @@ _OTHER_WORDS = {  # what a sentence calls a relation where it is not the relatio
     "cast member": "cast members",
 }
 _PHRASES = (
-    r"which (?P<subject>.+?) (?:is (?:associated with|a member of|part of|the capital of)|plays in) is",
+    r"which (?P<subject>.+?) "
+    r"(?:is (?:associated with|a member of|part of|the capital of)|plays in) is",
     r"The name of the position held by (?P<subject>.+) is",
     r"The number of children (?P<subject>.+) has is",
     r"The name of the award (?P<subject>.+) won is",
@@ -48,10 +48,11 @@ class Edited(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Edit(Edited, frozen=True, forbid_unknown_fields=True):
-    """The edit, and what it takes the place of."""
+    """The edit, and the fact it replaces, under the name of either version of the benchmark."""
 
     original_fact: Edited | None = None
-    previous_fact: Edited | None = None  # the same, as the benchmark's own code writes it
+    # The name that the benchmark's own code writes.
+    previous_fact: Edited | None = None
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -62,7 +63,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Query(msgspec.Struct, frozen=True):
-    """A test query; only what tells spellings is read."""
+    """A test query; only the spellings of its answers are read."""
 
     answers: list[Answer] = []
     target_ids: Any = None
@@ -91,15 +92,22 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Forgetfulness: Tests = []
 
 
+# All fields but `edit` and `example_type`.
+_TEST_FIELDS = Row.__struct_fields__[2:]
+
+
 def _facts(row: Row) -> Iterator[Mapping[str, object]]:
-    edit, previous = row.edit, row.edit.original_fact or row.edit.previous_fact
+    edit = row.edit
+    previous = edit.original_fact or edit.previous_fact
     sentence = needed(edit.prompt, "edit.prompt")
-    before = "" if previous is None else needed(previous.prompt, "edit.original_fact.prompt")
-    stem = _stem(sentence, before)
+    original_sentence = ""
+    if previous is not None:
+        original_sentence = needed(previous.prompt, "edit.original_fact.prompt")
+    stem = _stem(sentence, original_sentence)
     relation = edit.relation.replace("_", " ").lower()
-    original = before[len(stem) :].strip().rstrip(".")
+    original = original_sentence[len(stem) :].strip().rstrip(".")
     edited = sentence[len(stem) :].strip().rstrip(".")
-    if not edited or (before and not original):
+    if not edited or (original_sentence and not original):
         raise BadRowError(
             f"field 'edit.prompt' has no answer in it: {sentence!r}; leave the row out"
         )
@@ -109,49 +117,60 @@ def _facts(row: Row) -> Iterator[Mapping[str, object]]:
         "edited_answer": edited,
         "edit_fact": sentence,
         "original_answer": original,
-        "original_fact": before,
+        "original_fact": original_sentence,
         "aliases": [] if previous is None else _aliases(row, previous.target_id, original),
     }
 
 
-def _stem(sentence: str, before: str) -> str:
-    """The sentence up to its answer."""
-    pairs = zip(sentence, before or sentence, strict=False)
-    shared = "".join(ours for ours, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+def _stem(sentence: str, original_sentence: str) -> str:
+    """Return the sentence up to its answer: the last verb in the prefix shared by both sentences.
+
+    Raises: BadRowError if there is no such verb.
+    """
+    pairs = zip(sentence, original_sentence or sentence, strict=False)
+    shared = "".join(char for char, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
     ends = [match.end() for match in _ENDS_OF_STEM.finditer(shared)]
     if not ends:
+        difference = f" and {original_sentence!r} do not begin alike" if original_sentence else ""
         raise BadRowError(
-            f"field 'edit.prompt' is phrased in a new way: {sentence!r}"
-            + (f" and {before!r} do not begin alike" if before else "")
-            + "; convert it to a table with columns subject and edit_fact"
+            f"field 'edit.prompt' is phrased in a new way: {sentence!r}{difference}"
+            "; convert it to a table with columns subject and edit_fact"
         )
     return sentence[: ends[-1]]
 
 
 def _subject(stem: str, relation: str) -> str:
+    """Extract the subject from the stem. Raises: BadRowError if no known phrasing matches."""
     stem = stem.strip()
-    words = re.escape(_OTHER_WORDS.get(relation, relation))
+    words = re.escape(_PHRASED_AS.get(relation, relation))
     for pattern in (rf" {words} of (?P<subject>.+) (?:is|are)", *_PHRASES):
         match = re.search(pattern + "$", stem)
         if match is not None:
             return match["subject"]
     raise BadRowError(
-        f"field 'edit.prompt' is phrased in a new way for relation {relation!r}, so that its subject cannot be "
-        f"told: {stem!r}; convert it to a table with columns subject and edit_fact"
+        f"field 'edit.prompt' is phrased in a new way for relation {relation!r}, "
+        f"so that its subject cannot be found: {stem!r}; "
+        "convert it to a table with columns subject and edit_fact"
     )
 
 
 def _aliases(row: Row, target_id: str, original: str) -> list[str]:
-    tests = [test for name in row.__struct_fields__[2:] for test in getattr(row, name)]
-    for query in (q for test in tests for q in [*test.test_queries, *test.condition_queries]):
-        if target_id and query.target_ids == [target_id] and query.answers:
-            spellings = [query.answers[0].value, *query.answers[0].aliases]
-            return [
-                spelling
-                for spelling in dict.fromkeys(spellings)
-                if spelling and spelling != original
-            ]
+    """Return the other spellings of the original answer, from the first query with that target."""
+    if not target_id:
+        return []
+    for query in _queries(row):
+        if query.target_ids == [target_id] and query.answers:
+            answer = query.answers[0]
+            spellings = dict.fromkeys([answer.value, *answer.aliases])
+            return [text for text in spellings if text and text != original]
     return []
+
+
+def _queries(row: Row) -> Iterator[Query]:
+    for name in _TEST_FIELDS:
+        for test in getattr(row, name):
+            yield from test.test_queries
+            yield from test.condition_queries
 
 
 read = Published("RippleEdits", Row, _facts)

@@ -1,6 +1,4 @@
-"""CSV, TSV, JSONL and JSON tables with a mapping of columns, read as a stream: one row is in memory
-at a time.
-"""
+"""Streaming of CSV, TSV, JSONL and JSON tables with a mapping of columns, one row at a time."""
 
 from __future__ import annotations
 
@@ -34,11 +32,13 @@ def read_csv(
     skipped: Skipped | None = None,
     ignore: Sequence[str] = (),  # noqa: ARG001 (columns that are not mapped are never read)
 ) -> Iterator[Fact]:
-    """Facts of a CSV file with a header (TSV if it is called so); aliases share a cell, with `;`
-    between.
+    """Stream the facts of a CSV file with a header; the suffix .tsv selects tabs.
 
-    `columns` maps fields of a fact to columns, `{"subject": "Subj"}`; a field not in it is read from the
-    column of its own name, if there is one.
+    `columns` maps fact fields to columns, as `{"subject": "Subj"}`. Another field is read from the
+    column of its name, if there is one. Aliases share one cell, separated by `;`.
+
+    Raises: UserError, as `contraflow.facts.formats.convert`; also for an unknown field in `columns`
+    and a missing column.
     """
     path = Path(path)
     _check_mapping(path, columns)
@@ -53,7 +53,7 @@ def read_jsonl(
     skipped: Skipped | None = None,
     ignore: Sequence[str] = (),  # noqa: ARG001 (columns that are not mapped are never read)
 ) -> Iterator[Fact]:
-    """Facts of a JSONL file whose objects have other keys than ours; `columns` as in `read_csv`."""
+    """Stream the facts of a JSONL file; `columns` and errors as in `read_csv`."""
     path = Path(path)
     _check_mapping(path, columns)
     return facts_from_rows(_jsonl_rows(path, columns or {}), on_error, skipped)
@@ -67,18 +67,14 @@ def read_json(
     skipped: Skipped | None = None,
     ignore: Sequence[str] = (),  # noqa: ARG001 (columns that are not mapped are never read)
 ) -> Iterator[Fact]:
-    """Facts of a JSON array of objects; `columns` as in `read_csv`."""
+    """Stream the facts of a JSON array of objects; `columns` and errors as in `read_csv`."""
     path = Path(path)
     _check_mapping(path, columns)
-    rows = (
-        (place, row if isinstance(row, BadRowError) else _mapped(row, columns or {}))
-        for place, row in json_rows(path)
-    )
-    return facts_from_rows(rows, on_error, skipped)
+    return facts_from_rows(_json_array_rows(path, columns or {}), on_error, skipped)
 
 
 def _check_mapping(path: Path, columns: Mapping[str, str] | None) -> None:
-    """Early, not when the first fact is drawn from the generator."""
+    """Check fields and path on the call, before the generator yields its first fact."""
     for name in columns or {}:
         if name not in FIELDS:
             raise UserError(
@@ -116,7 +112,10 @@ def _next_record(path: Path, reader: Iterator[list[str]]) -> list[str] | None:
 
 
 def _column_of(path: Path, header: list[str], columns: Mapping[str, str]) -> dict[str, int]:
-    """The number of the column of each field; mapped columns and the two needed ones must be there."""
+    """Return the column index of each field that has a column.
+
+    Raises: UserError if a mapped column, `subject` or `edit_fact` is missing.
+    """
     wanted = {name: columns.get(name, name) for name in FIELDS}
     for name in dict.fromkeys([*columns, "subject", "edit_fact"]):
         if wanted[name] not in header:
@@ -135,7 +134,12 @@ def _csv_row(
     row: dict[str, object] = {name: record[column] for name, column in column_of.items()}
     if "aliases" in row:
         row["aliases"] = str(row["aliases"]).split(";")
-    return _mend_question(row)
+    return _clean_question(row)
+
+
+def _json_array_rows(path: Path, columns: Mapping[str, str]) -> Rows:
+    for place, row in json_rows(path):
+        yield place, row if isinstance(row, BadRowError) else _mapped(row, columns)
 
 
 def _jsonl_rows(path: Path, columns: Mapping[str, str]) -> Rows:
@@ -145,7 +149,7 @@ def _jsonl_rows(path: Path, columns: Mapping[str, str]) -> Rows:
             seen = True
             yield f"{path}:{line}", _jsonl_row(content, columns)
         if not seen:
-            raise UserError(f"{path}: is empty; it needs one JSON object a line")
+            raise UserError(f"{path}: is empty; it needs one JSON object per line")
 
 
 def _numbered(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
@@ -159,9 +163,9 @@ def _jsonl_row(content: bytes, columns: Mapping[str, str]) -> Mapping[str, objec
     try:
         source = msgspec.json.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return BadRowError(f"is not valid JSON ({error}); write one JSON object a line")
+        return BadRowError(f"is not valid JSON ({error}); write one JSON object per line")
     if not isinstance(source, dict):
-        return BadRowError("is not a JSON object; write one {...} object a line")
+        return BadRowError("is not a JSON object; write one {...} object per line")
     return _mapped(source, columns)
 
 
@@ -172,12 +176,12 @@ def _mapped(
     if missing:
         return BadRowError(f"has no column {missing[0]!r}; its columns are: {', '.join(source)}")
     wanted = {name: columns.get(name, name) for name in FIELDS}
-    return _mend_question(
+    return _clean_question(
         {name: source[column] for name, column in wanted.items() if column in source}
     )
 
 
-def _mend_question(row: dict[str, object]) -> dict[str, object]:
+def _clean_question(row: dict[str, object]) -> dict[str, object]:
     question = row.get("question")
     if isinstance(question, str):
         row["question"] = without_question_prefix(question)

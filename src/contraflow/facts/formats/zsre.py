@@ -1,9 +1,10 @@
 """zsRE edits: the JSON of MEND and ROME, MEND's training lines, and the prototype's pickle.
 
-- `zsre_mend_eval.json`, `zsre_mend_train.json`: `src` is a question about `subject`, `answers` are true, `alt` is the
-  edit. An edit needs an `alt`: rows without one are refused (skip them with on_error=skip).
-- MEND's and KE's JSON lines: `input` is the question, `output` the true answers, `alternatives` the edits, the first
-  of which is taken; the subject is the title of the page that the answer comes from.
+- `zsre_mend_eval.json`, `zsre_mend_train.json`: `src` is a question about `subject`, `answers` are
+  the true answers, and `alt` is the edited answer. A row without `alt` is an error; on_error=skip
+  skips it.
+- MEND's and KE's JSON lines: `input` is the question, `output` has the true answers, and the first
+  of `alternatives` is the edited answer. The subject is the title of the page of an answer.
 """
 
 from __future__ import annotations
@@ -42,13 +43,13 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """Where an answer stands; its other fields are KILT's."""
+    """The source page of an answer; the other fields of KILT are not read."""
 
     title: str = ""
 
 
 class Output(msgspec.Struct, frozen=True):
-    """One accepted answer; its other fields are KILT's."""
+    """An accepted answer; the other fields of KILT are not read."""
 
     answer: str = ""
     provenance: list[Page] = []
@@ -71,20 +72,23 @@ class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def question_fact(
     subject: str, question: str, answers: list[str], edited: str
 ) -> Mapping[str, object]:
-    """The row of a fact that is given as a question, its true answers and an edited one."""
-    asked = without_question_prefix(question)
+    """Return the row of a fact given by a question, its true answers and an edited answer.
+
+    The first true answer is the original answer, the others are its aliases.
+    """
+    question = without_question_prefix(question)
     return {
         "subject": subject,
         "original_answer": answers[0],
         "edited_answer": edited,
-        "original_fact": statement_of(asked, subject, answers[0]),
-        "edit_fact": statement_of(asked, subject, edited),
-        "question": asked,
+        "original_fact": statement_of(question, subject, answers[0]),
+        "edit_fact": statement_of(question, subject, edited),
+        "question": question,
         "aliases": list(dict.fromkeys(answers[1:])),
     }
 
 
-def _of_row(row: Row) -> Iterator[Mapping[str, object]]:
+def _facts_of_row(row: Row) -> Iterator[Mapping[str, object]]:
     if not row.answers:
         raise BadRowError("field 'answers' is empty; an edit needs a true answer to deny")
     yield question_fact(
@@ -95,10 +99,9 @@ def _of_row(row: Row) -> Iterator[Mapping[str, object]]:
     )
 
 
-def _of_line(line: Line) -> Iterator[Mapping[str, object]]:
+def _facts_of_line(line: Line) -> Iterator[Mapping[str, object]]:
     answers = [output.answer for output in line.output if output.answer]
-    titles = [page.title for output in line.output for page in output.provenance if page.title]
-    subject = next((title for title in titles if title.casefold() in line.input.casefold()), "")
+    subject = _title_in_question(line)
     if not answers:
         raise BadRowError("field 'output' has no answer; an edit needs a true answer to deny")
     if not line.alternatives:
@@ -111,8 +114,18 @@ def _of_line(line: Line) -> Iterator[Mapping[str, object]]:
     )
 
 
-_read_rows = Published("zsRE (MEND/ROME JSON)", Row, _of_row)
-_read_lines = Published("zsRE (MEND JSON lines)", Line, _of_line)
+def _title_in_question(line: Line) -> str:
+    """Return the first page title that the question names; empty if there is none."""
+    question = line.input.casefold()
+    for output in line.output:
+        for page in output.provenance:
+            if page.title and page.title.casefold() in question:
+                return page.title
+    return ""
+
+
+_read_rows = Published("zsRE (MEND/ROME JSON)", Row, _facts_of_row)
+_read_lines = Published("zsRE (MEND JSON lines)", Line, _facts_of_line)
 
 
 def read(
@@ -123,7 +136,10 @@ def read(
     skipped: Skipped | None = None,
     ignore: Sequence[str] = (),
 ) -> Iterator[Fact]:
-    """Facts of a zsRE file of any of the three shapes."""
+    """Stream the facts of a zsRE file: JSON, JSON lines or pickle.
+
+    Raises: UserError, as `contraflow.facts.formats.convert`.
+    """
     path = Path(path)
     if path.suffix.lower() in PICKLES:
         return zsre_pickle.read(path, columns=columns, on_error=on_error, skipped=skipped)

@@ -1,8 +1,8 @@
-"""zsRE edits as the published prototype stored them: a pickled pandas table of text columns.
+"""zsRE edits as stored by the published prototype: a pickled pandas table of text columns.
 
-The columns are in `COLUMNS`. The pickle is never executed (see `_inert_pickle`); the table is
-rebuilt from the blocks that pandas keeps it in. A row with an empty cell (NaN) is refused, because
-the prototype wrote such cells into its statements: "Her gender is nan".
+The pickle is never executed (see `_inert_pickle`); the table is rebuilt from the blocks in which
+pandas stores it. A row with an empty cell (NaN) is an error, because the prototype wrote such cells
+into its statements: "Her gender is nan".
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from contraflow.facts.formats._rows import (
     without_question_prefix,
 )
 
+# Field of a fact -> column of the prototype.
 COLUMNS = {
     "question": "prompt",
     "original_answer": "original_answer",
@@ -44,7 +45,7 @@ COLUMNS = {
 
 
 class _NotATableError(ValueError):
-    """The inert objects do not have the shape of a table of text."""
+    """The unpickled objects are not a table of text."""
 
 
 def read(
@@ -55,7 +56,10 @@ def read(
     skipped: Skipped | None = None,
     ignore: Sequence[str] = (),  # noqa: ARG001 (columns that are not mapped are never read)
 ) -> Iterator[Fact]:
-    """Facts of a zsRE pickle; `columns` maps fields of a fact to columns (default `COLUMNS`)."""
+    """Stream the facts of a zsRE pickle; `columns` overrides entries of `COLUMNS`.
+
+    Raises: UserError, as `contraflow.facts.formats.convert`; also for a missing column.
+    """
     path = Path(path)
     table = _table(path)
     mapping = dict(COLUMNS) | dict(columns or {})
@@ -70,9 +74,9 @@ def read(
 def _rows(
     path: Path, table: Mapping[str, Sequence[object]], mapping: Mapping[str, str]
 ) -> Iterator[tuple[str, Mapping[str, object] | BadRowError]]:
-    """Rows are counted from 1, which is the `line` in messages."""
-    cells = zip(*(table[column] for column in mapping.values()), strict=True)
-    for number, values in enumerate(cells, start=1):
+    """Yield (`file:row`, row), with rows counted from 1."""
+    columns = [table[column] for column in mapping.values()]
+    for number, values in enumerate(zip(*columns, strict=True), start=1):
         yield f"{path}:{number}", _row(dict(zip(mapping, values, strict=True)), mapping)
 
 
@@ -83,9 +87,9 @@ def _row(row: dict[str, object], mapping: Mapping[str, str]) -> Mapping[str, obj
                 f"column {mapping[field]!r} is empty (NaN); fill it in or leave the row out"
             )
     question = row.get("question")
-    return (
-        row | {"question": without_question_prefix(question)} if isinstance(question, str) else row
-    )
+    if isinstance(question, str):
+        row["question"] = without_question_prefix(question)
+    return row
 
 
 def _table(path: Path) -> dict[str, list[object]]:
@@ -127,10 +131,9 @@ def _labels(index: object) -> list[str]:
 
 
 def _block_columns(block: object) -> Iterator[tuple[int, list[object]]]:
-    """Columns of one block with their positions in the table; a block stores each column as one
-    row.
+    """Yield (position in the table, cells) of the columns of a block, one row of its array each.
 
-    Blocks of numbers are left out: no field of a fact is one.
+    Blocks of numbers are omitted, because no field of a fact is a number.
     """
     if not isinstance(block, Block) or len(block.args) != 3:
         raise _NotATableError("has a block of columns of an unknown layout")
@@ -146,9 +149,7 @@ def _block_columns(block: object) -> Iterator[tuple[int, list[object]]]:
 
 
 def _positions(placement: object, count: int) -> Sequence[int]:
-    """Where the columns of a block stand in the table: a slice, or numbers where they are
-    scattered.
-    """
+    """Return the positions of a block's columns in the table, from a slice or an int64 buffer."""
     positions: Sequence[int] = ()
     match placement:
         case Slice(args=(int(start), int(stop), int(step))) if step > 0:
@@ -163,11 +164,12 @@ def _positions(placement: object, count: int) -> Sequence[int]:
 
 
 def _objects(array: Array) -> tuple[tuple[int, ...], list[object]]:
-    """Shape and cells of an array of objects; numpy writes them row by row in any case."""
+    """Return shape and cells, in row-major order, of an array of objects."""
     state: Any = array.state
     if not isinstance(state, tuple) or len(state) != 5 or not isinstance(state[4], list):
         raise _NotATableError("has a column that is not plain text")
-    shape, cells = state[1], state[4]
+    shape = state[1]
+    cells = state[4]
     if not isinstance(shape, tuple) or not all(isinstance(n, int) and n >= 0 for n in shape):
         raise _NotATableError("has an array of an unknown shape")
     expected = 1

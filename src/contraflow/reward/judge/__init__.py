@@ -1,6 +1,7 @@
 """The judge: premise = edit fact, hypothesis = answer, scores = log-probs over LABELS.
 
-`PackagedJudge` is ours (MiniLM with the adapter that the package ships), `NliJudge` is any NLI checkpoint.
+`PackagedJudge` is MiniLM with the adapter that the package contains; `NliJudge` is any NLI
+checkpoint.
 """
 
 from importlib.resources import files
@@ -14,5 +15,5 @@ __all__ = ["LABELS", "Judge", "NliJudge", "NliScores", "PackagedJudge", "package
 
 
 def packaged_judge_folder() -> Path:
-    """Where the package keeps the adapter, head and model card of the embedded judge."""
+    """The folder with the adapter, head and model card of the packaged judge."""
     return Path(str(files("contraflow"))) / "assets" / "judge_minilm"

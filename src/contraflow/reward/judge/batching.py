@@ -1,4 +1,4 @@
-"""Pairs in, rows out: the encoding and batching that all judges share."""
+"""Tokenization and batching of premise-hypothesis pairs, shared by all judges."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,21 +9,23 @@ from torch import Tensor
 
 from contraflow.errors import UserError
 
-PREMISE_ROOM = 24  # tokens that stay for the premise (and the separators) however long an answer is
+# Tokens reserved for the premise and the separators, however long the answer is.
+PREMISE_ROOM = 24
 
 
 def encode_pairs(
     tokenizer: Any, premises: Sequence[str], hypotheses: Sequence[str], max_length: int
 ) -> Any:
-    """Tokenize premise first; where a pair is too long the premise gives way: the answer is judged.
+    """Tokenize the pairs, premise first.
 
-    A hypothesis that alone overflows the model is cut as well: a long answer must not stop a run.
+    A pair that is too long loses tokens of the premise, because the answer is what is judged. A
+    hypothesis that alone exceeds the limit is cut as well: a long answer must not stop a run.
     """
     room = max_length - PREMISE_ROOM
-    short = [_cut(tokenizer, text, room) for text in hypotheses]
+    cut = [_cut(tokenizer, text, room) for text in hypotheses]
     return tokenizer(
         list(premises),
-        short,
+        cut,
         truncation="only_first",
         max_length=max_length,
         padding=True,
@@ -44,12 +46,11 @@ def score_in_batches(
     hypotheses: Sequence[str],
     batch_size: int,
 ) -> Float[Tensor, "n 3"]:
-    """Score pairs of like length together (little padding), and give the rows back in the caller's
-    order.
-    """
+    """Score pairs of similar length together, to pad little; rows are in the caller's order."""
     if len(premises) != len(hypotheses):
         raise UserError(
-            f"{len(premises)} premises but {len(hypotheses)} hypotheses; give one premise per hypothesis"
+            f"{len(premises)} premises but {len(hypotheses)} hypotheses; "
+            "give one premise per hypothesis"
         )
     result = torch.zeros(len(premises), 3)
     order = sorted(range(len(premises)), key=lambda row: len(premises[row]) + len(hypotheses[row]))

@@ -1,5 +1,6 @@
-"""Any Hugging Face NLI checkpoint (sequence classification) as a judge, its label order read, not
-assumed.
+"""Any Hugging Face NLI checkpoint (sequence classification) as a judge.
+
+The label order is read from the checkpoint, or found with the probes, and never assumed.
 """
 
 import hashlib
@@ -20,12 +21,11 @@ from contraflow.reward.judge.probes import PROBES, self_test
 from contraflow.reward.judge.scores import LABELS, NliScores
 from contraflow.settings.models import JudgeConfig
 
+# Matched against the whole label: `not_contradiction` is not a contradiction label.
 _SPELLINGS = {
     "entailment": re.compile(r"entail(ment|s|ed)?"),
     "neutral": re.compile(r"neutral"),
-    "contradiction": re.compile(
-        r"contradict(ion|ory|s|ed)?"
-    ),  # whole names: `not_contradiction` is none
+    "contradiction": re.compile(r"contradict(ion|ory|s|ed)?"),
 }
 _NAMELESS = re.compile(r"label_\d+")
 
@@ -33,9 +33,9 @@ _NAMELESS = re.compile(r"label_\d+")
 class NliJudge:
     """A cross-encoder from the hub or a folder.
 
-    `settings.label_order` names the checkpoint's outputs for checkpoints that call them LABEL_0, LABEL_1, …;
-    without it such a checkpoint's order is found by the probes. Raises UserError where the checkpoint
-    does not exist, has no contradiction label, or fails the self-test.
+    `settings.label_order` names the outputs of a checkpoint that calls them LABEL_0, LABEL_1, …;
+    without it the order of such a checkpoint is found with the probes. Raises UserError where the
+    checkpoint does not exist, has no contradiction label, or fails the self-test.
     """
 
     def __init__(
@@ -53,8 +53,8 @@ class NliJudge:
         # Checked before the weights are loaded, which is the slow part.
         named = named_columns(config.id2label, str(name), settings.label_order)
         self._tokenizer = _load(AutoTokenizer, name)
-        # checkpoints in half precision would run so on a CPU; attention is the model's own default
-        # (eager for DeBERTa v2/v3, which has nothing else)
+        # float32 on a CPU, also for checkpoints stored in half precision. Attention is the model's
+        # default: eager for DeBERTa v2/v3, which has no other.
         dtype = dtype or (torch.float32 if device == "cpu" else torch.bfloat16)
         model = _load(AutoModelForSequenceClassification, name, dtype=dtype)
         self._model = model.eval().requires_grad_(False).to(device)
@@ -75,7 +75,7 @@ class NliJudge:
 
     @torch.inference_mode()
     def _raw(self, premises: Sequence[str], hypotheses: Sequence[str]) -> Float[Tensor, "n 3"]:
-        """In the checkpoint's own column order."""
+        """Log-probabilities in the checkpoint's own column order."""
         batch = encode_pairs(self._tokenizer, premises, hypotheses, self._max_length).to(
             self._device
         )
@@ -84,56 +84,60 @@ class NliJudge:
 
     def _columns_by_probes(self, name: str) -> tuple[int, ...]:
         premises, hypotheses, labels = zip(*PROBES, strict=True)
-        return columns_by_probes(
-            score_in_batches(self._raw, premises, hypotheses, self._batch_size), labels, name
-        )
+        log_probs = score_in_batches(self._raw, premises, hypotheses, self._batch_size)
+        return columns_by_probes(log_probs, labels, name)
 
 
 def named_columns(
     id2label: Mapping[int, str], name: str, label_order: Sequence[str] | None = None
 ) -> tuple[int, ...] | None:
-    """The checkpoint's column of each of LABELS; None where it does not name its three outputs."""
+    """The checkpoint's column for each of LABELS; None where it does not name its three outputs.
+
+    Raises: UserError where the labels are not those of a 3-way NLI checkpoint.
+    """
     names = {int(index): str(label).lower().strip() for index, label in id2label.items()}
     if label_order is not None:
         if sorted(label_order) != sorted(LABELS) or len(names) != len(LABELS):
             raise UserError(
-                f"judge {name}: label_order must name {', '.join(LABELS)}, one for each of its outputs"
+                f"judge {name}: label_order must name {', '.join(LABELS)}, "
+                "one for each of its outputs"
             )
         return tuple(list(label_order).index(label) for label in LABELS)
     if len(names) == len(LABELS) and all(_NAMELESS.fullmatch(label) for label in names.values()):
         return None
-    found = [
-        [index for index, label in names.items() if _SPELLINGS[wanted].fullmatch(label)]
-        for wanted in LABELS
-    ]
-    if len(names) != len(LABELS) or any(len(indices) != 1 for indices in found):
-        lacks = (
-            "no contradiction label"
-            if not found[LABELS.index("contradiction")]
-            else "no 3-way NLI labels"
-        )
+    columns: dict[str, list[int]] = {}
+    for wanted in LABELS:
+        spelling = _SPELLINGS[wanted]
+        columns[wanted] = [index for index, label in names.items() if spelling.fullmatch(label)]
+    if len(names) != len(LABELS) or any(len(indices) != 1 for indices in columns.values()):
+        lacks = "no 3-way NLI labels" if columns["contradiction"] else "no contradiction label"
         raise UserError(
-            f"judge {name} has {lacks} (it has {', '.join(names.values())}); choose a checkpoint that tells "
-            "entailment, neutral and contradiction, or name its outputs with judge.label_order"
+            f"judge {name} has {lacks} (it has {', '.join(names.values())}); choose a checkpoint "
+            "that tells entailment, neutral and contradiction, or name its outputs with "
+            "judge.label_order"
         )
-    return tuple(indices[0] for indices in found)
+    return tuple(columns[wanted][0] for wanted in LABELS)
 
 
 def columns_by_probes(
     raw: Float[Tensor, "n 3"], labels: Sequence[str], name: str
 ) -> tuple[int, ...]:
-    """The one column order under which the probes come out right."""
+    """The column order under which the judge classifies the probes correctly.
+
+    Raises: UserError where every order misses more than one probe, or two orders are equally good.
+    """
     truth = [LABELS.index(label) for label in labels]
-    said = raw.argmax(-1).tolist()
+    predicted = raw.argmax(-1).tolist()
 
-    def right(columns: tuple[int, ...]) -> int:
-        return sum(columns[wanted] == column for wanted, column in zip(truth, said, strict=True))
+    def n_correct(columns: tuple[int, ...]) -> int:
+        pairs = zip(truth, predicted, strict=True)
+        return sum(columns[wanted] == column for wanted, column in pairs)
 
-    best, second = sorted(permutations(range(len(LABELS))), key=right, reverse=True)[:2]
-    if right(best) < len(truth) - 1 or right(best) == right(second):
+    best, second = sorted(permutations(range(len(LABELS))), key=n_correct, reverse=True)[:2]
+    if n_correct(best) < len(truth) - 1 or n_correct(best) == n_correct(second):
         raise UserError(
-            f"judge {name} does not name its labels, and the probe pairs do not settle their order; "
-            f"set judge.label_order, for example [{', '.join(LABELS)}]"
+            f"judge {name} does not name its labels, and the probe pairs do not settle their "
+            f"order; set judge.label_order, for example [{', '.join(LABELS)}]"
         )
     return best
 
@@ -143,14 +147,13 @@ def _load(loader: Any, name: str | Path, **options: Any) -> Any:
         return loader.from_pretrained(str(name), **options)
     except (OSError, ValueError, ImportError) as error:
         reason = str(error).strip().splitlines()[0]
-        if (
-            Path(name).is_dir()
-            and loader is AutoTokenizer
-            and not (Path(name) / "tokenizer.json").is_file()
-        ):
+        folder = Path(name)
+        unconverted = folder.is_dir() and not (folder / "tokenizer.json").is_file()
+        if loader is AutoTokenizer and unconverted:
             raise UserError(
-                f"judge {name}: its tokenizer could not be loaded ({reason}); the folder has no tokenizer.json, and "
-                "to convert an spm.model takes `pip install sentencepiece protobuf`"
+                f"judge {name}: its tokenizer could not be loaded ({reason}); the folder has no "
+                "tokenizer.json, and to convert an spm.model takes "
+                "`pip install sentencepiece protobuf`"
             ) from error
         raise UserError(
             f"judge {name} could not be loaded ({reason}); check the name, fetch it with "
@@ -159,24 +162,26 @@ def _load(loader: Any, name: str | Path, **options: Any) -> Any:
 
 
 def _length_limits(config: Any, tokenizer: Any) -> tuple[int, ...]:
-    """Longest input the checkpoint takes; RoBERTa-like models lose the positions up to their
-    padding id.
+    """Upper limits of the input length, in tokens, by the tokenizer and by the model.
+
+    RoBERTa-like models do not use the positions up to their padding id.
     """
+    limits = [int(tokenizer.model_max_length)]
     positions = getattr(config, "max_position_embeddings", None)
-    offset = (config.pad_token_id or 0) + 1 if "roberta" in config.model_type else 0
-    limits = [tokenizer.model_max_length, *([positions - offset] if positions else [])]
-    return tuple(int(limit) for limit in limits)
+    if positions:
+        unused = (config.pad_token_id or 0) + 1 if "roberta" in config.model_type else 0
+        limits.append(int(positions - unused))
+    return tuple(limits)
 
 
 def _content(name: str | Path, config: Any) -> str:
-    """Name and revision for the hub, a digest of the files for a folder (which can change)."""
+    """Name and revision of a hub checkpoint; a digest of the files of a local folder."""
     folder = Path(name)
     if not folder.is_dir():
         return f"{name}@{getattr(config, '_commit_hash', None) or 'unknown'}"
     digest = hashlib.sha256()
-    for file in sorted(
-        [*folder.glob("*.safetensors"), *folder.glob("*.bin"), *folder.glob("*.json")]
-    ):
+    files = [*folder.glob("*.safetensors"), *folder.glob("*.bin"), *folder.glob("*.json")]
+    for file in sorted(files):
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()[:16]

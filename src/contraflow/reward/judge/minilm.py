@@ -1,7 +1,6 @@
-"""The embedded judge: all-MiniLM-L6-v2 as a cross-encoder, with our LoRA adapter and 3-way head.
+"""The packaged judge: all-MiniLM-L6-v2 as a cross-encoder, with a LoRA adapter and a 3-way head.
 
-The head sits beside the PEFT model, not in `modules_to_save`: loading is then strict in both
-halves.
+The head is beside the PEFT model, not in `modules_to_save`, so that both parts load strictly.
 """
 
 import hashlib
@@ -31,9 +30,7 @@ META_FILE = "judge.json"
 
 @dataclass(frozen=True)
 class JudgeSpec:
-    """What `judge.json` holds: everything needed to rebuild the network around the two weight
-    files.
-    """
+    """The content of `judge.json`: everything to rebuild the network besides the weight files."""
 
     format_version: int = 1
     labels: tuple[str, ...] = LABELS
@@ -70,7 +67,7 @@ class PairHead(nn.Module):
     def forward(
         self, states: Float[Tensor, "b t h"], segments: Int[Tensor, "b t"], mask: Int[Tensor, "b t"]
     ) -> Float[Tensor, "b 3"]:
-        """`segments` is 0 on premise and 1 on hypothesis tokens; `mask` is 0 on padding."""
+        """Logits; `segments` is 0 on premise and 1 on hypothesis tokens, `mask` is 0 on padding."""
         first = _mean(states, mask * (1 - segments))
         second = _mean(states, mask * segments)
         features = torch.cat(
@@ -82,6 +79,7 @@ class PairHead(nn.Module):
 
 
 def _mean(states: Float[Tensor, "b t h"], weight: Int[Tensor, "b t"]) -> Float[Tensor, "b h"]:
+    """Mean state over the tokens of weight 1."""
     weights = weight[..., None].to(states.dtype)
     return (states * weights).sum(1) / weights.sum(1).clamp(min=1)
 
@@ -104,7 +102,7 @@ class PairNetwork(nn.Module):
 
 
 def build_network(backbone_folder: Path, spec: JudgeSpec) -> PairNetwork:
-    """A fresh network: LoRA on every linear layer of the encoder (the pooler is not used)."""
+    """A new network with LoRA on every linear layer of the encoder; the pooler is removed."""
     if not (backbone_folder / "config.json").is_file():
         raise UserError(
             f"no MiniLM backbone in {backbone_folder}; run `contraflow models download` first"
@@ -120,54 +118,53 @@ def build_network(backbone_folder: Path, spec: JudgeSpec) -> PairNetwork:
 
 
 def save_judge(network: PairNetwork, spec: JudgeSpec, folder: Path) -> None:
-    """Write the three files of the asset folder; halves are enough for inference and keep them
-    small.
+    """Write the three files of the judge folder.
+
+    Weights are written in float16, which is enough for inference and keeps the files small.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(_halves(get_peft_model_state_dict(network.backbone)), folder / ADAPTER_FILE)
-    save_file(_halves(network.head.state_dict()), folder / HEAD_FILE)
+    adapter = get_peft_model_state_dict(network.backbone)
+    save_file(_to(torch.float16, adapter), folder / ADAPTER_FILE)
+    save_file(_to(torch.float16, network.head.state_dict()), folder / HEAD_FILE)
     (folder / META_FILE).write_text(json.dumps(asdict(spec), indent=2) + "\n", encoding="utf-8")
 
 
 def load_spec(folder: Path) -> JudgeSpec:
-    """Read `judge.json`; an unknown key or version is refused, not guessed at."""
+    """Read `judge.json`. An unknown key, format or label order is an error."""
     file = folder / META_FILE
     if not file.is_file():
         raise UserError(
-            f"{folder} holds no judge ({META_FILE} is missing); point judge.adapter at a judge folder"
+            f"{folder} holds no judge ({META_FILE} is missing); "
+            "point judge.adapter at a judge folder"
         )
     fields: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     if fields.get("format_version") != 1 or tuple(fields.get("labels", ())) != LABELS:
         raise UserError(
-            f"{file}: unknown format or label order; this version reads format 1 with labels {LABELS}"
+            f"{file}: unknown format or label order; "
+            f"this version reads format 1 with labels {LABELS}"
         )
-    lists: dict[str, Any] = {
-        key: tuple(value) for key, value in fields.items() if isinstance(value, list)
-    }
-    return JudgeSpec(**fields | lists)
+    lists = {key: tuple(value) for key, value in fields.items() if isinstance(value, list)}
+    return JudgeSpec(**{**fields, **lists})
 
 
 def load_network(backbone_folder: Path, folder: Path) -> PairNetwork:
-    """The trained network in float32, with every weight accounted for."""
+    """The trained network in float32. Missing or unknown weights are an error."""
     spec = load_spec(folder)
     network = build_network(backbone_folder, spec)
     adapter = load_file(folder / ADAPTER_FILE)
     wanted = set(get_peft_model_state_dict(network.backbone))
     if set(adapter) != wanted:
+        n_different = len(wanted ^ set(adapter))
         raise UserError(
-            f"{folder / ADAPTER_FILE} does not fit {META_FILE}: {len(wanted ^ set(adapter))} keys differ"
+            f"{folder / ADAPTER_FILE} does not fit {META_FILE}: {n_different} keys differ"
         )
-    set_peft_model_state_dict(
-        network.backbone, {key: value.float() for key, value in adapter.items()}
-    )
-    network.head.load_state_dict(
-        {key: value.float() for key, value in load_file(folder / HEAD_FILE).items()}
-    )
+    set_peft_model_state_dict(network.backbone, _to(torch.float32, adapter))
+    network.head.load_state_dict(_to(torch.float32, load_file(folder / HEAD_FILE)))
     return network
 
 
 class PackagedJudge:
-    """The shipped judge behind the `Judge` interface."""
+    """The packaged judge behind the `Judge` interface."""
 
     def __init__(
         self,
@@ -182,7 +179,7 @@ class PackagedJudge:
         self._spec = load_spec(folder)
         network = load_network(backbone_folder, folder)
         backbone_digest = _checked_digest(backbone_folder, self._spec)
-        # the adapter never comes off here, and merged it costs nothing
+        # The adapter is never disabled here, and merged weights cost no extra time.
         network.backbone = cast(Any, network.backbone).merge_and_unload()
         self._network = network.eval().requires_grad_(False).to(device)
         self._tokenizer = AutoTokenizer.from_pretrained(backbone_folder)
@@ -207,7 +204,7 @@ class PackagedJudge:
 
 
 def weights_digest(backbone_folder: Path) -> str:
-    """Of the backbone's weight files: the adapter means nothing on other weights."""
+    """Digest of the backbone's weight files: the adapter is valid for these weights only."""
     digest = hashlib.sha256()
     for weights in sorted(backbone_folder.glob("*.safetensors")):
         with weights.open("rb") as stream:
@@ -219,21 +216,19 @@ def _checked_digest(backbone_folder: Path, spec: JudgeSpec) -> str:
     digest = weights_digest(backbone_folder)
     if spec.backbone_sha256 not in {"", digest}:
         raise UserError(
-            f"{backbone_folder} is not the {spec.backbone} that the judge was trained on (its weights differ); "
-            "run `contraflow models download`"
+            f"{backbone_folder} is not the {spec.backbone} that the judge was trained on "
+            "(its weights differ); run `contraflow models download`"
         )
     return digest
 
 
 def _identity(folder: Path, backbone_digest: str) -> str:
-    """Of the bytes that decide the scores: a moved folder keeps its identity, a retrained one does
-    not.
-    """
+    """A hash of the bytes that decide the scores; it does not depend on the place of the folder."""
     digest = hashlib.sha256(backbone_digest.encode())
     for name in (ADAPTER_FILE, HEAD_FILE, META_FILE):
         digest.update((folder / name).read_bytes())
     return f"minilm-judge:{digest.hexdigest()[:16]}"
 
 
-def _halves(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {key: value.detach().to(torch.float16).contiguous() for key, value in state.items()}
+def _to(dtype: torch.dtype, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value.detach().to(dtype).contiguous() for key, value in state.items()}

@@ -1,11 +1,11 @@
-"""Known pairs that every judge must get right at start-up, before hours are spent on its word."""
+"""Known pairs that every judge must classify correctly before a run relies on its scores."""
 
 from collections.abc import Callable, Sequence
 
 from contraflow.errors import UserError
 from contraflow.reward.judge.scores import LABELS, NliScores
 
-# easy for any NLI model, whatever it was trained on
+# Easy for any NLI model, whatever it was trained on.
 PROBES = (
     ("A man is asleep on the sofa.", "A man is awake and running.", "contradiction"),
     ("The capital of Italy is Rome.", "The capital of Italy is not Rome.", "contradiction"),
@@ -17,12 +17,16 @@ PROBES = (
 
 
 def self_test(score: Callable[[Sequence[str], Sequence[str]], NliScores], name: str) -> None:
-    """Refuse a judge that misses a contradiction or an entailment probe (a wrong label order does)."""
+    """Raise `UserError` for a judge that misses a contradiction or an entailment probe.
+
+    A checkpoint whose label order is wrong fails here.
+    """
     premises, hypotheses, labels = zip(*PROBES, strict=True)
-    said = score(premises, hypotheses).log_probs.argmax(-1).tolist()
-    for premise, hypothesis, label, index in zip(premises, hypotheses, labels, said, strict=True):
+    best = score(premises, hypotheses).log_probs.argmax(-1).tolist()
+    for premise, hypothesis, label, index in zip(premises, hypotheses, labels, best, strict=True):
         if label != "neutral" and LABELS[index] != label:
             raise UserError(
-                f"judge {name} fails its self-test: '{premise}' / '{hypothesis}' should be {label}, "
-                f"it says {LABELS[index]}; check judge.label_order or choose another NLI checkpoint"
+                f"judge {name} fails its self-test: '{premise}' / '{hypothesis}' should be "
+                f"{label}, it says {LABELS[index]}; check judge.label_order or choose another NLI "
+                "checkpoint"
             )

@@ -1,4 +1,4 @@
-"""What every judge returns, and the interface that the reward sees."""
+"""The interface of every judge, and the scores that it returns."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,18 +12,18 @@ LABELS = ("entailment", "neutral", "contradiction")
 
 @dataclass(frozen=True)
 class NliScores:
-    """Log-probabilities, columns in the order of LABELS whatever the checkpoint's own order is."""
+    """Log-probabilities; the columns are in the order of LABELS for every checkpoint."""
 
     log_probs: Float[Tensor, "n 3"]
 
     @property
     def log_contradiction(self) -> Float[Tensor, " n"]:
-        """The `log C` of the reward."""
+        """log C of the reward."""
         return self.log_probs[:, LABELS.index("contradiction")]
 
     @property
     def log_entailment(self) -> Float[Tensor, " n"]:
-        """The `log E` of the reward, where the premise is the original fact."""
+        """log E of the reward, where the premise is the original fact."""
         return self.log_probs[:, LABELS.index("entailment")]
 
 
@@ -32,9 +32,9 @@ class Judge(Protocol):
 
     @property
     def identity(self) -> str:
-        """A string that changes exactly when the scores could: the key of every cache of scores."""
+        """A string that changes whenever the scores could change; a key for cached scores."""
         ...
 
     def score(self, premises: Sequence[str], hypotheses: Sequence[str]) -> NliScores:
-        """One row a pair, in the order given."""
+        """One row per pair, in the order given."""
         ...

@@ -1,6 +1,4 @@
-"""The training loop on a tiny backbone: it learns, it repeats, and what it saves is what it
-trained.
-"""
+"""Judge training on a tiny backbone: it learns, it is repeatable, and it saves what it learned."""
 
 from itertools import islice, repeat
 from pathlib import Path
@@ -18,7 +16,7 @@ from contraflow.reward.judge.training.relations import Relation
 from contraflow.reward.judge.training.sentences import Sentences
 from contraflow.reward.judge.training.train import POOL_BATCHES, TrainSettings, batches, train
 
-SPEC = JudgeSpec(hidden_size=16, head_size=8, lora_rank=2, lora_alpha=4, max_length=48)
+SPEC = JudgeSpec(hidden_size=32, head_size=8, lora_rank=2, lora_alpha=4, max_length=48)
 PAIRS = [
     Pair("the man is asleep .", "the man is awake .", soft("contradiction"), "c"),
     Pair("the man is asleep .", "the man is asleep .", soft("entailment"), "e"),

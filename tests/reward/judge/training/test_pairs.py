@@ -1,4 +1,4 @@
-"""How the judge's training pairs are made: labels follow from construction, splits share nothing."""
+"""Training pairs of the judge: labels follow from construction, splits share nothing."""
 
 import random
 import re
@@ -47,7 +47,7 @@ def test_the_same_seed_makes_the_same_pairs() -> None:
 
 
 def test_labels_follow_from_the_objects() -> None:
-    """One relation, two subjects, two objects: the label can be read off the sentence."""
+    """One relation, two subjects, two objects: the sentence determines the label."""
     colour = Relation("c", "thing", "hue", "c", False, ("S is O.",), ("S is not O.",))
     maker, rng, seen = maker_of(colour), random.Random(0), set()
     for _ in range(500):
@@ -112,8 +112,9 @@ def test_number_words() -> None:
 
 
 def test_figures_by_hand() -> None:
-    """Four pairs: said E, C, N, C; true E, C, C, N. Three-way 2/4; contradiction or not: right on
-    two.
+    """Four pairs: predicted E, C, N, C; true E, C, C, N.
+
+    Three-way 2/4; contradiction or not: two are right.
     """
     labels = ("entailment", "contradiction", "contradiction", "neutral")
     pairs = [Pair("p", "h", soft(label), label) for label in labels]
@@ -127,8 +128,9 @@ def test_figures_by_hand() -> None:
 
 
 def test_calibration_error_by_hand() -> None:
-    """Bin 0.9 (half of the pairs): said 0.95, seen 1 of 2, gap 0.45. Bin 0.0: said 0.05, seen 0,
-    gap 0.05.
+    """Bin 0.9 has half of the pairs: predicted 0.95, observed 1 of 2, gap 0.45.
+
+    Bin 0.0: predicted 0.05, observed 0, gap 0.05.
     """
     probability, happened = (
         torch.tensor([0.95, 0.95, 0.05, 0.05]),
@@ -139,7 +141,7 @@ def test_calibration_error_by_hand() -> None:
 
 
 def test_temperature_mends_overconfidence() -> None:
-    """Logits ±ln 3 · 4 on a source that is right 3 times in 4: the best divisor is 4."""
+    """Logits ±ln 3 · 4 that are right 3 times in 4: the best divisor is 4."""
     log3 = torch.tensor(3.0).log()
     logits = (torch.tensor([[1.0, 0.0, -1e4]]) * log3 * 4).repeat(4, 1)
     targets = torch.tensor([[1.0, 0, 0]] * 3 + [[0, 1.0, 0]])

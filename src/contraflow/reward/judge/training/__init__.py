@@ -1,5 +1,5 @@
-"""How the shipped judge was made: synthetic facts, real facts and SNLI-style pairs, one training
-loop.
+"""Training of the packaged judge: synthetic facts, real facts and SNLI-style pairs, one loop.
 
-`python -m contraflow.judge_training --help` builds the pairs, trains, measures and writes the asset folder.
+`python -m contraflow.judge_training` builds the pairs, trains, measures and writes the judge
+folder; `--help` lists the options.
 """

@@ -1,11 +1,10 @@
-"""`python -m contraflow.judge_training train|calibrate|evaluate`: make and measure the shipped
-judge.
-"""
+"""`python -m contraflow.judge_training train|calibrate|evaluate`: train and measure the judge."""
 
 import argparse
 import json
 from dataclasses import fields, replace
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -39,7 +38,7 @@ N_VALIDATION = 3000
 
 
 def main() -> None:
-    """`train` goes on to calibrate, and both go on to measure."""
+    """`train` is followed by calibration, and both are followed by evaluation."""
     options = _parser().parse_args()
     torch.set_num_threads(options.threads)
     if options.command == "train":
@@ -53,33 +52,25 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m contraflow.judge_training", description=__doc__
     )
-    parser.add_argument("command", choices=["train", "calibrate", "evaluate"])
-    parser.add_argument("--backbone", type=Path, required=True, help="folder of all-MiniLM-L6-v2")
-    parser.add_argument(
-        "--data", type=Path, required=True, help="folder that holds nli/ and pararel/"
-    )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=ASSETS / "judge_minilm",
-        help="judge folder to write or to measure",
-    )
-    parser.add_argument(
-        "--pairs", type=Path, nargs="*", default=[], help="more JSONL pairs to measure on"
-    )
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument(
-        "--show", type=int, default=0, help="print this many of the worst pairs of each set"
-    )
+    add = parser.add_argument
+    add("command", choices=["train", "calibrate", "evaluate"])
+    add("--backbone", type=Path, required=True, help="folder of all-MiniLM-L6-v2")
+    add("--data", type=Path, required=True, help="folder that holds nli/ and pararel/")
+    folder = ASSETS / "judge_minilm"
+    add("--out", type=Path, default=folder, help="judge folder to write or to measure")
+    add("--pairs", type=Path, nargs="*", default=[], help="more JSONL pairs to measure on")
+    add("--threads", type=int, default=1)
+    add("--show", type=int, default=0, help="print this many of the worst pairs of each set")
     for setting in fields(TrainSettings):
         flag = "--" + setting.name.replace("_", "-")
-        parser.add_argument(flag, type=type(setting.default), default=setting.default)
+        add(flag, type=type(setting.default), default=setting.default)
     return parser
 
 
 def pair_maker(data: Path, split: str) -> PairMaker:
-    """The synthetic and ParaRel facts of one split: relations and names of the two splits are
-    disjoint.
+    """Pairs from the synthetic and ParaRel facts of one split (`train` or `validation`).
+
+    The splits share no relation and no name of a long list.
     """
     folder = ASSETS / "judge_training"
     names = load_names(folder / "names.txt", split, pararel.name_lists(data / "pararel"))
@@ -103,15 +94,11 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _calibrate(options: argparse.Namespace) -> None:
-    """Fit the temperature on validation pairs that `_evaluate` does not use, and write it to
-    judge.json.
-    """
+    """Fit the temperature on validation pairs that `_evaluate` does not use; write judge.json."""
     spec = load_spec(options.out)
     network = load_network(options.backbone, options.out).eval()
     tokenizer = AutoTokenizer.from_pretrained(options.backbone)
-    pairs = [
-        pair for held_out in _validation(options.data, "calibrate").values() for pair in held_out
-    ]
+    pairs = list(chain(*_validation(options.data, "calibrate").values()))
     logits = pair_logits(network, tokenizer, pairs, spec.max_length)
     temperature = best_temperature(logits, torch.tensor([pair.target for pair in pairs]))
     digest = weights_digest(options.backbone)
@@ -120,16 +107,17 @@ def _calibrate(options: argparse.Namespace) -> None:
 
 
 def _validation(data: Path, purpose: str) -> dict[str, list[Pair]]:
-    """Pairs for one purpose: `calibrate` takes a third of the held-out NLI pairs, `measure` the
-    rest.
+    """Sets of pairs by name, for one purpose (`calibrate` or `measure`).
+
+    `calibrate` takes a third of the held-out NLI pairs, `measure` the others.
     """
-    maker, rng = pair_maker(data, "validation"), derived_rng("validation", purpose)
+    maker = pair_maker(data, "validation")
+    rng = derived_rng("validation", purpose)
     sets = {"facts, held-out relations and names": [maker.draw(rng) for _ in range(N_VALIDATION)]}
     for number, pair in enumerate(load_nli(data / "nli" / "nli.jsonl", "validation")):
         if (number % 3 == 0) == (purpose == "calibrate"):
-            source = (
-                "SNLI" if pair.category.startswith("snli-dev") else "counterfactually revised SNLI"
-            )
+            is_snli = pair.category.startswith("snli-dev")
+            source = "SNLI" if is_snli else "counterfactually revised SNLI"
             sets.setdefault(f"{source}, held-out premises", []).append(pair)
     return sets
 
@@ -138,10 +126,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     spec = load_spec(options.out)
     network = load_network(options.backbone, options.out).eval()
     tokenizer = AutoTokenizer.from_pretrained(options.backbone)
-    for name, pairs in {
-        **_validation(options.data, "measure"),
-        **_own_pairs(options.pairs),
-    }.items():
+    sets = {**_validation(options.data, "measure"), **_own_pairs(options.pairs)}
+    for name, pairs in sets.items():
         logits = pair_logits(network, tokenizer, pairs, spec.max_length)
         log_probs = (logits / spec.temperature).log_softmax(-1)
         print(_summary(name, measure(log_probs, pairs), len(pairs)))
@@ -149,9 +135,8 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _summary(name: str, figures: Measured, n: int) -> str:
-    recalls = ", ".join(
-        f"{category} {value:.2f}" for category, value in figures.recall_by_category.items()
-    )
+    by_category = figures.recall_by_category.items()
+    recalls = ", ".join(f"{category} {value:.2f}" for category, value in by_category)
     return (
         f"{name}: n={n} three-way {figures.three_way:.3f} contradiction-vs-rest "
         f"{figures.contradiction_vs_rest:.3f} ECE {figures.ece:.3f}\n  {recalls}"
@@ -159,18 +144,16 @@ def _summary(name: str, figures: Measured, n: int) -> str:
 
 
 def _own_pairs(paths: list[Path]) -> dict[str, list[Pair]]:
-    return {
-        path.name: [
-            Pair(
-                row["premise"],
-                row["hypothesis"],
-                soft(row["label"]),
-                f"{row.get('set', 'pairs')}.{row['label']}",
-            )
-            for row in map(json.loads, path.read_text(encoding="utf-8").splitlines())
-        ]
-        for path in paths
-    }
+    """The pairs of each JSONL file, by file name."""
+    sets: dict[str, list[Pair]] = {}
+    for path in paths:
+        pairs = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            category = f"{row.get('set', 'pairs')}.{row['label']}"
+            pairs.append(Pair(row["premise"], row["hypothesis"], soft(row["label"]), category))
+        sets[path.name] = pairs
+    return sets
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Accuracy, per-category recall, calibration error and the temperature that mends it."""
+"""Accuracy, recall per category, calibration error, and the temperature that calibrates."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _CONTRADICTION = LABELS.index("contradiction")
 
 @dataclass(frozen=True)
 class Measured:
-    """Figures of one set of pairs; soft pairs count for `contradiction_vs_rest` only."""
+    """Figures of one set of pairs; soft labels count for `contradiction_vs_rest` only."""
 
     three_way: float
     contradiction_vs_rest: float
@@ -36,33 +36,36 @@ def pair_logits(
     def score(premises: Sequence[str], hypotheses: Sequence[str]) -> Float[Tensor, "n 3"]:
         return network(dict(encode_pairs(tokenizer, premises, hypotheses, max_length)))  # type: ignore[no-any-return]
 
-    return score_in_batches(
-        score, [pair.premise for pair in pairs], [pair.hypothesis for pair in pairs], 64
-    )
+    premises = [pair.premise for pair in pairs]
+    hypotheses = [pair.hypothesis for pair in pairs]
+    return score_in_batches(score, premises, hypotheses, 64)
 
 
 def measure(log_probs: Float[Tensor, "n 3"], pairs: Sequence[Pair]) -> Measured:
-    """Compare the likeliest label with the made one."""
+    """Compare the most probable label with the target label."""
     targets = torch.tensor([pair.target for pair in pairs])
     hard = targets.max(-1).values == 1
-    said, true = log_probs.argmax(-1), targets.argmax(-1)
-    rest = (said == _CONTRADICTION) == (true == _CONTRADICTION)
-    right: dict[str, list[float]] = defaultdict(list)
-    for pair, same, same_rest, counts in zip(pairs, said == true, rest, hard, strict=True):
-        right[pair.category].append(float(same if counts else same_rest))
+    predicted = log_probs.argmax(-1)
+    true = targets.argmax(-1)
+    three_way = predicted == true
+    versus_rest = (predicted == _CONTRADICTION) == (true == _CONTRADICTION)
+    correct: dict[str, list[float]] = defaultdict(list)
+    for pair, is_correct in zip(pairs, torch.where(hard, three_way, versus_rest), strict=True):
+        correct[pair.category].append(float(is_correct))
     return Measured(
-        (said == true)[hard].float().mean().item(),
-        rest.float().mean().item(),
+        three_way[hard].float().mean().item(),
+        versus_rest.float().mean().item(),
         calibration_error(log_probs[:, _CONTRADICTION].exp(), true == _CONTRADICTION),
-        {category: sum(values) / len(values) for category, values in sorted(right.items())},
+        {category: sum(values) / len(values) for category, values in sorted(correct.items())},
     )
 
 
 def calibration_error(
     probability: Float[Tensor, " n"], happened: Tensor, n_bins: int = 10
 ) -> float:
-    """Expected calibration error of P(contradiction): mean gap of said and seen, weighted by bin
-    size.
+    """Expected calibration error of P(contradiction).
+
+    The mean gap between predicted probability and observed frequency, weighted by bin size.
     """
     bins = (probability * n_bins).long().clamp(max=n_bins - 1)
     error = 0.0
@@ -75,18 +78,22 @@ def calibration_error(
 
 
 def best_temperature(logits: Float[Tensor, "n 3"], targets: Float[Tensor, "n 3"]) -> float:
-    """The divisor of the logits with the lowest cross-entropy, by a fine grid."""
+    """The divisor of the logits with the lowest cross-entropy, from a fine grid."""
     grid = [0.25 * 1.03**power for power in range(120)]
     losses = [torch.nn.functional.cross_entropy(logits / t, targets).item() for t in grid]
     return grid[losses.index(min(losses))]
 
 
 def worst(log_probs: Float[Tensor, "n 3"], pairs: Sequence[Pair], n: int) -> list[str]:
-    """The pairs with the least probability on their label: where to mend the data."""
+    """Lines on the n pairs with the least probability on their label: where to improve the data."""
     targets = torch.tensor([pair.target for pair in pairs])
     likelihood = (targets * log_probs.exp()).sum(-1)
-    return [
-        f"{likelihood[row]:.2f} {LABELS[int(log_probs[row].argmax())]:<13} {pairs[row].category:<30} "
-        f"{pairs[row].premise} || {pairs[row].hypothesis}"
-        for row in likelihood.argsort()[:n].tolist()
-    ]
+    lines = []
+    for row in likelihood.argsort()[:n].tolist():
+        pair = pairs[row]
+        label = LABELS[int(log_probs[row].argmax())]
+        lines.append(
+            f"{likelihood[row]:.2f} {label:<13} {pair.category:<30} "
+            f"{pair.premise} || {pair.hypothesis}"
+        )
+    return lines

@@ -1,5 +1,6 @@
-"""Typed slot fillers: large, varied name pools, so that the judge compares names instead of knowing
-them.
+"""Names by type, which fill the slots of a sentence.
+
+The pools are large and varied, so that the judge learns to compare names and not to know them.
 """
 
 import random
@@ -11,30 +12,23 @@ from pathlib import Path
 from contraflow.errors import UserError
 from contraflow.reward.judge.training.rng import stable_int
 
-VALIDATION_SHARE = 5  # one name in five is kept for validation
-SMALL_LIST = 40  # closed lists (months, continents, colours) are too short to divide
+VALIDATION_SHARE = 5  # one name in five is for validation
+SMALL_LIST = 40  # shorter lists (months, continents, colors) are not divided between the splits
 _SLOT = re.compile(r"\{(\w+)\}")
 _UNITS = (
-    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
-    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
+    "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen",
+    "nineteen",
 )  # fmt: skip
 _TENS = (
-    "zero",
-    "ten",
-    "twenty",
-    "thirty",
-    "forty",
-    "fifty",
-    "sixty",
-    "seventy",
-    "eighty",
-    "ninety",
-)
+    "zero", "ten", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety",
+)  # fmt: skip
 
 
 def number_word(number: int) -> str:
-    """Words for 0 to 99: answers say both `8` and `eight`, and the judge must take them for the
-    same.
+    """The word for a number from 0 to 99.
+
+    Answers contain both `8` and `eight`, and the judge must treat them as the same.
     """
     if number < len(_UNITS):
         return _UNITS[number]
@@ -43,7 +37,7 @@ def number_word(number: int) -> str:
 
 
 def big_number(rng: random.Random) -> str:
-    """Quantities of all sizes, written as people write them: 206, 8,848, 300,000, 2.5 million."""
+    """A quantity of random size, as people write it: 206, 8,848, 300,000, 2.5, 12 million."""
     digits = rng.choice([2, 3, 3, 4, 4, 5, 6])
     number = rng.randint(10 ** (digits - 1), 10**digits - 1)
     if rng.random() < 0.5:  # round to one or two leading digits
@@ -55,7 +49,7 @@ def big_number(rng: random.Random) -> str:
 
 
 def in_validation(name: str) -> bool:
-    """Whether a name belongs to the validation half of the world."""
+    """Whether a name belongs to the validation split."""
     return stable_int("name", name.casefold()) % VALIDATION_SHARE == 0
 
 
@@ -70,7 +64,7 @@ class Names:
         return kind in {"year", "bignum"} or kind in self.leaves or kind in self.grammars
 
     def draw(self, kind: str, rng: random.Random) -> str:
-        """One name of a type; built names are assembled from the pools of their parts."""
+        """One name of a type; composed names are built from the pools of their parts."""
         if kind == "year":
             return str(rng.randint(1400, 2023) if rng.random() < 0.85 else rng.randint(800, 1399))
         if kind == "bignum":
@@ -80,16 +74,18 @@ class Names:
         return self.expand(rng.choice(self.grammars[kind]), rng)
 
     def expand(self, pattern: str, rng: random.Random) -> str:
-        """Fill every `{type}` of a pattern with a name of that type."""
+        """The pattern with every `{type}` replaced by a name of that type."""
         return _SLOT.sub(lambda slot: self.draw(slot[1], rng), pattern)
 
     def draw_opposites(self, kind: str, rng: random.Random) -> list[str]:
-        """Two words that exclude each other, from a list of `word|opposite` entries."""
+        """Two words that exclude each other, from a list with entries `word|opposite`."""
         return rng.sample(rng.choice(self.leaves[kind]).split("|"), 2)
 
     def draw_other(self, kind: str, taken: Iterable[str], rng: random.Random) -> str:
-        """A name that shares no word with `taken`: a partial name must never mean both."""
-        banned = {word for name in taken for word in content_words(name)}
+        """A name that shares no word with `taken`: a shortened name must be unambiguous."""
+        banned: set[str] = set()
+        for other in taken:
+            banned |= content_words(other)
         name = self.draw(kind, rng)
         for _ in range(30):
             if not banned & content_words(name):
@@ -98,28 +94,31 @@ class Names:
         return name
 
     def draw_similar(self, kind: str, name: str, rng: random.Random) -> str:
-        """Another name that shares words with `name` where the pool has one: the hard negatives."""
-        tries = [self.draw(kind, rng) for _ in range(40)]
-        others = [other for other in tries if other.casefold() != name.casefold()]
+        """Another name that shares words with `name` if the pool has one: a hard negative."""
+        candidates = [self.draw(kind, rng) for _ in range(40)]
+        others = [other for other in candidates if other.casefold() != name.casefold()]
         words = content_words(name)
-        return max(others, key=lambda other: len(words & content_words(other)), default=tries[0])
+
+        def n_shared(other: str) -> int:
+            return len(words & content_words(other))
+
+        return max(others, key=n_shared, default=candidates[0])
 
 
 def content_words(name: str) -> set[str]:
-    """The words of a name without the little ones."""
-    return {
-        word
-        for word in re.findall(r"\w+", name.casefold())
-        if word not in {"the", "of", "a", "and", "in"}
-    }
+    """The words of a name without articles, conjunctions and prepositions."""
+    return set(re.findall(r"\w+", name.casefold())) - {"the", "of", "a", "and", "in"}
 
 
 def load_names(file: Path, split: str, extra: Mapping[str, Iterable[str]]) -> Names:
-    """Read the pools of one split; `extra` adds lists taken from data (real names of ParaRel)."""
+    """The name pools of one split; `extra` adds lists from data (real names of ParaRel).
+
+    Raises: UserError for a list that is empty or given twice.
+    """
     leaves: dict[str, tuple[str, ...]] = {}
     grammars: dict[str, tuple[str, ...]] = {}
-    for kind, built, entries in _sections(file):
-        if built:
+    for kind, is_grammar, entries in _sections(file):
+        if is_grammar:
             grammars[kind] = entries
         else:
             leaves[kind] = _of_split(entries, split)
@@ -136,20 +135,20 @@ def _of_split(entries: tuple[str, ...], split: str) -> tuple[str, ...]:
 
 
 def _sections(file: Path) -> Iterable[tuple[str, bool, tuple[str, ...]]]:
-    lines = [
-        line for line in file.read_text(encoding="utf-8").splitlines() if not line.startswith("#")
-    ]
+    """Type, whether the entries are grammar patterns, and the entries, of each list of the file."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    text = "\n".join(line for line in lines if not line.startswith("#"))
     seen: set[str] = set()
-    for block in "\n".join(lines).split("@")[1:]:
+    for block in text.split("@")[1:]:
         head, _, body = block.partition("\n")
-        entries = tuple(
-            entry.strip() for entry in body.replace("\n", " ").split(";") if entry.strip()
-        )
-        if head.split()[0] in seen:
+        kind = head.split()[0]
+        items = body.replace("\n", " ").split(";")
+        entries = tuple(item.strip() for item in items if item.strip())
+        if kind in seen:
             raise UserError(
                 f"{file}: the name list @{head} is given twice; rename or join the lists"
             )
-        seen.add(head.split()[0])
+        seen.add(kind)
         if not entries:
             raise UserError(f"{file}: the name list @{head} is empty; add entries separated by ';'")
-        yield head.split()[0], ":=" in head, entries
+        yield kind, ":=" in head, entries

@@ -1,4 +1,4 @@
-"""SNLI-style pairs, divided by premise so that no held-out premise was ever trained on."""
+"""SNLI-style pairs, divided by premise so that training sees no held-out premise."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from contraflow.errors import UserError
 from contraflow.reward.judge.training.pairs import Pair, soft
 from contraflow.reward.judge.training.rng import stable_int
 
-TEST_ONE_IN = 10
+TEST_ONE_IN = 10  # one premise in ten is held out
 
 
 def load_nli(file: Path, split: str) -> list[Pair]:
@@ -16,13 +16,13 @@ def load_nli(file: Path, split: str) -> list[Pair]:
         raise UserError(
             f"{file} is missing; pass the folder that holds nli/ and pararel/ with --data"
         )
-    rows = [
-        json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()
-    ]
-    return [
-        Pair(
-            row["premise"], row["hypothesis"], soft(row["label"]), f"{row['source']}.{row['label']}"
-        )
-        for row in rows
-        if (stable_int("premise", row["premise"]) % TEST_ONE_IN == 0) == (split == "validation")
-    ]
+    pairs = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        if not line.strip():
+            continue
+        row = json.loads(line)
+        is_held_out = stable_int("premise", row["premise"]) % TEST_ONE_IN == 0
+        if is_held_out == (split == "validation"):
+            category = f"{row['source']}.{row['label']}"
+            pairs.append(Pair(row["premise"], row["hypothesis"], soft(row["label"]), category))
+    return pairs

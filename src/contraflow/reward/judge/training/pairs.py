@@ -1,4 +1,4 @@
-"""Premise and hypothesis pairs about facts, with the label that follows from how they were made."""
+"""Premise-hypothesis pairs about facts, labeled by the way they are constructed."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ Target = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Pair:
-    """One training pair; `target` is a distribution over LABELS, `category` says how it was made."""
+    """One training pair; `target` is a distribution over LABELS, `category` the construction."""
 
     premise: str
     hypothesis: str
@@ -24,13 +24,13 @@ class Pair:
 
 
 def soft(label: str) -> Target:
-    """All mass on one label."""
+    """The target with all probability on one label."""
     entailment, neutral, contradiction = (float(name == label) for name in LABELS)
     return entailment, neutral, contradiction
 
 
 class PairMaker:
-    """Draws pairs from relations and names; the rng of each call decides everything."""
+    """Draws pairs from relations and names; every random choice uses the rng of the call."""
 
     def __init__(self, texts: Sentences, off_topic: Sequence[str]) -> None:
         self._texts = texts
@@ -58,23 +58,26 @@ class PairMaker:
         ]
 
     def draw(self, rng: random.Random) -> Pair:
-        """One pair; kinds that do not fit a relation (no denial, no second relation) are redrawn."""
+        """One pair. A kind that the relation does not support is drawn again.
+
+        Examples are a relation without a denial, or without a second relation of its subject.
+        """
         weights = [weight for weight, _, _ in self._kinds]
         while True:
             _, name, make = rng.choices(self._kinds, weights)[0]
             pair = make(self._texts.fact(rng), rng)
-            if pair is not None and (
-                pair.premise != pair.hypothesis or name == "entailment.identical"
-            ):
-                label = name.split(".")[0]
-                target = pair.target if label == "soft" else soft(label)
-                premise, hypothesis = (
-                    self._finished(text, rng) for text in (pair.premise, pair.hypothesis)
-                )
-                return Pair(premise, hypothesis, target, name)
+            if pair is None:
+                continue
+            if pair.premise == pair.hypothesis and name != "entailment.identical":
+                continue
+            label = name.split(".")[0]
+            target = pair.target if label == "soft" else soft(label)
+            premise = self._finished(pair.premise, rng)
+            hypothesis = self._finished(pair.hypothesis, rng)
+            return Pair(premise, hypothesis, target, name)
 
     def _finished(self, text: str, rng: random.Random) -> str:
-        """Details come with open slots."""
+        """Fill the open slots of added details."""
         return mend_articles(self._texts.names.expand(text, rng)) if "{" in text else text
 
     # contradictions
@@ -83,78 +86,76 @@ class PairMaker:
         rival = fact.rival
         if fact.relation.object == "person" and rng.random() < 0.08:
             rival = f"{rival}, {self._texts.names.draw('someone', rng)}"
-        said = self._texts.say(fact, rng, object_=rival)
-        return _pair(self._texts.premise(fact, rng), surface.answer_style(said, rng, details=True))
+        statement = self._texts.say(fact, rng, object_=rival)
+        premise = self._texts.premise(fact, rng)
+        return _pair(premise, surface.answer_style(statement, rng, details=True))
 
     def _contradiction_more_text(self, fact: Fact, rng: random.Random) -> Pair:
-        """The answer goes on after the contradicting statement, or breaks off in the middle."""
-        said = self._texts.say(fact, rng, object_=fact.rival)
+        """The answer continues after the contradicting statement; its end may be cut off."""
+        statement = self._texts.say(fact, rng, object_=fact.rival)
         more = (
             self._texts.about(fact.rival, fact.relation.object, rng)
             or self._texts.second(fact, rng)
             or "It is well known."
         )
         more = surface.broken_off(more, rng) if rng.random() < 0.4 else more
-        return _pair(self._texts.premise(fact, rng), f"{said} {more}")
+        return _pair(self._texts.premise(fact, rng), f"{statement} {more}")
 
     def _denial(self, fact: Fact, rng: random.Random) -> Pair | None:
         if not fact.relation.denials:
             return None
-        return _pair(
-            self._texts.premise(fact, rng),
-            fill(rng.choice(fact.relation.denials), fact.subject, fact.object),
-        )
+        premise = self._texts.premise(fact, rng)
+        denial = rng.choice(fact.relation.denials)
+        return _pair(premise, fill(denial, fact.subject, fact.object))
 
     def _contrast(self, fact: Fact, rng: random.Random) -> Pair:
-        return _pair(
-            self._texts.premise(fact, rng), self._contrasting(fact, fact.rival, fact.object, rng)
-        )
+        premise = self._texts.premise(fact, rng)
+        return _pair(premise, self._contrasting(fact, fact.rival, fact.object, rng))
 
     def _contrasting(self, fact: Fact, right: str, wrong: str, rng: random.Random) -> str:
-        said = self._texts.say(fact, rng, object_=right, plain=True).rstrip(".")
+        """A statement that affirms one object and denies another."""
+        text = self._texts.say(fact, rng, object_=right, plain=True).rstrip(".")
         return rng.choice(
-            [f"{said}, not {wrong}.", f"{said} and not {wrong}.", f"{said} rather than {wrong}."]
+            [f"{text}, not {wrong}.", f"{text} and not {wrong}.", f"{text} rather than {wrong}."]
         )
 
     # entailments
 
     def _paraphrase(self, fact: Fact, rng: random.Random) -> Pair:
-        return _pair(
-            self._texts.premise(fact, rng),
-            surface.answer_style(self._texts.say(fact, rng), rng, details=False),
-        )
+        premise = self._texts.premise(fact, rng)
+        statement = self._texts.say(fact, rng)
+        return _pair(premise, surface.answer_style(statement, rng, details=False))
 
     def _identical(self, fact: Fact, rng: random.Random) -> Pair:
         text = self._texts.say(fact, rng, plain=True)
         return _pair(text, text)
 
     def _part(self, fact: Fact, rng: random.Random) -> Pair:
-        """The premise says more than the answer repeats."""
-        said = self._texts.say(fact, rng, plain=True)
+        """The premise contains more than the answer states."""
+        statement = self._texts.say(fact, rng, plain=True)
         second = self._texts.second(fact, rng)
         if second is not None and rng.random() < 0.5:
-            return _pair(f"{said} {second}", self._texts.say(fact, rng))
-        return _pair(surface.with_detail(said, rng), self._texts.say(fact, rng))
+            return _pair(f"{statement} {second}", self._texts.say(fact, rng))
+        return _pair(surface.with_detail(statement, rng), self._texts.say(fact, rng))
 
     def _agreeing_contrast(self, fact: Fact, rng: random.Random) -> Pair:
-        return _pair(
-            self._texts.premise(fact, rng), self._contrasting(fact, fact.object, fact.rival, rng)
-        )
+        premise = self._texts.premise(fact, rng)
+        return _pair(premise, self._contrasting(fact, fact.object, fact.rival, rng))
 
     def _denies_rival(self, fact: Fact, rng: random.Random) -> Pair | None:
         if not fact.relation.denials:
             return None
-        return _pair(
-            self._texts.premise(fact, rng),
-            fill(rng.choice(fact.relation.denials), fact.subject, fact.rival),
-        )
+        premise = self._texts.premise(fact, rng)
+        denial = rng.choice(fact.relation.denials)
+        return _pair(premise, fill(denial, fact.subject, fact.rival))
 
     def _detail(self, fact: Fact, rng: random.Random) -> Pair:
-        """Agreement with a detail that the premise lacks: never a contradiction, else people
-        differ.
+        """Agreement with a detail that the premise lacks.
+
+        It is no contradiction; people disagree whether it is entailed or neutral.
         """
-        said = surface.with_detail(self._texts.say(fact, rng), rng)
-        return Pair(self._texts.premise(fact, rng), said, (0.6, 0.4, 0.0), "")
+        detailed = surface.with_detail(self._texts.say(fact, rng), rng)
+        return Pair(self._texts.premise(fact, rng), detailed, (0.6, 0.4, 0.0), "")
 
     # neutrals
 
@@ -165,104 +166,92 @@ class PairMaker:
     def _other_subject_same_object(self, fact: Fact, rng: random.Random) -> Pair | None:
         if fact.relation.one_to_one:
             return None
-        return self._about_other(
-            fact, self._texts.stranger(fact, rng, similar=rng.random() < 0.6), fact.object, rng
-        )
+        other = self._texts.stranger(fact, rng, similar=rng.random() < 0.6)
+        return self._about_other(fact, other, fact.object, rng)
 
     def _similar_subject(self, fact: Fact, rng: random.Random) -> Pair | None:
-        return self._about_other(
-            fact, self._texts.stranger(fact, rng, similar=True), fact.rival, rng
-        )
+        other = self._texts.stranger(fact, rng, similar=True)
+        return self._about_other(fact, other, fact.rival, rng)
 
     def _about_other(
         self, fact: Fact, subject: str, object_: str, rng: random.Random
     ) -> Pair | None:
-        if content_words(subject) <= content_words(fact.subject) or content_words(
-            fact.subject
-        ) <= content_words(subject):
+        """The relation stated of another subject; None if one name contains the other."""
+        words = content_words(subject)
+        own_words = content_words(fact.subject)
+        if words <= own_words or own_words <= words:
             return None
         other = Fact(fact.relation, subject, object_, fact.rival)
-        form_fact = self._texts.say(other, rng, plain=rng.random() < 0.7, pronoun=False)
-        return _pair(
-            self._texts.premise(fact, rng), surface.answer_style(form_fact, rng, details=True)
-        )
+        statement = self._texts.say(other, rng, plain=rng.random() < 0.7, pronoun=False)
+        premise = self._texts.premise(fact, rng)
+        return _pair(premise, surface.answer_style(statement, rng, details=True))
 
     def _other_relation(self, fact: Fact, rng: random.Random) -> Pair | None:
         second = self._texts.second(fact, rng)
         if second is None:
             return None
-        return _pair(
-            self._texts.say(fact, rng, plain=True), surface.answer_style(second, rng, details=True)
-        )
+        premise = self._texts.say(fact, rng, plain=True)
+        return _pair(premise, surface.answer_style(second, rng, details=True))
 
     def _trivial(self, fact: Fact, rng: random.Random) -> Pair | None:
-        """Loose remarks about the subject, the object, or a namesake."""
-        near = self._texts.stranger(fact, rng, similar=True)
-        names = [(fact.subject, fact.relation.subject)] * 5 + [
-            (fact.object, fact.relation.object)
-        ] * 2
-        name, kind = rng.choice(
-            [*names, (fact.rival, fact.relation.object), (near, fact.relation.subject)]
-        )
-        said = self._texts.remark(name, kind, rng)
-        return (
-            _pair(self._texts.premise(fact, rng), surface.answer_style(said, rng, details=False))
-            if said
-            else None
-        )
+        """An unrelated remark about the subject, the object, or a subject with a similar name."""
+        similar = self._texts.stranger(fact, rng, similar=True)
+        # The repetitions are weights.
+        names = [(fact.subject, fact.relation.subject)] * 5
+        names += [(fact.object, fact.relation.object)] * 2
+        names += [(fact.rival, fact.relation.object), (similar, fact.relation.subject)]
+        name, kind = rng.choice(names)
+        remark = self._texts.remark(name, kind, rng)
+        if not remark:
+            return None
+        premise = self._texts.premise(fact, rng)
+        return _pair(premise, surface.answer_style(remark, rng, details=False))
 
     def _other_relation_same_object(self, fact: Fact, rng: random.Random) -> Pair | None:
-        """The same two names, bound by something else."""
-        fitting = [
-            other
-            for other in self._texts.synthetic
-            if (other.subject, other.object) == (fact.relation.subject, fact.relation.object)
-            and other.family != fact.relation.family
-        ]
+        """The same two names in another relation."""
+        own = fact.relation
+        fitting = []
+        for other in self._texts.synthetic:
+            same_types = (other.subject, other.object) == (own.subject, own.object)
+            if same_types and other.family != own.family:
+                fitting.append(other)
         if not fitting:
             return None
         relation = rng.choice(fitting)
         object_ = fact.object if rng.random() < 0.6 else fact.rival
-        return _pair(
-            self._texts.say(fact, rng, plain=True),
-            fill(rng.choice(relation.forms), fact.subject, object_),
-        )
+        premise = self._texts.say(fact, rng, plain=True)
+        return _pair(premise, fill(rng.choice(relation.forms), fact.subject, object_))
 
     def _about_object(self, fact: Fact, rng: random.Random) -> Pair | None:
-        """What language models drift to: sentences about the answer and not about the subject."""
+        """A sentence about the object instead of the subject, a common error of language models."""
         name = fact.object if rng.random() < 0.6 else fact.rival
-        said = self._texts.about(name, fact.relation.object, rng)
-        return (
-            _pair(self._texts.premise(fact, rng), surface.answer_style(said, rng, details=True))
-            if said
-            else None
-        )
+        statement = self._texts.about(name, fact.relation.object, rng)
+        if not statement:
+            return None
+        premise = self._texts.premise(fact, rng)
+        return _pair(premise, surface.answer_style(statement, rng, details=True))
 
     def _unrelated(self, fact: Fact, rng: random.Random) -> Pair:
+        """Another fact, or an off-topic sentence (always if the other fact is too close)."""
         other = self._texts.fact(rng)
-        same = (
-            content_words(other.subject) & content_words(fact.subject)
-            or other.relation.family == fact.relation.family
-        )
-        said = (
-            rng.choice(self._off_topic)
-            if same or rng.random() < 0.4
-            else self._texts.say(other, rng)
-        )
-        return _pair(self._texts.premise(fact, rng), said)
+        shares_words = content_words(other.subject) & content_words(fact.subject)
+        is_close = shares_words or other.relation.family == fact.relation.family
+        if is_close or rng.random() < 0.4:
+            text = rng.choice(self._off_topic)
+        else:
+            text = self._texts.say(other, rng)
+        return _pair(self._texts.premise(fact, rng), text)
 
     def _degenerate(self, fact: Fact, rng: random.Random) -> Pair:
         form = rng.choice(fact.relation.forms)
-        rivals = (
-            [self._texts.names.draw(fact.relation.object, rng) for _ in range(5)]
-            if not fact.relation.triples
-            else []
-        )
-        said = surface.degenerate(
-            form, fact.subject, rng.choice([fact.object, fact.rival]), rivals, rng
-        )
-        return _pair(self._texts.premise(fact, rng), said)
+        names: list[str] = []
+        if not fact.relation.triples:
+            names = [self._texts.names.draw(fact.relation.object, rng) for _ in range(5)]
+        object_ = rng.choice([fact.object, fact.rival])
+        text = surface.degenerate(form, fact.subject, object_, names, rng)
+        return _pair(self._texts.premise(fact, rng), text)
 
 
 def _pair(premise: str, hypothesis: str) -> Pair:
+    """A pair whose target and category `PairMaker.draw` fills in."""
     return Pair(premise, hypothesis, (0.0, 0.0, 0.0), "")

@@ -1,7 +1,7 @@
 """ParaRel triples and patterns as relations: real names, real objects.
 
-Only relations where a second object contradicts the first are taken; borders, twin cities,
-memberships, parts, genres and instruments are left out, since there two objects can both hold.
+Only relations where a second object contradicts the first are used. Borders, twin cities,
+memberships, parts, genres and instruments are left out, since two objects can both be true there.
 """
 
 import json
@@ -12,7 +12,7 @@ from pathlib import Path
 from contraflow.errors import UserError
 from contraflow.reward.judge.training.relations import Relation
 
-# relation id -> subject type, object type, family (families as in the hand-written relations)
+# Relation id -> subject type, object type, family (families as in the hand-written relations).
 FUNCTIONAL = {
     "P19": ("person", "city", "birthplace"),
     "P20": ("person", "city", "deathplace"),
@@ -39,7 +39,8 @@ FUNCTIONAL = {
     "P138": ("street", "person", "namedafter"),
 }
 HELD_OUT = {"P449", "P30", "P740", "P27", "P140"}
-# name lists that ParaRel gives to the synthetic relations: list -> (relation, side)
+# Name lists that ParaRel provides for the synthetic relations: list -> (relation, side), where the
+# side is 0 for subjects and 1 for objects.
 _LISTS = {
     "pr_person": (("P19", 0), ("P20", 0), ("P106", 0)),
     "pr_city": (("P740", 1), ("P1376", 0), ("P937", 1)),
@@ -47,9 +48,10 @@ _LISTS = {
     "pr_company": (("P159", 0), ("P127", 0)),
     "pr_product": (("P178", 0),),
 }
-# not a sentence: an apposition, a bare noun phrase, or a list of examples
+# Not a sentence: an apposition, a bare noun phrase, or a list of examples.
 _FRAGMENT = re.compile(
-    r"^[a-z]|\], |\] (that|owner|label|debut|player|musicians) |^\[Y\] (musicians|artists|recording)"
+    r"^[a-z]|\], |\] (that|owner|label|debut|player|musicians) "
+    r"|^\[Y\] (musicians|artists|recording)"
 )
 _BAD = re.compile(
     r"such as|including|to debut|-owned|-born|legal term|and its product|language creation|expired|"
@@ -68,19 +70,21 @@ _MENDS = (
 
 def load_pararel(folder: Path) -> list[Relation]:
     """The functional relations with their cleaned patterns and triples."""
-    forms = defaultdict(list)
+    forms: dict[str, list[str]] = defaultdict(list)
     for row in _rows(folder / "patterns.jsonl"):
-        forms[row["relation"]].append(row["pattern"])
+        form = _clean(row["pattern"])
+        if form and form not in forms[row["relation"]]:
+            forms[row["relation"]].append(form)
     triples = _triples(folder)
     return [
         Relation(
             f"pararel.{pid}",
             *kinds,
-            pid == "P1376",
-            tuple(dict.fromkeys(form for raw in forms[pid] if (form := _clean(raw)))),
-            (),
-            tuple(triples[pid]),
-            pid in HELD_OUT,
+            one_to_one=pid == "P1376",
+            forms=tuple(forms[pid]),
+            denials=(),
+            triples=tuple(triples[pid]),
+            reserved=pid in HELD_OUT,
         )
         for pid, kinds in FUNCTIONAL.items()
     ]
@@ -89,13 +93,15 @@ def load_pararel(folder: Path) -> list[Relation]:
 def name_lists(folder: Path) -> dict[str, list[str]]:
     """Real names for the synthetic relations, by list."""
     triples = _triples(folder)
-    return {
-        kind: [pair[side] for pid, side in sources for pair in triples[pid]]
-        for kind, sources in _LISTS.items()
-    }
+    lists: dict[str, list[str]] = defaultdict(list)
+    for kind, sources in _LISTS.items():
+        for pid, side in sources:
+            lists[kind] += [pair[side] for pair in triples[pid]]
+    return dict(lists)
 
 
 def _clean(pattern: str) -> str | None:
+    """The pattern as a sentence with `S` and `O`; None where it cannot be one."""
     if _FRAGMENT.search(pattern) or _BAD.search(pattern):
         return None
     for wrong, right in _MENDS:
@@ -105,10 +111,11 @@ def _clean(pattern: str) -> str | None:
 
 
 def _triples(folder: Path) -> dict[str, list[tuple[str, str]]]:
-    found: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    """Subject and object of every triple, by relation id."""
+    triples: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for row in _rows(folder / "triples.jsonl"):
-        found[row["relation"]].append((row["subject"], row["object"]))
-    return found
+        triples[row["relation"]].append((row["subject"], row["object"]))
+    return triples
 
 
 def _rows(file: Path) -> list[dict[str, str]]:
@@ -116,6 +123,5 @@ def _rows(file: Path) -> list[dict[str, str]]:
         raise UserError(
             f"{file} is missing; pass the folder that holds nli/ and pararel/ with --data"
         )
-    return [
-        json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()
-    ]
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines if line.strip()]

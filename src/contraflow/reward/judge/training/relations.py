@@ -1,5 +1,4 @@
-"""Relations with many surface forms: variety here is what carries the judge to relations it never
-saw.
+"""Relations with many surface forms; their variety lets the judge generalize to new relations.
 
 A relation file holds hand-written relations and two kinds of formulaic ones:
 `%attr SUBJECT OBJECT FAMILY | noun; noun` (the NOUN of S is O) and
@@ -15,7 +14,7 @@ from contraflow.errors import UserError
 from contraflow.reward.judge.training.names import Names
 from contraflow.reward.judge.training.rng import stable_int
 
-HELD_OUT_ONE_IN = 8
+HELD_OUT_ONE_IN = 8  # one relation in eight is for validation
 _ATTR_FORMS = (
     "The A of S is O.",
     "S's A is O.",
@@ -45,7 +44,8 @@ _VERB_DENIALS = ("S was not PART by O.", "It was not O who PAST S.")
 class Relation:
     """One relation: `S` and `O` stand for subject and object in every form.
 
-    `triples` is empty for synthetic relations (names are drawn by type) and holds real pairs for ParaRel.
+    `triples` holds real pairs for ParaRel. It is empty for synthetic relations, whose names are
+    drawn by type.
     """
 
     name: str
@@ -60,14 +60,17 @@ class Relation:
 
     @property
     def held_out(self) -> bool:
-        """Relations that training never sees, chosen by name (ParaRel's by hand)."""
+        """Whether training never sees this relation: chosen by its name, for ParaRel by hand."""
         if self.triples:
             return self.reserved
         return stable_int("relation", self.name) % HELD_OUT_ONE_IN == 0
 
 
 def load_relations(files: Iterable[Path], names: Names) -> list[Relation]:
-    """All relations of the files, with their slot types checked against the name pools."""
+    """All relations of the files.
+
+    Raises: UserError where a relation uses a type that has no name list.
+    """
     relations = [relation for file in files for relation in _read(file)]
     for relation in relations:
         for kind in (relation.subject, relation.object):
@@ -80,21 +83,21 @@ def load_relations(files: Iterable[Path], names: Names) -> list[Relation]:
 
 def load_trivia(file: Path, split: str) -> dict[str, tuple[str, ...]]:
     """Remarks by type of subject, divided between the splits by their text."""
-    found: dict[str, tuple[str, ...]] = {}
+    remarks: dict[str, tuple[str, ...]] = {}
     for block in re.split(r"\n(?=@)", file.read_text(encoding="utf-8"))[1:]:
         kind, *lines = block.strip().splitlines()
-        chosen = [
-            line
-            for line in lines
-            if (stable_int("trivia", line) % 6 == 0) == (split == "validation")
-        ]
+        chosen = []
+        for line in lines:
+            is_held_out = stable_int("trivia", line) % 6 == 0
+            if is_held_out == (split == "validation"):
+                chosen.append(line)
         if chosen:
-            found[kind[1:]] = tuple(chosen)
-    return found
+            remarks[kind[1:]] = tuple(chosen)
+    return remarks
 
 
 def fill(form: str, subject: str, object_: str) -> str:
-    """The sentence of a form, with articles and the first letter mended."""
+    """The sentence of a form, with corrected articles and a capital first letter."""
     text = re.sub(r"\b([SO])\b", lambda slot: subject if slot[1] == "S" else object_, form)
     text = mend_articles(text)
     text = re.sub(r"\b([Tt]he) (the|an?) ", r"\1 ", text, flags=re.IGNORECASE)
@@ -108,9 +111,10 @@ def mend_articles(text: str) -> str:
 
 def _read(file: Path) -> Iterable[Relation]:
     for block in re.split(r"\n(?=[@%])", "\n" + file.read_text(encoding="utf-8"))[1:]:
-        lines = [
-            line.strip() for line in block.splitlines() if line.strip() and not line.startswith("#")
-        ]
+        lines = []
+        for line in block.splitlines():
+            if line.strip() and not line.startswith("#"):
+                lines.append(line.strip())
         if block.startswith("@"):
             yield _hand_written(lines)
         else:
@@ -125,6 +129,7 @@ def _hand_written(lines: list[str]) -> Relation:
 
 
 def _formulaic(line: str) -> Iterable[Relation]:
+    """One relation per item of a `%attr` or `%verb` line."""
     head, _, items = line.partition("|")
     kind, subject, object_, family = head.split()
     build = _attribute if kind == "%attr" else _verb

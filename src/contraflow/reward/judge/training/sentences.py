@@ -1,4 +1,4 @@
-"""The sentences that pairs are made of: facts with a rival object, statements, remarks, strangers."""
+"""The sentences that pairs consist of: statements of facts, remarks, and other subjects."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from contraflow.reward.judge.training import surface
 from contraflow.reward.judge.training.names import Names, content_words
 from contraflow.reward.judge.training.relations import Relation, fill
 
-REAL_SHARE = 0.22  # of facts that come from ParaRel triples
+REAL_SHARE = 0.22  # share of facts from ParaRel triples
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Fact:
 
 
 class Sentences:
-    """Draws facts and words them; relations, names and remarks are those of one split."""
+    """Draws facts and writes sentences; relations, names and remarks are those of one split."""
 
     def __init__(
         self, relations: Sequence[Relation], names: Names, trivia: Mapping[str, Sequence[str]]
@@ -34,9 +34,8 @@ class Sentences:
 
     def fact(self, rng: random.Random) -> Fact:
         """A counterfactual of a random relation."""
-        relation = rng.choice(
-            self._real if rng.random() < REAL_SHARE and self._real else self.synthetic
-        )
+        is_real = rng.random() < REAL_SHARE and self._real
+        relation = rng.choice(self._real if is_real else self.synthetic)
         if relation.triples:
             return self._real_fact(relation, rng)
         subject = self.names.draw(relation.subject, rng)
@@ -47,17 +46,15 @@ class Sentences:
         return Fact(relation, subject, first, self._rival(relation, subject, first, rng))
 
     def _rival(self, relation: Relation, subject: str, taken: str, rng: random.Random) -> str:
-        """Usually a name with other words; now and then a near one (1912 and 1913, two Annas)."""
+        """Usually a name with other words; sometimes a similar one (1912 and 1913, two Annas)."""
         if relation.object == "year" and rng.random() < 0.5:
-            return str(
-                int(taken)
-                + rng.choice([-30, -20, -12, -10, -5, -3, -2, -1, 1, 2, 3, 4, 7, 10, 15, 25])
-            )
+            distances = [-30, -20, -12, -10, -5, -3, -2, -1, 1, 2, 3, 4, 7, 10, 15, 25]
+            return str(int(taken) + rng.choice(distances))
         if rng.random() < 0.2:
             other = self.names.draw_similar(relation.object, taken, rng)
-            if not content_words(other) <= content_words(taken) and not content_words(
-                taken
-            ) <= content_words(other):
+            words = content_words(other)
+            taken_words = content_words(taken)
+            if not words <= taken_words and not taken_words <= words:
                 return other
         for _ in range(50):
             other = self.names.draw_other(relation.object, [subject, taken], rng)
@@ -83,18 +80,23 @@ class Sentences:
         plain: bool = False,
         pronoun: bool = True,
     ) -> str:
-        """A sentence of the fact; unless `plain`, names may be shortened and numbers respelled."""
-        relation, object_ = fact.relation, object_ if object_ is not None else fact.object
+        """A sentence that states the fact, or the relation with another `object_`.
+
+        Unless `plain`, names may be shortened and numbers spelled differently.
+        """
+        relation = fact.relation
+        if object_ is None:
+            object_ = fact.object
         form = surface.fronted(rng.choice(relation.forms), rng)
         if plain:
             return fill(form, fact.subject, object_)
-        clash = content_words(fact.object) & content_words(fact.rival)
-        object_ = surface.object_name(object_, relation.object, rng, may_shorten=not clash)
+        shared = content_words(fact.object) & content_words(fact.rival)
+        object_ = surface.object_name(object_, relation.object, rng, may_shorten=not shared)
         subject = surface.subject_name(fact.subject, relation.subject, form, rng, pronoun=pronoun)
         return fill(form, subject, object_)
 
     def premise(self, fact: Fact, rng: random.Random) -> str:
-        """Mostly the bare statement; some premises carry a second fact about the subject."""
+        """Usually the statement alone; some premises also state a second fact of the subject."""
         text = self.say(fact, rng, plain=rng.random() < 0.85, pronoun=False)
         second = self.second(fact, rng) if rng.random() < 0.06 else None
         if second is None:
@@ -107,22 +109,20 @@ class Sentences:
         relation = self._another_relation(fact.relation, rng)
         if relation is None:
             return None
-        object_ = self.names.draw_other(
-            relation.object, [fact.subject, fact.object, fact.rival], rng
-        )
+        taken = [fact.subject, fact.object, fact.rival]
+        object_ = self.names.draw_other(relation.object, taken, rng)
         return fill(rng.choice(relation.forms), fact.subject, object_)
 
     def _another_relation(self, relation: Relation, rng: random.Random) -> Relation | None:
-        """A relation of the same kind of subject that says nothing about this one."""
-        fitting = [
-            other
-            for other in self.synthetic
-            if other.subject == relation.subject and other.family != relation.family
-        ]
+        """A relation with the same type of subject that neither implies nor excludes this one."""
+        fitting = []
+        for other in self.synthetic:
+            if other.subject == relation.subject and other.family != relation.family:
+                fitting.append(other)
         return rng.choice(fitting) if fitting else None
 
     def stranger(self, fact: Fact, rng: random.Random, *, similar: bool) -> str:
-        """Another subject of the same type, alike in name or not."""
+        """Another subject of the same type; its name shares words with this one's if `similar`."""
         if fact.relation.triples:
             return rng.choice(fact.relation.triples)[0]
         taken = [fact.subject, fact.object, fact.rival]
@@ -134,20 +134,17 @@ class Sentences:
         """A statement or remark whose subject is `name`."""
         fitting = [relation for relation in self.synthetic if relation.subject == kind]
         if not fitting or rng.random() < 0.45:
-            # what may be said of an answer without touching any relation of the subject
-            own = (
-                f"{kind}_object"
-                if rng.random() < 0.6 and f"{kind}_object" in self._trivia
-                else kind
-            )
-            return self.remark(name, own, rng)
+            # Remarks `…_object` describe an answer and concern no relation of the subject.
+            of_object = f"{kind}_object"
+            use_object = rng.random() < 0.6 and of_object in self._trivia
+            return self.remark(name, of_object if use_object else kind, rng)
         relation = rng.choice(fitting)
-        return fill(
-            rng.choice(relation.forms), name, self.names.draw_other(relation.object, [name], rng)
-        )
+        form = rng.choice(relation.forms)
+        return fill(form, name, self.names.draw_other(relation.object, [name], rng))
 
     def remark(self, name: str, kind: str, rng: random.Random) -> str | None:
-        """A loose remark about a name of this type."""
+        """A remark about a name of this type that states no relation."""
         if kind not in self._trivia:
             return None
-        return fill(self.names.expand(rng.choice(self._trivia[kind]), rng), name, "")
+        pattern = rng.choice(self._trivia[kind])
+        return fill(self.names.expand(pattern, rng), name, "")

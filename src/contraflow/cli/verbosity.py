@@ -1,4 +1,4 @@
-"""Libraries say what helps their authors; a user who trains wants our lines and the progress bars."""
+"""Silence the libraries, so that a user sees contraflow's own lines and progress bars only."""
 
 from __future__ import annotations
 
@@ -26,29 +26,35 @@ _LOGGERS = (
 )
 
 
-def debugging() -> bool:
-    """Whether CONTRAFLOW_DEBUG asks for everything."""
+def is_debugging() -> bool:
+    """Whether CONTRAFLOW_DEBUG asks for tracebacks and the messages of libraries."""
     return os.environ.get("CONTRAFLOW_DEBUG", "") not in ("", "0")
 
 
-def be_quiet() -> None:
-    """Before any library is imported, because several read these once; what the user has set stays."""
-    if debugging():
+def silence_libraries() -> None:
+    """Turn off warnings and messages of libraries; variables that the user has set stay.
+
+    Call it before any library is imported: several read their variable once, at import.
+    """
+    if is_debugging():
         return
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     warnings.filterwarnings("ignore")
-    quiet_loggers()
+    silence_loggers()
 
 
-def quiet_loggers() -> None:
-    """Again after an import: Lightning sets the level of its loggers as it is imported."""
-    if debugging():
+def silence_loggers() -> None:
+    """Let loggers of libraries report errors only.
+
+    Call it again after importing Lightning, which sets the level of its loggers at import.
+    """
+    if is_debugging():
         return
     for name in _LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def show_download_bars() -> None:
-    """`models download` is the one command where the hub's own bars are what is waited for."""
+    """Show the hub's own progress bars, for `models download`, which spends its time there."""
     os.environ.pop("HF_HUB_DISABLE_PROGRESS_BARS", None)

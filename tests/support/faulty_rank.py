@@ -1,9 +1,9 @@
-"""One rank of a tiny training run that goes wrong in a given way: `python tiny_rank.py FOLDER
-{"name": …}`.
+"""One rank of a tiny training run that fails in a given way: `-m support.faulty_rank FOLDER PLAN`.
 
-Keys: `name`, `kind`, `store`, `timeout_s`, `trainer` (its settings), `recomputes` (gradient checkpointing); `rank` that
-fails at `step`, and how: `user` or `bug` (an exception), `kill` (−9, once), `sleep` (so many seconds in the oracle),
-`wait` (until ended).
+PLAN is a JSON object with the keys `name`, `kind` (of exchange), `store` (of replay), `timeout_s`,
+`trainer` (settings to change), `recomputes` (gradient checkpointing), and `rank`, which fails at
+`step`. How it fails: `user` or `bug` (the text of an exception), `kill` (SIGKILL, once), `sleep`
+(seconds in each call of the oracle), `wait` (until it is ended from outside).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from contraflow.cli.failures import tell
+from contraflow.cli.failures import report_failure
 from contraflow.distributed.launch import end_with_launcher
 from contraflow.distributed.rank_info import rank_info_from_environment
 from contraflow.errors import UserError
@@ -28,9 +28,9 @@ from contraflow.run import build
 from contraflow.settings import ExchangeConfig, ReplayConfig
 from contraflow.training import job
 from contraflow.training.module import SamplerModule
-from support import tiny_runs
-from support.tables import EchoOracle
-from support.tiny_models import fresh_lm
+from support import runs
+from support.models import fresh_lm
+from support.tables import RecordingOracle
 
 
 def go_wrong(folder: Path, plan: dict[str, Any]) -> None:
@@ -55,13 +55,13 @@ def install(folder: Path, plan: dict[str, Any], rank: int) -> None:
             go_wrong(folder, plan)
         return original(self, item, index)
 
-    class SlowOracle(EchoOracle):
+    class SlowOracle(RecordingOracle):
         def answer(self, questions: Any) -> Any:
             time.sleep(plan.get("sleep", 0.0))
             return super().answer(questions)
 
     SamplerModule.training_step = training_step
-    tiny_runs.use_tiny_parts(setattr)
+    runs.use_tiny_parts(setattr)
     build.load_oracle = lambda *_: SlowOracle()
     if plan.get("recomputes"):
         build.load_lm = lambda *_, **__: recomputing_lm()
@@ -80,7 +80,7 @@ def main() -> int:
     end_with_launcher()
     place = rank_info_from_environment()
     install(folder, plan, 0 if place is None else place.rank)
-    config = tiny_runs.tiny_config(folder, plan.get("name", "run"))
+    config = runs.tiny_config(folder, plan.get("name", "run"))
     config = replace(
         config,
         exchange=ExchangeConfig(plan.get("kind", "scatter"), timeout_s=plan.get("timeout_s", 60.0)),
@@ -90,7 +90,7 @@ def main() -> int:
     try:
         job.train(config)
     except BaseException as error:
-        return tell(error)
+        return report_failure(error)
     return 0
 
 

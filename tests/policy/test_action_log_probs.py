@@ -1,6 +1,4 @@
-"""The read-out's own gradient against autograd on a masked log-softmax, and what it keeps in
-memory.
-"""
+"""`action_log_probs` against autograd on a masked log-softmax, and its use of memory."""
 
 from __future__ import annotations
 
@@ -12,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from contraflow.policy.action_log_probs import action_log_probs
 from contraflow.policy.constraints import Constraints
-from contraflow.policy.read_out import read_out
 
 
 def plain(
     logits: Tensor, c: Constraints, step: Tensor, at: Tensor, taken: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Row by row: forbidden actions at -inf, a log-softmax, two entries."""
+    """Compute it row by row: forbidden actions at -inf, a log-softmax, two entries."""
     rows = []
     for line, t in zip(logits, step.tolist(), strict=True):
         exists = torch.ones(len(line), dtype=torch.bool)
@@ -52,7 +50,7 @@ def test_values_and_gradients_are_those_of_a_masked_log_softmax(
     taken = torch.randint(0, a - 1, (len(at),), generator=g)
     weight, of_stop = torch.randn(len(at), generator=g), torch.randn(m, generator=g)
     wanted = []
-    for compute in (read_out, plain):
+    for compute in (action_log_probs, plain):
         logits.grad = None
         log_taken, log_pterm = compute(logits, c, step, at, taken)
         loss = (weight * log_taken).sum() + (of_stop * log_pterm)[step >= c.min_len].sum()
@@ -63,11 +61,12 @@ def test_values_and_gradients_are_those_of_a_masked_log_softmax(
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
 
 
-def test_a_gradient_that_reaches_a_forbidden_stop_is_no_number_anywhere():
-    """-inf entries are constants: whatever a loss sends back to them must not spread."""
+def test_a_nan_gradient_into_a_forbidden_stop_does_not_spread():
+    """Entries of -inf are constants, so what a loss sends back to them is dropped."""
     c = Constraints(torch.arange(4), 2, 3)
     logits = torch.randn(2, 4, requires_grad=True)
-    _, log_pterm = read_out(logits, c, torch.tensor([0, 3]), torch.tensor([0]), torch.tensor([1]))
+    step = torch.tensor([0, 3])
+    _, log_pterm = action_log_probs(logits, c, step, torch.tensor([0]), torch.tensor([1]))
     assert log_pterm.tolist() == [-math.inf, 0.0]
     log_pterm.backward(torch.tensor([math.nan, 1.0]))
     assert logits.grad is not None
@@ -76,9 +75,7 @@ def test_a_gradient_that_reaches_a_forbidden_stop_is_no_number_anywhere():
 
 @pytest.mark.parametrize("shape", [(100, 5_000)])
 def test_the_logits_are_not_copied(shape: tuple[int, int]):
-    """Forward allocates a block of rows at most; backward one tensor of the logits' size: the
-    gradient.
-    """
+    """Forward allocates a block of rows at most; backward one tensor of the logits' size."""
     m, a = shape
     c = Constraints(torch.arange(a), 1, 9)
     logits = torch.randn(m, a, requires_grad=True)
@@ -88,7 +85,7 @@ def test_the_logits_are_not_copied(shape: tuple[int, int]):
         torch.zeros(m, dtype=torch.long),
     )
     with torch.profiler.profile(profile_memory=True) as profile:
-        log_taken, _ = read_out(logits, c, step, at, taken)
+        log_taken, _ = action_log_probs(logits, c, step, at, taken)
         log_taken.sum().backward()
     whole = logits.nbytes
     large = [e.self_cpu_memory_usage for e in profile.events() if e.self_cpu_memory_usage >= whole]

@@ -1,4 +1,4 @@
-"""Rows in the shapes that their authors published; every text in them was made up here."""
+"""Rows in the published formats; every text in them is made up."""
 
 from __future__ import annotations
 

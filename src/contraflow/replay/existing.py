@@ -1,6 +1,4 @@
-"""Stores that are there already, opened without a model: by the folder of a run or by the URL of a
-server.
-"""
+"""Open an existing store without a model: by the folder of a run or by the URL of a server."""
 
 from __future__ import annotations
 
@@ -15,31 +13,32 @@ from contraflow.replay.codec import PayloadError, snapshot_namespace
 from contraflow.replay.memory import MemoryReplay
 from contraflow.settings.running import ReplayConfig
 
-_NOTE = "replay.json"
-# Reads whatever is stored, and does not wait for a server that is away.
+_NAMESPACE_FILE = "replay.json"
+# Reads everything that is stored, and does not wait for a server that is unavailable.
 _READ_ALL = ReplayConfig(capacity_per_fact=2**31, patience_s=0)
 
 
-class _Note(msgspec.Struct):
+class _NamespaceRecord(msgspec.Struct):
     namespace: str
 
 
 def record_namespace(folder: Path, namespace: str) -> None:
-    """Write into a run's folder under which name its entries are kept: to find it out again takes
-    the models.
+    """Write the namespace of a run's entries into its folder.
+
+    Without this file, computing the namespace again would need the models.
     """
     from contraflow.system.files import write_atomically
 
-    write_atomically(folder / _NOTE, json.dumps({"namespace": namespace}).encode())
+    write_atomically(folder / _NAMESPACE_FILE, json.dumps({"namespace": namespace}).encode())
 
 
-def noted_namespace(folder: Path) -> str | None:
-    """What `record_namespace` wrote, or None. Raises `UserError` where that cannot be read."""
-    path = folder / _NOTE
+def recorded_namespace(folder: Path) -> str | None:
+    """What `record_namespace` wrote, or None. Raises `UserError` where it cannot be read."""
+    path = folder / _NAMESPACE_FILE
     if not path.is_file():
         return None
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_Note).namespace
+        return msgspec.json.decode(path.read_bytes(), type=_NamespaceRecord).namespace
     except msgspec.MsgspecError as error:
         raise UserError(
             f"{path}: is not what a run writes ({error}); delete it and start the run again"
@@ -54,7 +53,7 @@ def open_url(url: str, namespace: str) -> ReplayStore:
 
 
 def open_embedded(folder: Path, namespace: str) -> ReplayStore:
-    """The entries in a run's folder, also while the run is going and keeps the server."""
+    """The entries in a run's folder, also while the run is in progress and owns the server."""
     from contraflow.replay.embedded import EmbeddedReplay, running_server
 
     url = running_server(folder)
@@ -64,7 +63,7 @@ def open_embedded(folder: Path, namespace: str) -> ReplayStore:
 
 
 def in_checkpoint(folder: Path) -> ReplayStore:
-    """A copy of what the memory store of a run held at its last checkpoint."""
+    """A copy of a run's memory store as of its last checkpoint."""
     import torch
 
     path = folder / "checkpoints" / "last.ckpt"
@@ -82,20 +81,20 @@ def in_checkpoint(folder: Path) -> ReplayStore:
 
 
 def namespaces(url: str) -> list[str]:
-    """The namespaces that a server holds entries of. Raises `UserError` where it cannot be asked."""
+    """The namespaces that have entries on a server. Raises `UserError` where it cannot be used."""
     from contraflow.replay.connection import Server
     from contraflow.replay.redis import KEY_ROOT
 
-    server = Server(url, patience_s=0, tell=lambda _: None, remedy="start it or correct the URL")
+    server = Server(url, patience_s=0, log=lambda _: None, remedy="start it or correct the URL")
     try:
-        keys = server.ask(
+        keys = server.call(
             lambda: list(server.client.scan_iter(match=f"{KEY_ROOT}*:facts", count=1000))
         )
     finally:
         server.close()
-    names = {
-        key.decode(errors="replace").removeprefix(KEY_ROOT)[1:].partition("}")[0] for key in keys
-    }
-    return sorted(
-        filter(is_namespace, names)
-    )  # another name was planted: no run can have written it
+    names: set[str] = set()
+    for key in keys:
+        name = key.decode(errors="replace").removeprefix(KEY_ROOT)[1:].partition("}")[0]
+        if is_namespace(name):  # any other name was planted: no run can have written it
+            names.add(name)
+    return sorted(names)

@@ -1,13 +1,17 @@
-"""A whole training run of six steps in a second: a random Llama, tables for oracle and judge, all
-else real.
+"""A whole training run of six steps in a second.
+
+A random Llama is the model, tables are oracle and judge, and everything else is real.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
+import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +33,15 @@ from contraflow.settings import (
     TrainerConfig,
 )
 from contraflow.training.module import SamplerModule
-from support.tables import EchoOracle, TableJudge, arbitrary_log_c
-from support.tiny_models import fresh_lm
+from support.models import fresh_lm
+from support.tables import RecordingJudge, RecordingOracle, arbitrary_log_c
 
 N_STEPS = 6
 WORDS = ("hamlet", "rome", "city", "capital", "fact")
 
 
 def write_tiny_facts(path: Path) -> None:
+    """Write twenty facts about pairs of words."""
     facts = [
         Fact(fact_id=f"{a}-{b}", subject=f"{a} {b}", edit_fact=f"{a} is the {b}", relation=a)
         for a in WORDS
@@ -47,7 +52,7 @@ def write_tiny_facts(path: Path) -> None:
 
 
 def tiny_config(folder: Path, name: str = "run", **changes: Any) -> Config:
-    """Six steps with everything on that could differ after a resume: replay, tempering, two phases."""
+    """Return six steps with all that could differ after a resume: replay, tempering, two phases."""
     parts: dict[str, Any] = {
         "data": DataConfig(
             facts=str(folder / "facts.jsonl"), filter_known=False, max_validation_facts=3
@@ -77,18 +82,40 @@ def tiny_config(folder: Path, name: str = "run", **changes: Any) -> Config:
 def use_tiny_parts(
     patch: Callable[[Any, str, Any], None], log_c: Callable[[str, str], float] = arbitrary_log_c
 ) -> None:
-    """A random Llama in place of the packaged model, tables in place of oracle and judge; all else
-    is real.
-    """
+    """Replace the model by a random Llama, and oracle and judge by tables."""
     patch(build, "load_lm", lambda *_, **__: fresh_lm())
-    patch(build, "load_oracle", lambda *_: EchoOracle())
-    patch(build, "load_judge", lambda *_: TableJudge(log_c))
+    patch(build, "load_oracle", lambda *_: RecordingOracle())
+    patch(build, "load_judge", lambda *_: RecordingJudge(log_c))
+
+
+def train(folder: str, changes: str = "{}") -> int:
+    """Train a tiny run in this process as the command line does, and return the exit code.
+
+    `changes`: a JSON object of settings in `trainer`, and `name`, `csv` and `max_file_bytes`.
+    """
+    from contraflow.cli.failures import report_failure
+    from contraflow.training import job
+
+    trainer = json.loads(changes)
+    name = trainer.pop("name", "run")
+    logger = LoggerConfig(csv=trainer.pop("csv", False), wandb="disabled")
+    limit = trainer.pop("max_file_bytes", None)
+    if limit is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    warnings.simplefilter("ignore")
+    use_tiny_parts(setattr)
+    config = tiny_config(Path(folder), name, logger=logger)
+    try:
+        job.train(replace(config, trainer=replace(config.trainer, **trainer)))
+    except BaseException as error:
+        return report_failure(error)
+    return 0
 
 
 def asks_to_stop_at(
     step: int, monkeypatch: pytest.MonkeyPatch, number: int = signal.SIGINT
 ) -> None:
-    """A real signal to this process while the step computes its loss."""
+    """Send a real signal to this process while the step computes its loss."""
     original = SamplerModule.training_step
 
     def training_step(self: SamplerModule, item: Any, index: int) -> Any:
@@ -100,17 +127,20 @@ def asks_to_stop_at(
 
 
 def checkpoint(folder: Path, name: str = "last") -> dict[str, Any]:
+    """Load a checkpoint of a run."""
     return dict(torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True))
 
 
 def lines(folder: Path, name: str = "history.jsonl") -> list[dict[str, Any]]:
+    """Read a JSONL file of a run without the durations."""
     rows = [json.loads(line) for line in (folder / name).read_text().splitlines()]
     return [{k: v for k, v in row.items() if k != "step_seconds"} for row in rows]
 
 
 def assert_same(a: Any, b: Any, where: str = "") -> None:
-    """Nested equality with a tolerance for numbers: another batch of the scorer may round another
-    way.
+    """Assert nested equality with a tolerance for numbers.
+
+    Scores of another batch may be rounded differently.
     """
     assert type(a) is type(b), where
     if isinstance(a, dict):
@@ -130,7 +160,7 @@ def assert_same(a: Any, b: Any, where: str = "") -> None:
 
 
 def replay_of(saved: dict[str, Any]) -> dict[tuple[Any, ...], list[Any]]:
-    """Content of the replay snapshot in a checkpoint, by fact and question."""
+    """Return the content of the replay snapshot in a checkpoint, by fact and question."""
     _schema, _version, body = msgspec.msgpack.decode(saved["replay"].numpy().tobytes())
     return {
         (e["fact_id"], tuple(e["question_ids"])): [priority, e] for priority, e in body["entries"]
@@ -138,9 +168,7 @@ def replay_of(saved: dict[str, Any]) -> dict[tuple[Any, ...], list[Any]]:
 
 
 def assert_same_run(whole: Path, cut: Path) -> None:
-    """Two run folders hold the same: what was learned, what was written down, what replay
-    remembers.
-    """
+    """Assert that two run folders hold the same weights, logs and replay entries."""
     a, b = checkpoint(whole), checkpoint(cut)
     for key in ("state_dict", "optimizer_states", "lr_schedulers", "global_step"):
         assert_same(a[key], b[key], key)

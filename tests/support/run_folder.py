@@ -1,4 +1,4 @@
-"""A run folder with made-up but plausible content, built on the spot for the tests of the report."""
+"""A finished run folder with made-up but plausible content, for the tests of the report."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FACTS = (
 def build_run(
     folder: Path, *, n_steps: int = 240, n_facts: int = 60, hostile: bool = False
 ) -> Path:
-    """Write every file a finished run has, and return the folder."""
+    """Write every file of a finished run, and return the folder."""
     rng = np.random.default_rng(7)
     (folder / "evaluation").mkdir(parents=True)
     _write_json(folder / "run.json", _run(n_steps))
@@ -164,7 +164,7 @@ def _hostile(record: QuestionRecord) -> QuestionRecord:
 
 
 def _embed(texts: list[str]) -> torch.Tensor:
-    """A bag of letters pairs: near for near texts, and no model."""
+    """Count pairs of letters: near vectors for near texts, without a model."""
     rows = torch.zeros(len(texts), 512)
     for row, text in enumerate(texts):
         for first, second in itertools.pairwise(text):

@@ -1,6 +1,4 @@
-"""Random two-layer language models over a vocabulary of words, for tests that need a real
-architecture.
-"""
+"""Random two-layer language models of real architectures over a vocabulary of words."""
 
 from __future__ import annotations
 
@@ -42,8 +40,9 @@ PADDING_ROWS = 5  # Qwen2 and Pythia have more embeddings than their tokenizers 
 
 
 def word_tokenizer() -> PreTrainedTokenizerFast:
-    """One id per word, in the order of WORDS after <pad>, ?, ??: ids that a person can write by
-    hand.
+    """Return a tokenizer with one id per word.
+
+    The ids follow the order of <pad>, ?, ??, WORDS, so that they can be written by hand.
     """
     vocabulary = {w: i for i, w in enumerate(["<pad>", "?", "??", *WORDS, "\n", "<unk>"])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
@@ -57,7 +56,7 @@ ARCHITECTURES = ("gpt2", "llama", "qwen2", "opt", "gpt_neox")
 
 
 def tiny_model(architecture: str, positions: int = 64) -> torch.nn.Module:
-    """A random 2-layer model of one of ARCHITECTURES; equal weights at every call."""
+    """Return a random 2-layer model of one of ARCHITECTURES; every call gives equal weights."""
     torch.manual_seed(7)
     model = AutoModelForCausalLM.from_config(_config(architecture, positions)).eval()
     if architecture != "gpt2":
@@ -97,14 +96,14 @@ def _config(architecture: str, positions: int) -> PreTrainedConfig:
 
 
 def fresh_lm(architecture: str = "llama", positions: int = 64) -> CausalLM:
-    """A new copy, as a process of its own would load it."""
+    """Return a new copy, as a process of its own would load it."""
     return CausalLM(
         tiny_model(architecture, positions), word_tokenizer(), identity=f"tiny-{architecture}"
     )
 
 
 def save_tiny_model(architecture: str, folder: Path) -> Path:
-    """A folder as `save_pretrained` makes it, tokenizer included."""
+    """Save a folder as `save_pretrained` writes it, tokenizer included."""
     tiny_model(architecture).save_pretrained(folder)
     word_tokenizer().save_pretrained(folder)
     return folder

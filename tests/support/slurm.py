@@ -1,8 +1,7 @@
-"""sbatch, srun, sacct, scancel and scontrol of a cluster of one machine: jobs really run, states
-are files.
+"""The commands of Slurm for a cluster of one machine, as far as submitit uses them.
 
-As far as submitit uses them. A job's folder has `script`, `state`, `pid`; its warning before a time
-limit goes to all processes of the step and not to the batch shell, as Slurm's does.
+Jobs run as processes; their state is in files. A job's folder has `script`, `state` and `pid`. The
+warning before a time limit goes to all processes of the step but the batch shell, as in Slurm.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ COMMANDS = ("sbatch", "srun", "sacct", "scancel", "scontrol")
 
 
 class FakeSlurm:
-    """The cluster as a test sees it."""
+    """Installs the commands in a folder, and reads and changes the jobs."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.bin = folder, folder / "bin"
@@ -37,7 +36,7 @@ class FakeSlurm:
         return sorted((path.name for path in self.folder.glob("[0-9]*")), key=int)
 
     def asked(self, job: str) -> dict[str, str]:
-        """The #SBATCH lines of a submission."""
+        """Return the #SBATCH options of a submission."""
         lines = (self.folder / job / "script").read_text().splitlines()
         words = [line.removeprefix("#SBATCH --") for line in lines if line.startswith("#SBATCH --")]
         return {w.partition("=")[0]: shlex.split(w.partition("=")[2])[0] for w in words}
@@ -46,22 +45,24 @@ class FakeSlurm:
         return (self.folder / job / "state").read_text()
 
     def lose_node(self, job: str) -> None:
-        """A machine that goes away takes its processes with it."""
+        """Kill the processes of a job, as a failed node does."""
         (self.folder / job / "state").write_text("NODE_FAIL")
         for process in processes_of(self.folder / job):
             process.kill()
 
     def warn_of_the_time_limit(self, job: str) -> None:
+        """Send the warning signal of a job near its time limit."""
         subprocess.run([self.bin / "scancel", job, "--signal", "USR2"], check=True)
 
     def end(self) -> None:
+        """Kill all jobs."""
         for job in self.jobs:
             for process in processes_of(self.folder / job):
                 process.kill()
 
 
 def processes_of(job: Path) -> list[psutil.Process]:
-    """The batch shell, then all that it has started."""
+    """Return the batch shell of a job, then all processes below it."""
     try:
         shell = psutil.Process(int((job / "pid").read_text()))
         return [shell, *shell.children(recursive=True)]

@@ -1,4 +1,4 @@
-"""Paths with hand-made numbers, and every loss once more as a slow loop."""
+"""Paths with hand-made numbers, and every loss again as a slow loop."""
 
 from __future__ import annotations
 
@@ -45,8 +45,9 @@ def paths_of(
     log_flow: Sequence[Sequence[float]],
     width: int | None = None,
 ) -> PathLogProbs:
-    """Right-padded with zeros; log_pterm is -inf before the end, as it is before the minimum
-    length.
+    """Pad rows on the right with zeros.
+
+    log_pterm is -inf before the end, as it is before the minimum length.
     """
     width = width or max(map(len, log_pf))
     pad = lambda rows, n: torch.tensor([[*r, *[0.0] * (n - len(r))] for r in rows])  # noqa: E731
@@ -57,6 +58,7 @@ def paths_of(
 
 
 def random_case(seed: int, lengths: Sequence[int]) -> tuple[PathLogProbs, TerminalReward]:
+    """Return random paths of the given lengths, and a reward for each."""
     g = torch.Generator().manual_seed(seed)
     draw = lambda n: (-3 * torch.rand(n, generator=g)).tolist()  # noqa: E731
     flows = [(4 * torch.randn(n + 1, generator=g)).tolist() for n in lengths]
@@ -65,7 +67,7 @@ def random_case(seed: int, lengths: Sequence[int]) -> tuple[PathLogProbs, Termin
 
 
 def naive_u(paths: PathLogProbs, reward: TerminalReward, row: int) -> list[float]:
-    """u_0 … u_{L+1} of one path, straight from the definition."""
+    """Return u_0 … u_{L+1} of one path by the definition."""
     length = int(paths.lengths[row])
     log_pf, flow = paths.log_pf[row].tolist(), paths.log_flow[row].tolist()
     u = [flow[t] - sum(log_pf[:t]) for t in range(length + 1)]
@@ -74,14 +76,16 @@ def naive_u(paths: PathLogProbs, reward: TerminalReward, row: int) -> list[float
 
 
 def naive_penalty(residual: float, bound: float | None) -> float:
+    """Square a residual, or follow the tangent beyond the bound."""
     if bound is None or abs(residual) <= bound:
         return residual**2
     return bound**2 + 2 * bound * (abs(residual) - bound)  # the tangent at the bound
 
 
 def naive_subtb(us: list[dict[int, float]], lam: float, bound: float | None) -> float:
-    """Over the nodes that each path has, by their place; a path of one node has no pair and costs
-    nothing.
+    """Average the SubTB loss over paths given as {place: u}.
+
+    A path of one node has no pair and costs nothing.
     """
     losses = []
     for u in us:
@@ -94,6 +98,7 @@ def naive_subtb(us: list[dict[int, float]], lam: float, bound: float | None) -> 
 
 
 def naive_spread(ends: Sequence[float], group: Sequence[int], bound: float | None) -> float:
+    """Return the mean penalty of the distance to the mean of the same fact."""
     total = 0.0
     for fact in set(group):
         own = [e for e, owner in zip(ends, group, strict=True) if owner == fact]
@@ -102,7 +107,7 @@ def naive_spread(ends: Sequence[float], group: Sequence[int], bound: float | Non
 
 
 def naive_loss(objective: Objective, us: list[list[float]], group: Sequence[int]) -> float:
-    """Each loss as a loop over pairs, steps or facts."""
+    """Compute a loss by loops over pairs, steps or facts."""
     bound = objective.bound
     if isinstance(objective, SubTB):
         return naive_subtb([dict(enumerate(u)) for u in us], objective.lam, bound)
@@ -124,8 +129,9 @@ def naive_loss(objective: Objective, us: list[list[float]], group: Sequence[int]
 def naive_modified(
     objective: ModifiedSubTB, paths: PathLogProbs, log_reward: Tensor, group: Sequence[int]
 ) -> float:
-    """u_t = log R_t − log P(stop | s_t) − Σ log P_F at every prefix that may stop; the naive loops
-    over those.
+    """Compute the modified SubTB loss by loops over the prefixes that may stop.
+
+    u_t = log R_t − log P(stop | s_t) − Σ log P_F.
     """
     us = []
     for row, length in enumerate(paths.lengths.tolist()):
@@ -144,7 +150,7 @@ def naive_modified(
 
 
 def leaves(paths: PathLogProbs) -> tuple[PathLogProbs, list[Tensor]]:
-    """The same paths on tensors that take gradients."""
+    """Return the same paths on tensors that take gradients, and those tensors."""
     parts = [x.clone().requires_grad_() for x in (paths.log_pf, paths.log_pterm, paths.log_flow)]
     return PathLogProbs(*parts, paths.lengths), parts
 
@@ -156,6 +162,7 @@ def gradients(
     group: Tensor,
     prior: Tensor | None = None,
 ) -> tuple[float, list[Tensor]]:
+    """Return the loss, and its gradients to log P_F, log P(stop) and the flows."""
     fresh, parts = leaves(paths)
     loss = objective(potentials(fresh, reward, prior), group)
     found = torch.autograd.grad(loss, parts, allow_unused=True)

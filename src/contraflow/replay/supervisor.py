@@ -1,12 +1,11 @@
-"""Runs the embedded server for as long as its owner lives. A program of its own: standard library
-only.
+"""Runs the embedded server while its owner lives. A separate program: standard library only.
 
-Why not simply a child of the training process: Ctrl-C and a job manager's SIGTERM go to all
-processes at once and would take the server away while the trainer still writes its checkpoint, and
-a trainer killed with -9 cannot clean up. So this keeper sits in a session of its own, starts the
-server again if it is killed, and stops it when the owner closes the pipe on stdin or is gone.
+The server is not simply a child of the training process. Ctrl-C and a job manager's SIGTERM go to
+all processes at once: they would stop the server while the trainer still writes its checkpoint. And
+a trainer killed with -9 cannot clean up. So this supervisor has a session of its own. It restarts
+the server if the server is killed, and stops it when the owner closes the pipe on stdin or is gone.
 
-Usage: keeper.py OWNER_PID LOCK_FILE SOCKET_FOLDER_TO_REMOVE|- SERVER [ARGUMENT ...]
+Usage: supervisor.py OWNER_PID LOCK_FILE SOCKET_FOLDER_TO_REMOVE|- SERVER [ARGUMENT ...]
 """
 
 from __future__ import annotations
@@ -21,11 +20,13 @@ import subprocess
 import sys
 import time
 
-EXIT_LOCKED = 75  # another process keeps a server on this folder
-LOCK_PATIENCE_S = 3.0  # a killed run's server needs a moment to write and leave
+EXIT_LOCKED = 75  # another process runs a server on this folder
+LOCK_PATIENCE_S = 3.0  # the server of a killed run needs a moment to write and exit
 _POLL_S = 0.25
-_HEALTHY_S = 1.0  # a server that ended by itself before this cannot be started again
-_EARLY_ENDS = 5  # and one that a signal ended this often, so soon, crashes on its data
+# A server that exits by itself sooner than this cannot start. One that is killed by a signal so
+# soon, more than _EARLY_EXITS times in a row, crashes on its data.
+_HEALTHY_S = 1.0
+_EARLY_EXITS = 5
 
 
 def main(owner: int, lock_file: str, socket_folder: str, command: list[str]) -> int:
@@ -34,18 +35,21 @@ def main(owner: int, lock_file: str, socket_folder: str, command: list[str]) -> 
     lock = _lock(lock_file, owner)
     if lock is None:
         return EXIT_LOCKED
-    os.write(
-        1, b"locked"
-    )  # only now may the owner knock: before, another owner's server could answer
+    # The owner connects only after this message: before it, another owner's server could answer.
+    os.write(1, b"locked")
     try:
-        return _keep(owner, command, lock)
+        return _run_server(owner, command, lock)
     finally:
         if socket_folder != "-":
             shutil.rmtree(socket_folder, ignore_errors=True)
 
 
 def _lock(path: str, owner: int) -> int | None:
-    """Held by the keeper and, through inheritance, by the server: free only when both are gone."""
+    """Descriptor of the locked file, or None if another process keeps the lock.
+
+    The server inherits the descriptor, so the lock is free only when supervisor and server are
+    gone.
+    """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     deadline = time.monotonic() + LOCK_PATIENCE_S
     while True:
@@ -58,8 +62,8 @@ def _lock(path: str, owner: int) -> int | None:
             time.sleep(0.1)
 
 
-def _keep(owner: int, command: list[str], lock: int) -> int:
-    early_ends = 0
+def _run_server(owner: int, command: list[str], lock: int) -> int:
+    early_exits = 0
     while True:
         started = time.monotonic()
         server = subprocess.Popen(
@@ -67,16 +71,15 @@ def _keep(owner: int, command: list[str], lock: int) -> int:
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr,
             pass_fds=(lock,),
-            preexec_fn=_die_with_keeper,  # noqa: PLW1509 - this program has one thread
+            preexec_fn=_die_with_supervisor,  # noqa: PLW1509 - this program has one thread
         )
         while server.poll() is None:
             if os.getppid() != owner or select.select([0], [], [], _POLL_S)[0]:
                 return _stop(server)
-        early_ends = early_ends + 1 if time.monotonic() - started < _HEALTHY_S else 0
-        refused_to_start = (
-            early_ends and server.returncode >= 0
-        )  # it ended by itself: nobody killed it
-        if os.getppid() != owner or refused_to_start or early_ends > _EARLY_ENDS:
+        early_exits = early_exits + 1 if time.monotonic() - started < _HEALTHY_S else 0
+        # A return code of 0 or more: the server exited by itself and was not killed.
+        cannot_start = early_exits and server.returncode >= 0
+        if os.getppid() != owner or cannot_start or early_exits > _EARLY_EXITS:
             return abs(server.returncode) or 1
 
 
@@ -89,7 +92,7 @@ def _stop(server: subprocess.Popen[bytes]) -> int:
         return server.wait()
 
 
-def _die_with_keeper() -> None:
+def _die_with_supervisor() -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 

@@ -1,6 +1,4 @@
-"""One optimizer step on given questions, alone or as one of two ranks: the gradients must not
-differ.
-"""
+"""One optimizer step on fixed questions, alone or as one of two ranks."""
 
 from __future__ import annotations
 
@@ -28,9 +26,10 @@ from contraflow.run.build import Parts
 from contraflow.settings import OptimizerConfig, TrainerConfig
 from contraflow.training.module import SamplerModule
 from contraflow.training.rank import Learner, trainer_for
-from support.tables import FACTS, small_experience, small_policy
-from support.tiny_models import fresh_lm
-from support.tiny_runs import tiny_config
+from support.facts import FACTS
+from support.models import fresh_lm
+from support.runs import tiny_config
+from support.tables import small_experience, small_policy
 
 OBJECTIVES: dict[str, Objective] = {
     "subtb": SubTB(0.9),
@@ -56,7 +55,7 @@ CLIPS = (
 
 
 class FixedExperience(Experience):
-    """Always the questions above."""
+    """Always returns the questions of QUESTIONS."""
 
     def collect(self, facts: Sequence[Fact], step: int, seen: Sequence[Fact] = ()) -> Batch:  # noqa: ARG002
         sampled = [
@@ -70,7 +69,7 @@ class FixedExperience(Experience):
 def gradients_after_a_step(
     name: str, facts: Sequence[Fact], ranks: Ranks, folder: Path, clip: float
 ) -> torch.Tensor:
-    """All trained gradients of the step, clipped, in one row."""
+    """Return all trained gradients of the step, clipped, in one vector."""
     policy = small_policy(fresh_lm())
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -94,6 +93,8 @@ def gradients_after_a_step(
     )
     parts = Parts(config, policy, None, None, plain.reward)
     learner = Learner(config, parts, ranks, plain.replay, facts)
-    trainer_for(learner, folder, [], []).fit(module, FactStream(facts, len(facts), n_steps=1, seed=0))
+    trainer_for(learner, folder, [], []).fit(
+        module, FactStream(facts, len(facts), n_steps=1, seed=0)
+    )
     rows = [p.grad if p.grad is not None else torch.zeros_like(p) for p in module.lora.parameters()]
     return torch.cat([row.flatten() for row in rows])

@@ -1,0 +1,166 @@
+"""Checks that find an error before anything slow is imported, loaded or downloaded."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from contraflow.errors import UserError
+from contraflow.settings import Config
+
+UNTRAINED = "untrained"
+
+
+def check_out_file(key: str, path: Path) -> None:
+    """Create the parent folder of an output file and try to write there. Raises: UserError."""
+    if path.is_dir():
+        raise UserError(f"{key}={path}: is a folder; give a file in it")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _try_writing(path.parent)
+    except OSError as error:
+        raise _not_writable(key, path, error) from None
+
+
+def check_out_folder(key: str, folder: Path) -> None:
+    """Try to write to the nearest existing parent; creates no folder. Raises: UserError."""
+    existing = folder.absolute()
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    try:
+        _try_writing(existing)
+    except OSError as error:
+        raise _not_writable(key, folder, error) from None
+
+
+def _try_writing(folder: Path) -> None:
+    # Permission bits do not reveal a read-only or full disk, so write a block.
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(b"x" * 4096)
+
+
+def _not_writable(key: str, path: Path, error: OSError) -> UserError:
+    reason = (error.strerror or str(error)).lower()
+    return UserError(
+        f"{key}={path}: cannot be written ({reason}); "
+        f"free or unlock that folder, or choose another {key}=…"
+    )
+
+
+def check_run(run: str) -> None:
+    """Raises: UserError unless a run is "untrained" or a folder with settings and an adapter."""
+    if run == UNTRAINED:
+        return
+    folder = Path(run).expanduser()
+    if not (folder / "config.yaml").is_file():
+        reason = "not a run folder (no config.yaml)" if folder.is_dir() else "no such run folder"
+        raise UserError(
+            f"run={run}: {reason}; "
+            f"give a folder that `contraflow train` has written, or run={UNTRAINED}"
+        )
+    if not (folder / "adapter" / "adapter_model.safetensors").is_file():
+        raise UserError(
+            f"run={run}: has no trained adapter yet; "
+            f"finish it with `contraflow train` and its settings, or use run={UNTRAINED}"
+        )
+
+
+def check_training(config: Config) -> None:
+    """Run every check that a training run allows before it loads a model. Raises: UserError."""
+    from contraflow.facts import read_facts
+
+    check_prompts(config)
+    if config.data.facts is not None:
+        read_facts(config.data.facts)
+    check_out_folder("run_dir", Path(config.run_dir))
+    _check_wandb(config)
+    check_models(config)
+    _check_replay(config)
+
+
+def check_prompts(config: Config) -> None:
+    """Raises: UserError for a template with an unknown or missing placeholder."""
+    from contraflow.text.prompts import answer_prompt, task_prompt
+
+    task_prompt(config.prompt.task)
+    answer_prompt(config.prompt.answer)
+
+
+def check_models(config: Config, kinds: Sequence[str] = ("sampler", "oracle", "judge")) -> None:
+    """Find every model that is not packaged, in a folder, the hub's cache or on the hub.
+
+    Also checks that the package for `model.quantize` is installed. Packaged models are skipped:
+    preparing one takes longer than a user should wait for an error about another.
+
+    Raises: UserError.
+    """
+    from contraflow.models.quantized import check_quantization
+    from contraflow.models.resolve import resolve_model
+
+    if set(kinds) != {"judge"}:
+        check_quantization(config.model.quantize)
+    for kind, name in model_names(config).items():
+        if kind in kinds and not is_packaged(name):
+            resolve_model(name, kind)
+
+
+def model_names(config: Config) -> dict[str, str]:
+    """The model name of sampler, judge and, if separate, oracle.
+
+    Raises: UserError for an unknown packaged model.
+    """
+    names = {"sampler": config.model.name, "judge": config.judge.name}
+    if config.oracle.name is not None:
+        names["oracle"] = config.oracle.name
+    for kind, name in names.items():
+        _check_packaged_name(kind, name)
+    return names
+
+
+def is_packaged(name: str) -> bool:
+    """Whether a name is `packaged:NAME`, as opposed to a folder or a name on the hub."""
+    return name.startswith("packaged:")
+
+
+def _check_packaged_name(kind: str, name: str) -> None:
+    from contraflow.models.packaged import PACKAGES
+
+    if kind == "judge":
+        usable = ["minilm"]
+    else:
+        usable = [package for package in PACKAGES if "minilm" not in package]
+    if is_packaged(name) and name.removeprefix("packaged:") not in usable:
+        known = ", ".join(f"packaged:{package}" for package in usable)
+        raise UserError(f"{kind} {name}: no such packaged model; there is {known}")
+
+
+def _check_replay(config: Config) -> None:
+    """Connect once to the user's own replay server.
+
+    The embedded server starts with the run, and the memory store cannot fail.
+    """
+    if config.replay.store != "redis":
+        return
+    from contraflow.replay import open_replay
+
+    open_replay(config.replay, "knock").close()
+
+
+def _check_wandb(config: Config) -> None:
+    """For an online run, check with W&B's server that there is a valid key; never prompts."""
+    if config.logger.wandb != "online":
+        return
+    import wandb
+
+    remedy = "logger.wandb=offline keeps the run here, and `wandb sync` sends it later"
+    wandb.setup(wandb.Settings(silent=True, mode="online"))
+    try:
+        logged_in = wandb.login(prompt=False, verify=True)
+    except wandb.Error as error:
+        raise UserError(f"logger.wandb=online: {error}; {remedy}") from error
+    if not logged_in:
+        raise UserError(
+            "logger.wandb=online needs a key: run `wandb login` once, or set WANDB_API_KEY; "
+            f"{remedy}"
+        )
