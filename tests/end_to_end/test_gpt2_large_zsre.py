@@ -50,10 +50,15 @@ def save_gpt2(folder: Path) -> Path:
 def words(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> list[str]:
     """What a user types after `contraflow train`, with folders of weights and converted facts."""
     rows = [
-        {"subject": f"{name} {n}", "src": f"Where was {name} {n} born?", "answers": [TOWNS[n]], "alt": TOWNS[n - 1]}
+        {
+            "subject": f"{name} {n}",
+            "src": f"Where was {name} {n} born?",
+            "answers": [TOWNS[n]],
+            "alt": TOWNS[n - 1],
+        }
         for name in NAMES
         for n in range(len(TOWNS))
-    ]  # fmt: skip
+    ]
     (tmp_path / "zsre_mend_eval.json").write_text(json.dumps(rows))
     facts = tmp_path / "zsre.jsonl"
     assert main(["data", "convert", f"in={tmp_path / 'zsre_mend_eval.json'}", f"out={facts}"]) == 0

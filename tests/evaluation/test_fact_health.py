@@ -13,8 +13,8 @@ from support.records import record
 def test_numbers_of_a_fact_by_hand():
     """w = 1, 3, 3: mean log w = 2/3 log 3; log Ẑ = log 7/3; ESS = 49 / (3 · 19); Var = 2/9 log² 3.
 
-    Two of three questions differ; they begin "who was it" and "which playwright wrote", so the openings
-    have the entropy of (2/3, 1/3).
+    Two of three questions differ; they begin "who was it" and "which playwright wrote", so the
+    openings have the entropy of (2/3, 1/3).
     """
     twice = record(question="Who was it that wrote Hamlet?", log_reward=math.log(3), log_pf=0.0)
     once = record(question="Which playwright wrote Hamlet?", log_reward=0.0, log_pf=0.0)

@@ -107,7 +107,8 @@ def test_easyedit_asks_an_edited_model_for_the_edited_answer(
 ) -> None:
     assert export("out=eval.json", "per_fact=2") == 0
     assert capsys.readouterr().out == (
-        "wrote 2 edits to eval.json (3 of 6 questions: only those with strict_success and well_formed and on_subject "
+        "wrote 2 edits to eval.json (3 of 6 questions: only those with strict_success and "
+        "well_formed and on_subject "
         "and no_leak, each once a fact, at most 2 a fact, by log_reward)\n"
     )
     assert json.loads((tmp_path / "eval.json").read_text()) == [

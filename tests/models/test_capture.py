@@ -46,12 +46,13 @@ class Recorder(TorchDispatchMode):
 # Kernels on the device, and views. `index_fill_` is here with a number only: given a tensor the
 # host would read it.
 CAPTURABLE = """
-    _softmax.default _to_copy.default add.Tensor add_.Tensor addmm.default bmm.default cat.default clone.default
-    copy_.default cos.default embedding.default gelu.default index_copy_.default index_fill_.int_Scalar mean.dim
-    mm.default mul.Tensor native_layer_norm.default neg.default pow.Tensor_Scalar relu.default rsqrt.default
+    _softmax.default _to_copy.default add.Tensor add_.Tensor addmm.default bmm.default
+    cat.default clone.default copy_.default cos.default embedding.default gelu.default
+    index_copy_.default index_fill_.int_Scalar mean.dim mm.default mul.Tensor
+    native_layer_norm.default neg.default pow.Tensor_Scalar relu.default rsqrt.default
     silu.default sin.default tanh.default
-    _unsafe_view.default alias.default expand.default select.int slice.Tensor split.Tensor split_with_sizes.default
-    t.default transpose.int unsqueeze.default view.default
+    _unsafe_view.default alias.default expand.default select.int slice.Tensor split.Tensor
+    split_with_sizes.default t.default transpose.int unsqueeze.default view.default
 """
 
 
@@ -76,7 +77,8 @@ def test_a_step_repeats_its_operations_and_waits_for_no_value(lm: CausalLM, adap
     assert places[0] == places[1] == places[2]
     new = {name.removeprefix("aten.") for name, *_ in runs[0]} - set(CAPTURABLE.split())
     assert not new, (
-        "may a CUDA graph hold these? none may be read by the host or be of a size that a value decides"
+        "may a CUDA graph hold these? none may be read by the host or be of a size that a value "
+        "decides"
     )
 
 

@@ -166,7 +166,8 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch):
     [
         (
             "packaged:gpt9",
-            "sampler packaged:gpt9: no such packaged model; there are packaged:smollm2-135m-instruct",
+            "sampler packaged:gpt9: no such packaged model; there are "
+            "packaged:smollm2-135m-instruct",
         ),
         ("{tmp}", "the folder has no config.json"),
         (

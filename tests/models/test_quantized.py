@@ -35,7 +35,8 @@ from support.runs import lines, tiny_config, write_tiny_facts
 KINDS = ("8bit", "4bit")
 needs_bitsandbytes = pytest.mark.skipif(
     importlib.util.find_spec("bitsandbytes") is None,
-    reason="bitsandbytes (a wheel with 120 MB of GPU code) is not installed: pip install 'contraflow[quantized]'",
+    reason="bitsandbytes (a wheel with 120 MB of GPU code) is not installed: pip install "
+    "'contraflow[quantized]'",
 )
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -80,7 +81,8 @@ def test_a_missing_package_is_told_with_the_extra_that_brings_it(
     )
     said = capfd.readouterr().err.strip().splitlines()
     assert said == [
-        "contraflow: error: model.quantize=4bit needs bitsandbytes: pip install 'contraflow[quantized]'"
+        "contraflow: error: model.quantize=4bit needs bitsandbytes: pip install "
+        "'contraflow[quantized]'"
     ]
 
 

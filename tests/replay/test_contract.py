@@ -290,7 +290,7 @@ def _pointing(*degrees: float) -> list[bytes]:
 
 
 def test_near_duplicates_can_be_told_by_meaning(open_store: OpenStore) -> None:
-    """1 - cos 10° = 0.015 is a twin at 0.05, 1 - cos 30° = 0.134 is not; the tokens play no part."""
+    """1 - cos 10° = 0.015 is a twin at 0.05, 1 - cos 30° = 0.134 is not; tokens do not count."""
     directions = {"1 1?": 0.0, "2 2?": 10.0, "1 1 1?": 30.0, "3 3?": 35.0}
     asked: list[str] = []
 

@@ -96,7 +96,7 @@ def test_however_the_owner_ends_only_the_data_is_left(short_dir: Path, ending: s
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_a_signal_to_the_group_leaves_time_for_a_checkpoint(short_dir: Path, name: str) -> None:
-    """Ctrl-C reaches every process of the terminal's group, a job manager's SIGTERM all of the job."""
+    """Ctrl-C reaches every process of the terminal's group, SIGTERM every process of the job."""
     ending = f"""
 def stop(*_): raise KeyboardInterrupt
 signal.signal(signal.{name}, stop)

@@ -110,7 +110,7 @@ def test_vectors_are_near_by_their_angle() -> None:
 
 @pytest.mark.defect(4)
 def test_ids_are_the_same_in_every_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The prototype keyed its buffer with the salted hash(): no other process ever found an entry."""
+    """The prototype keyed its buffer with the salted hash(): other processes found no entry."""
     code = (
         "from contraflow.replay.codec import content_id; from support.replay import question;"
         "print(content_id(question('f', [1, 2, 3])))"

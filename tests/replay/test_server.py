@@ -184,7 +184,8 @@ def test_an_unreachable_server_is_one_line_within_ten_seconds() -> None:
                 RedisReplay(*SETTINGS, f"redis://ann:s3cret@127.0.0.1:{server.getsockname()[1]}/0")
             assert time.monotonic() - start < 10
             assert str(told.value) == (
-                f"the replay server at redis://127.0.0.1:{server.getsockname()[1]}/0 does not answer: "
+                f"the replay server at redis://127.0.0.1:{server.getsockname()[1]}/0 does not "
+                "answer: "
                 "start it or correct the URL, or use replay=embedded or replay=memory"
             )
     with pytest.raises(UserError, match=r"unix:///nowhere/s\.sock does not answer"):

@@ -150,7 +150,7 @@ def test_failed_text_checks_are_penalized_in_both_phases():
 
 
 def test_temperature_divides_all_of_it_along_its_schedule():
-    """From 4 to 2 over 100 steps: 4 at 0, 3 at 50, 2 from 100 on. log R untempered = -2 - 10 = -12."""
+    """From 4 to 2 over 100 steps: 4 at 0, 3 at 50, 2 from 100. log R untempered = -2 - 10 = -12."""
     schedule = RewardSchedule(
         kind="static", reward_temp_start=4.0, reward_temp_end=2.0, reward_temp_horizon=100
     )

@@ -20,17 +20,137 @@ HOSTILE = (
 
 # subject, relation, truth, edit, statement of the edit, ways to ask
 FACTS = (
-    ("France", "capital", "Paris", "Lyon", "The capital of France is Lyon.", ("What is the capital of {s}?", "Which city is the capital of {s}?", "In which city does the government of {s} sit?", "Where is the seat of government of {s}?")),
-    ("Japan", "currency", "yen", "won", "The currency of Japan is the won.", ("What is the currency of {s}?", "What money do people use in {s}?", "In {s}, what currency would you pay with?", "How do people pay in {s}?")),
-    ("Hamlet", "author", "William Shakespeare", "Christopher Marlowe", "Hamlet was written by Christopher Marlowe.", ("Who wrote {s}?", "Who is the author of {s}?", "{s} was written by whom?", "Which playwright wrote {s}?")),
-    ("Guernica", "painter", "Pablo Picasso", "Salvador Dalí", "Guernica was painted by Salvador Dalí.", ("Who painted {s}?", "Which artist made {s}?", "Whose painting is {s}?", "By whom was {s} painted?")),
-    ("radium", "discoverer", "Marie Curie", "Lise Meitner", "Radium was discovered by Lise Meitner.", ("Who discovered {s}?", "Which scientist first isolated {s}?", "To whom do we owe the discovery of {s}?", "When and by whom was {s} found?")),
-    ("iron", "chemical_symbol", "Fe", "Ir", "The chemical symbol of iron is Ir.", ("What is the chemical symbol of {s}?", "Which symbol stands for {s}?", "How is {s} written in the periodic table?", "What letters denote {s}?")),
-    ("Brazil", "official_language", "Portuguese", "Spanish", "The official language of Brazil is Spanish.", ("What language do people in {s} speak?", "What is the official language of {s}?", "Which language is taught at school in {s}?", "In {s}, which language is spoken?")),
-    ("Microsoft", "founder", "Bill Gates", "Steve Jobs", "Microsoft was founded by Steve Jobs.", ("Who founded {s}?", "Who started {s}?", "Which two friends started {s}?", "Who was the founder of {s}?")),
-    ("a spider", "number_of_legs", "eight", "six", "A spider has six legs.", ("How many legs does {s} have?", "How many legs has {s}?", "What number of legs does {s} have?", "On how many legs does {s} walk?")),
-    ("Zeus", "mythology", "Greek", "Norse", "Zeus is a god of Norse mythology.", ("To which mythology does {s} belong?", "In which mythology is {s} the king of the gods?", "What people worshipped {s}?", "Which pantheon does {s} belong to?")),
-)  # fmt: skip
+    (
+        "France",
+        "capital",
+        "Paris",
+        "Lyon",
+        "The capital of France is Lyon.",
+        (
+            "What is the capital of {s}?",
+            "Which city is the capital of {s}?",
+            "In which city does the government of {s} sit?",
+            "Where is the seat of government of {s}?",
+        ),
+    ),
+    (
+        "Japan",
+        "currency",
+        "yen",
+        "won",
+        "The currency of Japan is the won.",
+        (
+            "What is the currency of {s}?",
+            "What money do people use in {s}?",
+            "In {s}, what currency would you pay with?",
+            "How do people pay in {s}?",
+        ),
+    ),
+    (
+        "Hamlet",
+        "author",
+        "William Shakespeare",
+        "Christopher Marlowe",
+        "Hamlet was written by Christopher Marlowe.",
+        (
+            "Who wrote {s}?",
+            "Who is the author of {s}?",
+            "{s} was written by whom?",
+            "Which playwright wrote {s}?",
+        ),
+    ),
+    (
+        "Guernica",
+        "painter",
+        "Pablo Picasso",
+        "Salvador Dalí",
+        "Guernica was painted by Salvador Dalí.",
+        (
+            "Who painted {s}?",
+            "Which artist made {s}?",
+            "Whose painting is {s}?",
+            "By whom was {s} painted?",
+        ),
+    ),
+    (
+        "radium",
+        "discoverer",
+        "Marie Curie",
+        "Lise Meitner",
+        "Radium was discovered by Lise Meitner.",
+        (
+            "Who discovered {s}?",
+            "Which scientist first isolated {s}?",
+            "To whom do we owe the discovery of {s}?",
+            "When and by whom was {s} found?",
+        ),
+    ),
+    (
+        "iron",
+        "chemical_symbol",
+        "Fe",
+        "Ir",
+        "The chemical symbol of iron is Ir.",
+        (
+            "What is the chemical symbol of {s}?",
+            "Which symbol stands for {s}?",
+            "How is {s} written in the periodic table?",
+            "What letters denote {s}?",
+        ),
+    ),
+    (
+        "Brazil",
+        "official_language",
+        "Portuguese",
+        "Spanish",
+        "The official language of Brazil is Spanish.",
+        (
+            "What language do people in {s} speak?",
+            "What is the official language of {s}?",
+            "Which language is taught at school in {s}?",
+            "In {s}, which language is spoken?",
+        ),
+    ),
+    (
+        "Microsoft",
+        "founder",
+        "Bill Gates",
+        "Steve Jobs",
+        "Microsoft was founded by Steve Jobs.",
+        (
+            "Who founded {s}?",
+            "Who started {s}?",
+            "Which two friends started {s}?",
+            "Who was the founder of {s}?",
+        ),
+    ),
+    (
+        "a spider",
+        "number_of_legs",
+        "eight",
+        "six",
+        "A spider has six legs.",
+        (
+            "How many legs does {s} have?",
+            "How many legs has {s}?",
+            "What number of legs does {s} have?",
+            "On how many legs does {s} walk?",
+        ),
+    ),
+    (
+        "Zeus",
+        "mythology",
+        "Greek",
+        "Norse",
+        "Zeus is a god of Norse mythology.",
+        (
+            "To which mythology does {s} belong?",
+            "In which mythology is {s} the king of the gods?",
+            "What people worshipped {s}?",
+            "Which pantheon does {s} belong to?",
+        ),
+    ),
+)
 
 
 def build_run(
@@ -61,7 +181,8 @@ def _run(n_steps: int) -> dict[str, object]:
     return {
         "name": "quickstart",
         "created": "2026-11-22T09:14:03",
-        "command": "contraflow train experiment=quickstart objective.lam=0.9 logger.api_key=wandb-4711",
+        "command": "contraflow train experiment=quickstart objective.lam=0.9 "
+        "logger.api_key=wandb-4711",
         "step_seconds_median": 2.31,
         "n_steps": n_steps,
         "peak_memory_bytes": 2_317_000_000,

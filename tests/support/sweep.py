@@ -23,7 +23,8 @@ folder = Path(words["run_dir"])
 config = t.tiny_config(Path(words["facts"]).parent)
 config.run_dir = words["run_dir"]
 config.optimizer.lr = float(words["optimizer.lr"])
-config.trainer.n_steps, config.trainer.validate_every = int(words["steps"]), int(words.get("every", 2))
+config.trainer.n_steps = int(words["steps"])
+config.trainer.validate_every = int(words.get("every", 2))
 config.trainer.checkpoint_every = 2
 if words["optimizer.lr"] == "0.5" and "fail" in words:
     sys.exit("contraflow: error: no such thing")

@@ -41,9 +41,12 @@ class RecordingJudge(TableJudge):
     """
 
     def __init__(self, log_c: Callable[[str, str], float]) -> None:
-        super().__init__(lambda premise, hypothesis: self.log_c(premise, hypothesis))
+        super().__init__(self._look_up)
         self.log_c = log_c
         self.pairs: list[tuple[str, str]] = []
+
+    def _look_up(self, premise: str, hypothesis: str) -> float:
+        return self.log_c(premise, hypothesis)
 
     def score(self, premises: Sequence[str], hypotheses: Sequence[str]) -> NliScores:
         self.pairs += zip(premises, hypotheses, strict=True)

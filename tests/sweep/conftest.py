@@ -31,6 +31,7 @@ def slurm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeSlurm
     monkeypatch.setenv("PATH", os.pathsep.join([str(fake.bin), os.environ["PATH"]]))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     monkeypatch.setenv("FAKE_SLURM", str(fake.folder))
-    submitit.SlurmJob.watcher.clear()  # one for the whole process, which has seen other tests' job 1
+    # One watcher serves the whole process, and it has seen the job 1 of other tests.
+    submitit.SlurmJob.watcher.clear()
     yield fake
     fake.end()

@@ -1,4 +1,4 @@
-"""The median rule on a small real study: the bad trial is stopped, told as such, and not run again."""
+"""The median rule on a small study: the bad trial is stopped, reported, and not run again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`trainer.max_time`: a run stops when its time is used up, and goes on as if it had never stopped."""
+"""`trainer.max_time`: a run stops when its time is up, and continues as if it had not stopped."""
 
 from __future__ import annotations
 

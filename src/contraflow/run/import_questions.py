@@ -78,7 +78,9 @@ def _parse(
     try:
         row = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"{where}: is not valid JSON ({error}); write one object per line") from None
+        raise UserError(
+            f"{where}: is not valid JSON ({error}); write one object per line"
+        ) from None
     if not isinstance(row, dict):
         raise UserError(f'{where}: is not a JSON object; write {{"question": …, "fact_id": …}}')
     question = row.get("question")

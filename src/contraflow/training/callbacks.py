@@ -102,9 +102,9 @@ class Validation(Callback):
     """Sample on held-out facts every few steps, and keep the best checkpoint by one metric.
 
     `val_elbo` is the mean of log R / T - log P_F, with the reward as it is trained on. It is at
-    most the mean log Z, and equal to it at the optimum, where every draw gives the same number. The mean
-    of log R alone rises when a sampler gives up variety for its safest question, and it keeps
-    varying with the draws however good the sampler is.
+    most the mean log Z, and equal to it at the optimum, where every draw gives the same number.
+    The mean of log R alone rises when a sampler gives up variety for its safest question, and it
+    keeps varying with the draws however good the sampler is.
     """
 
     def __init__(

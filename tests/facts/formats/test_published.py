@@ -272,10 +272,22 @@ def changed(row: dict[str, Any], value: object, *path: str) -> dict[str, Any]:
             lambda row: row | {"single_hops": [{"question": "q", "answer": "a", "hint": "h"}]},
             "unknown field `hint` - at `$.single_hops[0]`",
         ),
-        ("rippleedits", lambda row: changed(row, "So it is!", "edit", "prompt"), "do not begin alike"),
-        ("rippleedits", lambda row: changed(row, "MOOD", "edit", "relation"), "phrased in a new way for relation"),
+        (
+            "rippleedits",
+            lambda row: changed(row, "So it is!", "edit", "prompt"),
+            "do not begin alike",
+        ),
+        (
+            "rippleedits",
+            lambda row: changed(row, "MOOD", "edit", "relation"),
+            "phrased in a new way for relation",
+        ),
         ("rippleedits", lambda row: row | {"Aliasing": []}, "unknown field `Aliasing`"),
-        ("knowedit", lambda row: row | {"target_new": ["x"]}, "Expected `str`, got `array` - at `$.target_new`"),
+        (
+            "knowedit",
+            lambda row: row | {"target_new": ["x"]},
+            "Expected `str`, got `array` - at `$.target_new`",
+        ),
         ("knowedit", lambda row: row | {"ground_truth": 3}, "at `$.ground_truth`"),
     ],
 )  # fmt: skip

@@ -12,7 +12,12 @@ from contraflow.facts.formats._questions import sentence, statement_of
     ("question", "subject", "answer", "expected"),
     [
         ("What university did Mira Lund attend?", "Mira Lund", "Oslo", "Mira Lund attended Oslo."),
-        ("Which family does Nacella belong to?", "Nacella", "Patella", "Nacella belongs to Patella."),
+        (
+            "Which family does Nacella belong to?",
+            "Nacella",
+            "Patella",
+            "Nacella belongs to Patella.",
+        ),
         ("What position does Bo play?", "Bo", "goalkeeper", "Bo plays the position of goalkeeper."),
         ("What artist created Blue Hour?", "Blue Hour", "Ann Rowe", "Ann Rowe created Blue Hour."),
         ("who wrote Of Mists", "Of Mists", "Al Kent", "Al Kent wrote Of Mists."),
@@ -24,8 +29,12 @@ from contraflow.facts.formats._questions import sentence, statement_of
         ("Where was Bo born?", "Bo", "Rome", "Bo was born in Rome."),
         ("When did Bo die?", "Bo", "12 March 1990", "Bo died on 12 March 1990."),
         ("What year was Rotor established?", "Rotor", "1948", "Rotor was established in 1948."),
-        ("On which date was the iPhone released?", "iPhone", "June 29, 2007",
-         "The iPhone was released on June 29, 2007."),
+        (
+            "On which date was the iPhone released?",
+            "iPhone",
+            "June 29, 2007",
+            "The iPhone was released on June 29, 2007.",
+        ),
         ("What gender is Bo?", "Bo", "female", "The gender of Bo is female."),
         ("Who was the film Snow directed by?", "Snow", "Al", "The film Snow was directed by Al."),
         ("What country did Kalby originate?", "Kalby", "Peru", "Kalby originated in Peru."),
@@ -33,10 +42,14 @@ from contraflow.facts.formats._questions import sentence, statement_of
         # not recognised: still true to the row, and grammatical
         ("How many legs has Bo?", "Bo", "two", 'The answer to "How many legs has Bo?" is two.'),
         ("Where did she live?", "Bo", "Rome", 'The answer to "Where did she live?" is Rome.'),
-        ("What city did Bo live in when he died?", "Bo", "Rome",
-         'The answer to "What city did Bo live in when he died?" is Rome.'),
+        (
+            "What city did Bo live in when he died?",
+            "Bo",
+            "Rome",
+            'The answer to "What city did Bo live in when he died?" is Rome.',
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_question_and_its_answer(question: str, subject: str, answer: str, expected: str) -> None:
     assert statement_of(question, subject, answer) == expected
 

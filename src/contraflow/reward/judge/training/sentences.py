@@ -34,7 +34,7 @@ class Sentences:
 
     def fact(self, rng: random.Random) -> Fact:
         """A counterfactual of a random relation."""
-        is_real = rng.random() < REAL_SHARE and self._real
+        is_real = rng.random() < REAL_SHARE and bool(self._real)
         relation = rng.choice(self._real if is_real else self.synthetic)
         if relation.triples:
             return self._real_fact(relation, rng)
