@@ -1,8 +1,8 @@
-"""A run folder, its checkpoint and its replay, written before the modules moved, are still good.
+"""A run folder from before the modules moved is still good, with checkpoint and replay.
 
 `run_of_0_1_0` was made with the code of commit 8332ebf: a random two-layer Llama as sampler and
 oracle, a tiny BERT as judge, replay in the embedded server, six steps. `cut` was interrupted after
-three of them, `whole` went through.
+three of them, `whole` is complete.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from contraflow.cli import main
 from contraflow.evaluation.report import write_report
 from contraflow.facts import read_facts
 from contraflow.replay.existing import in_checkpoint, open_embedded
+from contraflow.run.build import replay_namespace
 from contraflow.run.session import open_run, read_run_config
 from contraflow.training.job import train
 from support.runs import assert_same, checkpoint, lines, replay_of
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy in the working folder: the config names model, judge and facts relative to it."""
+    """A copy in the working folder; the config names model, judge and facts relative to it."""
     for path in MADE.iterdir():
         if path.is_dir():
             shutil.copytree(path, tmp_path / path.name)
@@ -41,7 +42,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def data_of(report: Path) -> dict[str, Any]:
-    """The numbers and questions that a report shows."""
+    """Return the numbers and questions of a report."""
     found = re.search(
         r'<script[^>]*type="application/json"[^>]*>(.*?)</script>', report.read_text(), re.DOTALL
     )
@@ -50,19 +51,19 @@ def data_of(report: Path) -> dict[str, Any]:
 
 
 def by_content(data: dict[str, Any]) -> dict[str, Any]:
-    """Without the wording, which may improve."""
+    """Leave out wording, which may improve."""
     return {k: v for k, v in data.items() if k not in ("definitions", "stage_names", "part_names")}
 
 
 def metrics(run: Path, stage: str) -> dict[str, list[float]]:
-    """Value and interval of each metric, without the wording."""
+    """Return value and interval of each metric without wording."""
     found = json.loads((run / "evaluation" / f"{stage}.json").read_text())["metrics"]
     return {name: [m["value"], m["low"], m["high"]] for name, m in found.items()}
 
 
 @pytest.mark.slow
 def test_an_interrupted_run_resumes_to_the_same_end(folder: Path) -> None:
-    """Same questions, rewards, weights, replay and evaluation as the run that went through."""
+    """Questions, rewards, weights, replay and evaluation equal those of the complete run."""
     assert train(read_run_config(folder / "cut")) == Path("cut")
     before, after = folder / "whole", folder / "cut"
     for key in ("state_dict", "optimizer_states", "lr_schedulers", "global_step"):
@@ -89,6 +90,15 @@ def test_its_adapter_samples_the_same_questions(folder: Path) -> None:
     for record, row in zip(records, stored, strict=True):
         for key in ("log_pf", "log_p_question", "log_contradiction", "log_reward"):
             assert getattr(record, key) == pytest.approx(row[key], abs=1e-4), key
+
+
+def test_its_namespace_is_still_its_own(folder: Path) -> None:
+    """It identified models by file sizes. Resuming must not lose its replay."""
+    recorded = json.loads((folder / "cut" / "replay.json").read_text())["namespace"]
+    run = open_run("untrained", read_run_config(folder / "cut"))
+    parts = (run.config, run.policy, run.oracle, run.judge)
+    assert replay_namespace(*parts, folder / "cut") == recorded
+    assert replay_namespace(*parts) != recorded
 
 
 def test_its_replay_is_found(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from contraflow.cli import main
 from contraflow.errors import UserError
 from contraflow.facts import Fact
 from contraflow.models import quantized
+from contraflow.models.identity import model_identity
 from contraflow.policy.lora import LoraPolicy
 from contraflow.run import build
 from contraflow.run.session import open_run
@@ -95,7 +96,7 @@ def test_what_it_cannot_be_is_refused_by_its_key():
 
 def test_another_quantization_has_another_replay_namespace(tmp_path: Path):
     save_tiny_model("llama", tmp_path)
-    names = [build._identity(tmp_path, kind) for kind in (None, *KINDS)]
+    names = [model_identity(tmp_path, dtype="float32", quantize=kind) for kind in (None, *KINDS)]
     assert len(set(names)) == 3
     assert names[0] == names[1].removesuffix("-8bit") == names[2].removesuffix("-4bit")
 

@@ -30,7 +30,9 @@ from contraflow.gflownet.objectives import (
 )
 from contraflow.models.causal_lm import CausalLM
 from contraflow.models.embedder import load_embedder
+from contraflow.models.identity import legacy_identity, model_identity
 from contraflow.models.packaged import packaged_folder
+from contraflow.models.probe import checked_lm
 from contraflow.models.quantized import keep_differentiable, quantization_arguments
 from contraflow.models.recompute import recompute_layers
 from contraflow.models.resolve import resolve_model
@@ -39,7 +41,7 @@ from contraflow.policy.constraints import question_constraints
 from contraflow.policy.lora import LoraPolicy
 from contraflow.replay import open_replay as open_store
 from contraflow.replay.base import ReplayStore, make_namespace
-from contraflow.replay.existing import record_namespace
+from contraflow.replay.existing import record_namespace, recorded_namespace
 from contraflow.replay.vectors import quantize
 from contraflow.reward.judge import Judge, NliJudge, PackagedJudge, packaged_judge_folder
 from contraflow.reward.oracle import FrozenLMOracle
@@ -131,14 +133,8 @@ def load_lm(config: Config, name: str | None = None, kind: str = "sampler") -> C
     if c.gradient_checkpointing:
         recompute_layers(model)
     decoding: Any = c.decoding  # one of the three, by ModelConfig
-    return CausalLM(model, tokenizer, identity=_identity(folder, c.quantize), decoding=decoding)
-
-
-def _identity(folder: Path, quantize: str | None) -> str:
-    """Identify frozen weights on every machine: config, sizes of the weights, quantization."""
-    digest = hashlib.sha256((folder / "config.json").read_bytes())
-    digest.update(str(sorted(p.stat().st_size for p in folder.glob("*.safetensors"))).encode())
-    return digest.hexdigest()[:16] + ("" if quantize is None else f"-{quantize}")
+    identity = model_identity(folder, dtype=c.dtype, quantize=c.quantize)
+    return checked_lm(model, tokenizer, identity=identity, decoding=decoding)
 
 
 def load_oracle(config: Config, lm: CausalLM) -> Oracle:
@@ -198,12 +194,31 @@ def build_objective(config: Config) -> Objective:
     return makers[config.objective.name]()
 
 
-def replay_namespace(config: Config, policy: LoraPolicy, oracle: Oracle, judge: Judge) -> str:
-    """The replay namespace: a hash of everything that rewards and token ids depend on."""
+def replay_namespace(
+    config: Config, policy: LoraPolicy, oracle: Oracle, judge: Judge, folder: Path | None = None
+) -> str:
+    """The replay namespace: a hash of everything that rewards and token ids depend on.
+
+    An older run folder keeps the namespace that it recorded, which identified models by config
+    and file sizes, if its models still give it.
+    """
+    namespace = _namespace(config, policy, policy.lm.identity, oracle.identity, judge)
+    recorded = None if folder is None else recorded_namespace(folder)
+    if recorded in (None, namespace) or not isinstance(oracle, FrozenLMOracle):
+        return namespace
+    quantize = config.model.quantize
+    sampler = legacy_identity(resolve_model(config.model.name, "sampler"), quantize)
+    answering = resolve_model(config.oracle.name or config.model.name, "oracle")
+    identity = oracle.identity.replace(oracle.lm.identity, legacy_identity(answering, quantize), 1)
+    legacy = _namespace(config, policy, sampler, identity, judge)
+    return legacy if recorded == legacy else namespace
+
+
+def _namespace(config: Config, policy: LoraPolicy, sampler: str, oracle: str, judge: Judge) -> str:
     return make_namespace(
         prompt=policy.prompt.identity + json.dumps(asdict(config.policy), sort_keys=True),
-        tokenizer=policy.lm.identity,
-        oracle=oracle.identity,
+        tokenizer=sampler,
+        oracle=oracle,
         judge=judge.identity,
     )
 

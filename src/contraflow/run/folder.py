@@ -11,11 +11,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from contraflow.errors import UserError
 from contraflow.evaluation.metrics import Metrics, read_metrics
 from contraflow.evaluation.stages import STAGES
+from contraflow.run.intact import read_run_record
 from contraflow.settings import MAY_CHANGE, Config, flat, shown_settings
 from contraflow.system.addresses import safe_words
 from contraflow.system.files import whole_lines, write_atomically
@@ -36,13 +39,41 @@ def open_folder(config: Config) -> Path:
             (folder / name).mkdir(parents=True, exist_ok=True)
         saved = folder / "config.yaml"
         if saved.is_file():
-            _compare_settings(folder, OmegaConf.load(saved), shown_settings(config))
+            remedy = "copy it again, or remove it to go on with the settings of this command"
+            _compare_settings(folder, read_settings(saved, remedy), shown_settings(config))
         write_atomically(saved, text.encode())
     except OSError as error:
         raise UserError(
             f"run_dir={folder}: {error.strerror}; choose a writable run_dir=…"
         ) from error
     return folder
+
+
+def read_settings(path: Path, remedy: str) -> Any:
+    """Read a ``config.yaml`` that `open_folder` wrote.
+
+    Raises: UserError with ``remedy`` when the file was cut or is not YAML of settings.
+    """
+    try:
+        saved = OmegaConf.load(path)
+        reason = "" if saved and isinstance(saved, DictConfig) else "it holds no settings"
+        if not path.read_bytes().endswith(b"\n"):
+            reason = reason or "its last line has no end"
+    except OSError as error:
+        # OmegaConf has errors of this kind for YAML that is neither a list nor a mapping.
+        if error.errno is not None:
+            raise
+        reason = one_line(error)
+    except (YAMLError, UnicodeDecodeError, OmegaConfBaseException) as error:
+        reason = one_line(error)
+    if reason:
+        raise UserError(f"{path}: was cut or damaged ({reason}); {remedy}")
+    return saved
+
+
+def one_line(error: Exception) -> str:
+    """The text of an error on one line."""
+    return " ".join(str(error).split())[:120]
 
 
 def _compare_settings(folder: Path, saved: Any, now: dict[str, Any]) -> None:
@@ -69,7 +100,7 @@ def _compare_settings(folder: Path, saved: Any, now: dict[str, Any]) -> None:
 def record_cost(folder: Path, seconds: float) -> None:
     """Write ``run.json``: what the report shows of the run itself. Costs add up over resumes."""
     path = folder / "run.json"
-    old = json.loads(path.read_text()) if path.is_file() else {}
+    old = read_run_record(path) if path.is_file() else {}
     step_seconds = [line["step_seconds"] for line in whole_lines(folder / "history.jsonl")]
     versions = {name: version(name) for name in _PACKAGES}
     run = {

@@ -121,9 +121,9 @@ def import_questions(
     ``on_questions`` is called with the number of questions that were just processed.
     """
     run = Run.of("import", assemble(config, adapter=None))
-    run.policy.encode(list({q.fact.fact_id: q.fact for q in questions}.values()))
+    run.check_facts(list({q.fact.fact_id: q.fact for q in questions}.values()))
     scorer = Scorer(run.policy, run.oracle, run.judge, sampler=SEEDED)
-    namespace = replay_namespace(config, run.policy, run.oracle, run.judge)
+    namespace = replay_namespace(config, run.policy, run.oracle, run.judge, folder)
     outcome = ImportOutcome()
     with open_replay(config, namespace, folder) as replay:
         for start in range(0, len(questions), _BATCH_SIZE):

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from contraflow.errors import UserError
 from contraflow.evaluation.metrics import Metrics, compute_metrics
@@ -18,10 +19,12 @@ from contraflow.experience.scorer import Scorer
 from contraflow.facts import Fact
 from contraflow.facts.known import known_facts
 from contraflow.models.embedder import load_embedder
+from contraflow.policy.adapter import check_adapter
 from contraflow.policy.lora import LoraPolicy
-from contraflow.reward.judge.scores import Judge
+from contraflow.reward.judge.scores import Judge, LengthLimited
 from contraflow.reward.schedule import RewardSchedule
 from contraflow.run.build import Parts, assemble
+from contraflow.run.folder import one_line, read_settings
 from contraflow.seeding import derived_seed
 from contraflow.settings import Config
 from contraflow.types import Answer, Oracle
@@ -48,6 +51,27 @@ class Run:
     def __post_init__(self) -> None:
         self._scorer = Scorer(self.policy, self.oracle, self.judge)
 
+    def check_facts(self, facts: Sequence[Fact]) -> None:
+        """Refuse facts that the sampler or the judge cannot read whole.
+
+        A statement that is cut before the judge sees its end gets the score of another statement.
+
+        Raises: UserError naming the fact and the remedy.
+        """
+        self.policy.encode(facts)
+        if not isinstance(self.judge, LengthLimited):
+            return
+        for field in ("edit_fact", "original_fact"):
+            cut = self.judge.cut_premises([getattr(fact, field) for fact in facts])
+            if cut:
+                fact = facts[cut[0]]
+                text = getattr(fact, field)
+                raise UserError(
+                    f"fact {fact.fact_id}: its {field} {text[:40]!r}… is too long for the judge, "
+                    f"which would not read its end ({len(cut)} of {len(facts)} facts); shorten "
+                    "the statement, or choose a judge that reads more tokens"
+                )
+
     def generate(
         self,
         facts: Sequence[Fact],
@@ -62,6 +86,7 @@ class Run:
         log R is that of the schedule's last phase. ``on_fact`` is called with the number of facts
         that are done.
         """
+        self.check_facts(facts)
         return rollout(
             self.policy,
             self._scorer,
@@ -124,8 +149,13 @@ def read_run_config(folder: Path) -> Config:
             "train` has written, "
             "or run=untrained"
         )
-    merged = OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.load(path))
-    config = OmegaConf.to_object(merged)
+    saved = read_settings(path, "copy it again")
+    try:
+        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), saved))
+    except OmegaConfBaseException as error:
+        raise UserError(
+            f"{path}: is not what `contraflow train` wrote ({one_line(error)}); copy it again"
+        ) from None
     assert isinstance(config, Config)
     return config
 
@@ -135,6 +165,8 @@ def _open(name: str, config: Config, adapter: Path | None) -> Run:
         raise UserError(
             f"{adapter}: no trained adapter yet; finish the run with `contraflow train name={name}`"
         )
+    if adapter is not None:
+        check_adapter(adapter)
     if config.trainer.threads is not None:
         torch.set_num_threads(config.trainer.threads)
     return Run.of(name, assemble(config, adapter=adapter))

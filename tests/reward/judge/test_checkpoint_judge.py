@@ -209,3 +209,17 @@ def test_deberta_takes_its_own_attention(tmp_path: Path) -> None:
     # A half-precision file is computed in float32 on a CPU.
     assert scores.log_probs.dtype == torch.float32
     torch.testing.assert_close(scores.log_probs.exp().sum(-1), torch.ones(4))
+
+
+def test_premises_that_would_lose_their_end_are_found(nli_folder: Path) -> None:
+    """Exactly those whose scores stop depending on the last word."""
+    judge = NliJudge(nli_folder, probe=False)
+    answer = "the man is asleep ."
+    premises = [" ".join(["dog"] * n) for n in (1, 20, 40, 60, 80, 200)]
+    cut = judge.cut_premises(premises, [answer] * len(premises))
+    for i, premise in enumerate(premises):
+        ends = [f"{premise} man", f"{premise} child"]
+        first, second = judge.score(ends, [answer] * 2).log_probs
+        depends_on_the_end = bool((first - second).abs().max() > 1e-6)
+        assert depends_on_the_end == (i not in cut), premise
+    assert set(cut) <= set(judge.cut_premises(premises)), "an answer of usual length is assumed"

@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -15,6 +15,9 @@ from contraflow.cli.commands._output import out_file
 from contraflow.cli.preflight import check_models
 from contraflow.errors import UserError
 from contraflow.facts.fact import numbered_lines
+
+if TYPE_CHECKING:
+    from contraflow.reward.judge.scores import Judge
 
 # A copy of contraflow.reward.judge.LABELS, whose module imports torch.
 LABELS = ("entailment", "neutral", "contradiction")
@@ -41,6 +44,7 @@ def run(args: ParsedArguments) -> int:
 
     judge = load_judge(config)
     premises, hypotheses, labels = zip(*pairs, strict=True)
+    _refuse_cut_premises(judge, args.required_path("pairs"), premises, hypotheses)
     log_probs = judge.score(premises, hypotheses).log_probs.tolist()
     verdicts = [_most_likely(row) for row in log_probs]
     lines = [
@@ -55,6 +59,24 @@ def run(args: ParsedArguments) -> int:
     if labeled:
         print(agreement(labeled))
     return 0
+
+
+def _refuse_cut_premises(
+    judge: Judge, path: Path, premises: Sequence[str], hypotheses: Sequence[str]
+) -> None:
+    """Raises: UserError with file:line when the judge would not read the end of a premise."""
+    from contraflow.reward.judge.scores import LengthLimited
+
+    if not isinstance(judge, LengthLimited):
+        return
+    cut = judge.cut_premises(premises, hypotheses)
+    if cut:
+        line = numbered_lines(path)[cut[0]][0]
+        raise UserError(
+            f"{path}:{line}: the pair is too long for the judge, which would not read the end of "
+            f"the premise ({len(cut)} of {len(premises)} pairs); shorten it, or choose a judge "
+            "that reads more tokens"
+        )
 
 
 def read_pairs(path: Path) -> list[Pair]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from contraflow.errors import UserError
-from contraflow.reward.judge.batching import encode_pairs, score_in_batches
+from contraflow.reward.judge.batching import cut_premises, encode_pairs, score_in_batches
 from contraflow.reward.judge.probes import PROBES, self_test
 from contraflow.reward.judge.scores import LABELS, NliScores
 from contraflow.settings.models import JudgeConfig
@@ -72,6 +72,12 @@ class NliJudge:
         """Log-probabilities in the order of LABELS, rows in the order given."""
         log_probs = score_in_batches(self._raw, premises, hypotheses, self._batch_size)
         return NliScores(log_probs[:, list(self._columns)])
+
+    def cut_premises(
+        self, premises: Sequence[str], hypotheses: Sequence[str] | None = None
+    ) -> list[int]:
+        """Positions of the premises that are too long for this judge; see `cut_premises`."""
+        return cut_premises(self._tokenizer, premises, hypotheses, self._max_length)
 
     @torch.inference_mode()
     def _raw(self, premises: Sequence[str], hypotheses: Sequence[str]) -> Float[Tensor, "n 3"]:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer
 
 from contraflow.errors import UserError
-from contraflow.reward.judge.batching import encode_pairs, score_in_batches
+from contraflow.reward.judge.batching import cut_premises, encode_pairs, score_in_batches
 from contraflow.reward.judge.probes import self_test
 from contraflow.reward.judge.scores import LABELS, NliScores
 from contraflow.settings.models import JudgeConfig
@@ -191,6 +191,12 @@ class PackagedJudge:
     def score(self, premises: Sequence[str], hypotheses: Sequence[str]) -> NliScores:
         """Calibrated log-probabilities, rows in the order given."""
         return NliScores(score_in_batches(self._log_probs, premises, hypotheses, self._batch_size))
+
+    def cut_premises(
+        self, premises: Sequence[str], hypotheses: Sequence[str] | None = None
+    ) -> list[int]:
+        """Positions of the premises that are too long for this judge; see `cut_premises`."""
+        return cut_premises(self._tokenizer, premises, hypotheses, self._spec.max_length)
 
     @torch.inference_mode()
     def _log_probs(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -37,4 +37,15 @@ class Judge(Protocol):
 
     def score(self, premises: Sequence[str], hypotheses: Sequence[str]) -> NliScores:
         """One row per pair, in the order given."""
+        ...
+
+
+@runtime_checkable
+class LengthLimited(Protocol):
+    """A judge that reads a limited number of tokens, and says which premises it would cut."""
+
+    def cut_premises(
+        self, premises: Sequence[str], hypotheses: Sequence[str] | None = None
+    ) -> list[int]:
+        """Positions of the premises that would lose their end."""
         ...
