@@ -29,7 +29,7 @@ from pathlib import Path
 
 from contraflow.facts import Fact, write_facts
 from contraflow.facts.fact import fact_id_for
-from contraflow.text.match import mentions
+from contraflow.text.match import gives_away
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLES = ROOT / "data_sources" / "facts"
@@ -169,7 +169,7 @@ def _edited_answer(relation: Relation, row: Row) -> str:
     spellings = (row.answer, *_aliases(relation, row))
     allowed = []
     for answer in answers:
-        if not _overlaps(answer, spellings) and not mentions(row.subject, answer):
+        if not _overlaps(answer, spellings) and not gives_away(row.subject, answer):
             allowed.append(answer)
     if not allowed:
         raise SystemExit(f"{row.source}: no edited answer is left for '{row.subject}'; give a pool")
@@ -177,7 +177,9 @@ def _edited_answer(relation: Relation, row: Row) -> str:
 
 
 def _overlaps(answer: str, spellings: tuple[str, ...]) -> bool:
-    return any(mentions(answer, spelling) or mentions(spelling, answer) for spelling in spellings)
+    return any(
+        gives_away(answer, spelling) or gives_away(spelling, answer) for spelling in spellings
+    )
 
 
 def _aliases(relation: Relation, row: Row) -> tuple[str, ...]:

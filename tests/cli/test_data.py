@@ -60,13 +60,13 @@ def test_data_convert_maps_columns(contraflow: Call) -> None:
     stopped = contraflow(*convert)
     assert stopped.code == 2
     assert "table.csv:3" in stopped.err
-    assert len(read_facts("f.jsonl")) == 1  # the file of the call before is left alone
+    assert len(read_facts("f.jsonl")) == 1  # the file of the first call stays
 
 
-def test_filter_known_says_how_many_it_dropped(
+def test_filter_known_prints_how_many_it_dropped(
     contraflow: Call, facts_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[Config] = []
+    configs: list[Config] = []
 
     def known_facts(facts: Sequence[Fact], _oracle: object, on_fact: Any) -> list[Fact]:
         on_fact(len(facts))
@@ -76,7 +76,7 @@ def test_filter_known_says_how_many_it_dropped(
     put_module(
         monkeypatch,
         "contraflow.run.build",
-        load_lm=asked.append,
+        load_lm=configs.append,
         load_oracle=lambda _config, _lm: None,
     )
     result = contraflow("data", "filter-known", f"facts={facts_file}", "out=known.jsonl")
@@ -92,7 +92,10 @@ def test_filter_known_says_how_many_it_dropped(
         "out=k.jsonl",
         "oracle.name=packaged:smollm2-135m-instruct",
     )
-    assert (asked[1].model.name, asked[1].oracle.name) == ("packaged:smollm2-135m-instruct", None)
+    assert (configs[1].model.name, configs[1].oracle.name) == (
+        "packaged:smollm2-135m-instruct",
+        None,
+    )
 
 
 def test_models_list_tells_what_is_ready(

@@ -31,15 +31,15 @@ def test_json_holds_the_question_and_the_answer(contraflow: Call, flag: str) -> 
         "exact", "objective=tb", "seed=5", "reward=peaky", "architecture=gpt2", *SMALL, flag
     )
     assert result.code == 0, result.err
-    told = json.loads(result.out)
-    assert (told["objective"], told["seed"], told["reward"], told["architecture"]) == (
+    numbers = json.loads(result.out)
+    assert (numbers["objective"], numbers["seed"], numbers["reward"], numbers["architecture"]) == (
         "tb",
         5,
         "peaky",
         "gpt2",
     )
-    assert told["n_questions"] == 2 + 4
-    assert 0 <= told["total_variation"] <= 1 and told["log_z_error"] >= 0
+    assert numbers["n_questions"] == 2 + 4
+    assert 0 <= numbers["total_variation"] <= 1 and numbers["log_z_error"] >= 0
 
 
 def test_the_table_says_where_no_z_is_modeled(contraflow: Call) -> None:
@@ -50,8 +50,10 @@ def test_the_table_says_where_no_z_is_modeled(contraflow: Call) -> None:
 
 def test_one_seed_is_one_experiment(contraflow: Call) -> None:
     """The same seed gives the same numbers, another seed other numbers."""
-    told = [json.loads(contraflow("exact", *SMALL, f"seed={s}", "--json").out) for s in (1, 1, 2)]
-    distances = [t["total_variation"] for t in told]
+    numbers = [
+        json.loads(contraflow("exact", *SMALL, f"seed={s}", "--json").out) for s in (1, 1, 2)
+    ]
+    distances = [t["total_variation"] for t in numbers]
     assert distances[0] == distances[1] != distances[2]
 
 

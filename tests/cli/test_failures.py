@@ -131,7 +131,7 @@ def test_libraries_are_quiet_but_what_the_user_set_stays(monkeypatch: pytest.Mon
     assert os.environ["TOKENIZERS_PARALLELISM"] == "false"
 
 
-def test_user_errors_of_several_lines_are_told_in_one() -> None:
+def test_user_errors_are_printed_in_one_line() -> None:
     listed = "\n".join([*(f"f.jsonl:{n}: bad" for n in range(1, 11)), "… and 5 more problems"])
     assert one_line(str(UserError(listed))) == "f.jsonl:1: bad (14 more such lines)"
     assert one_line("f.jsonl:1: bad\nf.jsonl:2: bad") == "f.jsonl:1: bad (1 more such line)"

@@ -29,17 +29,15 @@ def test_untrained_questions_about_a_fact(tmp_path: Path) -> None:
         for line in first.err.splitlines()
         if not re.fullmatch(r"questions \d/4, .* left\s*", line)
     ]
-    assert (first.code, beside_progress) == (
-        0,
-        [],
-    )  # a busy machine takes long enough for progress to be told
+    assert first.code == 0
+    assert beside_progress == []  # on a busy machine progress is reported
     rows = [json.loads(line) for line in first.out.splitlines()]
     assert len(rows) == 4
     assert all(row["question"].endswith("?") and row["log_pf"] < 0 for row in rows)
     assert call(tmp_path, "generate", "run=untrained", *fact, "n=4", "seed=1").out == first.out
 
 
-def test_the_embedded_judge_on_labeled_pairs(tmp_path: Path) -> None:
+def test_the_packaged_judge_on_labeled_pairs(tmp_path: Path) -> None:
     pairs = [
         ("The capital of France is Lyon.", "The capital of France is Paris.", "contradiction"),
         ("The capital of France is Lyon.", "Lyon is the capital of France.", "entailment"),

@@ -49,10 +49,10 @@ def test_stats_tell_what_a_run_holds(contraflow: Call, run: Path) -> None:
     assert row["best_log_reward"] == max(stored.priority for stored in held.values())
     (sampler,) = row["samplers"]
     assert len(sampler) == 12 and row["samplers"][sampler] == len(held)
-    told = contraflow("replay", "stats", str(run))
+    result = contraflow("replay", "stats", str(run))
     assert (
-        f"{len(held)} entries of {row['facts']} facts" in told.out
-        and "0 cannot be read" in told.out
+        f"{len(held)} entries of {row['facts']} facts" in result.out
+        and "0 cannot be read" in result.out
     )
 
 
@@ -117,9 +117,9 @@ def test_questions_without_scores_are_scored_or_refused(
         "who is in rome?",
     }
     assert new
-    for stored in (
-        new.values()
-    ):  # answered by the oracle, which says the question; composite reward, no temperature
+    for (
+        stored
+    ) in new.values():  # the oracle answers with the question; composite reward, no temperature
         assert stored.scored.answer == stored.scored.question
         assert stored.scored.sampler == "seeded"
         assert stored.scored.log_p_answer == -len(stored.scored.question)
@@ -197,7 +197,7 @@ def test_bad_input_is_one_line(
     contraflow: Call, run: Path, write: Callable[[str, Any], Path]
 ) -> None:
     good = {"fact_id": "hamlet-rome", "question": "who is rome?"}
-    for row, told in {
+    for row, message in {
         b"{": "is not valid JSON",
         b"[]": "is not a JSON object",
         b'{"fact_id": "hamlet-rome"}': "'question' must be there",
@@ -206,7 +206,9 @@ def test_bad_input_is_one_line(
         b'{"question": "who is rome?", "subject": "x"}': "no fact has the subject 'x'",
     }.items():
         path = write("bad.jsonl", json.dumps(good).encode() + b"\n" + row + b"\n")
-        assert_one_error(contraflow("replay", "seed", str(path), f"run={run}"), f"{path}:2: ", told)
+        assert_one_error(
+            contraflow("replay", "seed", str(path), f"run={run}"), f"{path}:2: ", message
+        )
     path = write("good.jsonl", [good])
     assert_one_error(contraflow("replay", "seed", str(path)), "needs run=FOLDER or url=URL")
     assert_one_error(
@@ -215,6 +217,9 @@ def test_bad_input_is_one_line(
     assert_one_error(
         contraflow("replay", "seed", "none.jsonl", f"run={run}"),
         "questions=none.jsonl: no such file",
+    )
+    assert_one_error(
+        contraflow("replay", "stats", "run=nowhere", "json=foo"), "json=foo: must be one of true"
     )
     assert_one_error(
         contraflow("replay", "stats", "run=nowhere"), "run=nowhere: no such run folder"

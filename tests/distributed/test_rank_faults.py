@@ -1,6 +1,4 @@
-"""Real ranks that fail, are killed or are slow: all end with the reason, and the same command goes
-on.
-"""
+"""Real ranks that fail, are killed or are slow: all end with the reason, and the run resumes."""
 
 from __future__ import annotations
 
@@ -25,10 +23,8 @@ from support.runs import (
     write_tiny_facts,
 )
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore"),
-]  # each starts two to six processes
+# Each test starts two to six processes.
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 PROGRAM = "support.faulty_rank"
 LAUNCH = "import sys; from pathlib import Path; from contraflow.distributed.launch import launch; "
@@ -37,7 +33,7 @@ OURS = [sys.executable, "-c", LAUNCH + "sys.exit(launch(sys.argv[2:], 2, Path(sy
 
 class Ended(NamedTuple):
     code: int
-    said: str
+    printed: str
     seconds: float
 
 
@@ -57,10 +53,10 @@ def run(folder: Path, launcher: list[str] | None = None, **plan: Any) -> Ended:
     started = time.monotonic()
     process = start(folder, launcher or ours(folder), **plan)
     try:
-        _, said = process.communicate(timeout=180)
+        _, printed = process.communicate(timeout=180)
     finally:
         process.kill()
-    return Ended(process.returncode, said, time.monotonic() - started)
+    return Ended(process.returncode, printed, time.monotonic() - started)
 
 
 def ours(folder: Path) -> list[str]:
@@ -82,27 +78,26 @@ def torchrun(n: int, *options: str) -> list[str]:
 def test_a_user_error_of_one_rank_ends_all_with_its_message(folder: Path, kind: str):
     ended = run(folder, kind=kind, rank=1, step=2, user="fact 7 is odd; mend it")
     assert ended.code == 2
-    last = ended.said.strip().splitlines()[-1]
+    last = ended.printed.strip().splitlines()[-1]
     assert last.startswith("contraflow: error: rank 1: fact 7 is odd; mend it (all it said is in ")
-    assert "Traceback" not in ended.said
+    assert "Traceback" not in ended.printed
 
 
 def test_a_bug_of_one_rank_ends_all_with_code_1(folder: Path):
     ended = run(folder, rank=0, step=2, bug="by nought")
     assert ended.code == 1
-    assert "ZeroDivisionError: by nought; this is a bug" in ended.said
+    assert "ZeroDivisionError: by nought; this is a bug" in ended.printed
 
 
 def test_a_slow_rank_0_times_out_with_ranks_phase_and_key(folder: Path):
-    """Two minutes in the oracle against 3 s of patience, and nobody waits for the two minutes to
-    pass.
-    """
+    """Two minutes in the oracle against a timeout of 3 s; nobody waits the two minutes."""
     ended = run(folder, sleep=120.0, timeout_s=3.0)
     assert ended.code == 2
     assert (
-        "rank 1 waited 3 s for rank 0 in the phase 'answers and verdicts of step 0'" in ended.said
+        "rank 1 waited 3 s for rank 0 in the phase 'answers and verdicts of step 0'"
+        in ended.printed
     )
-    assert "raise exchange.timeout_s" in ended.said
+    assert "raise exchange.timeout_s" in ended.printed
     assert ended.seconds < 120
 
 
@@ -112,12 +107,13 @@ def test_a_killed_rank_ends_all_and_the_run_resumes_unchanged(folder: Path, stor
     ended = run(folder, name="cut", store=store, trainer=trainer, rank=1, step=3, kill=True)
     assert ended.code == 1
     assert (
-        "rank 1 was ended by SIGKILL" in ended.said and "Start the same command again" in ended.said
+        "rank 1 was ended by SIGKILL" in ended.printed
+        and "Start the same command again" in ended.printed
     )
     assert checkpoint(folder / "cut")["global_step"] == 2
     again = run(folder, name="cut", store=store, trainer=trainer, rank=1, step=3, kill=True)
-    assert again.code == 0, again.said
-    assert f"resuming from step 2 of {N_STEPS}" in again.said
+    assert again.code == 0, again.printed
+    assert f"resuming from step 2 of {N_STEPS}" in again.printed
     assert run(folder, name="whole", store=store, trainer=trainer).code == 0
     a, b = checkpoint(folder / "whole"), checkpoint(folder / "cut")
     for key in ("state_dict", "optimizer_states", "lr_schedulers", "global_step"):
@@ -132,20 +128,20 @@ def test_a_killed_rank_ends_all_and_the_run_resumes_unchanged(folder: Path, stor
 
 
 def test_torchrun_restarts_the_ranks_from_the_checkpoint(folder: Path):
-    """torchrun keeps its store over a restart, with the addresses of dead ranks in it."""
+    """The store of torchrun outlives a restart and contains addresses of dead ranks."""
     plan = {"trainer": {"checkpoint_every": 1}, "rank": 1, "step": 3, "kill": True}
     ended = run(folder, torchrun(2, "--max-restarts=2"), **plan)
-    assert ended.code == 0, ended.said
+    assert ended.code == 0, ended.printed
     assert (folder / "run" / "finished").is_file()
     assert [row["step"] for row in lines(folder / "run")] == list(range(N_STEPS))
-    assert f"resuming from step 3 of {N_STEPS}" in ended.said
+    assert f"resuming from step 3 of {N_STEPS}" in ended.printed
 
 
 def test_another_number_of_ranks_does_not_resume_a_run(folder: Path):
     plan: dict[str, Any] = {"trainer": {"checkpoint_every": 1}, "rank": 1, "step": 3}
     assert run(folder, user="stop here", **plan).code == 2
     ended = run(folder, torchrun(3))
-    assert "was trained with trainer.devices=2, now trainer.devices=3" in ended.said
+    assert "was trained with trainer.devices=2, now trainer.devices=3" in ended.printed
 
 
 def test_a_signal_to_the_launcher_stops_all_after_the_same_step(folder: Path):
@@ -157,11 +153,11 @@ def test_a_signal_to_the_launcher_stops_all_after_the_same_step(folder: Path):
             assert process.poll() is None and time.monotonic() < deadline, process.communicate()[1]
             time.sleep(0.1)
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=60)
+        _, printed = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 130, said
-    assert said.strip().splitlines()[-1].startswith("contraflow: stopped at step")
+    assert process.returncode == 130, printed
+    assert printed.strip().splitlines()[-1].startswith("contraflow: stopped at step")
     saved = checkpoint(folder / "run")
     assert [row["step"] for row in lines(folder / "run")] == list(range(saved["global_step"]))
     assert len(saved["replay_of_others"]) == 1
@@ -171,10 +167,10 @@ def test_ranks_out_of_time_stop_after_the_same_step_and_resume(folder: Path):
     trainer = {"n_steps": 100_000, "validate_every": 100_000, "max_time": "2s"}
     for start in (1, 2):
         ended = run(folder, trainer=trainer)
-        assert ended.code == 75, ended.said
+        assert ended.code == 75, ended.printed
         saved = checkpoint(folder / "run")
         step = saved["global_step"]
-        last = ended.said.strip().splitlines()[-1]
+        last = ended.printed.strip().splitlines()[-1]
         assert last.startswith(
             f"contraflow: trainer.max_time=2s is used up at step {step} of 100000; "
         )
@@ -209,8 +205,8 @@ def is_of(folder: Path) -> Any:
 
 
 def test_one_number_of_the_environment_is_missing(folder: Path):
-    """RANK and WORLD_SIZE without an address: refused at once, with the remedy."""
+    """RANK and WORLD_SIZE without an address are refused at once, with the remedy."""
     process = start(folder, ["env", "RANK=0", "WORLD_SIZE=2", "MASTER_ADDR=", sys.executable])
-    _, said = process.communicate(timeout=60)
+    _, printed = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert "the ranks cannot find each other" in said and "start them with torchrun" in said
+    assert "the ranks cannot find each other" in printed and "start them with torchrun" in printed

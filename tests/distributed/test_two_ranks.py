@@ -83,8 +83,8 @@ def test_two_ranks_make_twice_the_data_on_separate_facts(two_ranks: Path, kind: 
         {f for step in rank["steps"] for f in (*step["given"], *step["about"])} for rank in ranks
     ]
     assert facts[0] and facts[1] and not facts[0] & facts[1]
-    asked = [[s["question_ids"] for s in rank["steps"][0]["scored"]] for rank in ranks]
-    assert asked[0] != asked[1] and len(asked[0]) == len(asked[1]) == 8
+    sampled = [[s["question_ids"] for s in rank["steps"][0]["scored"]] for rank in ranks]
+    assert sampled[0] != sampled[1] and len(sampled[0]) == len(sampled[1]) == 8
 
 
 def test_with_broadcast_all_learn_from_the_batch_of_rank_0(two_ranks: Path):

@@ -198,7 +198,7 @@ def test_the_house_is_the_package() -> None:
     assert sorted(on_a_floor) == sorted({*rooms} - OUTSIDE_THE_HOUSE)
 
 
-def test_what_the_recipes_for_adding_name_is_in_the_files_that_they_name() -> None:
+def test_the_recipes_for_adding_name_existing_code() -> None:
     recipes = text_of(HOUSE_PAGE).split("## Adding …")[1]
     rows = [line for line in recipes.splitlines() if line.startswith(("| a ", "| an "))]
     assert len(rows) == 7

@@ -1,6 +1,4 @@
-"""The whole job on the real packaged models, as a user types it: train, resume, generate, evaluate,
-report.
-"""
+"""The whole job on the packaged models, as a user types it."""
 
 from __future__ import annotations
 
@@ -24,7 +22,7 @@ pytestmark = [
 
 
 def contraflow(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """The console command in a process of its own."""
+    """Run the console command in a process of its own."""
     command = [sys.executable, "-m", "contraflow.cli", *arguments]
     environment = {**os.environ, "COLUMNS": "200"}
     return subprocess.run(
@@ -34,9 +32,7 @@ def contraflow(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of two real steps, embedded replay server and offline W&B included, that says nothing
-    but its own words.
-    """
+    """A run of two steps with an embedded replay server and offline W&B, without any warning."""
     cwd = tmp_path_factory.mktemp("user")
     done = contraflow(
         "train",
@@ -100,7 +96,7 @@ def test_adapter_is_an_ordinary_peft_folder(finished: Path) -> None:
     )
     model = PeftModel.from_pretrained(base, str(finished / "adapter"))
     trained = [p.abs().sum() for n, p in model.named_parameters() if "lora_B" in n]
-    assert sum(map(float, trained)) > 0  # B starts at 0: something was learned
+    assert sum(map(float, trained)) > 0  # B starts at 0, so something was learned
 
 
 def test_generate_writes_the_promised_keys(

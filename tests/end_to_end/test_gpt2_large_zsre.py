@@ -1,6 +1,4 @@
-"""The prototype's configuration at a millionth of its size: its experiment file, its architectures,
-its data's form.
-"""
+"""The configuration of the prototype with tiny models of the same architectures."""
 
 from __future__ import annotations
 
@@ -34,8 +32,9 @@ TOWNS = ("Oslo", "Rome", "Bern", "Riga", "Lima", "Cork")
 
 
 def save_gpt2(folder: Path) -> Path:
-    """GPT-2 with its byte-level tokenizer (bytes only, so twice its 1024 positions), two narrow
-    layers.
+    """Save a GPT-2 of two narrow layers with its byte-level tokenizer.
+
+    Its tokens are bytes, so it has twice the 1024 positions.
     """
     characters = ["Ġ", "Ċ", *map(chr, range(33, 127)), "<|endoftext|>"]
     tokenizer = GPT2Tokenizer(vocab={c: i for i, c in enumerate(characters)}, merges=[])
@@ -48,7 +47,7 @@ def save_gpt2(folder: Path) -> Path:
 
 @pytest.fixture
 def words(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> list[str]:
-    """What a user types after `contraflow train`, with folders of weights and converted facts."""
+    """Arguments of `contraflow train`, with folders of weights and converted facts."""
     rows = [
         {
             "subject": f"{name} {n}",
@@ -99,10 +98,10 @@ def test_adapter_reward_and_judge_are_those_of_the_prototype(words: list[str]) -
 
 
 def test_hybrid_reward_by_hand(words: list[str]) -> None:
-    """Step 149 is the last of the penalized phase; log C is above and at the threshold of −6, log
-    P_A fails once.
+    """Step 149 is the last of the penalized phase.
 
-    A question that fails the text checks is not punished: the prototype had no such checks.
+    log C is above and at the threshold of −6, log P_A fails once. A question that fails the text
+    checks is not penalized: the prototype had no such checks.
     """
     reward = build.build_reward(compose_config(words))
     parts = RewardParts(

@@ -1,4 +1,4 @@
-"""The Python of the README runs as it is written."""
+"""The Python of the README runs as written."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """Metrics of constructed records, whose values can be worked out by hand."""
 
+import json
 import math
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def test_rates_are_over_questions_and_count_each_part() -> None:
     assert metrics["no_leak"].value == 3 / 4
     assert metrics["contradiction"].value == 3 / 4
     assert metrics["valid_contradiction"].value == 1 / 4
-    assert metrics["strict_success"].value == 2 / 4
+    assert metrics["strict_success"].value == 1 / 4
     assert metrics["strict_success"].n == 4
     assert (metrics.n_facts, metrics.n_questions) == (1, 4)
 
@@ -101,15 +102,14 @@ def test_diversity_is_of_valid_questions_within_a_fact() -> None:
         record("a", "Who wrote Hamlet?"),
         record("a", "Who wrote Hamlet?"),
         record("a", "Hamlet was written by whom?"),
-        record("a", "Who who who Hamlet?"),  # not valid: must not make the words look richer
+        record("a", "Who who who Hamlet?"),  # not valid: must not count as new words
         record("b", "gibberish Hamlet"),
     ]
     metrics = metrics_of(records)
     assert metrics["distinct_questions"].value == pytest.approx((3 / 4 + 1) / 2)
     assert metrics["distinct_valid"].value == pytest.approx((2 / 4 + 0) / 2)
-    assert metrics["distinct_1"].value == pytest.approx(
-        7 / 11
-    )  # who wrote hamlet was written by whom
+    # The 7 words: who wrote hamlet was written by whom.
+    assert metrics["distinct_1"].value == pytest.approx(7 / 11)
     assert metrics["distinct_1"].n == 1
     assert metrics["self_bleu"].n == 1
 
@@ -129,10 +129,46 @@ def test_the_encoder_sees_each_valid_question_once() -> None:
 
 
 def test_without_an_encoder_its_metrics_are_unknown() -> None:
-    assert math.isnan(metrics_of([record()])["vendi"].value)
+    metrics = metrics_of([record("a"), record("b")])
+    for name in ("vendi", "embedding_distance"):
+        assert math.isnan(metrics[name].value)
+        assert metrics[name].note == "left out: there is no sentence encoder"
 
 
-def test_no_records_is_an_error_that_says_so() -> None:
+def test_one_fact_has_no_interval(tmp_path: Path) -> None:
+    """Every resample of one fact is that fact: a point would look like certainty."""
+    records = [record("a"), record("a"), record("a"), record("a", answer="Christopher Marlowe")]
+    row = metrics_of(records)["strict_success"]
+    assert row.value == 0.75
+    assert math.isnan(row.low) and math.isnan(row.high)
+    assert row.note == "no interval: it needs two facts"
+    write_metrics(tmp_path / "one.json", metrics_of(records))
+    assert read_metrics(tmp_path / "one.json")["strict_success"].note == row.note
+    two = metrics_of([*records, record("b")])["strict_success"]
+    assert (two.low, two.high, two.note) == (0.75, 1, "")
+
+
+def test_an_old_file_about_one_fact_shows_no_interval(tmp_path: Path) -> None:
+    """Earlier versions wrote the value itself as both ends."""
+    old = {"value": 0.75, "low": 0.75, "high": 0.75, "n": 4, "unit": "share", "meaning": "m"}
+    path = tmp_path / "old.json"
+    for n_facts, low in ((1, math.nan), (2, 0.75)):
+        content = {"n_facts": n_facts, "n_questions": 4, "metrics": {"strict_success": old}}
+        path.write_text(json.dumps(content))
+        row = read_metrics(path)["strict_success"]
+        assert row.value == 0.75
+        assert (row.low, row.high) == pytest.approx((low, low), nan_ok=True)
+
+
+def test_a_metric_that_one_of_two_facts_has_is_a_point() -> None:
+    """Self-BLEU needs two valid questions: fact b has one."""
+    row = metrics_of([record("a"), record("a"), record("b")])["self_bleu"]
+    assert (row.value, row.n) == (pytest.approx(1), 1)
+    assert math.isnan(row.low)
+    assert row.note == "no interval: it needs two facts"
+
+
+def test_no_records_is_an_error() -> None:
     with pytest.raises(UserError, match="no questions"):
         metrics_of([])
 

@@ -129,7 +129,7 @@ def test_a_broken_piece_is_named_and_the_rest_is_shown(
     run = build_run(tmp_path / "run", n_facts=3)
     (run / name).write_bytes(content)
     missing = data_of(write_report(run))["missing"]
-    if content or not name.endswith("jsonl"):  # an empty file of questions is one without questions
+    if content or not name.endswith("jsonl"):  # an empty file holds no questions
         assert isinstance(missing, list)
         assert len(missing) == 1
         assert missing[0].startswith(f"{name} cannot be used: ")
@@ -189,7 +189,7 @@ def test_secrets_of_the_configuration_are_not_shown_around(tmp_path: Path) -> No
     assert "redis://localhost:6379/0" in text
 
 
-def test_numbers_nobody_foresaw_are_drawn_after_the_known_ones() -> None:
+def test_unknown_numbers_are_plotted_after_the_known_ones() -> None:
     charts = curves_of(
         [{"step": 1, "odd_one": 3.0, "loss": 1.0, "log_reward": -1.0, "flag": True, "note": "x"}]
     )

@@ -105,7 +105,7 @@ def test_a_click_on_a_heading_sorts_and_another_turns_it_round(opened: Opened) -
     assert rising[0] < falling[-1]
 
 
-def test_every_column_sorts_and_only_one_says_so(opened: Opened) -> None:
+def test_every_column_sorts_and_one_is_marked_as_sorted(opened: Opened) -> None:
     opened.page.select_option("#stage", label="Both samplers")
     labels = opened.page.locator("table.questions th button").all_inner_texts()
     assert len(labels) == 12
@@ -177,7 +177,7 @@ def test_nothing_sticks_out_at_any_width(
 
 
 @pytest.mark.parametrize("kept", ["run.json", "history.jsonl"])
-def test_a_run_without_evaluation_opens_and_says_so(
+def test_a_run_without_evaluation_opens_and_reports_that(
     browser: Any, tmp_path: Path, kept: str
 ) -> None:
     whole = build_run(tmp_path / "whole", n_facts=3)
@@ -189,5 +189,16 @@ def test_a_run_without_evaluation_opens_and_says_so(
     assert "evaluation/after.json is not there" in page.locator(".notice").inner_text()
     assert page.locator("#glossary dt").count() > 20
     assert "[object" not in page.locator("body").inner_text()
+    assert opened.problems == []
+    page.close()
+
+
+def test_a_report_about_one_fact_has_no_intervals(browser: Any, tmp_path: Path) -> None:
+    page = browser.new_page()
+    opened = Opened(page, write_report(build_run(tmp_path / "one", n_facts=1)).as_uri())
+    text = page.locator("body").inner_text()
+    assert "8 questions about one fact. There are no intervals" in text
+    assert "no interval: it needs two facts" in page.locator("table.metrics").inner_text()
+    assert "NaN" not in text and "\u2013 \u2026 \u2013" not in text
     assert opened.problems == []
     page.close()

@@ -29,25 +29,27 @@ slow = pytest.mark.slow
 
 
 @pytest.mark.parametrize(
-    ("objective", "n_steps"),
+    ("objective", "n_steps", "lr"),
     [
-        pytest.param(SubTB(), 250, id="SubTB"),
-        pytest.param(VarGrad(), 150, id="VarGrad"),
-        pytest.param(ModifiedSubTB(), 150, id="ModifiedSubTB"),
-        pytest.param(TrajectoryBalance(), 200, id="TB", marks=slow),
-        pytest.param(ContrastiveTB(), 150, id="CTB", marks=slow),
-        # one token at a time: news of the reward needs a step per token to reach the root
-        pytest.param(DetailedBalance(), 400, id="DB", marks=slow),
-        pytest.param(SubTB(bound=5.0), 250, id="SubTB bounded", marks=slow),
-        pytest.param(VarGrad(bound=5.0), 150, id="VarGrad bounded", marks=slow),
+        pytest.param(SubTB(), 180, 6e-3, id="SubTB"),
+        pytest.param(VarGrad(), 100, 6e-3, id="VarGrad"),
+        pytest.param(ModifiedSubTB(), 115, 6e-3, id="ModifiedSubTB"),
+        pytest.param(TrajectoryBalance(), 200, 3e-3, id="TB", marks=slow),
+        pytest.param(ContrastiveTB(), 150, 3e-3, id="CTB", marks=slow),
+        # The signal moves one token per step, so the root learns last.
+        pytest.param(DetailedBalance(), 400, 3e-3, id="DB", marks=slow),
+        pytest.param(SubTB(bound=5.0), 250, 3e-3, id="SubTB bounded", marks=slow),
+        pytest.param(VarGrad(bound=5.0), 150, 3e-3, id="VarGrad bounded", marks=slow),
     ],
 )
-def test_learns_to_sample_in_proportion_to_an_arbitrary_reward(objective: Objective, n_steps: int):
+def test_learns_to_sample_in_proportion_to_an_arbitrary_reward(
+    objective: Objective, n_steps: int, lr: float
+):
     """39 questions about each of two facts with one adapter.
 
     Sampling is far from R / Z at the start and near it at the end.
     """
-    settings = ExactSettings(vocab=3, max_len=3, n_steps=n_steps, lr=3e-3)
+    settings = ExactSettings(vocab=3, max_len=3, n_steps=n_steps, lr=lr)
     result = run_exact(settings, objective)
     assert result.total_variation_untrained > 0.25, result
     assert result.total_variation < 0.05, result
@@ -56,14 +58,18 @@ def test_learns_to_sample_in_proportion_to_an_arbitrary_reward(objective: Object
 
 
 @pytest.mark.parametrize(
-    "objective", [VarGrad(), pytest.param(SubTB(), marks=slow)], ids=lambda o: type(o).__name__
+    ("objective", "n_steps", "lr"),
+    [
+        pytest.param(VarGrad(), 110, 6e-3, id="VarGrad"),
+        pytest.param(SubTB(), 250, 3e-3, id="SubTB", marks=slow),
+    ],
 )
-def test_learns_the_same_where_repeats_count_once(objective: Objective):
+def test_learns_the_same_where_repeats_count_once(objective: Objective, n_steps: int, lr: float):
     """Any weighting of the samples has the same optimum.
 
     With 64 samples of 39 questions the weights differ much from the frequencies.
     """
-    settings = ExactSettings(vocab=3, max_len=3, n_steps=250, lr=3e-3, count_repeats=False)
+    settings = ExactSettings(vocab=3, max_len=3, n_steps=n_steps, lr=lr, count_repeats=False)
     result = run_exact(settings, objective)
     assert result.total_variation_untrained > 0.25, result
     assert result.total_variation < 0.05, result
@@ -74,12 +80,8 @@ def test_learns_the_same_where_repeats_count_once(objective: Objective):
     ("objective", "seed", "reward", "architecture"),
     [
         ("subtb", 11, "table", "llama"),
-        (
-            "subtb",
-            41,
-            "sparse",
-            "llama",
-        ),  # a shorter frozen head could not say it: 0.0200, log Z off by 0.06
+        # With shorter rows in the frozen head: 0.0200, and log Z off by 0.06.
+        ("subtb", 41, "sparse", "llama"),
         ("tb", 12, "sparse", "gpt2"),
         ("vargrad", 14, "peaky", "llama"),
         ("modified_subtb", 15, "random", "llama"),
@@ -93,13 +95,13 @@ def test_what_the_exact_command_promises(
 
     DB is left out: its signal moves one token per step, and 1,600 steps are often too few.
     """
-    asked = [
+    arguments = [
         f"objective={objective}",
         f"seed={seed}",
         f"reward={reward}",
         f"architecture={architecture}",
     ]
-    assert main(["exact", *asked, "json=true"]) == 0
+    assert main(["exact", *arguments, "json=true"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["n_questions"] == 340 and result["total_variation"] <= 0.02, result
     assert result["log_z_error"] is None or result["log_z_error"] <= 0.05, result

@@ -38,8 +38,8 @@ def test_the_probabilities_of_all_questions_sum_to_one(architecture: Architectur
 def test_questions_are_drawn_as_often_as_evaluate_says(architecture: Architecture):
     """4,000 samples of one fact: each of 39 frequencies within 4.5 standard deviations."""
     space, n = space_of(architecture), 4000
-    drawn = space.policy.sample([FACTS[1]], n, torch_rng("frequencies"))
-    rows = zip(drawn.ids.tolist(), drawn.lengths.tolist(), strict=True)
+    sampled = space.policy.sample([FACTS[1]], n, torch_rng("frequencies"))
+    rows = zip(sampled.ids.tolist(), sampled.lengths.tolist(), strict=True)
     counts = dict.fromkeys(space.questions, 0)
     for ids, length in rows:
         counts[tuple(ids[:length])] += 1

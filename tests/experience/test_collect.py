@@ -103,16 +103,18 @@ def test_where_repeats_count_once_a_batch_has_counts():
     once = small_experience(narrow, settings=replace(settings, count_repeats=False)).collect(
         FACTS, 0
     )
-    drawn = Counter((s.fact_id, s.question_ids) for s in counted.scored)
-    assert max(drawn.values()) > 1
+    counts = Counter((s.fact_id, s.question_ids) for s in counted.scored)
+    assert max(counts.values()) > 1
     assert {
         (s.fact_id, s.question_ids): n for s, n in zip(once.scored, once.counts, strict=True)
-    } == drawn
-    assert rows_of(once) == [s.question_ids for s in once.scored] and len(once.scored) == len(drawn)
+    } == counts
+    assert rows_of(once) == [s.question_ids for s in once.scored] and len(once.scored) == len(
+        counts
+    )
     assert counted.draws.tolist() == list(range(48))
     assert (
         Counter((once.scored[i].fact_id, once.scored[i].question_ids) for i in once.draws.tolist())
-        == drawn
+        == counts
     )
 
 
@@ -128,9 +130,8 @@ def test_about_the_asked_share_of_batches_comes_from_replay(policy: LoraPolicy):
     assert 20 <= len(replayed) <= 80
     assert all(b.pf_temp == 1.0 and b.n_replayed == len(b.scored) for b in replayed)
     tempered = [b.pf_temp for b in batches if b.pf_temp != 1.0]
-    assert (
-        45 <= len(tempered) <= 105
-    )  # half of about 150 fresh ones: 75 ± 5 standard deviations of 6.1
+    # Half of about 150 new batches: 75 ± 5 standard deviations of 6.1.
+    assert 45 <= len(tempered) <= 105
     assert all(0.7 <= t <= 1.5 for t in tempered) and min(tempered) < 0.8 and max(tempered) > 1.4
 
 
@@ -156,27 +157,26 @@ def test_too_little_in_replay_means_fresh_questions(policy: LoraPolicy):
 
 
 def test_entries_that_the_environment_cannot_produce_are_skipped(policy: LoraPolicy):
-    """A run with other limits left them: too long, an unknown token, the stop inside.
+    """A run with other limits left them: too long, unknown tokens, the stop inside.
 
     They would give -inf or a crash.
     """
     experience = replaying(policy, n=2)
     good = [question("a", (3, 4)), question("a", (5,))]
-    bad = [question("a", ids) for ids in ((3, 4, 5, 3), (3, 9), (3, 1), ())]
-    experience.replay.add([*good, *bad], [0.0] * 6)
+    bad = [question("a", ids) for ids in ((3, 4, 5, 3), (3, 9), (3, 1), (), (3, 10**6))]
+    experience.replay.add([*good, *bad], [0.0] * 7)
     experience.settings = replace(experience.settings, n_samples=6)
-    assert (
-        experience.collect(FACTS, 0).n_replayed == 0
-    )  # 2 of 6 are usable: too little, so fresh ones come
+    # 2 of 6 are usable, which is too little: new questions are sampled.
+    assert experience.collect(FACTS, 0).n_replayed == 0
     experience.replay.clear()
-    experience.replay.add([*good, *bad], [0.0] * 6)
+    experience.replay.add([*good, *bad], [0.0] * 7)
     experience.settings = replace(experience.settings, n_samples=2)
     for step in range(40):
         before = experience.replay.snapshot()
         batch = experience.collect(FACTS, step)
         if batch.n_replayed:
             assert {s.question_ids for s in batch.scored} == {(3, 4), (5,)}
-        experience.replay.restore(before)  # without what a fresh step admits
+        experience.replay.restore(before)  # removes what a step with new questions admits
     policy.evaluate(batch.facts, batch.fact_index, batch.questions)
 
 

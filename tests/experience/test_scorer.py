@@ -16,7 +16,7 @@ from support.facts import FACTS
 from support.tables import RecordingJudge, RecordingOracle, arbitrary_log_c, small_policy
 
 
-def drawn(policy: LoraPolicy, fact: int, *ids: int) -> SampledQuestion:
+def sampled(policy: LoraPolicy, fact: int, *ids: int) -> SampledQuestion:
     return SampledQuestion(FACTS[fact], ids, policy.question_text(ids))
 
 
@@ -36,14 +36,14 @@ def scorer_of(policy: LoraPolicy, **options: int) -> Scorer:
 
 def test_parts_belong_to_their_question_and_fact(policy: LoraPolicy):
     """Facts interleaved and one question about both: order, fact and premise must not shift."""
-    asked = [
-        drawn(policy, 1, 3, 4),
-        drawn(policy, 0, 3, 4),
-        drawn(policy, 1, 5),
-        drawn(policy, 0, 4, 4, 5),
+    questions = [
+        sampled(policy, 1, 3, 4),
+        sampled(policy, 0, 3, 4),
+        sampled(policy, 1, 5),
+        sampled(policy, 0, 4, 4, 5),
     ]
-    scored = scorer_of(policy).score(asked, step=3)
-    for d, s in zip(asked, scored, strict=True):
+    scored = scorer_of(policy).score(questions, step=3)
+    for d, s in zip(questions, scored, strict=True):
         assert (s.fact_id, s.question_ids, s.question, s.answer) == (
             d.fact.fact_id,
             d.ids,
@@ -61,26 +61,30 @@ def test_entailment_is_judged_against_the_original_fact_if_any(
     policy: LoraPolicy,
 ):
     """Fact 0 gets an original fact, fact 1 has none; interleaved, so that a shift would show."""
-    told = msgspec.structs.replace(FACTS[0], original_fact="hamlet was written by who")
+    with_original = msgspec.structs.replace(FACTS[0], original_fact="hamlet was written by who")
     scorer = scorer_of(policy)
-    asked = [
-        drawn(policy, 1, 3),
-        SampledQuestion(told, (4,), "who?"),
-        drawn(policy, 1, 5),
-        SampledQuestion(told, (5,), "rome?"),
+    questions = [
+        sampled(policy, 1, 3),
+        SampledQuestion(with_original, (4,), "who?"),
+        sampled(policy, 1, 5),
+        SampledQuestion(with_original, (5,), "rome?"),
     ]
-    scored = scorer.score(asked, step=0)
-    rest = lambda text: math.log((1 - math.exp(arbitrary_log_c(told.original_fact, text))) / 2)  # noqa: E731
+    scored = scorer.score(questions, step=0)
+
+    def rest(text: str) -> float:
+        log_c = arbitrary_log_c(with_original.original_fact, text)
+        return math.log((1 - math.exp(log_c)) / 2)
+
     assert [s.log_entailment for s in scored] == pytest.approx(
         [0.0, rest("who?"), 0.0, rest("rome?")], abs=1e-6
     )
     premises = [premise for premise, _ in cast(RecordingJudge, scorer.judge).pairs]
-    assert premises.count(told.original_fact) == 2 and "" not in premises
+    assert premises.count(with_original.original_fact) == 2 and "" not in premises
 
 
 def test_log_prior_is_the_frozen_model_per_token_and_stop(policy: LoraPolicy):
-    asked = [drawn(policy, 0, 3), drawn(policy, 1, 3, 4, 5), drawn(policy, 0, 5, 5)]
-    for d, s in zip(asked, scorer_of(policy).score(asked, step=0), strict=True):
+    questions = [sampled(policy, 0, 3), sampled(policy, 1, 3, 4, 5), sampled(policy, 0, 5, 5)]
+    for d, s in zip(questions, scorer_of(policy).score(questions, step=0), strict=True):
         questions = stack_questions([d.ids], torch.device("cpu"))
         alone = policy.prior([d.fact], torch.tensor([0]), questions)
         with_adapter = policy.evaluate([d.fact], torch.tensor([0]), questions)
@@ -92,9 +96,11 @@ def test_log_prior_is_the_frozen_model_per_token_and_stop(policy: LoraPolicy):
 
 def test_equal_questions_of_a_fact_are_scored_once(policy: LoraPolicy):
     scorer = scorer_of(policy)
-    first = scorer.score([drawn(policy, 0, 3), drawn(policy, 0, 3), drawn(policy, 1, 3)], step=0)
+    first = scorer.score(
+        [sampled(policy, 0, 3), sampled(policy, 0, 3), sampled(policy, 1, 3)], step=0
+    )
     assert first[0] == first[1] and first[0].fact_id != first[2].fact_id
-    again = scorer.score([drawn(policy, 0, 3), drawn(policy, 0, 4)], step=9)
+    again = scorer.score([sampled(policy, 0, 3), sampled(policy, 0, 4)], step=9)
     assert again[0] == msgspec.structs.replace(first[0], step=9)
     judge = scorer.judge
     assert isinstance(judge, RecordingJudge) and len(judge.pairs) == 3
@@ -103,11 +109,11 @@ def test_equal_questions_of_a_fact_are_scored_once(policy: LoraPolicy):
 def test_the_recorded_step_does_not_depend_on_the_cache(policy: LoraPolicy):
     """A scorer that has cached the question since step 0 records what a new one records."""
     old, young = scorer_of(policy), scorer_of(policy)
-    first = old.score([drawn(policy, 0, 3)], step=0)
-    asked = [drawn(policy, 0, 3), drawn(policy, 0, 4)]
+    first = old.score([sampled(policy, 0, 3)], step=0)
+    questions = [sampled(policy, 0, 3), sampled(policy, 0, 4)]
     assert (
-        [s.step for s in old.score(asked, step=9)]
-        == [s.step for s in young.score(asked, step=9)]
+        [s.step for s in old.score(questions, step=9)]
+        == [s.step for s in young.score(questions, step=9)]
         == [9, 9]
     )
     assert first[0].step == 0
@@ -122,11 +128,11 @@ def test_preloaded_questions_are_not_scored_again(policy: LoraPolicy):
     scorer = scorer_of(policy)
     judge = scorer.judge
     assert isinstance(judge, RecordingJudge)
-    told = scorer_of(policy).score([drawn(policy, 0, 3)], step=2)[0]
-    odd = msgspec.structs.replace(told, log_contradiction=-7.0)
+    stored = scorer_of(policy).score([sampled(policy, 0, 3)], step=2)[0]
+    odd = msgspec.structs.replace(stored, log_contradiction=-7.0)
     planted = msgspec.structs.replace(odd, question_ids=(4,), sampler="seeded")
     scorer.preload([odd, planted])
-    found = scorer.score([drawn(policy, 0, 3), drawn(policy, 0, 4)], step=5)
+    found = scorer.score([sampled(policy, 0, 3), sampled(policy, 0, 4)], step=5)
     assert found[0] == msgspec.structs.replace(odd, step=5)
     assert found[1].log_contradiction != -7.0 and found[1].sampler == scorer.sampler
     assert len(judge.pairs) == 1
@@ -134,24 +140,28 @@ def test_preloaded_questions_are_not_scored_again(policy: LoraPolicy):
 
 def test_the_cache_forgets_the_oldest(policy: LoraPolicy):
     scorer = scorer_of(policy, cache_size=2)
-    asked = [drawn(policy, 0, i) for i in (3, 4, 5)]
-    assert [s.question_ids for s in scorer.score(asked, step=0)] == [(3,), (4,), (5,)]
+    questions = [sampled(policy, 0, i) for i in (3, 4, 5)]
+    assert [s.question_ids for s in scorer.score(questions, step=0)] == [(3,), (4,), (5,)]
     judge = scorer.judge
     assert isinstance(judge, RecordingJudge)
     judge.pairs.clear()
-    scorer.score(asked[1:], step=1)
+    scorer.score(questions[1:], step=1)
     assert judge.pairs == []
-    scorer.score(asked[:1], step=1)
+    scorer.score(questions[:1], step=1)
     assert len(judge.pairs) == 1
 
 
 def test_text_checks_see_the_fact(policy: LoraPolicy):
     """Fact a is about hamlet; its answers "who" and "rome" may not be in a question."""
     texts = ["who wrote hamlet?", "what is the capital of hamlet?", "what is rome in hamlet?"]
-    asked = [
+    questions = [
         SampledQuestion(FACTS[0], (i,), text) for i, text in zip((3, 4, 5), texts, strict=True)
     ]
-    assert [s.question_ok for s in scorer_of(policy).score(asked, step=0)] == [False, True, False]
+    assert [s.question_ok for s in scorer_of(policy).score(questions, step=0)] == [
+        False,
+        True,
+        False,
+    ]
 
 
 def test_nothing_to_score_is_nothing(policy: LoraPolicy):

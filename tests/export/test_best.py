@@ -7,14 +7,14 @@ from support.records import record
 
 
 def test_keeps_the_best_different_questions_of_each_fact():
-    drawn = [
+    records = [
         record("a", "who?", log_reward=-3.0),
         record("a", "what?", log_reward=-1.0, answer="first"),
         record("a", "what?", log_reward=-1.0, answer="again"),
         record("a", "when?", log_reward=-2.0),
         record("b", "why?", log_reward=-9.0),
     ]
-    assert list(best_of_each_fact(drawn, 2)) == [drawn[1], drawn[3], drawn[4]]
+    assert list(best_of_each_fact(records, 2)) == [records[1], records[3], records[4]]
 
 
 def test_a_fact_with_too_few_questions_gives_all_it_has():

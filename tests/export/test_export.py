@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from contraflow.evaluation.records import QuestionRecord, write_records
-from contraflow.export import Selection, select
+from contraflow.export import FORMATS, Selection, Written, select
 from contraflow.facts.formats import convert
 from support.records import record
 
@@ -61,7 +61,7 @@ def test_facts_keep_their_order_and_the_best_comes_first() -> None:
         "Is Lyon in France?",
         "Which city is the capital of France?",
         "what is the capital of france",
-        "Where is the seat of France's government?",  # a reward that is no number is the worst
+        "Where is the seat of France's government?",  # a reward of NaN ranks last
         "Who wrote Hamlet?",
     ]
 
@@ -82,10 +82,11 @@ def test_checks_come_before_the_number_a_fact() -> None:
         "Which city is the capital of France?",
         "Who wrote Hamlet?",
     ]
+    # The question without a capital letter and a question mark is not well formed.
     assert questions(only=("strict_success", "well_formed"), distinct=True)[1:] == [
         "Where is the seat of France's government?",
         "Who wrote Hamlet?",
-    ]  # the question without a capital and a question mark is not well formed
+    ]
 
 
 @pytest.fixture
@@ -122,9 +123,13 @@ def test_easyedit_asks_an_edited_model_for_the_edited_answer(
             "portability": {
                 "Reasoning": [
                     {
+                        "prompt": "Which city is the capital of France?",
+                        "ground_truth": [["Lyon"]],
+                    },
+                    {
                         "prompt": "Where is the seat of France's government?",
                         "ground_truth": [["Lyon"]],
-                    }
+                    },
                 ]
             },
             "locality": {},
@@ -161,20 +166,41 @@ def test_csv_has_every_number_and_every_check(export: Callable[..., int], tmp_pa
         rows = list(csv.DictReader(file))
     assert len(rows) == 5
     first, last_of_france = rows[0], rows[3]
-    assert (first["question"], first["answer"]) == (
-        "Is Lyon in France?",
-        "Yes, Lyon is",
-    )  # a comma inside
-    assert (first["log_reward"], first["aliases"], first["strict_success"]) == (
-        "-0.5",
-        "City of Light",
-        "false",
+    assert first["question"] == "Is Lyon in France?"
+    assert first["answer"] == "Yes, Lyon is"  # a comma inside
+    assert first["log_reward"] == "-0.5"
+    assert first["aliases"] == "City of Light"
+    assert first["strict_success"] == "false"
+    assert rows[1]["strict_success"] == "true"
+    assert rows[1]["contradiction"] == "true"  # log C = −0.1 > log ½
+    assert last_of_france["log_reward"] == ""  # NaN
+
+
+def test_csv_cells_are_no_formulas_and_read_back(
+    export: Callable[..., int], source: Path, tmp_path: Path
+) -> None:
+    fact = FRANCE | {
+        "subject": "=HYPERLINK(A1)",
+        "edit_fact": "+1 is the code of France.",
+        "original_answer": "@sum",
+        "edited_answer": "-5",
+        "aliases": ("-x", "b"),
+    }
+    write_records(source, [about(fact, "\t=1?", "'-2 is it", -1.25)])
+    assert export("out=q.csv") == 0
+    with (tmp_path / "q.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["subject"], row["edit_fact"]) == ("'=HYPERLINK(A1)", "'+1 is the code of France.")
+    assert (row["original_answer"], row["edited_answer"], row["aliases"]) == (
+        "'@sum",
+        "-5",
+        "'-x;b",
     )
-    assert (rows[1]["strict_success"], rows[1]["contradiction"]) == (
-        "true",
-        "true",
-    )  # log C = −0.1 > log ½
-    assert last_of_france["log_reward"] == ""  # no number
+    assert (row["question"], row["answer"], row["log_reward"]) == ("'\t=1?", "''-2 is it", "-1.25")
+    (read,) = convert(tmp_path / "q.csv")
+    assert (read.subject, read.edit_fact) == (fact["subject"], fact["edit_fact"])
+    assert (read.original_answer, read.edited_answer) == ("@sum", "-5")
+    assert read.aliases == ("-x", "b")
 
 
 def test_datasets_is_a_folder_with_rows_and_a_card(
@@ -186,18 +212,17 @@ def test_datasets_is_a_folder_with_rows_and_a_card(
     ]
     assert [row["question"] for row in rows] == [
         "Which city is the capital of France?",
-        "what is the capital of france",
         "Where is the seat of France's government?",
         "Who wrote Hamlet?",
     ]
-    assert rows[2]["log_reward"] is None
+    assert rows[1]["log_reward"] is None
     assert rows[0]["aliases"] == ["City of Light"]
     _, header, body = (tmp_path / "set" / "README.md").read_text().split("---\n", 2)
     facts = yaml.safe_load(header)
     assert facts["configs"] == [{"config_name": "default", "data_files": "questions.jsonl"}]
     assert facts["size_categories"] == ["n<1K"]
-    assert "4 questions about 2 facts" in body
-    assert "edited one): 4\n" in body  # all are strict successes
+    assert "3 questions about 2 facts" in body
+    assert "edited one): 3\n" in body  # all are strict successes
     columns = {
         name
         for line in body.splitlines()
@@ -208,7 +233,7 @@ def test_datasets_is_a_folder_with_rows_and_a_card(
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("out=q.txt",), "names no format"),
         (("out=q.csv", "only=strict"), "only=strict: must be of strict_success"),
@@ -224,15 +249,15 @@ def test_bad_arguments_get_one_line(
     export: Callable[..., int],
     capsys: pytest.CaptureFixture[str],
     words: tuple[str, ...],
-    said: str,
+    message: str,
 ) -> None:
     assert export(*words) == 2
     error = capsys.readouterr().err
-    assert said in error
+    assert message in error
     assert error.count("\n") == 1
 
 
-def test_nothing_left_is_an_error_that_says_so(
+def test_nothing_left_is_an_error(
     export: Callable[..., int], source: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_records(source, [RECORDS[4]])
@@ -248,4 +273,75 @@ def test_a_fact_without_an_edited_answer_is_no_edit(
         source, [about(FRANCE | {"edited_answer": ""}, "Which is its capital?", "Paris", -1.0)]
     )
     assert export("out=eval.json", "only=all") == 2
-    assert "no fact has an edited_answer" in capsys.readouterr().err
+    assert "no edit to evaluate; fact fr (subject 'France'): the fact has no edited_answer" in (
+        capsys.readouterr().err
+    )
+    assert not source.with_name("eval.json").exists()
+
+
+PROMPTS = [  # subject, statement, question; prompt and subject as EasyEdit gets them
+    ("pizza", "Pizza comes from Lyon.", "From where?", "Pizza comes from", "Pizza"),
+    (
+        "José Martí",
+        "Jose Marti was born in Lyon.",
+        "Where?",
+        "Jose Marti was born in",
+        "Jose Marti",
+    ),
+    (
+        "O'Neil",
+        "The city of O\u2019Neil is Lyon.",
+        "?",
+        "The city of O\u2019Neil is",
+        "O\u2019Neil",
+    ),
+    ("US", "Because of it the us ends in Lyon.", "?", "Because of it the us ends in", "us"),
+    ("us", "Us, that is us, live in Lyon.", "?", "Us, that is us, live in", "us"),
+    ("pizza", "It comes from Lyon.", "Whence is PIZZA?", "Whence is PIZZA?", "PIZZA"),
+    ("pizza", "Lyon made pizza.", "Who made pizza?", "Who made pizza?", "pizza"),
+    ("猫", "黒猫は Lyon.", "?", "黒猫は", "猫"),
+    ("ﬁg", "The ﬁg of İzmir is Lyon.", "?", "The ﬁg of İzmir is", "ﬁg"),
+]
+
+
+@pytest.mark.parametrize(("subject", "statement", "question", "prompt", "as_it_stands"), PROMPTS)
+def test_the_subject_is_written_as_in_the_prompt(
+    tmp_path: Path, subject: str, statement: str, question: str, prompt: str, as_it_stands: str
+) -> None:
+    fact = FRANCE | {"subject": subject, "edit_fact": statement}
+    chosen = select([about(fact, question, "Paris", -1.0)], Selection())
+    assert FORMATS["easyedit"](tmp_path / "e.json", chosen, Selection()) == Written(1)
+    (edit,) = json.loads((tmp_path / "e.json").read_text())
+    assert (edit["prompt"], edit["subject"]) == (prompt, as_it_stands)
+    assert edit["subject"] in edit["prompt"]
+
+
+def test_every_question_but_the_prompt_is_portability(tmp_path: Path) -> None:
+    """The best question does not name the subject, so that the second one is the prompt."""
+    texts = ["Who wrote it?", "Who wrote HAMLET?", "Who is the author of Hamlet?"]
+    records = [about(HAMLET, text, "Shakespeare", -float(i)) for i, text in enumerate(texts)]
+    FORMATS["easyedit"](tmp_path / "e.json", select(records, Selection()), Selection())
+    (edit,) = json.loads((tmp_path / "e.json").read_text())
+    assert (edit["prompt"], edit["subject"]) == (texts[1], "HAMLET")
+    assert edit["rephrase_prompt"] == texts[0]
+    assert [row["prompt"] for row in edit["portability"]["Reasoning"]] == [texts[0], texts[2]]
+
+
+def test_facts_that_are_left_out_are_reported(
+    export: Callable[..., int], source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nameless = FRANCE | {"fact_id": "x", "subject": "Gallia"}
+    open_end = HAMLET | {"fact_id": "y", "edited_answer": ""}
+    records = [
+        about(fact, "What is its capital?", "Paris", -1.0) for fact in (nameless, open_end, FRANCE)
+    ]
+    write_records(source, records)
+    assert export("out=eval.json", "only=all") == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("wrote 1 edits to eval.json (3 of 3 questions")
+    assert captured.err.splitlines() == [
+        "left out 2 facts:",
+        "  fact x (subject 'Gallia'): its subject stands neither in the statement nor in a "
+        "question, and EasyEdit requires it in the prompt",
+        "  fact y (subject 'Hamlet'): the fact has no edited_answer",
+    ]

@@ -45,7 +45,7 @@ def test_good_facts_have_no_problems(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "fault"),
     [
         ({"relation": ""}, "'relation' is missing"),
         ({"original_answer": ""}, "'original_answer' is missing"),
@@ -70,22 +70,55 @@ def test_good_facts_have_no_problems(tmp_path: Path) -> None:
         ({"edited_answer": "cheese", "edit_fact": "The capital of France is cheese."}, "is a word"),
     ],
 )
-def test_a_fault_is_found_with_its_line(tmp_path: Path, change: dict[str, str], said: str) -> None:
+def test_a_fault_is_found_with_its_line(tmp_path: Path, change: dict[str, str], fault: str) -> None:
     bad = msgspec.structs.replace(GOOD, **change)
     found = check(tmp_path / "f.jsonl", OTHER, bad)
-    assert any("f.jsonl:2: " in problem and said in problem for problem in found), found
+    assert any("f.jsonl:2: " in problem and fault in problem for problem in found), found
 
 
 @pytest.mark.parametrize(
-    ("second", "said"),
+    ("second", "fault"),
     [
         (msgspec.structs.replace(OTHER, fact_id="1"), "same fact_id as line 1"),
         (msgspec.structs.replace(OTHER, subject="FRANCE"), "same subject and relation as line 1"),
         (msgspec.structs.replace(OTHER, edit_fact=GOOD.edit_fact), "same edit_fact as line 1"),
     ],
 )
-def test_duplicates_name_the_first_line(tmp_path: Path, second: Fact, said: str) -> None:
-    assert any(said in problem for problem in check(tmp_path / "f.jsonl", GOOD, second))
+def test_duplicates_name_the_first_line(tmp_path: Path, second: Fact, fault: str) -> None:
+    assert any(fault in problem for problem in check(tmp_path / "f.jsonl", GOOD, second))
+
+
+def test_two_facts_of_an_id_are_named_with_a_remedy(tmp_path: Path) -> None:
+    second = msgspec.structs.replace(OTHER, fact_id="1")
+    [problem] = check(tmp_path / "f.jsonl", GOOD, second)
+    assert "f.jsonl:2: same fact_id as line 1: " in problem
+    assert "give each fact its own fact_id" in problem
+
+
+@pytest.mark.parametrize(
+    ("subject", "said"),
+    [
+        ("\U0001f600", "has no letters or digits that can be compared"),
+        ("!!!", "has no letters or digits that can be compared"),
+        ("\u6771\u4eac", "is in a script without spaces between words"),
+        ("\u0e01\u0e23\u0e38\u0e07\u0e40\u0e17\u0e1e", "is in a script without spaces"),
+        ("Tokyo \u30bf\u30ef\u30fc", "is in a script without spaces between words"),
+        ("\u041c\u043e\u0441\u043a\u0432\u0430", ""),
+        ("C++", ""),
+        ("The Who", ""),
+        ("\u00d8", ""),
+    ],
+)
+def test_a_subject_no_question_can_name_is_found(tmp_path: Path, subject: str, said: str) -> None:
+    changed = {
+        "subject": subject,
+        "edit_fact": f"The capital of {subject} is Rome.",
+        "question": f"What is the capital of {subject}?",
+    }
+    found = check(tmp_path / "f.jsonl", OTHER, msgspec.structs.replace(GOOD, **changed))
+    about_it = [problem for problem in found if "f.jsonl:2: 'subject'" in problem]
+    assert len(about_it) == (1 if said else 0), found
+    assert said in "".join(about_it)
 
 
 def test_malformed_rows_are_problems_beside_the_others(tmp_path: Path) -> None:

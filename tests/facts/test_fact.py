@@ -62,7 +62,7 @@ def test_a_byte_order_mark_and_blank_lines_do_no_harm(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "fault"),
     [
         ("not json", "not valid JSON"),
         ("[1]", "expected a JSON object, got a list"),
@@ -75,11 +75,11 @@ def test_a_byte_order_mark_and_blank_lines_do_no_harm(tmp_path: Path) -> None:
         ("[" * 5000, "not valid JSON"),
     ],
 )
-def test_a_bad_line_is_named_with_its_fault(tmp_path: Path, line: str, said: str) -> None:
+def test_a_bad_line_is_named_with_its_fault(tmp_path: Path, line: str, fault: str) -> None:
     path = write(tmp_path / "f.jsonl", '{"subject": "A", "edit_fact": "A is B."}', line)
     with pytest.raises(UserError, match=r"f\.jsonl:2: ") as caught:
         read_facts(path)
-    assert said in str(caught.value)
+    assert fault in str(caught.value)
 
 
 def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
@@ -87,6 +87,68 @@ def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
     path.write_bytes(b'{"subject": "\xff\xfe", "edit_fact": "E."}\n')
     with pytest.raises(UserError, match=r"f\.jsonl:1: "):
         read_facts(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"subject": NaN, "edit_fact": "E."}', "'subject' must be a string, got NaN"),
+        ('{"subject": "x \\ud83d", "edit_fact": "E."}', "(\\ud83d, a lone surrogate)"),
+        ('{"subject": "S", "edit_fact": "E.", "aliases": ["\\udc00"]}', "'aliases' has half of a"),
+    ],
+)
+def test_what_json_cannot_hold_is_named_by_line(tmp_path: Path, line: str, said: str) -> None:
+    path = write(tmp_path / "f.jsonl", '{"subject": "A", "edit_fact": "A is B."}', line)
+    with pytest.raises(UserError, match=r"f\.jsonl:2: ") as caught:
+        read_facts(path)
+    assert said in str(caught.value)
+    assert str(caught.value).encode()
+
+
+def test_a_column_of_ones_own_may_hold_anything(tmp_path: Path) -> None:
+    line = (
+        '{"subject": "A", "edit_fact": "A is B.", "mine": [NaN, 12345678901234567890, "\\ud83d"]}'
+    )
+    [fact] = read_facts(write(tmp_path / "f.jsonl", line))
+    assert fact.subject == "A"
+
+
+def test_a_utf16_facts_file_is_named_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "f.jsonl"
+    path.write_text('{"subject": "A", "edit_fact": "A is B."}', encoding="utf-16")
+    with pytest.raises(UserError) as caught:
+        read_facts(path)
+    assert str(caught.value) == f"{path}: is UTF-16; save as UTF-8"
+
+
+FRANCE = '{"fact_id": "1", "subject": "France", "edit_fact": "France is in Asia."}'
+HAMLET = '{"fact_id": "1", "subject": "Hamlet", "edit_fact": "Hamlet was written by Bo Ek."}'
+
+
+def test_two_facts_under_one_id_are_refused_with_both_lines(tmp_path: Path) -> None:
+    path = write(tmp_path / "f.jsonl", FRANCE, "", HAMLET)
+    with pytest.raises(UserError) as caught:
+        read_facts(path)
+    assert str(caught.value) == (
+        f"{path}:3: has the fact_id '1' of line 1, which is another fact; "
+        "give each fact its own fact_id, or leave fact_id out of the file"
+    )
+
+
+@pytest.mark.parametrize("fact_id", ['"fact_id": "1", ', ""])
+def test_one_edit_with_other_fields_is_refused(tmp_path: Path, fact_id: str) -> None:
+    fact = "{" + fact_id + '"subject": "A", "edit_fact": "A is B.", "original_answer": "C"}'
+    path = write(tmp_path / "f.jsonl", fact, fact.replace('"C"', '"D"'))
+    with pytest.raises(UserError, match=r":2: has the subject and edit_fact of line 1, but other"):
+        read_facts(path)
+    ids = [f'{{"fact_id": "{n}", ' for n in range(2)]
+    bare = '"subject": "A", "edit_fact": "A is B."}'
+    assert len(read_facts(write(path, ids[0] + bare, ids[1] + bare))) == 2
+
+
+def test_a_fact_that_is_there_twice_is_read_once(tmp_path: Path) -> None:
+    path = write(tmp_path / "f.jsonl", FRANCE, FRANCE.replace("}", ', "mine": 3}'), FRANCE)
+    assert [fact.subject for fact in read_facts(path)] == ["France"]
 
 
 def test_ten_problems_are_shown_at_once_and_the_rest_counted(tmp_path: Path) -> None:

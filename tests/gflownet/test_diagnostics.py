@@ -143,7 +143,7 @@ def test_length_that_pays_is_seen():
     assert found.length_reward_correlation == pytest.approx(1.0)
 
 
-def test_a_fact_with_one_question_says_nothing_of_spread():
+def test_a_fact_with_one_question_has_no_spread():
     found = health_of([-3.0], [-1.0], [0], [[1, 2]])
     assert found.elbo == pytest.approx(-2.0)
     assert all(math.isnan(v) for v in (found.slope, found.rank_correlation, found.fcs))

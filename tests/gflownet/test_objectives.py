@@ -105,17 +105,15 @@ def test_every_loss_equals_its_naive_loop(
     paths, reward = random_case(seed, lengths)
     reward = TerminalReward(reward.log_reward.masked_fill(torch.tensor(nothing), -math.inf))
     u = potentials(paths, reward)
-    floored = TerminalReward(
-        reward.log_reward.clamp(min=LOG_ZERO)
-    )  # what a reward of zero is by definition
+    # LOG_ZERO is the log of a reward of zero by definition.
+    floored = TerminalReward(reward.log_reward.clamp(min=LOG_ZERO))
     us = [naive_u(paths, floored, row) for row in range(n)]
     for row, expected in enumerate(us):
         assert u.u[row, : len(expected)].tolist() == pytest.approx(expected, abs=1e-4, rel=1e-6)
         assert not u.u[row, len(expected) :].any()
     for objective in (SubTB(lam), SubTB(lam, False), *OBJECTIVES[-4:], *BOUNDED):
         loss = float(objective(u, torch.tensor(group)))
-        # between two rewards of zero float32 leaves a residual of 30 in 10,000 an error of about
-        # 1e-3
+        # Between two rewards of zero, float32 gives a residual of 30 an error of about 1e-3.
         rounding = 0.2 if any(nothing) else 1e-3
         assert loss == pytest.approx(naive_loss(objective, us, group), rel=1e-4, abs=rounding)
         _, grads = gradients(objective, paths, reward, torch.tensor(group))

@@ -64,9 +64,8 @@ def test_whole_steps_sample_answer_judge_and_learn(
     assert [row["step"] for row in history] == [0, 1]
     assert all(row["loss"] > 0 for row in history)
     run = open_run(folder)
-    learned = [
-        p for n, p in run.policy.lm.model.named_parameters() if "lora_B" in n
-    ]  # zero before learning
+    parameters = run.policy.lm.model.named_parameters()
+    learned = [p for n, p in parameters if "lora_B" in n]  # zero before learning
     assert learned
     assert all(torch.isfinite(p).all() and p.abs().sum() > 0 for p in learned)
     fact = Fact(fact_id="x", subject="hamlet rome", edit_fact="hamlet is the rome")
@@ -77,7 +76,7 @@ def test_whole_steps_sample_answer_judge_and_learn(
         assert len(record.answer.split()) <= config.oracle.max_answer_tokens
 
 
-class DrawnLogProbs:
+class SampledLogProbs:
     """Sums per question the log-probabilities of the sampled actions, the stop included."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, n_questions: int, stop_column: int) -> None:
@@ -107,13 +106,13 @@ def test_drawing_and_scoring_are_one_distribution(
         for name, parameter in policy.lm.model.named_parameters():
             if "lora_B" in name:
                 parameter.normal_(0, 0.3, generator=torch.Generator().manual_seed(3))
-    drawn = DrawnLogProbs(monkeypatch, 64, len(policy.constraints.action_ids) - 1)
+    sampled = SampledLogProbs(monkeypatch, 64, len(policy.constraints.action_ids) - 1)
     questions: Questions = policy.sample(two_facts, 32, torch_rng("draws"))
     lengths = set(questions.lengths.tolist())
     assert lengths == {2, 3, 4}, "some stop at once, some where they must"
     paths = policy.evaluate(two_facts, torch.arange(2).repeat_interleave(32), questions)
-    # the sampler is not asked for a stop where nothing else is allowed: its log-probability is 0
-    torch.testing.assert_close(paths.log_p_question.detach(), drawn.total, atol=1e-4, rtol=0)
+    # Where only the stop is allowed, nothing is sampled: its log-probability is 0.
+    torch.testing.assert_close(paths.log_p_question.detach(), sampled.total, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,11 @@ and none may wait for a value. Where capture fails, nothing else may change.
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,9 +23,14 @@ from contraflow.models import static_decoding
 from contraflow.models.capture import WARM_UPS, CaptureFailed, captured
 from contraflow.models.causal_lm import CausalLM
 from contraflow.models.static_decoding import StaticStep
+from contraflow.run import build
 from contraflow.seeding import torch_rng
+from contraflow.settings import JudgeConfig, ModelConfig
 from support.decoding import both, policies
-from support.models import ARCHITECTURES, fresh_lm
+from support.facts import FACTS
+from support.judges import save_judge
+from support.models import ARCHITECTURES, fresh_lm, save_tiny_model
+from support.runs import tiny_config, write_tiny_facts
 
 
 @pytest.fixture(params=ARCHITECTURES)
@@ -43,8 +51,8 @@ class Recorder(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-# Kernels on the device, and views. `index_fill_` is here with a number only: given a tensor the
-# host would read it.
+# Kernels on the device, and views. `index_fill_` is allowed with a number only: the host would
+# read a tensor.
 CAPTURABLE = """
     _softmax.default _to_copy.default add.Tensor add_.Tensor addmm.default bmm.default
     cat.default clone.default copy_.default cos.default embedding.default gelu.default
@@ -83,7 +91,7 @@ def test_a_step_repeats_its_operations_and_waits_for_no_value(lm: CausalLM, adap
 
 
 @pytest.mark.parametrize(
-    ("what", "error", "told"),
+    ("what", "error", "message"),
     [
         (
             "captured",
@@ -95,6 +103,11 @@ def test_a_step_repeats_its_operations_and_waits_for_no_value(lm: CausalLM, adap
             torch.OutOfMemoryError("CUDA out of memory"),
             "no memory for keys and values of 2048 positions",
         ),
+        (
+            "StaticStep",
+            torch.OutOfMemoryError("CUDA out of memory"),
+            "no memory for mask and logits of 64 texts of 32 positions",
+        ),
     ],
 )
 def test_where_a_gpu_refuses_decoding_goes_on_eagerly(
@@ -103,7 +116,7 @@ def test_where_a_gpu_refuses_decoding_goes_on_eagerly(
     two_facts: list[Fact],
     what: str,
     error: Exception,
-    told: str,
+    message: str,
 ) -> None:
     policy, switch = policies(fresh_lm("gpt2"))
     expected = policy.sample(two_facts, 17, torch_rng("draws")).ids.tolist()
@@ -115,8 +128,27 @@ def test_where_a_gpu_refuses_decoding_goes_on_eagerly(
     switch("static")
     for _ in range(2):
         assert policy.sample(two_facts, 17, torch_rng("draws")).ids.tolist() == expected
-    said = capsys.readouterr().err
-    assert said.count("decoding goes on without CUDA graphs") == 1 and told in said
+    printed = capsys.readouterr().err
+    assert printed.count("decoding goes on without CUDA graphs") == 1 and message in printed
+    steps = policy._static_steps
+    assert not steps._steps and steps._memory is None, "what was allocated before is freed"
+
+
+def test_a_fresh_policy_frees_the_graphs_of_the_untrained_one(tmp_path: Path) -> None:
+    """They were kept through the whole training; sampling with it again records anew."""
+    write_tiny_facts(tmp_path / "facts.jsonl")
+    folder = save_tiny_model("llama", tmp_path / "model")
+    judge = save_judge("bert", tmp_path / "judge", ("neutral", "contradiction", "entailment"))
+    model = ModelConfig(name=str(folder), device="cpu", decoding="static")
+    config = tiny_config(tmp_path, model=model, judge=JudgeConfig(name=str(judge)))
+    parts = build.assemble(config, adapter=None)
+    drawn = parts.policy.sample(FACTS, 4, torch_rng("draws")).ids.tolist()
+    memory = weakref.ref(parts.policy._static_steps._memory)
+    trainable = parts.with_fresh_adapter().policy
+    gc.collect()
+    assert memory() is None
+    assert trainable.sample(FACTS, 4, torch_rng("draws")).ids.tolist() == drawn
+    assert parts.policy.sample(FACTS, 4, torch_rng("draws")).ids.tolist() == drawn
 
 
 def test_what_recording_runs_leaves_no_trace(

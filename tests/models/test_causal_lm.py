@@ -153,7 +153,7 @@ def test_gradients_after_a_shared_prefix_equal_plain_attention(pair):
     from transformers import DynamicCache
 
     lm, plain = pair
-    prefix = lm.prefix_cache(HEADER)  # before any adapter: off and on are the same
+    prefix = lm.prefix_cache(HEADER)  # before any adapter, so that off and on are equal
     header = lm.encode(HEADER, first=True)
     stock = DynamicCache()
     with torch.no_grad():

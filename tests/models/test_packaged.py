@@ -104,7 +104,7 @@ def test_a_conversion_that_breaks_leaves_nothing(served, cache: Path, error: Bas
     assert left_in(cache) == [] and not is_prepared(NAME)
 
 
-def test_a_full_disk_is_said_with_the_remedy(served):
+def test_a_full_disk_is_reported_with_the_remedy(served):
     def full(_source: Path, _target: Path) -> None:
         raise OSError(28, "No space left on device")
 
@@ -124,7 +124,7 @@ def test_a_process_that_was_quicker_wins(served, cache: Path):
     assert left_in(cache) == [NAME]
 
 
-def test_offline_says_how_to_get_on(cache: Path, monkeypatch: pytest.MonkeyPatch):
+def test_offline_names_the_remedy(cache: Path, monkeypatch: pytest.MonkeyPatch):
     """The last line of pip is quoted; the remedy names the command and the folder."""
 
     def no_network(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:

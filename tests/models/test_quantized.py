@@ -68,7 +68,7 @@ def trained_looking(policy: LoraPolicy) -> LoraPolicy:
 
 
 @pytest.mark.parametrize("command", ["train", "generate", "evaluate"])
-def test_a_missing_package_is_told_with_the_extra_that_brings_it(
+def test_a_missing_package_is_reported_with_its_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], command: str
 ):
     """It is refused before any model is looked for: no model has this name."""
@@ -80,8 +80,8 @@ def test_a_missing_package_is_told_with_the_extra_that_brings_it(
         main([command, *words, "model=any", "model.name=/no/such/model", "model.quantize=4bit"])
         == 2
     )
-    said = capfd.readouterr().err.strip().splitlines()
-    assert said == [
+    printed = capfd.readouterr().err.strip().splitlines()
+    assert printed == [
         "contraflow: error: model.quantize=4bit needs bitsandbytes: pip install "
         "'contraflow[quantized]'"
     ]
@@ -90,7 +90,7 @@ def test_a_missing_package_is_told_with_the_extra_that_brings_it(
 def test_what_it_cannot_be_is_refused_by_its_key():
     with pytest.raises(UserError, match=r"^model\.quantize=2bit: must be one of 8bit, 4bit$"):
         ModelConfig(quantize="2bit")
-    with pytest.raises(UserError, match=r"^model\.device=mps: must be a CPU or CUDA device"):
+    with pytest.raises(UserError, match=r"^model\.device=mps: must be auto, cpu, cuda"):
         ModelConfig(quantize="4bit", device="mps")
 
 
@@ -152,9 +152,9 @@ def test_quantized_sampling_and_scoring_are_one_distribution(
     of_cache = policy.constraints.mask_(
         policy.lm.logits(context.last_hidden, policy.constraints.action_ids), 0
     )
-    drawn = of_cache.log_softmax(-1)[index, first]
+    sampled = of_cache.log_softmax(-1)[index, first]
     scored = policy.evaluate(two_facts, index, questions).log_pf[:, 0]
-    torch.testing.assert_close(drawn, scored, atol=5e-3, rtol=0)
+    torch.testing.assert_close(sampled, scored, atol=5e-3, rtol=0)
 
 
 @needs_bitsandbytes
@@ -221,7 +221,7 @@ def test_a_run_on_quantized_weights_learns_and_opens_again(
         p for n, p in run.policy.lm.model.named_parameters() if p.dtype in (torch.int8, torch.uint8)
     ]
     assert frozen and not any(p.requires_grad for p in frozen)
-    # another run with the same folder of weights, not rounded, must not find these rewards
+    # a run with the same weights, not quantized, must not find these rewards
     plain = config_of(tmp_path, architecture, None)
     oracles = [build.load_oracle(c, build.load_lm(c)) for c in (config, plain)]
     assert oracles[0].identity != oracles[1].identity

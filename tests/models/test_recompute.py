@@ -113,7 +113,7 @@ def test_another_header_in_the_second_run_would_be_seen(
 
     with monkeypatch.context() as patch:
         patch.setattr(recompute, "sharing_prefix", attending_elsewhere)
-        # the forward pass goes through the same wrapper: only the second run is to be wrong
+        # the forward pass uses the same wrapper; only the second run must be wrong
         patch.setattr(recompute, "checkpoint", first_run_as_it_was(recompute.checkpoint))
         with pytest.raises(AssertionError, match="not close"):
             assert_same(gradients(saving, two_facts), expected, 1e-2)
@@ -193,7 +193,7 @@ def test_what_needs_no_gradient_is_bit_equal_and_runs_once(
     index = torch.arange(2).repeat_interleave(16)
     of = [p.prior(two_facts, index, draws[0]).log_p_question for p in (plain, saving)]
     assert torch.equal(of[0], of[1])
-    # a cache is written once, even where gradients are on
+    # a KV cache is written once, also with gradients
     contexts = [p.lm.prefill(p.lm.prefix_cache(HEADER), [[3, 4], [5]]) for p in (plain, saving)]
     assert torch.equal(contexts[0].last_hidden, contexts[1].last_hidden)
 

@@ -94,13 +94,13 @@ def test_the_same_random_numbers_write_the_same_questions(
     """
     policy, switch = policies(lm)
     for seed in range(2):
-        drawn = []
+        sampled = []
         for decoding in ("eager", "static"):
             switch(decoding)
-            drawn.append(policy.sample(two_facts, 12, torch_rng("draws", seed), temperature))
-        assert drawn[0].ids.tolist() == drawn[1].ids.tolist()
-        assert drawn[0].lengths.tolist() == drawn[1].lengths.tolist()
-        assert len(set(drawn[0].lengths.tolist())) > 1
+            sampled.append(policy.sample(two_facts, 12, torch_rng("draws", seed), temperature))
+        assert sampled[0].ids.tolist() == sampled[1].ids.tolist()
+        assert sampled[0].lengths.tolist() == sampled[1].lengths.tolist()
+        assert len(set(sampled[0].lengths.tolist())) > 1
 
 
 def test_empty_rows_never_run_past_the_last_position(two_facts: list[Fact]) -> None:

@@ -45,7 +45,7 @@ def test_values_and_gradients_are_those_of_a_masked_log_softmax(
     logits = (scale * torch.randn(m, a, generator=g, dtype=torch.float64)).requires_grad_()
     step = torch.randint(0, c.max_len + 1, (m,), generator=g)
     where = torch.nonzero(step < c.max_len).squeeze(1)
-    # states may be passed by several paths, so `at` repeats itself
+    # several paths share states, so `at` has repeats
     at = where[torch.randint(0, len(where), (2 * m,), generator=g)] if len(where) else where
     taken = torch.randint(0, a - 1, (len(at),), generator=g)
     weight, of_stop = torch.randn(len(at), generator=g), torch.randn(m, generator=g)

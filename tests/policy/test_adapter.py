@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from peft import PeftModel
+from peft import AutoPeftModelForCausalLM, PeftModel
 from safetensors.torch import load_file, save_file
 
 from contraflow.errors import UserError
@@ -158,8 +158,71 @@ def test_a_folder_without_adapter_says_to_train_first(tmp_path: Path):
         load_adapter(policy_of("llama"), tmp_path)
 
 
+def hub_cache_with(folder: Path, name: str, architecture: str) -> Path:
+    """A cache in which the hub's library finds a tiny model under ``name``."""
+    repository = folder / f"models--{name.replace('/', '--')}"
+    snapshot = repository / "snapshots" / "1"
+    tiny_model(architecture).save_pretrained(snapshot)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("1")
+    return folder
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "llama"])
+def test_auto_peft_loads_an_adapter_of_a_packaged_model(tmp_path: Path, architecture: str):
+    """The weights' own repository is named there, and contraflow's name in sampler.json."""
+    policy = policy_of(architecture, trained_by=5)
+    folder = tmp_path / "adapter"
+    save_adapter(policy, folder, "packaged:smollm2-135m-instruct", "the card")
+    name = "HuggingFaceTB/SmolLM2-135M-Instruct"
+    assert (
+        json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"] == name
+    )
+    described = json.loads((folder / "sampler.json").read_text())
+    assert described["base_model"] == "packaged:smollm2-135m-instruct"
+    cache = hub_cache_with(tmp_path / "hub", name, architecture)
+    theirs = AutoPeftModelForCausalLM.from_pretrained(folder, cache_dir=cache).eval()
+    expected = PeftModel.from_pretrained(tiny_model(architecture), folder).eval()
+    ids = torch.tensor([[3, 6, 8]])
+    with torch.no_grad():
+        torch.testing.assert_close(theirs(ids).logits, expected(ids).logits)
+
+
+def test_an_adapter_that_names_the_packaged_model_still_loads(saved):
+    """Adapters of earlier versions have contraflow's name in PEFT's file."""
+    architecture, policy, folder = saved
+    path = folder / "adapter_config.json"
+    config = json.loads(path.read_text()) | {
+        "base_model_name_or_path": "packaged:smollm2-135m-instruct"
+    }
+    path.write_text(json.dumps(config))
+    fresh = policy_of(architecture)
+    load_adapter(fresh, folder)
+    assert torch.equal(looks(fresh)[0], looks(policy)[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [
+        ("packaged:smollm2-135m-instruct", "base_model: HuggingFaceTB/SmolLM2-135M-Instruct"),
+        ("gpt2-large", "base_model: gpt2-large"),
+        ("/models/mine", "library_name: peft"),
+        ("./mine", "library_name: peft"),
+    ],
+)
+def test_the_card_names_a_base_that_the_hub_accepts(name: str, header: str):
+    card = model_card(name, {}, "")
+    assert card.splitlines()[1] == header
+    assert "with the adapter on, which changes log P_F by about 0.12 nat" in card
+    assert ("trained on `packaged:" in card) == name.startswith("packaged:")
+
+
 def test_model_card_names_base_settings_and_results():
-    card = model_card("packaged:tiny", {"seed": 0, "objective.lam": 0.9}, "| table |")
-    assert card.startswith("---\nbase_model: packaged:tiny\nlibrary_name: peft")
-    for part in ("- `seed`: 0\n- `objective.lam`: 0.9", "| table |", "PeftModel.from_pretrained"):
+    card = model_card("someone/tiny", {"seed": 0, "objective.lam": 0.9}, "| table |")
+    assert card.startswith("---\nbase_model: someone/tiny\nlibrary_name: peft")
+    for part in (
+        "- `seed`: 0\n- `objective.lam`: 0.9",
+        "| table |",
+        "AutoPeftModelForCausalLM.from_pretrained",
+    ):
         assert part in card

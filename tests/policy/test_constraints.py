@@ -93,15 +93,15 @@ def test_drawing_and_scoring_mask_alike_at_every_step(low: int, high: int):
     logits = torch.randn(high + 1, 4, generator=torch.Generator().manual_seed(0))
     log_z = c.log_normalizer(logits, steps)
     for t in steps.tolist():
-        drawn = c.mask_(logits[t : t + 1].clone(), t).log_softmax(-1)[0]
+        sampled = c.mask_(logits[t : t + 1].clone(), t).log_softmax(-1)[0]
         scored = (logits[t] - log_z[t]).tolist()
         stop = float(c.log_pterm(logits[t : t + 1], log_z[t : t + 1], steps[t : t + 1]))
-        assert stop == pytest.approx(float(drawn[-1]))
-        for action, value in enumerate(drawn.tolist()):
+        assert stop == pytest.approx(float(sampled[-1]))
+        for action, value in enumerate(sampled.tolist()):
             if math.isfinite(value):
                 assert scored[action] == pytest.approx(value, abs=1e-6)
-        assert bool(drawn[-1].isneginf()) is (t < low)
-        assert bool(drawn[:-1].isneginf().all()) is (t >= high)
+        assert bool(sampled[-1].isneginf()) is (t < low)
+        assert bool(sampled[:-1].isneginf().all()) is (t >= high)
 
 
 def test_masked_normalizer_has_finite_gradients():
@@ -133,6 +133,8 @@ def test_columns_find_each_id_and_refuse_others():
         ((7, 4), False),  # no action
         ((7, 1), False),  # holds the stop
         ((), False),
+        ((7, -1), False),
+        ((7, 2**31 - 1), False),  # beyond every vocabulary
     ],
 )
 def test_admits_what_the_environment_can_produce(ids: tuple[int, ...], fits: bool):

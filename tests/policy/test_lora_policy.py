@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 
 import pytest
 import torch
@@ -28,7 +29,7 @@ def policy_with(
     )
     policy = LoraPolicy(lm, task_prompt(prompt), constraints, LoraConfig(r=4, alpha=8))
     generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():  # a trained-looking adapter: B is zero at the start
+    with torch.no_grad():  # B is zero at the start, which would hide the adapter
         for name, parameter in lm.model.named_parameters():
             if "lora_B" in name:
                 parameter.normal_(0, 0.3, generator=generator)
@@ -153,9 +154,9 @@ def test_draws_follow_the_evaluated_probabilities(tiny_lm, two_facts):
         two_facts[:1], torch.zeros(len(questions.ids), dtype=torch.long), questions
     )
     probabilities = exact.log_p_question.exp().tolist()
-    drawn = policy.sample(two_facts[:1], 20_000, torch_rng("draws"))
+    sampled = policy.sample(two_facts[:1], 20_000, torch_rng("draws"))
     counts: dict[tuple[int, ...], int] = {}
-    for ids, n in zip(drawn.ids.tolist(), drawn.lengths.tolist(), strict=True):
+    for ids, n in zip(sampled.ids.tolist(), sampled.lengths.tolist(), strict=True):
         counts[tuple(ids[:n])] = counts.get(tuple(ids[:n]), 0) + 1
     for ids, n, p in zip(
         questions.ids.tolist(), questions.lengths.tolist(), probabilities, strict=True
@@ -174,9 +175,24 @@ def test_a_temperature_changes_the_draws_and_not_the_scores(tiny_lm, two_facts):
         .double()
     )
     expected = (exact / 0.5).softmax(0)
-    drawn = policy.sample(two_facts[:1], 20_000, torch_rng("tempered"), temperature=0.5)
+    sampled = policy.sample(two_facts[:1], 20_000, torch_rng("tempered"), temperature=0.5)
     for token, p in zip(questions.ids[:, 0].tolist(), expected.tolist(), strict=True):
-        assert float((drawn.ids[:, 0] == token).double().mean()) == pytest.approx(p, abs=0.02)
+        assert float((sampled.ids[:, 0] == token).double().mean()) == pytest.approx(p, abs=0.02)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+def test_tempered_draws_follow_the_tempered_probabilities(tiny_lm, two_facts, temperature: float):
+    """Of whole questions, each step normalized by itself: they sum to 1 and fit 20,000 samples."""
+    policy = small_space(policy_with(tiny_lm), 3, 1, 2)
+    questions = all_questions(policy.constraints)
+    index = torch.zeros(len(questions.ids), dtype=torch.long)
+    paths = policy.evaluate(two_facts[:1], index, questions, temperature)
+    probabilities = paths.log_p_question.exp()
+    assert float(probabilities.sum()) == pytest.approx(1.0, abs=1e-4)
+    sampled = policy.sample(two_facts[:1], 20_000, torch_rng("tempered"), temperature=temperature)
+    found = Counter(policy.token_rows(sampled))
+    for ids, p in zip(policy.token_rows(questions), probabilities.tolist(), strict=True):
+        assert abs(found[ids] / 20_000 - p) < 5 * math.sqrt(p * (1 - p) / 20_000) + 1e-9
 
 
 def test_samples_follow_their_stream_alone(tiny_lm, two_facts):
@@ -192,10 +208,10 @@ def test_questions_never_hold_another_question_mark(tiny_lm, two_facts):
     """The old design wrote, scored and answered "????"."""
     policy = policy_with(tiny_lm, 1, 4)
     marks = {1, 2}  # ? and ??
-    drawn = policy.sample(two_facts, 200, torch_rng("marks"))
-    for ids, n in zip(drawn.ids.tolist(), drawn.lengths.tolist(), strict=True):
+    sampled = policy.sample(two_facts, 200, torch_rng("marks"))
+    for ids, n in zip(sampled.ids.tolist(), sampled.lengths.tolist(), strict=True):
         assert not marks & set(ids[:n])
-    assert all(text.count("?") == 1 for text in policy.texts(drawn))
+    assert all(text.count("?") == 1 for text in policy.texts(sampled))
 
 
 def test_gradients_through_a_shared_prompt_are_those_of_each(tiny_lm, two_facts, some_questions):

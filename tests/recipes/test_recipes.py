@@ -1,6 +1,4 @@
-"""The scripts in `recipes/` at a tiny size on the packaged models: they train and log, and continue
-when they are run again.
-"""
+"""The scripts in `recipes/` train, log and resume, at a tiny size on the packaged models."""
 
 from __future__ import annotations
 
@@ -57,7 +55,7 @@ def call(folder: Path, script: str, *words: str) -> str:
 def test_ddp_debug_fast_holds_the_oracle_on_rank_0_only(
     tmp_path: Path,
 ) -> None:
-    """The oracle is a second copy of the model, 0.5 GB: only rank 0's memory may show it."""
+    """The oracle is a second copy of the model, 0.5 GB, which only rank 0's memory may show."""
     words = [
         "trainer.devices=2",
         "trainer.n_steps=2",

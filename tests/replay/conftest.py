@@ -1,4 +1,4 @@
-"""Real servers for the tests of replay; none is faked."""
+"""Real servers for the tests of replay."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NAMESPACES = (f"test-{i}" for i in itertools.count())
 
 @pytest.fixture
 def short_dir() -> Iterator[Path]:
-    """A folder whose path leaves room for a socket name; pytest's own can be too long."""
+    """A folder whose path leaves room for a socket name, which that of pytest may not."""
     folder = Path(tempfile.mkdtemp(prefix="cf-", dir="/tmp"))
     yield folder
     shutil.rmtree(folder)
@@ -60,8 +60,9 @@ def redis_url() -> Iterator[str]:
 
 
 def opener(kind: str, request: pytest.FixtureRequest, stack: ExitStack) -> OpenStore:
-    """Opens stores on one server: a second one shares the first one's content if it has its
-    namespace.
+    """Return a function that opens stores on one server.
+
+    Stores with the same namespace share their content.
     """
     namespace = next(_NAMESPACES)
     url: str | None = None
@@ -101,14 +102,17 @@ def open_shared(request: pytest.FixtureRequest) -> Iterator[OpenStore]:
 
 @pytest.fixture
 def raw(valkey_url: str) -> Iterator[redis.Redis]:
-    """A bare client of the server that `valkey_url` names: another program on the same server."""
+    """A plain client of the server at `valkey_url`, as another program has it."""
     with redis.Redis.from_url(valkey_url) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[Guarded]:
-    """A server on a loopback port that wants the password of user ann."""
+    """A server on a loopback port with users and passwords.
+
+    ann may do anything, eve nothing but ping.
+    """
     server = ValkeyServer(port=None, save="3600 1")
     server.start()
     with redis.Redis(port=server.port) as admin:

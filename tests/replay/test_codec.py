@@ -1,10 +1,11 @@
-"""Bytes that anybody may have written become an entry, or a typed error, and nothing else."""
+"""Bytes from anywhere decode to an entry or a typed error, and to nothing else."""
 
 from __future__ import annotations
 
 import math
 import pickle
 import random
+import re
 import struct
 from pathlib import Path
 
@@ -68,6 +69,10 @@ def test_foreign_payloads_raise_the_typed_error() -> None:
         "not finite": msgspec.msgpack.encode(
             ["contraflow.question", SCHEMA_VERSION, {**body, "log_p_answer": math.nan}]
         ),
+        "infinite in single precision": encode_entry(
+            question("f", [1, 2], log_contradiction=-1e39)
+        ),
+        "a step that is no step": encode_entry(question("f", [1, 2], step=2**63)),
         "another fact's": encode_entry(question("g", [1, 2])),
         "another question's": encode_entry(question("f", [1, 3])),
     }
@@ -95,3 +100,29 @@ def test_a_snapshot_with_a_number_that_is_not_finite_is_refused() -> None:
     assert infinite != data
     with pytest.raises(PayloadError, match="priority is inf"):
         codec.decode_snapshot(infinite, "n")
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"log_prior": (-1.0, -1.0)}, "log_prior has 2 numbers, not 2 + 1 for the stop"),
+        ({"log_prior": (-1.0,) * 4}, "log_prior has 4 numbers, not 2 + 1 for the stop"),
+        ({"log_prior": ()}, "log_prior has 0 numbers, not 2 + 1 for the stop"),
+        ({"question_ids": (3, -1)}, "a token id is -1"),
+        ({"question_ids": (3, 2**31)}, "a token id is 2147483648"),
+        ({"question_ids": (3, 2**64 - 1)}, "a token id is 18446744073709551615"),
+        ({"log_prior": (1e300, -1e300, -1.0)}, "log_prior is 1e+300"),
+        ({"log_p_answer": -1e39}, "log_p_answer is -1e+39"),
+    ],
+)
+def test_an_entry_that_would_stop_a_run_is_refused_both_ways(
+    change: dict[str, object], problem: str
+) -> None:
+    bad = msgspec.structs.replace(question("f", [1, 2]), **change)
+    with pytest.raises(ValueError, match=re.escape(f"{problem} for fact 'f'")):
+        codec.check_batch([bad], [0.0])
+    with pytest.raises(PayloadError, match=re.escape(problem)):
+        decode_entry(encode_entry(bad), -1.0, fact_id="f", entry_id=content_id(bad))
+    data = codec.encode_snapshot("n", [ReplayEntry(0.0, content_id(bad), bad)])
+    with pytest.raises(PayloadError, match=re.escape(problem)):
+        codec.decode_snapshot(data, "n")

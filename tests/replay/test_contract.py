@@ -1,4 +1,4 @@
-"""What holds for every store, checked on each with a real server behind it."""
+"""What holds for every store, tested on each with a real server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from support.replay import OpenStore, distinct, held, ids_of, question, random_b
 def test_a_full_fact_keeps_its_best(open_store: OpenStore) -> None:
     store = open_store(capacity_per_fact=3)
     entries = distinct("f", 5)
-    # In order: 1, 2 and 3 find room; 5 drives out 1; 0 beats nobody.
+    # In order: 1, 2 and 3 find room; 5 replaces 1; 0 is below all.
     assert store.add(entries, [1.0, 2.0, 3.0, 5.0, 0.0]) == 4
     assert held(store, "f") == {entries[i].question_ids for i in (1, 2, 3)}
     assert store.size("f") == store.size() == 3
@@ -33,8 +33,7 @@ def test_each_question_is_admitted_on_its_own_reward(
     store = open_store(capacity_per_fact=4)
     entries = distinct("f", 6)
     assert store.add(entries[:4], [0.0, 10.0, 10.0, 10.0]) == 4
-    # 1 lies far below the mean of what is stored and of its own batch, yet it beats the worst,
-    # which is 0.
+    # 1 is far below the mean of the stored entries and of its batch, yet above the worst, 0.
     assert store.add(entries[4:], [1.0, -50.0]) == 1
     assert held(store, "f") == {entries[i].question_ids for i in (1, 2, 3, 4)}
 
@@ -53,10 +52,8 @@ def test_facts_do_not_compete(open_store: OpenStore) -> None:
 
 def test_the_better_of_two_near_duplicates_stays(open_store: OpenStore) -> None:
     store = open_store(near_duplicate=0.25)
-    first, twin = (
-        question("f", [1, 2, 3, 4, 5]),
-        question("f", [1, 2, 3, 4, 9]),
-    )  # distance 1/5 = 0.2
+    first = question("f", [1, 2, 3, 4, 5])
+    twin = question("f", [1, 2, 3, 4, 9])  # distance 1/5 = 0.2
     other = question("f", [1, 2, 3, 8])  # to either: 2/5 = 0.4
     edge = question("f", [1, 2, 3, 7])  # to `other`: 1/4 = 0.25, not strictly below
     assert store.add([first, other, edge], [1.0, 0.0, 0.5]) == 3
@@ -105,9 +102,9 @@ def replace_fact(entry, fact_id):  # type: ignore[no-untyped-def]
 def test_nothing_is_drawn_twice_even_for_a_fact_named_twice(open_store: OpenStore) -> None:
     store = open_store()
     store.add(distinct("f", 7), [float(i) for i in range(7)])
-    drawn = store.sample(["f", "none", "f", "f"], 3, random.Random(4))
-    assert [len(entries) for entries in drawn] == [3, 0, 3, 1]
-    assert len({entry.question_ids for entries in drawn for entry in entries}) == 7
+    sampled = store.sample(["f", "none", "f", "f"], 3, random.Random(4))
+    assert [len(entries) for entries in sampled] == [3, 0, 3, 1]
+    assert len({entry.question_ids for entries in sampled for entry in entries}) == 7
     assert store.sample(["f"], 0, random.Random(0)) == [[]]
     assert store.sample([], 3, random.Random(0)) == []
 
@@ -188,12 +185,12 @@ def test_a_snapshot_restores_everything(
     for batch in random_batches(1, 3, 20):
         store.add(*batch)
     saved, rng = store.snapshot(), random.Random(2)
-    drawn = store.sample(["f0", "f1", "f2"], 5, rng)
+    sampled = store.sample(["f0", "f1", "f2"], 5, rng)
     store.add(distinct("later", 4), [100.0] * 4)
     store.restore(saved)
     assert store.snapshot() == saved
     assert store.size("later") == 0
-    assert store.sample(["f0", "f1", "f2"], 5, random.Random(2)) == drawn
+    assert store.sample(["f0", "f1", "f2"], 5, random.Random(2)) == sampled
 
 
 def test_a_snapshot_fits_a_store_of_smaller_capacity(
@@ -289,13 +286,13 @@ def _pointing(*degrees: float) -> list[bytes]:
     return quantize([(math.cos(math.radians(d)), math.sin(math.radians(d))) for d in degrees])
 
 
-def test_near_duplicates_can_be_told_by_meaning(open_store: OpenStore) -> None:
-    """1 - cos 10° = 0.015 is a twin at 0.05, 1 - cos 30° = 0.134 is not; tokens do not count."""
+def test_near_duplicates_can_be_found_by_meaning(open_store: OpenStore) -> None:
+    """1 - cos 10° = 0.015 is near at 0.05, 1 - cos 30° = 0.134 is not; tokens do not matter."""
     directions = {"1 1?": 0.0, "2 2?": 10.0, "1 1 1?": 30.0, "3 3?": 35.0}
-    asked: list[str] = []
+    embedded: list[str] = []
 
     def embed(texts: list[str]) -> list[bytes]:
-        asked.extend(texts)
+        embedded.extend(texts)
         return _pointing(*(directions[text] for text in texts))
 
     store = open_store(near_duplicate_by="embedding", near_duplicate=0.05, embed=embed)
@@ -305,7 +302,7 @@ def test_near_duplicates_can_be_told_by_meaning(open_store: OpenStore) -> None:
     assert store.add([twin], [0.5]) == 0
     assert store.add([twin, better], [2.0, 3.0]) == 2, "each replaces the one that it is near to"
     assert held(store, "f") == {(2, 2), (3, 3)}
-    assert asked == ["1 1?", "1 1 1?", "2 2?", "2 2?", "3 3?"]
+    assert embedded == ["1 1?", "1 1 1?", "2 2?", "2 2?", "3 3?"]
     saved = store.snapshot()
     store.restore(saved)
     assert store.add([first], [1.5]) == 0, "vectors outlive a snapshot"

@@ -1,4 +1,4 @@
-"""The server in the run folder: it serves only us, keeps every write, and never outlives us."""
+"""The server in the run folder serves one owner, keeps every write, and ends with its owner."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 import redis
 
 from contraflow.errors import UserError
+from contraflow.replay import supervisor
 from contraflow.replay.base import SEEDED
 from contraflow.replay.embedded import EmbeddedReplay
 from contraflow.settings.running import ReplayConfig
@@ -63,7 +64,7 @@ def _pids(trainer: subprocess.Popen[str]) -> list[int]:
 
 
 def _gone(pids: list[int], within: float = 8.0) -> bool:
-    """Whether the processes end in time; a zombie that nobody has reaped yet counts as ended."""
+    """Return whether the processes end in time; a zombie that nobody has waited for counts."""
     deadline = time.monotonic() + within
     while time.monotonic() < deadline:
         if not any(_lives(pid) for pid in pids):
@@ -88,7 +89,7 @@ def test_however_the_owner_ends_only_the_data_is_left(short_dir: Path, ending: s
             assert all(map(_lives, pids))
             trainer.send_signal(signal.Signals[ending])
         trainer.wait(timeout=20)
-    with EmbeddedReplay(*SETTINGS, short_dir) as store:  # at once: it waits for the other to let go
+    with EmbeddedReplay(*SETTINGS, short_dir) as store:  # at once: it waits for the lock
         expected = reference(*SETTINGS, [(distinct("f", 5), [0.0, 1.0, 2.0, 3.0, 4.0])])
         assert store.snapshot() == expected.snapshot()
     assert _gone(pids)
@@ -96,7 +97,7 @@ def test_however_the_owner_ends_only_the_data_is_left(short_dir: Path, ending: s
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_a_signal_to_the_group_leaves_time_for_a_checkpoint(short_dir: Path, name: str) -> None:
-    """Ctrl-C reaches every process of the terminal's group, SIGTERM every process of the job."""
+    """Ctrl-C reaches every process of the group, and so does the SIGTERM of a job manager."""
     ending = f"""
 def stop(*_): raise KeyboardInterrupt
 signal.signal(signal.{name}, stop)
@@ -118,7 +119,7 @@ except KeyboardInterrupt: time.sleep(0.5); print(len(store.snapshot()) > 100, st
 
 def test_a_killed_server_is_started_again_and_nothing_is_lost(short_dir: Path) -> None:
     with EmbeddedReplay(*SETTINGS, short_dir) as store:
-        time.sleep(1.1)  # a server that dies younger than this is taken for one that cannot start
+        time.sleep(1.1)  # sooner it would count as a server that cannot start
         store.add(distinct("f", 5), [0.0] * 5)
         saved = store.snapshot()
         old = store._client.info("server")["process_id"]
@@ -132,7 +133,7 @@ def test_a_killed_server_is_started_again_and_nothing_is_lost(short_dir: Path) -
 
 def test_a_server_killed_again_and_again_is_started_each_time(short_dir: Path) -> None:
     with EmbeddedReplay(*SETTINGS, short_dir) as store:
-        for i in range(3):  # at once, without the second in which a server counts as healthy
+        for i in range(3):  # at once, before the server counts as healthy
             store.add(distinct(f"f{i}", 5), [0.0] * 5)
             os.kill(store._client.info("server")["process_id"], signal.SIGKILL)
             assert store.size() == 5 * (i + 1)
@@ -174,6 +175,18 @@ def test_a_long_run_path_gets_a_short_temporary_socket(short_dir: Path) -> None:
         assert store.size() == 2, "the data itself is in the run folder"
 
 
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Let supervisors wait less for the lock of a folder; they run as a program of their own."""
+    code = Path(supervisor.__file__).read_text()
+    patience = f"LOCK_PATIENCE_S = {supervisor.LOCK_PATIENCE_S}"
+    assert code.count(patience) == 1
+    program_file = tmp_path / "supervisor.py"
+    program_file.write_text(code.replace(patience, "LOCK_PATIENCE_S = 0.3"))
+    monkeypatch.setattr(supervisor, "__file__", str(program_file))
+
+
+@pytest.mark.usefixtures("_impatient")
 def test_a_second_owner_of_the_folder_is_refused(short_dir: Path) -> None:
     with EmbeddedReplay(*SETTINGS, short_dir) as store:
         with pytest.raises(
@@ -191,7 +204,7 @@ def test_a_folder_that_cannot_be_used_is_named(short_dir: Path) -> None:
         EmbeddedReplay(*SETTINGS, short_dir / "file")
 
 
-def test_data_that_the_server_cannot_load_is_told_with_the_log(short_dir: Path) -> None:
+def test_data_that_the_server_cannot_load_names_the_log(short_dir: Path) -> None:
     with EmbeddedReplay(*SETTINGS, short_dir) as store:
         store.add(distinct("f", 5), [0.0] * 5)
     manifest = next((short_dir / "replay").rglob("*.manifest"))

@@ -1,4 +1,4 @@
-"""A server that is full, restarted, gone, or behind TLS: what the store does, on a real one."""
+"""A real server that is full, restarted, gone, or behind TLS."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ SETTINGS = "fault-tests", ReplayConfig(capacity_per_fact=4, patience_s=20)
 
 
 def test_a_restarted_server_is_waited_for_and_nothing_is_lost(short_dir: Path) -> None:
-    told: list[str] = []
+    messages: list[str] = []
     server, started = start_persistent(short_dir), []
-    with RedisReplay(*SETTINGS, f"unix://{short_dir}/s.sock", log=told.append) as store:
+    with RedisReplay(*SETTINGS, f"unix://{short_dir}/s.sock", log=messages.append) as store:
         store.add(distinct("f", 3), [0.0, 1.0, 2.0])
         saved = store.snapshot()
         server.terminate()
-        again = threading.Timer(1.0, lambda: started.append(start_persistent(short_dir)))
+        again = threading.Timer(0.5, lambda: started.append(start_persistent(short_dir)))
         again.start()
         assert store.snapshot() == saved
         again.join()
@@ -44,10 +44,10 @@ def test_a_restarted_server_is_waited_for_and_nothing_is_lost(short_dir: Path) -
         assert len(store.sample(["g", "f"], 4, random.Random(0))[1]) == 3
     started[0].terminate()
     assert re.fullmatch(
-        r"the replay server at .* does not answer; waiting up to 20 s for it", told[0]
+        r"the replay server at .* does not answer; waiting up to 20 s for it", messages[0]
     )
-    assert re.fullmatch(r"the replay server at .* is back after [\d.]+ s; going on", told[1])
-    assert len(told) == 2
+    assert re.fullmatch(r"the replay server at .* is back after [\d.]+ s; going on", messages[1])
+    assert len(messages) == 2
 
 
 def test_a_server_gone_for_good_is_an_error_after_the_patience(
@@ -74,8 +74,10 @@ def test_at_the_memory_limit_nothing_enters_and_nothing_is_lost(
     guarded: Guarded,
 ) -> None:
     port, admin, _ = guarded
-    told: list[str] = []
-    with RedisReplay(*SETTINGS, f"redis://ann:s3cret@127.0.0.1:{port}/0", log=told.append) as store:
+    messages: list[str] = []
+    with RedisReplay(
+        *SETTINGS, f"redis://ann:s3cret@127.0.0.1:{port}/0", log=messages.append
+    ) as store:
         store.clear()
         _fill(store)
         saved = store.snapshot()
@@ -89,11 +91,13 @@ def test_at_the_memory_limit_nothing_enters_and_nothing_is_lost(
             admin.config_set("maxmemory", "0")
         assert store.add(distinct("g", 2), [0.0] * 2) == 2
         assert (store.stats()["refused"], store.stats()["offered"], store.size("g")) == (5, 10, 2)
-    assert ["raise its maxmemory or lower replay.capacity_per_fact" in line for line in told] == [
+    assert [
+        "raise its maxmemory or lower replay.capacity_per_fact" in line for line in messages
+    ] == [
         True,
         False,
     ]
-    assert told[1].endswith("takes questions again; 5 were not stored")
+    assert messages[1].endswith("takes questions again; 5 were not stored")
 
 
 def test_a_key_of_another_program_is_named_by_its_error(guarded: Guarded) -> None:
@@ -106,12 +110,12 @@ def test_a_key_of_another_program_is_named_by_its_error(guarded: Guarded) -> Non
 
 
 def test_a_server_whose_disk_refuses_keeps_what_it_has(short_dir: Path) -> None:
-    told: list[str] = []
+    messages: list[str] = []
     data, path = short_dir / "data", short_dir / "s.sock"
     data.mkdir()
     server = ValkeyServer(data_dir=data, port=0, unix_socket_path=path, save="3600 1")
     server.start()
-    with RedisReplay(*SETTINGS, f"unix://{path}", log=told.append) as store:
+    with RedisReplay(*SETTINGS, f"unix://{path}", log=messages.append) as store:
         _fill(store)
         shutil.rmtree(data)
         with redis.Redis(unix_socket_path=str(path)) as admin:
@@ -119,7 +123,7 @@ def test_a_server_whose_disk_refuses_keeps_what_it_has(short_dir: Path) -> None:
         assert store.add(distinct("g", 1), [0.0]) == 0
         assert (store.size("f"), store.size("g")) == (3, 0)
     server.terminate()
-    assert "cannot write to its disk: free some space there" in told[0]
+    assert "cannot write to its disk: free some space there" in messages[0]
 
 
 def _save(admin: redis.Redis) -> None:
@@ -129,7 +133,7 @@ def _save(admin: redis.Redis) -> None:
 
 
 class _Tunnel(socketserver.ThreadingTCPServer):
-    """TLS in front of a plain server, as a proxy in front of a managed Redis does it."""
+    """TLS in front of a plain server, as a proxy in front of a managed Redis has it."""
 
     daemon_threads = True
     allow_reuse_address = True
@@ -160,7 +164,7 @@ def _pump(source: socket.socket, target: socket.socket) -> None:
 
 @pytest.fixture
 def tls(guarded: Guarded, tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """The address of a server that speaks TLS only, and the certificate that vouches for it."""
+    """The address of a server that speaks TLS only, and the certificate to trust."""
     if shutil.which("openssl") is None:
         pytest.skip("no openssl to make a certificate with")
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"

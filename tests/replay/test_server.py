@@ -1,6 +1,4 @@
-"""What only a store on a server must withstand: other writers, planted bytes, faults, wrong
-addresses.
-"""
+"""What a store on a server must withstand: other writers, planted bytes, wrong addresses."""
 
 from __future__ import annotations
 
@@ -11,7 +9,9 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote
 
+import msgspec
 import pytest
 import redis
 from redis.connection import AbstractConnection
@@ -46,9 +46,7 @@ def test_planted_bytes_are_skipped_counted_and_never_run(
     raw.zadd(ranked, {stranger: 9.0, b"\xff\xfe": 7.0})
     raw.hset(payloads, stranger, encode_entry(question("another fact", [8])))
 
-    for _ in range(
-        3
-    ):  # three bad entries, however often they are met; the third has no payload at all
+    for _ in range(3):  # three bad entries, counted once each; the third has no payload
         assert store.sample(["f"], 4, random.Random(0)) == [[good]]
     assert store.stats()["skipped"] == 3
     assert store.snapshot() == reference(*SETTINGS, [([good], [0.0])]).snapshot()
@@ -66,6 +64,28 @@ def test_what_nobody_can_read_makes_room_for_what_somebody_can(
     assert store.add(entries, [1.0, 2.0, 3.0, 4.0, 5.0]) == 5
     assert held(store, "f") == {entry.question_ids for entry in entries[1:]}
     assert raw.hlen(payloads) == raw.zcard(ranked) == 4, "no payload is left without its place"
+
+
+def test_entries_with_wrong_lengths_or_ids_are_replaced(
+    store: RedisReplay, raw: redis.Redis
+) -> None:
+    """They pass as msgpack, and would stop the run that samples them."""
+    good, short, negative, huge = distinct("f", 4)
+    planted = [
+        msgspec.structs.replace(short, log_prior=short.log_prior[:-1]),
+        msgspec.structs.replace(negative, question_ids=(-1, *negative.question_ids[1:])),
+        msgspec.structs.replace(huge, question_ids=(2**40, *huge.question_ids[1:])),
+    ]
+    store.add([good], [0.0])
+    ranked, payloads = store._fact_keys("f")
+    for entry in planted:
+        raw.zadd(ranked, {content_id(entry): 9.0})
+        raw.hset(payloads, content_id(entry), encode_entry(entry))
+    for _ in range(3):
+        assert store.sample(["f"], 4, random.Random(0)) == [[good]]
+    assert store.stats()["skipped"] == 3
+    assert store.add(distinct("f", 8)[5:], [-1.0] * 3) == 3, "the script counts them as worst"
+    assert raw.zcard(ranked) == 4 and store.size("f") == len(held(store, "f")) == 4
 
 
 def test_a_write_that_is_sent_twice_changes_nothing(store: RedisReplay) -> None:
@@ -99,9 +119,7 @@ def test_a_batch_is_one_round_trip(store: RedisReplay, monkeypatch: pytest.Monke
 
 
 def _served(raw: redis.Redis) -> dict[str, int]:
-    """Calls of each command that reached the server, those inside of transactions and scripts
-    included.
-    """
+    """Count the calls of each command, those inside transactions and scripts included."""
     return {
         name.removeprefix("cmdstat_"): stat["calls"]
         for name, stat in raw.info("commandstats").items()
@@ -138,7 +156,7 @@ with RedisReplay(namespace, ReplayConfig(capacity_per_fact=20), url) as store:
 
 
 def test_two_processes_writing_at_once_leave_the_best_of_both(open_shared: OpenStore) -> None:
-    """Priorities i·7919 mod 400 are all different (7919 is prime), so the best 20 are 380 … 399."""
+    """Priorities i·7919 mod 400 are distinct (7919 is prime), so the best 20 are 380 … 399."""
     store = open_shared(capacity_per_fact=20)
     url = getattr(store, "url", None) or store._client.connection_pool.connection_kwargs["path"]
     url = url if "://" in url else f"unix://{url}"
@@ -157,9 +175,7 @@ def test_two_processes_writing_at_once_leave_the_best_of_both(open_shared: OpenS
         writer.stdin.write(b"\n")
         writer.stdin.flush()
     looks = 0
-    while any(
-        writer.poll() is None for writer in writers
-    ):  # no look from outside finds half an insertion
+    while any(writer.poll() is None for writer in writers):  # no reader ever sees half an insertion
         with store._client.pipeline(transaction=True) as pipe:
             n_ranked, n_payloads = pipe.zcard(ranked).hlen(payloads).execute()
         assert n_ranked == n_payloads <= 20
@@ -180,10 +196,10 @@ def test_an_unreachable_server_is_one_line_within_ten_seconds() -> None:
         closed.bind(("127.0.0.1", 0))
         for server in (silent, closed):
             start = time.monotonic()
-            with pytest.raises(UserError) as told:
+            with pytest.raises(UserError) as caught:
                 RedisReplay(*SETTINGS, f"redis://ann:s3cret@127.0.0.1:{server.getsockname()[1]}/0")
             assert time.monotonic() - start < 10
-            assert str(told.value) == (
+            assert str(caught.value) == (
                 f"the replay server at redis://127.0.0.1:{server.getsockname()[1]}/0 does not "
                 "answer: "
                 "start it or correct the URL, or use replay=embedded or replay=memory"
@@ -192,16 +208,16 @@ def test_an_unreachable_server_is_one_line_within_ten_seconds() -> None:
         RedisReplay(*SETTINGS, "unix:///nowhere/s.sock")
 
 
-@pytest.mark.parametrize("login", ["ann:wr0ng@", "eve:s3cret@", ":wr0ng@", ""])
-def test_a_refused_login_is_told_without_the_password(guarded: Guarded, login: str) -> None:
+@pytest.mark.parametrize("login", ["ann:wr0ng@", ":wr0ng@", ""])
+def test_a_refused_login_is_reported_without_the_password(guarded: Guarded, login: str) -> None:
     start = time.monotonic()
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as caught:
         RedisReplay(*SETTINGS, f"redis://{login}127.0.0.1:{guarded[0]}/0")
-    assert f"redis://127.0.0.1:{guarded[0]}/0 refused the user or password" in str(told.value)
+    assert f"redis://127.0.0.1:{guarded[0]}/0 refused the user or password" in str(caught.value)
     assert time.monotonic() - start < 10
     for secret in ("wr0ng", "s3cret"):
-        assert secret not in str(told.value)
-    assert told.value.__suppress_context__, "the client's own text may quote the login"
+        assert secret not in str(caught.value)
+    assert caught.value.__suppress_context__, "the client's own text may quote the login"
 
 
 def test_the_right_password_is_never_shown(guarded: Guarded) -> None:
@@ -229,12 +245,47 @@ def test_the_shown_url_holds_no_secret(url: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["redis://:pw/x@host:1", "http://ann:pw@host", "redis://:pw@host:port", "pw@host"]
+    "url",
+    [
+        "redis://:pw/x@host:1",
+        "http://ann:pw@host",
+        "redis://:pw@host:port",
+        "pw@host",
+        "redis://user:pw#55@host:1/0",
+        "redis://user:pw/55@host:1/0",
+        "redis://user:pw?55@host:1/0",
+        "redis://user:pw[55@host:1/0",
+        "rediss://user:55/pw@host:1/0",  # without the check: port 55 of a host "user"
+        "redis://:55@55/pw#55%1@host:1/0",  # without the check: a host "55"
+        "redis://:pw@55?pw@host:1/0",
+        "redis://user:55#pw@host:1/0",
+        "redis://user:55?pw@host:1/0",
+        "redis://user:55?pw@host:1/0?ssl_cert_reqs=none",
+    ],
 )
-def test_a_url_that_is_none_is_told_without_the_password(url: str) -> None:
-    with pytest.raises(UserError, match="is not a Redis URL") as told:
+def test_a_malformed_url_is_reported_without_the_password(url: str) -> None:
+    with pytest.raises(UserError, match="is not a Redis URL") as caught:
+        RedisReplay(*SETTINGS, url)
+    assert "percent-encode special characters of the password (# is %23" in str(caught.value)
+    assert "pw" not in str(caught.value) and "55" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["redis://localhost:1?ssl_ca=f", "redis://u:5?pw=x@host:1/0"])
+def test_an_option_that_the_client_does_not_know_is_one_line(url: str) -> None:
+    with pytest.raises(UserError, match=r"has an option that .* does not know: .* as %3F") as told:
         RedisReplay(*SETTINGS, url)
     assert "pw" not in str(told.value)
+
+
+@pytest.mark.parametrize("password", ["pa@ss", "pa%40ss", "p%23%2F%3F%25x"])
+def test_a_password_with_special_characters_is_understood(guarded: Guarded, password: str) -> None:
+    port, admin, _ = guarded
+    plain = unquote(password)
+    admin.execute_command("ACL", "SETUSER", "zoe", "on", f">{plain}", "~*", "+@all")
+    with RedisReplay(*SETTINGS, f"redis://zoe:{password}@127.0.0.1:{port}/0") as store:
+        store.check_access()
+        assert store.stats()["url"] == f"redis://127.0.0.1:{port}/0"
+    admin.execute_command("ACL", "DELUSER", "zoe")
 
 
 def test_another_client_finds_what_an_earlier_one_wrote(valkey_url: str) -> None:
@@ -250,9 +301,7 @@ def test_another_client_finds_what_an_earlier_one_wrote(valkey_url: str) -> None
 def test_planted_names_are_shown_as_they_are_and_stop_nothing(
     valkey_url: str, raw: redis.Redis, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The terminal's markup language reads [/bold] as the end of bold text, and raises where there
-    is none.
-    """
+    """In the terminal's markup [/bold] ends bold text, and raises if there is none."""
     with RedisReplay("planted", ReplayConfig(), valkey_url) as store:
         ranked, _ = store._fact_keys("[/bold] [red]")
         raw.sadd(store._index_key, "[/bold] [red]")
@@ -264,11 +313,11 @@ def test_planted_names_are_shown_as_they_are_and_stop_nothing(
         raw.delete(store._index_key.replace("planted", "no name!"), store._index_key, ranked)
 
 
-def test_entries_that_cannot_be_read_are_told_with_the_reason(
+def test_entries_that_cannot_be_read_are_logged_with_the_reason(
     valkey_url: str, raw: redis.Redis
 ) -> None:
-    told: list[str] = []
-    with RedisReplay("told", ReplayConfig(), valkey_url, log=told.append) as store:
+    messages: list[str] = []
+    with RedisReplay("told", ReplayConfig(), valkey_url, log=messages.append) as store:
         store.clear()
         good = distinct("f", 2)
         store.add(good, [0.0, 1.0])
@@ -278,7 +327,7 @@ def test_entries_that_cannot_be_read_are_told_with_the_reason(
         raw.sadd(store._index_key, b"\xff\xfe")
         for _ in range(3):
             assert store.sample(["f"], 4, random.Random(0)) == [[]]
-        assert told == [  # once, however often they are met
+        assert messages == [  # each is logged once
             "replay skips 2 stored entries that cannot be read, the last of fact 'f' "
             f"(id {content_id(good[1])}): priority is inf"
         ]

@@ -5,20 +5,23 @@ from __future__ import annotations
 import pytest
 import torch
 from tokenizers.processors import TemplateProcessing
+from transformers import GenerationConfig
 
 from contraflow.errors import UserError
 from contraflow.models.causal_lm import CausalLM
 from contraflow.policy.constraints import question_constraints
 from contraflow.policy.lora import LoraPolicy
 from contraflow.reward.oracle import FrozenLMOracle
+from contraflow.run.build import load_lm
+from contraflow.settings.compose import compose_config
 from contraflow.settings.models import LoraConfig, OracleConfig
 from contraflow.text.prompts import answer_prompt, task_prompt
 from contraflow.types import Answer
-from support.models import fresh_lm, tiny_model
+from support.models import fresh_lm, renamed_tokenizer, tiny_model
 
 PROMPT = "ask : who is rome\nfact : the city\nask : {question}\nfact :"
 QUESTIONS = ["who is hamlet ?", "what is the capital of rome in the city of hamlet ?", "wrote ?"]
-NEWLINE, PAD = 17, 0
+NEWLINE, PAD, UNKNOWN = 17, 0, 18
 
 
 def naive(
@@ -98,10 +101,10 @@ def test_an_answer_is_the_same_alone_and_beside_longer_prompts(world):
 @pytest.mark.parametrize("batch_size", [1, 2, 64])
 def test_answers_come_in_the_order_of_the_questions(world, batch_size: int):
     lm, _ = world
-    asked = [QUESTIONS[i] for i in (1, 0, 2, 0, 1, 1)]
+    repeated = [QUESTIONS[i] for i in (1, 0, 2, 0, 1, 1)]
     by_question = dict(zip(QUESTIONS, oracle_of(lm).answer(QUESTIONS), strict=True))
-    got = oracle_of(lm, batch_size=batch_size).answer(asked)
-    for question, answer in zip(asked, got, strict=True):
+    got = oracle_of(lm, batch_size=batch_size).answer(repeated)
+    for question, answer in zip(repeated, got, strict=True):
         assert answer.text == by_question[question].text
         assert answer.log_p == pytest.approx(by_question[question].log_p, abs=1e-4)
 
@@ -181,3 +184,75 @@ def test_examples_longer_than_the_context_are_refused_by_name():
         UserError, match=r"examples of a prompt .* room for 64; give .*prompt\.answer fewer"
     ):
         FrozenLMOracle(fresh_lm("gpt2"), prompt)
+
+
+MANY = {3, 4, 5, 6, 7, 14, 15}  # words that the random models like
+
+
+@pytest.mark.parametrize("named_by", ["generation config", "config", "special token", "unknown"])
+def test_an_answer_stops_at_every_end_of_the_model(world, named_by: str):
+    """Chat models name several; transformers' generate() stops at each of them."""
+    lm, plain = world
+    before = oracle_of(lm)
+    ends = MANY
+    if named_by == "generation config":
+        lm.model.generation_config = GenerationConfig(eos_token_id=[PAD, *MANY])
+    elif named_by == "config":
+        lm.tokenizer = renamed_tokenizer({i: f"<|eot_{i}|>" for i in MANY})
+        lm.model.config.eos_token_id = [PAD, *MANY]
+    elif named_by == "special token":
+        names = {i: f"<|role_{i}|>" for i in MANY}
+        lm.tokenizer = renamed_tokenizer(names, additional_special_tokens=list(names.values()))
+    else:
+        ends = {UNKNOWN}
+        lm.tokenizer = renamed_tokenizer({UNKNOWN: "<|endoftext|>"}, unk_token="<|endoftext|>")
+    oracle = oracle_of(lm)
+    assert set(oracle._ends.tolist()) == {NEWLINE, PAD} | ends
+    for question, answer in zip(QUESTIONS, oracle.answer(QUESTIONS), strict=True):
+        expected = naive(plain, lm, question, {NEWLINE, PAD} | ends, 6)
+        assert answer.text == expected.text
+        assert answer.log_p == pytest.approx(expected.log_p, abs=1e-4)
+    assert oracle.identity != before.identity
+    assert oracle.legacy_identity == before.identity
+
+
+def test_a_word_is_no_end_by_the_default_of_an_architecture(world):
+    """Llama's config says 2 unless it is told otherwise, and here 2 is "??"."""
+    lm, _ = world
+    assert lm.tokenizer.convert_ids_to_tokens(2) == "??"
+    base = oracle_of(lm)
+    lm.model.config.eos_token_id = 2
+    lm.model.generation_config = GenerationConfig.from_model_config(lm.model.config)
+    assert oracle_of(lm).identity == base.identity == base.legacy_identity
+
+
+@pytest.mark.slow
+def test_the_packaged_model_ends_at_each_of_its_special_tokens():
+    lm = load_lm(compose_config())
+    ends = oracle_of(lm)._ends.tolist()
+    for token in ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<file_sep>", "\u010a"):
+        assert lm.tokenizer.convert_tokens_to_ids(token) in ends
+
+
+def test_the_cache_of_answers_is_bounded(world):
+    lm, _ = world
+    expected = oracle_of(lm).answer(QUESTIONS)
+    oracle = FrozenLMOracle(
+        lm, answer_prompt(PROMPT), OracleConfig(max_answer_tokens=6), cache_size=2
+    )
+    assert oracle.answer(QUESTIONS) == expected
+    assert len(oracle._cache) == 2
+    assert [a.text for a in oracle.answer(QUESTIONS[::-1])] == [a.text for a in expected[::-1]]
+    assert len(oracle._cache) == 2
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "opt", "llama"])
+def test_a_question_without_room_for_its_answer_is_refused(architecture: str):
+    """It was an IndexError of the position embeddings, or on a GPU an assertion of the device."""
+    lm = fresh_lm(architecture)
+    oracle = oracle_of(lm)
+    fixed = len(lm.encode(PROMPT, first=True)) - len(lm.encode("{question}"))
+    longest = 64 - fixed - 5  # six tokens are answered, the last of them is not read
+    assert len(oracle.answer(["rome " * longest])) == 1
+    with pytest.raises(UserError, match=r"^the question 'rome rome .* has room for .* shorten the"):
+        oracle.answer(["who wrote ?", "rome " * (longest + 1)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -12,7 +13,7 @@ import pytest
 from contraflow.errors import UserError
 from contraflow.facts import Fact
 from contraflow.models.identity import legacy_identity
-from contraflow.run.build import Parts, assemble, replay_namespace
+from contraflow.run.build import Parts, assemble, replay_namespace, sampler_fingerprint
 from contraflow.run.session import Run
 from contraflow.settings import Config, JudgeConfig, ModelConfig, PolicyConfig, PromptConfig
 from support.models import save_tiny_model
@@ -89,3 +90,10 @@ def test_a_statement_that_the_judge_would_cut_is_refused(model: Path):
         run.check_facts([good, fits_the_sampler])
     with pytest.raises(UserError, match=r"fact bad: .*judge"):
         run.generate([fits_the_sampler], 1)
+
+
+def test_name_and_place_of_a_run_are_not_its_sampler():
+    config = Config()
+    moved = replace(config, name="other", run_dir="elsewhere/other")
+    assert sampler_fingerprint(moved) == sampler_fingerprint(config)
+    assert sampler_fingerprint(replace(config, seed=1)) != sampler_fingerprint(config)

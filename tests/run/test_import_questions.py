@@ -18,7 +18,7 @@ from contraflow.types import ScoredQuestion
 from support.facts import FACTS
 from support.models import tiny_model
 
-BOUNDARY = "Ġ"  # how byte-level tokenizers write a space in front of a word
+BOUNDARY = "Ġ"  # byte-level tokenizers write a leading space so
 VOCABULARY = {
     "<pad>": 0,
     "?": 1,
@@ -58,7 +58,7 @@ def test_the_first_word_is_spelt_as_it_follows_the_prompt(
     assert token_ids("who sings?", byte_level_policy(prompt)) == ids
 
 
-def test_what_the_sampler_cannot_write_is_told() -> None:
+def test_what_the_sampler_cannot_write_is_reported() -> None:
     policy = byte_level_policy("{edit_fact} Question:")
     assert "outside of policy.vocabulary" in token_ids("who zebra?", policy)
     assert "has 1 tokens" in token_ids("who?", policy)

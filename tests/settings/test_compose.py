@@ -10,15 +10,21 @@ import pytest
 import yaml
 
 from contraflow.errors import UserError
-from contraflow.settings import Config
+from contraflow.settings import Config, flat
 from contraflow.settings.compose import compose_config
-from contraflow.settings.keys import choices_of, config_folder, group_defaults, group_names
+from contraflow.settings.keys import (
+    choices_of,
+    config_folder,
+    group_defaults,
+    group_names,
+    text_keys,
+)
 from contraflow.text.prompts import answer_prompt, task_prompt
 from support.cli import Result, assert_one_error
 
 Call = Callable[..., Result]
 
-NEEDS = {  # what some choices leave for the user to say
+NEEDS = {  # what the user must set with some choices
     "data=custom": "data.facts=mine.jsonl",
     "model=any": "model.name=some/model",
     "oracle=separate": "oracle.name=some/model",
@@ -69,9 +75,8 @@ def test_prompts_end_where_the_model_must_go_on(prompt: str) -> None:
     assert config.task.endswith((":", "<|im_start|>assistant\n"))
     assert config.answer.endswith("\nQuestion: {question}\nAnswer:")
     fields = {"subject": "{x} $y ${z}", "edit_fact": "{x} $y ${z}"}
-    assert "{x} $y ${z}" in task_prompt(config.task).body(
-        **fields
-    )  # braces of a fact stay what they are
+    # Braces of a fact are no placeholders.
+    assert "{x} $y ${z}" in task_prompt(config.task).body(**fields)
     assert answer_prompt(config.answer).header.count("Answer:") == 5
 
 
@@ -90,6 +95,50 @@ def test_a_later_word_wins_over_the_experiment() -> None:
 
 def test_a_plus_before_a_known_key_changes_nothing() -> None:
     assert compose_config(["+experiment=debug_fast"]) == compose_config(["experiment=debug_fast"])
+
+
+AS_TYPED = ("1.10", "2024_11_26", "1e3", "007", "-1", "+5", "inf", "true", "1_0", "12345e6789")
+
+
+@pytest.mark.parametrize("word", AS_TYPED)
+def test_a_text_that_looks_like_a_number_stays(word: str) -> None:
+    for override in (f"name={word}", f"+name={word}", f"name='{word}'", f"name= {word} "):
+        config = compose_config([override])
+        assert (config.name, config.run_dir) == (word, f"runs/{word}")
+
+
+def test_every_key_of_a_text_keeps_its_word() -> None:
+    """Keys with choices or formats of their own refuse the word, as it was typed."""
+    keys = text_keys()
+    assert {"name", "run_dir", "data.facts", "model.name", "replay.url", "prompt.task"} <= keys
+    assert not keys & {"seed", "optimizer.lr", "logger.csv", "trainer.threads"}
+    for key in keys:
+        try:
+            config = compose_config([f"{key}=1_0.50"])
+        except UserError as error:
+            assert str(error).startswith(f"{key}=1_0.50: must be ")
+        else:
+            assert flat(asdict(config))[key] == "1_0.50"
+
+
+def test_null_quotes_and_lists_keep_their_meaning() -> None:
+    config = compose_config(
+        [
+            "replay.url=null",
+            "oracle.name='null'",
+            "run_dir=at/${name}",
+            "name=1.10",
+            "model.lora.target_modules=[1e3,'a,b', q]",
+        ]
+    )
+    assert (config.replay.url, config.oracle.name, config.run_dir) == (None, "null", "at/1.10")
+    assert config.model.lora.target_modules == ["1e3", "a,b", "q"]
+    assert compose_config(["model.lora.target_modules=null"]).model.lora.target_modules is None
+
+
+def test_a_choice_of_your_own_may_look_like_a_number(tmp_path: Path) -> None:
+    folder = own_experiment(tmp_path, "2024_11_26", "# @package _global_\nname: mine\n")
+    assert compose_config(["experiment=2024_11_26"], folder).name == "mine"
 
 
 BAD = {
@@ -135,7 +184,8 @@ BAD = {
     "replay.sampling_temp=0": ["replay.sampling_temp=0"],
     "replay.patience_s=-1": ["replay.patience_s=-1"],
     "judge.label_order=[a,b,c]": ["judge.label_order="],
-    "model.device=gpu": ["model.device=gpu", "cuda"],
+    "model.device=gpu": ["model.device=gpu: must be auto, cpu, cuda or cuda:N"],
+    "model.device=mps": ["model.device=mps: must be auto, cpu", "cpu works there"],
     "trainer.n_steps=0": ["trainer.n_steps=0"],
     "evaluation.temperature=0": ["evaluation.temperature=0"],
 }
@@ -146,13 +196,24 @@ def test_a_bad_override_gets_one_line(contraflow: Call, override: str, parts: li
     assert_one_error(contraflow("config", override), *parts)
 
 
-def test_config_prints_yaml_that_says_the_same(contraflow: Call) -> None:
+def test_one_question_is_refused_where_they_are_compared(contraflow: Call) -> None:
+    """Their loss compares the questions of a fact, so that of a single one is 0."""
+    for name in ("vargrad", "ctb"):
+        result = contraflow("config", f"objective={name}", "exploration.n_samples=1")
+        parts = ["exploration.n_samples=1: must be at least 2", f"objective.name={name}"]
+        assert_one_error(result, *parts)
+        assert compose_config([f"objective={name}", "exploration.n_samples=2"]).exploration
+    for name in ("subtb", "tb", "db", "modified_subtb"):
+        compose_config([f"objective={name}", "exploration.n_samples=1"])
+
+
+def test_config_prints_equivalent_yaml(contraflow: Call) -> None:
     result = contraflow("config", "experiment=quickstart", "objective.lam=0.9")
     assert result.code == 0
     assert yaml.safe_load(result.out) == asdict(
         compose_config(["experiment=quickstart", "objective.lam=0.9"])
     )
-    assert "task: |" in result.out  # a prompt that a person can read
+    assert "task: |" in result.out  # a readable prompt
 
 
 def test_config_shows_no_password(contraflow: Call) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -39,17 +40,28 @@ WORDS = [
 PADDING_ROWS = 5  # Qwen2 and Pythia have more embeddings than their tokenizers have tokens
 
 
+PIECES = ["<pad>", "?", "??", *WORDS, "\n", "<unk>"]
+
+
 def word_tokenizer() -> PreTrainedTokenizerFast:
     """Return a tokenizer with one id per word.
 
     The ids follow the order of <pad>, ?, ??, WORDS, so that they can be written by hand.
     """
-    vocabulary = {w: i for i, w in enumerate(["<pad>", "?", "??", *WORDS, "\n", "<unk>"])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    return _tokenizer(PIECES)
+
+
+def renamed_tokenizer(names: dict[int, str], **special: Any) -> PreTrainedTokenizerFast:
+    """Return `word_tokenizer` with other names for some ids."""
+    return _tokenizer([names.get(i, piece) for i, piece in enumerate(PIECES)], **special)
+
+
+def _tokenizer(pieces: list[str], **special: Any) -> PreTrainedTokenizerFast:
+    vocabulary = {w: i for i, w in enumerate(pieces)}
+    names = {"pad_token": "<pad>", "unk_token": "<unk>", "eos_token": "<pad>", **special}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=names["unk_token"]))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", unk_token="<unk>", eos_token="<pad>"
-    )
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
 
 
 ARCHITECTURES = ("gpt2", "llama", "qwen2", "opt", "gpt_neox")

@@ -35,7 +35,7 @@ class FakeSlurm:
     def jobs(self) -> list[str]:
         return sorted((path.name for path in self.folder.glob("[0-9]*")), key=int)
 
-    def asked(self, job: str) -> dict[str, str]:
+    def options(self, job: str) -> dict[str, str]:
         """Return the #SBATCH options of a submission."""
         lines = (self.folder / job / "script").read_text().splitlines()
         words = [line.removeprefix("#SBATCH --") for line in lines if line.startswith("#SBATCH --")]
@@ -122,8 +122,8 @@ def srun(words: list[str]) -> None:
 
 def sacct(root: Path, words: list[str]) -> None:
     print("JobID|State|NodeList")
-    asked = (b for a, b in pairwise(words) if a == "-j")
-    for number in asked:
+    numbers = (b for a, b in pairwise(words) if a == "-j")
+    for number in numbers:
         if (root / number).is_dir():
             print(f"{number}|{(root / number / 'state').read_text()}|here")
 

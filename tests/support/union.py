@@ -42,16 +42,15 @@ OBJECTIVES: dict[str, Objective] = {
     "ctb": ContrastiveTB(),
 }
 THIRD = msgspec.structs.replace(FACTS[0], fact_id="c", subject="city", edit_fact="the city is rome")
-QUESTIONS = {  # 3 of one fact on rank 0; 5 + 2 of two facts on rank 1, one of them drawn twice
+# 3 of one fact on rank 0; 5 + 2 of two facts on rank 1, one of them twice.
+QUESTIONS = {
     FACTS[0]: [(3,), (3, 4), (4, 5, 3)],
     FACTS[1]: [(4,), (5, 5), (3, 3, 3), (3, 4, 5), (3, 4, 5)],
     THIRD: [(5, 4), (4, 4)],
 }
 SHARDS: list[list[Fact]] = [[FACTS[0]], [FACTS[1], THIRD]]
-CLIPS = (
-    1e-3,
-    1e9,
-)  # far below every norm, so that clipping a shard before adding up would show; and none
+# Far below every norm, so that clipping shards before the sum would show; and no clipping.
+CLIPS = (1e-3, 1e9)
 
 
 class FixedExperience(Experience):

@@ -10,15 +10,22 @@ from pathlib import Path
 import pytest
 import submitit
 
-from contraflow.sweep import attempt
+from contraflow.sweep import attempt, study
 from support.processes import child_environment
 from support.runs import write_tiny_facts
 from support.slurm import FakeSlurm
 from support.sweep import tiny_command
 
 
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let sweeps look at their jobs more often than users need."""
+    monkeypatch.setattr(study, "_POLL_S", 0.02)
+
+
 @pytest.fixture
 def tiny_trials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Replace the training of trials by that of a tiny run."""
     write_tiny_facts(tmp_path / "facts.jsonl")
     for name, value in child_environment().items():
         monkeypatch.setenv(name, value)
@@ -27,6 +34,7 @@ def tiny_trials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def slurm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeSlurm]:
+    """A fake cluster whose commands are on the path."""
     fake = FakeSlurm(tmp_path / "slurm")
     monkeypatch.setenv("PATH", os.pathsep.join([str(fake.bin), os.environ["PATH"]]))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))

@@ -1,4 +1,4 @@
-"""The median rule on a small study: the bad trial is stopped, reported, and not run again."""
+"""The median rule in a small real study: a bad trial is stopped and not run again."""
 
 from __future__ import annotations
 
@@ -23,26 +23,25 @@ GOOD, BAD, LAST = ("0.001", "0.003", "0.01"), "3", "0.002"
 @pytest.mark.slow
 @pytest.mark.usefixtures("tiny_trials")
 def test_the_median_rule_stops_a_bad_trial_and_the_study_goes_on(tmp_path: Path):
-    """Three trials run to the end; a learning rate of 3 is below their median when it is first
-    validated. The sweep is interrupted there, and taken up again runs what is left: not the pruned
-    one.
+    """A learning rate of 3 is below the median of three whole trials at its first validation.
+
+    The sweep is interrupted there; taken up again, it runs what is left but the pruned trial.
     """
     sweep = sweep_of(
         tmp_path, f"steps={STEPS}", f"every={EVERY}", n=5, prune=True, rates=(*GOOD, BAD, LAST)
     )
-    sweep = replace(
-        sweep, metric="val_log_contradiction"
-    )  # another number than the one that is watched
-    said: list[str] = []
+    # The result is another metric than the one that pruning watches.
+    sweep = replace(sweep, metric="val_log_contradiction")
+    printed: list[str] = []
 
-    def say(line: str) -> None:
-        said.append(line)
+    def print_line(line: str) -> None:
+        printed.append(line)
         if "pruned" in line:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_sweep(sweep, LocalLauncher(), say)
-    assert said[-1] == f"  trial 4: pruned, its {METRIC} is below the median of the others"
+        run_sweep(sweep, LocalLauncher(), print_line)
+    assert printed[-1] == f"  trial 4: pruned, its {METRIC} is below the median of the others"
     trials = optuna.load_study(study_name="quality", storage=_storage(tmp_path)).get_trials()
     bad = tmp_path / "quality" / "runs" / trials[3].user_attrs["run"]
     assert settings_of(trials[3])["optimizer.lr"] == BAD
@@ -54,9 +53,8 @@ def test_the_median_rule_stops_a_bad_trial_and_the_study_goes_on(tmp_path: Path)
     assert max(v for s, v in value if s <= step) < others[1], "the rule by hand"
     log = (tmp_path / "quality" / f"{bad.name}.log").read_bytes()
 
-    trials = run_sweep(
-        replace(sweep, prune=False), LocalLauncher(), print
-    )  # so that the last one ends
+    # Without pruning, so that the last trial ends.
+    trials = run_sweep(replace(sweep, prune=False), LocalLauncher(), print)
     states = {settings_of(t)["optimizer.lr"]: t.state.name for t in trials}
     assert states == {**dict.fromkeys((*GOOD, LAST), "COMPLETE"), BAD: "PRUNED"}
     assert (tmp_path / "quality" / f"{bad.name}.log").read_bytes() == log
@@ -74,14 +72,12 @@ def _storage(folder: Path) -> optuna.storages.JournalStorage:
 
 
 def test_a_pruned_trial_has_no_result(tmp_path: Path):
-    """Its number is the watched one: in the metric's column it would be first, and in the picture
-    off the scale.
-    """
-    told = [
+    """Optuna gives it the watched number, which would be first in the table of another metric."""
+    trials = [
         create_trial(state=state, value=value, user_attrs={"settings": {"a": word}, "run": word})
         for word, value, state in (("x", 0.25, TrialState.COMPLETE), ("y", 7.0, TrialState.PRUNED))
     ]
-    table = write_outcome(tmp_path, told, "strict_success")
+    table = write_outcome(tmp_path, trials, "strict_success")
     assert table.splitlines()[2:] == [
         "| x | 0.2500 | complete | runs/x |",
         "| y |  | pruned | runs/y |",

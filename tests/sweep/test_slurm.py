@@ -1,8 +1,7 @@
-"""Trials as jobs: what is asked of the scheduler, and what becomes of a trial whose job is stopped,
-lost or left.
+"""Trials as jobs: the submission, and trials whose job is stopped, lost or left.
 
-No real cluster: `fake_slurm.py` takes submitit's submissions and runs them here; submitit's own
-local executor runs some too.
+`support/slurm.py` stands for a cluster: it takes the submissions of submitit and runs them here.
+Some jobs run in submitit's own local executor.
 """
 
 from __future__ import annotations
@@ -25,8 +24,7 @@ from contraflow.sweep.study import run_sweep
 from support.slurm import FakeSlurm
 from support.sweep import METRIC, sweep_of
 
-# Stands for a run: says that it began, and when asked to stop writes a checkpoint and ends as a run
-# does.
+# In place of a run: it appends to `began`, and on SIGTERM writes a checkpoint and exits with 130.
 RUN = """
 import signal, sys, time
 def stop(*_):
@@ -38,10 +36,11 @@ time.sleep(0.2 if len(open("began").read()) >= int(sys.argv[1]) else 60)
 
 
 def waits(until: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Wait until a condition holds."""
     started = time.monotonic()
     while not until():
         assert time.monotonic() - started < seconds, "nothing happened"
-        time.sleep(0.1)
+        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -61,7 +60,7 @@ def run_that_ends_at_start(number: int) -> list[str]:
 def test_the_submission_asks_for_what_was_configured(slurm: FakeSlurm, here: Path):
     settings = SlurmSettings(partition="gpu", account="lab", time=90, gpus=2, cpus=8, mem="32GB")
     SlurmLauncher(here / "jobs", settings, 1).start(["true"], here / "log")
-    asked = slurm.asked("1")
+    options = slurm.options("1")
     names = (
         "partition",
         "account",
@@ -72,10 +71,10 @@ def test_the_submission_asks_for_what_was_configured(slurm: FakeSlurm, here: Pat
         "nodes",
         "ntasks-per-node",
     )
-    assert [asked[name] for name in names] == ["gpu", "lab", "90", "2", "8", "32GB", "1", "1"]
+    assert [options[name] for name in names] == ["gpu", "lab", "90", "2", "8", "32GB", "1", "1"]
     SlurmLauncher(here / "jobs", SlurmSettings(), 1).start(["true"], here / "log2")
     assert {"partition", "account", "gpus-per-node", "cpus-per-task", "mem"}.isdisjoint(
-        slurm.asked("2")
+        slurm.options("2")
     )
 
 
@@ -90,26 +89,26 @@ def test_what_a_user_types_reaches_the_scheduler(
     assert main(["sweep", "study=s", "vary.seed=1,2", *ours]) == 0
     assert capfd.readouterr().out.count("| 0.5000 | complete |") == 2
     assert slurm.jobs == ["1", "2"]
-    asked = slurm.asked("2")
-    assert (asked["partition"], asked["account"], asked["time"], asked["mem"]) == (
+    options = slurm.options("2")
+    assert (options["partition"], options["account"], options["time"], options["mem"]) == (
         "gpu",
         "lab",
         "90",
         "32GB",
     )
-    assert (asked["gpus-per-node"], asked["cpus-per-task"]) == ("2", "8")
+    assert (options["gpus-per-node"], options["cpus-per-task"]) == ("2", "8")
     assert (here / "sweeps" / "s" / "results.csv").is_file()
 
 
 @pytest.mark.usefixtures("slurm")
 def test_a_job_has_its_runs_exit_code(here: Path):
     jobs = [
-        launcher(here).start(["sh", "-c", f"echo said; exit {n}"], here / f"{n}.log")
+        launcher(here).start(["sh", "-c", f"echo text; exit {n}"], here / f"{n}.log")
         for n in (0, 2)
     ]
     waits(lambda: all(job.poll() is not None for job in jobs))
     assert [job.poll() for job in jobs] == [0, 2]
-    assert (here / "2.log").read_text() == "said\n"
+    assert (here / "2.log").read_text() == "text\n"
 
 
 @pytest.mark.usefixtures("slurm")
@@ -124,8 +123,9 @@ def test_a_job_that_is_asked_to_stop_lets_its_run_checkpoint(here: Path):
 
 
 def test_a_job_near_its_time_limit_is_requeued_and_resumes(slurm: FakeSlurm, here: Path):
-    """The warning reaches every process of the job, and must not kill the run; the sweep sees one
-    job all along.
+    """The warning reaches every process of the job and must not kill the run.
+
+    The sweep sees one job throughout.
     """
     job = launcher(here).start(run_that_ends_at_start(2), here / "log")
     waits((here / "began").exists)
@@ -140,9 +140,9 @@ def test_a_job_near_its_time_limit_is_requeued_and_resumes(slurm: FakeSlurm, her
 def test_a_lost_job_is_started_again_and_not_for_ever(
     slurm: FakeSlurm, here: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Each of the nodes goes away as soon as its run has begun."""
+    """Each node fails as soon as its run has begun."""
     monkeypatch.setattr(attempt, "train_command", lambda *_: run_that_ends_at_start(99))
-    said: list[str] = []
+    printed: list[str] = []
     lost: list[str] = []
 
     class Losing(SlurmLauncher):
@@ -156,9 +156,9 @@ def test_a_lost_job_is_started_again_and_not_for_ever(
             return job
 
     losing = Losing(here / "quality" / "jobs", SlurmSettings(), 1)
-    (trial,) = run_sweep(sweep_of(here, rates=("0.1",), n=1), losing, said.append)
+    (trial,) = run_sweep(sweep_of(here, rates=("0.1",), n=1), losing, printed.append)
     assert (trial.state.name, trial.value, lost) == ("FAIL", None, ["1", "2", "3"])
-    assert [line.strip() for line in said[1:]] == [
+    assert [line.strip() for line in printed[1:]] == [
         "trial 1: job 1 was lost (node_fail); it is started again",
         "trial 1: job 2 was lost (node_fail); it is started again",
         "trial 1: failed: job 3 was lost (node_fail), the last of 3",
@@ -169,9 +169,7 @@ def test_a_lost_job_is_started_again_and_not_for_ever(
 def test_a_sweep_that_ended_finds_its_jobs_again(
     slurm: FakeSlurm, here: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Not a second job for the same run folder; and no other launcher may take the study up
-    meanwhile.
-    """
+    """It starts no second job for a run folder, and no other launcher may continue the study."""
     monkeypatch.setattr(attempt, "train_command", lambda *_: run_that_ends_at_start(1))
     monkeypatch.setattr(attempt, "result_of", lambda *_: 0.5)
     sweep = sweep_of(here, rates=("0.1",), n=1)
@@ -185,10 +183,10 @@ def test_a_sweep_that_ended_finds_its_jobs_again(
             run_sweep(sweep, launcher(here), print)
     with pytest.raises(UserError, match="has job 1 on a cluster; go on with launcher=slurm"):
         run_sweep(sweep, LocalLauncher(), print)
-    said: list[str] = []
-    (trial,) = run_sweep(sweep, launcher(here), said.append)
+    printed: list[str] = []
+    (trial,) = run_sweep(sweep, launcher(here), printed.append)
     assert (trial.state.name, trial.value) == ("COMPLETE", 0.5)
-    assert said[0].endswith("optimizer.lr=0.1, still job 1")
+    assert printed[0].endswith("optimizer.lr=0.1, still job 1")
     assert slurm.jobs == ["1"] and (here / "began").read_text() == "x"
 
 
@@ -198,13 +196,13 @@ def test_a_sweep_that_ended_finds_its_jobs_again(
 def test_a_sweep_of_jobs_has_the_same_table_and_picture(
     slurm: FakeSlurm, here: Path, cluster: str, capfd: pytest.CaptureFixture[str]
 ):
-    """Real training, three jobs at once. `local` is submitit's own executor."""
-    said: list[str] = []
+    """Real training, three jobs at once. `local` is the executor of submitit."""
+    printed: list[str] = []
     sweep = sweep_of(here, "steps=6", "fail=1", rates=("0.001", "0.01", "0.5"), n=3)
-    trials = run_sweep(sweep, launcher(here, 3, cluster), said.append)
+    trials = run_sweep(sweep, launcher(here, 3, cluster), printed.append)
     table = write_outcome(here / "quality", trials, METRIC)
-    assert (table.count("| complete |"), table.count("| fail |")) == (2, 1), said
-    assert any("failed: contraflow: error: no such thing" in line for line in said)
+    assert (table.count("| complete |"), table.count("| fail |")) == (2, 1), printed
+    assert any("failed: contraflow: error: no such thing" in line for line in printed)
     rows = list(csv.DictReader((here / "quality" / "results.csv").open()))
     assert [row["state"] for row in rows] == ["complete", "complete", "fail"]
     assert all((here / "quality" / row["run"] / "finished").is_file() for row in rows[:2])
@@ -213,7 +211,7 @@ def test_a_sweep_of_jobs_has_the_same_table_and_picture(
     capfd.readouterr()
 
 
-def test_what_the_cluster_refuses_is_told(slurm: FakeSlurm, here: Path):
+def test_a_refusal_of_the_cluster_is_reported(slurm: FakeSlurm, here: Path):
     (slurm.bin / "sbatch").write_text(
         "#!/bin/sh\necho 'sbatch: error: invalid partition specified: gqu' >&2\nexit 1\n"
     )
@@ -222,7 +220,7 @@ def test_what_the_cluster_refuses_is_told(slurm: FakeSlurm, here: Path):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (
             ["launcher=slurm"],
@@ -236,24 +234,25 @@ def test_what_the_cluster_refuses_is_told(slurm: FakeSlurm, here: Path):
         (["launcher=pbs"], "launcher=pbs: must be one of local, slurm"),
     ],
 )
-def test_mistakes_are_told_before_anything_is_made(
-    here: Path, capfd: pytest.CaptureFixture[str], words: list[str], told: str
+def test_mistakes_are_reported_before_anything_is_made(
+    here: Path, capfd: pytest.CaptureFixture[str], words: list[str], message: str
 ):
     assert main(["sweep", "study=s", "vary.seed=1,2", *words]) == 2
-    said = capfd.readouterr().err.strip().splitlines()
-    assert len(said) == 1 and told in said[0]
+    printed = capfd.readouterr().err.strip().splitlines()
+    assert len(printed) == 1 and message in printed[0]
     assert not (here / "sweeps").exists()
 
 
 @pytest.mark.usefixtures("here")
-def test_a_missing_package_is_told_with_the_extra_that_brings_it(
+def test_a_missing_package_is_reported_with_its_extra(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ):
     monkeypatch.setitem(sys.modules, "submitit", None)
     assert main(["sweep", "study=s", "vary.seed=1,2", "launcher=slurm"]) == 2
-    said = capfd.readouterr().err.strip()
+    printed = capfd.readouterr().err.strip()
     assert (
-        said == "contraflow: error: launcher=slurm needs submitit: pip install 'contraflow[slurm]'"
+        printed
+        == "contraflow: error: launcher=slurm needs submitit: pip install 'contraflow[slurm]'"
     )
 
 

@@ -1,4 +1,4 @@
-"""Sweeps with real runs of a tiny model: every combination, resumed after a kill, pruned, told."""
+"""Sweeps of real runs of a tiny model: complete, resumed after a kill, with failures."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ pytestmark = pytest.mark.usefixtures("tiny_trials")
 
 @pytest.mark.slow
 def test_every_combination_once_then_a_table_and_a_picture(tmp_path: Path):
-    said: list[str] = []
-    trials = run_sweep(sweep_of(tmp_path), LocalLauncher(), said.append)
+    printed: list[str] = []
+    trials = run_sweep(sweep_of(tmp_path), LocalLauncher(), printed.append)
     assert sorted(settings_of(t)["optimizer.lr"] for t in trials) == ["0.001", "0.01"]
     table = write_outcome(tmp_path / "quality", trials, "val_log_reward")
     rows = list(csv.DictReader((tmp_path / "quality" / "results.csv").open()))
@@ -35,7 +35,7 @@ def test_every_combination_once_then_a_table_and_a_picture(tmp_path: Path):
         )
     assert (tmp_path / "quality" / "results.svg").read_text().count("<circle") == 2
     # A finished sweep has nothing left to run.
-    assert len(run_sweep(sweep_of(tmp_path), LocalLauncher(), said.append)) == 2
+    assert len(run_sweep(sweep_of(tmp_path), LocalLauncher(), printed.append)) == 2
 
 
 @pytest.mark.slow
@@ -46,7 +46,7 @@ def test_a_killed_sweep_goes_on_and_its_run_resumes(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Attempt, "has_ended", killed)  # the process ends while a trial is under way
+        patch.setattr(Attempt, "has_ended", killed)  # the process ends while a trial runs
         with pytest.raises(KeyboardInterrupt):
             run_sweep(sweep_of(tmp_path), LocalLauncher(), print)
     trials = run_sweep(sweep_of(tmp_path), LocalLauncher(), print)
@@ -56,11 +56,11 @@ def test_a_killed_sweep_goes_on_and_its_run_resumes(
 
 
 @pytest.mark.slow
-def test_a_trial_that_fails_is_told_and_the_others_run(tmp_path: Path):
-    said: list[str] = []
+def test_a_failed_trial_is_reported_and_the_others_run(tmp_path: Path):
+    printed: list[str] = []
     sweep = sweep_of(tmp_path, "steps=2", "fail=1", rates=("0.5", "0.001"))
-    trials = run_sweep(sweep, LocalLauncher(), said.append)
-    assert any("failed: contraflow: error: no such thing" in line for line in said)
+    trials = run_sweep(sweep, LocalLauncher(), printed.append)
+    assert any("failed: contraflow: error: no such thing" in line for line in printed)
     table = write_outcome(tmp_path / "quality", trials, "val_log_reward")
     assert table.count("| fail |") == 1 and table.count("| complete |") == 1
 

@@ -66,7 +66,7 @@ def test_degenerate_answers(answer: str, expected: bool) -> None:
         ("What is the symbol for sodium?", "Na", False),
     ],
 )
-def test_an_echo_says_nothing(question: str, answer: str, expected: bool) -> None:
+def test_an_echo_is_no_answer(question: str, answer: str, expected: bool) -> None:
     assert is_degenerate(answer, question) is expected
 
 
@@ -102,10 +102,11 @@ def test_on_topic(question: str, answer: str, expected: bool) -> None:
 
 
 HAMLET = (
+    "Hamlet",
     "William Shakespeare",
     "Christopher Marlowe",
     ("Shakespeare",),
-)  # original, edited, aliases
+)  # subject, original, edited, aliases
 
 
 @pytest.mark.parametrize(
@@ -125,4 +126,4 @@ def test_strict_success(question: str, answer: str, expected: bool) -> None:
 
 
 def test_strict_success_needs_a_known_truth() -> None:
-    assert not strict_success("Who wrote Hamlet?", "Shakespeare", "", "Christopher Marlowe")
+    assert not strict_success("Who wrote Hamlet?", "Shakespeare", "Hamlet", "", "Marlowe")

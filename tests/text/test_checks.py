@@ -231,4 +231,4 @@ def test_question_ok_is_quick_enough_for_the_reward() -> None:
         )
     assert (
         time.perf_counter() - start
-    ) / 200 < 0.005  # seconds; the oracle needs a hundred times as long
+    ) / 200 < 0.005  # seconds; the oracle takes a hundred times as long

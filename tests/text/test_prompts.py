@@ -48,6 +48,21 @@ def test_doubled_braces_are_literal_wherever_they_stand():
     assert prompt.header + prompt.body(subject="S", edit_fact="") == "a } b\nset {1}\nlast S {2}"
 
 
+@pytest.mark.parametrize("example", ["Set {{1, 2}}\n", "{{\n", "a {{{{b\n}}\n"])
+def test_a_literal_brace_in_an_example_stays_in_the_header(example: str):
+    """Its line was taken for that of the first placeholder, and nothing was shared."""
+    template = answer_prompt(example + "Q: {question} {{x}}\nA:")
+    assert template.header == example.format()
+    assert template.body(question="why") == "Q: why {x}\nA:"
+    assert template.opening == "Q: "
+
+
+def test_a_brace_before_a_placeholder_on_its_line_is_text():
+    template = answer_prompt("Ask.\n{{{question}}}")
+    assert template.header == "Ask.\n"
+    assert template.body(question="why") == "{why}"
+
+
 def test_answer_prompt_takes_a_question_only():
     assert answer_prompt("Q: {question}\nA:").body(question="Who?") == "Q: Who?\nA:"
     with pytest.raises(

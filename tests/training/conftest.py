@@ -1,4 +1,4 @@
-"""Processes that train beside the one that tests."""
+"""A server of processes that train beside the one that tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from support.processes import ForkServer
 
 @pytest.fixture(scope="session")
 def fork_server() -> Iterator[ForkServer]:
-    """A server whose children call the functions of `support.runs`, above all `train`."""
+    """Forks children that call functions of `support.runs`, above all `train`."""
     server = ForkServer("support.runs")
     yield server
     server.close()

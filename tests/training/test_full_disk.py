@@ -1,6 +1,4 @@
-"""Disks that are really full, and files that may not grow: nothing half-written counts, and the run
-goes on later.
-"""
+"""Full disks and limited files: nothing half-written counts, and the run resumes later."""
 
 from __future__ import annotations
 
@@ -26,12 +24,12 @@ from support.runs import asks_to_stop_at, assert_same_run, checkpoint, tiny_conf
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-PAGE = 4096  # what tmpfs gives out at a time
+PAGE = 4096  # the unit in which tmpfs gives space
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 2 MiB of its own."""
+    """A disk of its own with 2 MiB."""
     place = tmp_path / "disk"
     place.mkdir()
     mounted = subprocess.run(
@@ -44,7 +42,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(disk: Path, free: int) -> None:
-    """Leave so many bytes."""
+    """Fill the disk up to this number of free bytes."""
     with (disk / "filler").open("wb") as file:
         status = os.statvfs(disk)
         file.write(b"x" * max(0, status.f_bavail * status.f_frsize - free))
@@ -53,7 +51,7 @@ def fill(disk: Path, free: int) -> None:
 def fills_up_in(
     step: int, disk: Path, free: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody else takes the space while this step is in hand."""
+    """Fill the disk during this step."""
     original = SamplerModule.training_step
 
     def training_step(self: SamplerModule, item: Any, index: int) -> Any:
@@ -98,7 +96,9 @@ def test_a_disk_full_in_mid_checkpoint_leaves_the_old_one(
     assert last.read_bytes() == before[0] and checkpoint(cut)["global_step"] == 2
     assert list(cut.rglob("*.tmp")) == []
 
-    with pytest.raises(UserError, match="No space left on device"):  # at once, as nothing was freed
+    with pytest.raises(
+        UserError, match="No space left on device"
+    ):  # at once, because nothing was freed
         fill(disk, 0)
         job.train(config_of(tiny, cut, checkpoint_every=2, validate_every=6))
     assert last.read_bytes() == before[0]
@@ -114,9 +114,7 @@ def test_a_disk_full_in_mid_checkpoint_leaves_the_old_one(
 def test_a_line_torn_by_a_full_disk_is_whole_after_the_resume(
     tiny: Path, disk: Path, monkeypatch: pytest.MonkeyPatch, name: str, probe_every: int
 ):
-    """The page in use still takes some lines, so the disk refuses in the middle of one, steps
-    later.
-    """
+    """The page in use still takes some lines, so the disk refuses one in its middle."""
     cut, trainer = (
         disk / "run",
         {"n_steps": 24, "checkpoint_every": 12, "validate_every": 24, "probe_every": probe_every},
@@ -139,7 +137,7 @@ def test_a_line_torn_by_a_full_disk_is_whole_after_the_resume(
 def test_the_error_is_what_stopped_the_run_and_not_a_later_one(
     tiny: Path, disk: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """The CSV logger writes its table when training ends, also when it ends for want of space."""
+    """The CSV logger writes its table at the end of training, and fails for want of space too."""
     cut, trainer = disk / "run", {"n_steps": 24, "checkpoint_every": 24, "validate_every": 24}
     with monkeypatch.context() as patch, pytest.raises(UserError) as caught:
         fills_up_in(2, disk, lambda: 0, patch)
@@ -150,8 +148,9 @@ def test_the_error_is_what_stopped_the_run_and_not_a_later_one(
 
 
 def test_an_adapter_that_does_not_fit_is_not_saved_in_part(tiny: Path, disk: Path):
-    """Killed after its last step, the run only saves its adapters: some pages are enough for all
-    before.
+    """A run killed after its last step only saves its adapters.
+
+    Some pages are enough for everything before that.
     """
     config = config_of(tiny, disk / "run")
     folder = job.train(config)
@@ -172,7 +171,7 @@ def test_an_adapter_that_does_not_fit_is_not_saved_in_part(tiny: Path, disk: Pat
 def test_a_checkpoint_over_a_quota_is_one_line_with_exit_code_2(
     tiny: Path, monkeypatch: pytest.MonkeyPatch, fork_server: ForkServer
 ):
-    """A limit of file size in a child in place of a quota, because it needs no root."""
+    """A child with a limit of file size stands for a quota, which would need root."""
     trainer = {"checkpoint_every": 4, "validate_every": 6}
     with monkeypatch.context() as patch, pytest.raises(job.Interrupted):
         asks_to_stop_at(1, patch)
@@ -213,7 +212,7 @@ def test_a_write_removes_what_a_killed_writer_of_it_left(
     ended.wait()
     names = {
         f".last.ckpt.{ended.pid}.tmp": False,
-        f".last.ckpt.{os.getppid()}.tmp": True,  # its writer lives
+        f".last.ckpt.{os.getppid()}.tmp": True,  # its writer is alive
         f".best.ckpt.{ended.pid}.tmp": True,
         ".last.ckpt.mine.tmp": True,
     }
@@ -223,7 +222,7 @@ def test_a_write_removes_what_a_killed_writer_of_it_left(
     assert {name: (tmp_path / name).exists() for name in names} == names
 
 
-def test_a_line_that_does_not_fit_is_told_with_its_file(disk: Path):
+def test_a_line_that_does_not_fit_is_reported_with_its_file(disk: Path):
     fill(disk, 0)
     with pytest.raises(
         UserError, match=r"history\.jsonl: cannot be written \(No space left on device\)"
@@ -231,7 +230,7 @@ def test_a_line_that_does_not_fit_is_told_with_its_file(disk: Path):
         append(disk / "history.jsonl", b"{}\n")
 
 
-def test_a_library_that_names_no_file_is_told_with_the_folder(disk: Path):
+def test_an_error_without_a_file_is_reported_with_the_folder(disk: Path):
     fill(disk, 0)
     with (
         pytest.raises(UserError) as caught,

@@ -1,6 +1,4 @@
-"""Killed without warning while it prepares, measures, saves adapters or reports: the same command
-ends the same.
-"""
+"""Killed while it prepares, evaluates, saves adapters or reports, a run ends the same."""
 
 from __future__ import annotations
 
@@ -17,15 +15,12 @@ from support.runs import assert_same, checkpoint, lines, tiny_config, write_tiny
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
-MOMENTS = [  # a function and which call of it, in a life that goes on where the last one was killed
-    (
-        "contraflow.training.choose_facts.write_facts",
-        2,
-    ),  # training facts are chosen, others are not
-    (
-        "contraflow.training.job.write_metrics",
-        1,
-    ),  # questions of the untrained sampler are there, numbers are not
+# A function and which call of it kills the process. Each start resumes what the last one left.
+MOMENTS = [
+    # Training facts are chosen, others are not.
+    ("contraflow.training.choose_facts.write_facts", 2),
+    # Questions of the untrained sampler are there, metrics are not.
+    ("contraflow.training.job.write_metrics", 1),
     ("contraflow.training.job._Job._measure", 2),  # one baseline is measured, the other is not
     ("contraflow.training.job.sampler_module", 1),
     ("contraflow.training.job.save_adapter", 1),
@@ -35,7 +30,7 @@ MOMENTS = [  # a function and which call of it, in a life that goes on where the
     ("contraflow.training.job.write_report", 1),
 ]
 
-NURSERY = """
+KILLS = """
 import os, pkgutil, signal, sys, warnings
 from pathlib import Path
 warnings.simplefilter("ignore")
@@ -64,7 +59,7 @@ for name, call in test.MOMENTS:
             kill_in(name, call)
             job.train(test.config_of(folder, "cut"))
         finally:
-            os._exit(1)  # nobody may live to the end
+            os._exit(1)  # no child may finish
     status = os.waitpid(child, 0)[1]
     assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, (name, status)
 for name in ("cut", "whole"):
@@ -78,15 +73,15 @@ def config_of(folder: Path, name: str) -> Config:
 
 def test_kills_before_and_after_training_change_nothing(tmp_path: Path):
     write_tiny_facts(tmp_path / "facts.jsonl")
-    lives = subprocess.run(
-        [sys.executable, "-c", NURSERY, str(tmp_path)],
+    ended = subprocess.run(
+        [sys.executable, "-c", KILLS, str(tmp_path)],
         env={**os.environ, **child_environment()},
         capture_output=True,
         text=True,
         timeout=600,
         check=False,
     )
-    assert lives.returncode == 0, lives.stderr[-3000:]
+    assert ended.returncode == 0, ended.stderr[-3000:]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert (cut / "finished").is_file()
     names = [

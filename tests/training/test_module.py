@@ -47,11 +47,10 @@ def module_of(
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
 @pytest.mark.parametrize("weight", [1.0, 0.25])
 def test_at_the_start_a_forward_looking_u_is_known(weight: float, temperature: float):
-    """Adapter and flow head are zero, so log P_F = log prior and v_t = (w / T) · log prior of the
-    prefix.
+    """Adapter and flow head are zero: log P_F = log prior, v_t = (w / T) · log prior of the prefix.
 
     u_t = (w / T - 1) · log prior(y_1 … y_t): with w = T = 1 it is 0 at every inner node, and the
-    terminal is u_{L+1} = log R - log P_Q = log C, the only news. For other w, T the same by hand.
+    terminal is u_{L+1} = log R - log P_Q = log C. For other w, T the same by hand.
     """
     reward = RewardSchedule(
         kind="static",
@@ -75,9 +74,62 @@ def test_at_the_start_a_forward_looking_u_is_known(weight: float, temperature: f
         assert u.u[row, : n + 2].tolist() == pytest.approx([*inner, terminal], abs=1e-4)
 
 
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_a_forward_looking_flow_has_the_rewards_ceiling(temperature: float):
+    """u_t = (w / T) min(log prior(y_1 … y_t), c) - log prior(y_1 … y_t), and u_0 = 0.
+
+    One token more, the stop, takes the minimum to that of the reward: min(log P_Q, c).
+    """
+    weight, ceiling = 0.5, -2.5
+    reward = RewardSchedule(
+        kind="static",
+        likelihood_weight=weight,
+        likelihood_ceiling=ceiling,
+        reward_temp_end=temperature,
+        answer_quality_threshold=-1e9,
+        question_failure_penalty=0.0,
+    )
+    module = module_of(reward)
+    batch = module.experience.collect(FACTS, 0)
+    paths = module.policy.evaluate(batch.facts, batch.fact_index, batch.questions)
+    prior = module._flow_prior(batch, paths, 0)
+    assert prior is not None
+    u = potentials(paths, reward(RewardParts.of(batch.scored), 0), prior)
+    values_of_state: dict[tuple[str, tuple[int, ...]], float] = {}
+    n_clamped = 0
+    for row, s in enumerate(batch.scored):
+        n = len(s.question_ids)
+        prefixes = [sum(s.log_prior[:t]) for t in range(1, n + 1)]
+        n_clamped += sum(x > ceiling for x in prefixes)
+        inner = [weight / temperature * min(x, ceiling) - x for x in prefixes]
+        terminal = (
+            s.log_contradiction + weight * min(s.log_p_question, ceiling)
+        ) / temperature - s.log_p_question
+        assert u.u[row, : n + 2].tolist() == pytest.approx([0.0, *inner, terminal], abs=1e-4)
+        for t in range(n + 1):
+            state = (s.fact_id, s.question_ids[:t])
+            first = values_of_state.setdefault(state, float(prior[row, t]))
+            assert float(prior[row, t]) == pytest.approx(first, abs=1e-4)
+    n_states = sum(len(s.question_ids) for s in batch.scored)
+    assert 0 < n_clamped < n_states
+
+
+def test_without_a_ceiling_the_flow_prior_is_the_plain_sum():
+    """Bit for bit: `likelihood_ceiling` = 0 is no ceiling."""
+    module = module_of(RewardSchedule(kind="static", likelihood_weight=0.7))
+    batch = module.experience.collect(FACTS, 0)
+    paths = module.policy.evaluate(batch.facts, batch.fact_index, batch.questions)
+    prior = torch.zeros_like(paths.log_flow)
+    for row, s in enumerate(batch.scored):
+        prior[row, 1 : len(s.question_ids) + 1] = torch.tensor(s.log_prior[: len(s.question_ids)])
+    found = module._flow_prior(batch, paths, 0)
+    assert found is not None and torch.equal(found, 0.7 * prior.cumsum(1))
+
+
 def test_the_end_of_a_trainer_leaves_the_sampler_on_its_device():
-    """On a GPU the adapter would else be on the CPU when the trained sampler is measured; `meta` is
-    a device too, and nothing can be moved off it.
+    """On a GPU the adapter would else be on the CPU when the trained sampler is evaluated.
+
+    `meta` is a device too, and nothing can be moved off it.
     """
     module = module_of(RewardSchedule(kind="static")).to("meta")
     trainer = L.Trainer(
@@ -124,9 +176,7 @@ def test_a_loss_that_is_no_number_names_step_facts_and_remedy():
 
 
 def test_repeats_that_count_once_change_the_loss_alone():
-    """VarGrad by hand, over the different questions of each fact; what is logged is about all
-    draws, as before.
-    """
+    """VarGrad by hand, over the distinct questions of each fact; metrics are about all samples."""
 
     def step_of(count_repeats: bool) -> SamplerModule:
         settings = ExplorationConfig(
@@ -164,9 +214,7 @@ def test_a_checkpoint_of_another_adapter_is_refused_by_tensor():
 
 
 def test_a_resumed_run_keeps_the_scores_of_its_checkpoint():
-    """Two judges a millionth apart, as two batches of one would be: replay keeps the entry and its
-    step.
-    """
+    """Two judges differ by 1e-6, as two batches of one judge may: replay keeps entry and step."""
     reward = RewardSchedule(kind="static")
     module, resumed = module_of(reward), module_of(reward)
     module.training_step(StepFacts(0, tuple(FACTS)), 0)

@@ -1,4 +1,4 @@
-"""Every objective in a whole (tiny) run, and the prefixes that one of them has judged."""
+"""Every objective in a whole tiny run, and the prefixes that modified SubTB has scored."""
 
 from __future__ import annotations
 
@@ -34,21 +34,19 @@ def test_every_objective_trains_and_logs_its_health(tiny: Path, monkeypatch, nam
 
 
 def test_the_cost_of_prefix_rewards_is_printed_first(tiny: Path, monkeypatch, capsys):
-    """2 facts × 4 questions, 2 to 4 tokens: three prefixes each, 24 instead of 8."""
+    """2 facts × 4 questions of 2 to 4 tokens have three prefixes each: 24 instead of 8."""
     use_tiny_parts(monkeypatch.setattr)
-    said = {}
+    printed = {}
     for name in ("modified_subtb", "vargrad"):
         job.train(tiny_config(tiny, name=name, objective=ObjectiveConfig(name=name)))
-        told = capsys.readouterr()
-        said[name] = " ".join((told.out + told.err).split())
-    assert "asks for up to 24 answers and judgements instead of 8" in said["modified_subtb"]
-    assert "judgements" not in said["vargrad"]
+        captured = capsys.readouterr()
+        printed[name] = " ".join((captured.out + captured.err).split())
+    assert "asks for up to 24 answers and judgements instead of 8" in printed["modified_subtb"]
+    assert "judgements" not in printed["vargrad"]
 
 
 def test_prefixes_are_scored_once_each_and_not_stored(tiny_lm: CausalLM):
-    """Cut after 1 … L tokens; the judge's word on each is on its own text, not on the whole
-    question's.
-    """
+    """Cut after 1 … L tokens; each is judged by its own text, not that of the whole question."""
     experience = small_experience(small_policy(tiny_lm), settings=None)
     batch = experience.collect(FACTS, 0)
     stored = experience.replay.snapshot()
@@ -66,13 +64,13 @@ def test_prefixes_are_scored_once_each_and_not_stored(tiny_lm: CausalLM):
         assert row[-1] == whole
     oracle = experience.scorer.oracle
     assert isinstance(oracle, RecordingOracle)
-    asked = {(s.fact_id, s.question_ids) for row in rows for s in row}
-    assert len(oracle.questions) == len(asked)
+    distinct = {(s.fact_id, s.question_ids) for row in rows for s in row}
+    assert len(oracle.questions) == len(distinct)
     assert experience.replay.snapshot() == stored
 
 
 def test_the_reward_of_each_prefix_is_at_its_own_column(tiny_lm: CausalLM):
-    """What the module hands to the objective: log R of y_1 … y_t at column t, from min_len on."""
+    """The module gives the objective log R of y_1 … y_t at column t, from min_len on."""
     from contraflow.settings.learning import OptimizerConfig
     from contraflow.training.module import SamplerModule
 

@@ -1,6 +1,4 @@
-"""Modified SubTB: a reward for every prefix, no flow head. By hand, by loops, and what it must
-refuse.
-"""
+"""Modified SubTB: a reward for every prefix, no flow head. By hand, by loops, and refusals."""
 
 from __future__ import annotations
 
@@ -18,7 +16,7 @@ from support.objectives import LAMBDAS, naive_modified
 
 
 def prefix_case(seed: int, lengths: list[int], min_len: int) -> tuple[PathLogProbs, Tensor]:
-    """Random paths that may stop from min_len on; every length is at least that."""
+    """Return random paths that may stop from min_len on, all at least that long."""
     g = torch.Generator().manual_seed(seed)
     b, t = len(lengths), max(lengths)
     ends = torch.tensor(lengths)
@@ -86,8 +84,9 @@ def test_equals_its_naive_loop(seed, min_len, more, lam, bound, data):
 
 @pytest.mark.parametrize("min_len", [0, 2])
 def test_nothing_moves_at_the_exact_solution(min_len: int):
-    """log R_t = log Z(f) + Σ log P_F + log P(stop | s_t) at every closable prefix: loss and
-    gradients are 0.
+    """log R_t = log Z(f) + Σ log P_F + log P(stop | s_t) at every prefix that may stop.
+
+    There loss and gradients are 0.
     """
     paths, _ = prefix_case(3, [3, 5, 2, 4], min_len)
     group = torch.tensor([0, 1, 0, 1])
@@ -101,9 +100,7 @@ def test_nothing_moves_at_the_exact_solution(min_len: int):
 
 
 def test_the_loss_depends_on_prefixes_that_may_stop_alone():
-    """Defect 1, where it lived: here the reward of each prefix is another number, and it does not
-    cancel.
-    """
+    """Each prefix has another reward, which does not cancel as in the old design."""
     paths, log_reward = prefix_case(8, [4, 3], 2)
     group = torch.tensor([0, 0])
     loss, grads = loss_and_gradients(ModifiedSubTB(), paths, log_reward, group)
@@ -120,9 +117,7 @@ def test_the_loss_depends_on_prefixes_that_may_stop_alone():
 
 
 def test_tokens_below_the_minimum_length_learn_too():
-    """No prefix there has a reward, so no pair reaches those tokens; the spread of the first
-    closable u does.
-    """
+    """Their prefixes have no reward, so no pair reaches them; the spread of the first u does."""
     paths, log_reward = prefix_case(9, [4, 3, 5], 2)
     _, grads = loss_and_gradients(ModifiedSubTB(), paths, log_reward, torch.tensor([0, 0, 0]))
     assert bool((grads[0][:, :2].abs() > 1e-3).all())
@@ -144,9 +139,7 @@ def test_zero_rewards_and_forbidden_stops_give_finite_gradients():
 
 
 def test_a_reward_per_question_is_refused():
-    """The mistake of the design we come from cannot be typed: expanding is what somebody would have
-    to do first.
-    """
+    """The old design expanded it over the prefixes; here that takes intent."""
     paths, _ = prefix_case(0, [2, 3], 1)
     with pytest.raises(TypeError, match="PrefixReward, got TerminalReward"):
         prefix_potentials(paths, TerminalReward(torch.zeros(2)))  # type: ignore[arg-type]

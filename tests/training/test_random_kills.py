@@ -1,4 +1,4 @@
-"""Killed without warning at twenty random moments, a run ends where an unbroken one does."""
+"""Killed at twenty random moments, a run ends where an uninterrupted one does."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 N_KILLS, N_STEPS = 20, 300
 
-# Imports once and forks, so that a life costs its own time only: the moments can be many.
-NURSERY = """
+# Imports once and forks, so that a start costs its own time only and there can be many.
+KILLS = """
 import os, random, signal, sys, time, warnings
 from pathlib import Path
 warnings.simplefilter("ignore")
@@ -44,7 +44,7 @@ for _ in range(test.N_KILLS):
         try:
             job.train(test.config_of(folder, "cut"))
         finally:
-            os._exit(1)  # nobody may live to the end
+            os._exit(1)  # no child may finish
     goal, deadline = done() + rng.choice([0, 0, 1, 2]), time.monotonic() + 120
     while done() < goal:
         assert time.monotonic() < deadline and os.waitpid(child, os.WNOHANG) == (0, 0), done()
@@ -72,17 +72,17 @@ def test_twenty_kills_at_random_moments_change_nothing(
 
     write_tiny_facts(tmp_path / "facts.jsonl")
     environment = {**os.environ, **child_environment()}
-    seed = str(int.from_bytes(os.urandom(4)))  # other moments each time; told where it fails
-    lives = subprocess.run(
-        [sys.executable, "-c", NURSERY, str(tmp_path), seed],
+    seed = str(int.from_bytes(os.urandom(4)))  # other moments each time, printed if it fails
+    ended = subprocess.run(
+        [sys.executable, "-c", KILLS, str(tmp_path), seed],
         env=environment,
         capture_output=True,
         text=True,
         timeout=600,
         check=False,
     )
-    assert lives.returncode == 0, (seed, lives.stderr[-2000:])
-    steps = [int(word) for word in lives.stdout.split()[:N_KILLS]]
+    assert ended.returncode == 0, (seed, ended.stderr[-2000:])
+    steps = [int(word) for word in ended.stdout.split()[:N_KILLS]]
     assert len(steps) == N_KILLS and len(set(steps)) > N_KILLS // 3, (seed, steps)
 
     use_tiny_parts(monkeypatch.setattr)
@@ -92,7 +92,5 @@ def test_twenty_kills_at_random_moments_change_nothing(
         assert_same(a[key], b[key], f"{key} (seed {seed})")
     assert list(cut.rglob("*.tmp")) == [], f"left behind (seed {seed})"
     assert_same(lines(whole), lines(cut), f"history (seed {seed})")
-    assert_same(
-        replay_of(a), replay_of(b), f"replay (seed {seed})"
-    )  # with the step that each entry was drawn at
+    assert_same(replay_of(a), replay_of(b), f"replay (seed {seed})")
     assert any(row.get("staleness", 0) > 0 for row in lines(whole))

@@ -1,6 +1,4 @@
-"""Whole training runs whose replay server is restarted, full, gone, or shared; and what they write
-down.
-"""
+"""Whole runs whose replay server is restarted, full, gone or shared, and the files they write."""
 
 from __future__ import annotations
 
@@ -47,7 +45,7 @@ def redis_config(tiny: Path, folder: Path, name: str = "run", **options: Any) ->
 
 
 def before_step(step: int, act: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do something while the run is going, just before a step."""
+    """Call a function just before a step of the run."""
     original = SamplerModule.training_step
 
     def training_step(self: SamplerModule, item: Any, index: int) -> Any:
@@ -76,15 +74,40 @@ def test_a_server_restarted_during_a_run_changes_nothing(
     before_step(3, restart, monkeypatch)
     capsys.readouterr()
     broken = job.train(redis_config(tiny, server_folder, "broken"))
-    told = capsys.readouterr().err
+    printed = capsys.readouterr().err
     servers[-1].terminate()
     assert len(servers) == 2
-    assert re.search(r"does not answer; waiting up to 120 s for it", told)
-    assert re.search(r"is back after [\d.]+ s; going on", told)
+    assert re.search(r"does not answer; waiting up to 120 s for it", printed)
+    assert re.search(r"is back after [\d.]+ s; going on", printed)
     assert_same(lines(broken), lines(unbroken))
     assert any(row["replay_share"] for row in lines(broken)[4:]), (
         "what was stored before was drawn after"
     )
+
+
+def test_a_failover_during_a_run_changes_nothing(
+    tiny: Path,
+    server_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    server = start_persistent(server_folder)
+    unbroken = job.train(redis_config(tiny, server_folder, "unbroken"))
+    with redis.Redis(unix_socket_path=f"{server_folder}/s.sock") as admin:
+        admin.flushall()
+
+        def fail_over() -> None:
+            admin.replicaof("127.0.0.1", "1")
+            threading.Timer(1.0, admin.replicaof, ["NO", "ONE"]).start()
+
+        before_step(3, fail_over, monkeypatch)
+        capsys.readouterr()
+        broken = job.train(redis_config(tiny, server_folder, "broken"))
+    printed = capsys.readouterr().err
+    server.terminate()
+    assert "is a replica, which takes no writes; waiting up to 120 s for it" in printed
+    assert re.search(r"is back after [\d.]+ s; going on", printed)
+    assert_same(lines(broken), lines(unbroken))
 
 
 def test_a_run_resumes_after_its_server_was_gone_for_good(
@@ -95,9 +118,11 @@ def test_a_run_resumes_after_its_server_was_gone_for_good(
     config.trainer.checkpoint_every = 2
     with monkeypatch.context() as patch:
         before_step(4, server.terminate, patch)
-        with pytest.raises(UserError, match=r"does not answer for 0\.5 s") as told:
+        with pytest.raises(UserError, match=r"does not answer for 0\.5 s") as caught:
             job.train(config)
-    assert "A run keeps its last checkpoint: the same command goes on from there" in str(told.value)
+    assert "A run keeps its last checkpoint: the same command goes on from there" in str(
+        caught.value
+    )
     folder = tiny / "run"
     saved = checkpoint(folder)
     assert saved["global_step"] == 4
@@ -111,7 +136,7 @@ def test_a_run_resumes_after_its_server_was_gone_for_good(
     server.terminate()
 
 
-def test_a_run_at_the_memory_limit_learns_on_and_says_so(
+def test_a_run_at_the_memory_limit_continues_and_logs_it(
     tiny: Path,
     server_folder: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -163,7 +188,7 @@ def test_the_password_of_a_server_is_in_no_file_of_the_run(
         before_step(2, lambda: os.kill(os.getpid(), signal.SIGTERM), patch)
         with pytest.raises(job.Interrupted):
             job.train(config)
-    folder = job.train(config)  # the settings without the password are those of the same run
+    folder = job.train(config)  # the password is no part of the settings that a resume compares
     server.terminate()
     out, err = capsys.readouterr()
     assert "s3cret" not in out + err

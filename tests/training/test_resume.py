@@ -1,11 +1,11 @@
-"""Lightning end to end with a tiny model: stop, resume, and nothing differs from a run that went
-through.
-"""
+"""A whole run of a tiny model: stopped and resumed, it equals one that was not stopped."""
 
 from __future__ import annotations
 
 import csv
+import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from contraflow.errors import UserError
-from contraflow.settings import DataConfig, LoggerConfig, RewardConfig, TrainerConfig
+from contraflow.run.folder import read_settings
+from contraflow.settings import DataConfig, LoggerConfig, ReplayConfig, RewardConfig, TrainerConfig
 from contraflow.training import job
 from contraflow.training.module import SamplerModule
 from support.models import fresh_lm
@@ -63,7 +64,7 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
 
 
 def test_the_csv_table_of_an_earlier_start_is_kept(tiny: Path, monkeypatch: pytest.MonkeyPatch):
-    """Lightning's logger deletes the one that it finds."""
+    """The logger of Lightning would delete the table that it finds."""
     config = tiny_config(tiny, logger=LoggerConfig(csv=True, wandb="disabled"))
     with monkeypatch.context() as patch, pytest.raises(job.Interrupted):
         asks_to_stop_at(2, patch)
@@ -102,8 +103,9 @@ def test_a_second_process_in_the_same_folder_is_refused(
 
 
 def test_the_run_that_is_compared_has_all_that_could_differ(tiny: Path):
-    """Else the test above would pass on nothing: replayed and tempered steps after the cut, weights
-    that moved.
+    """Replayed and tempered steps after the cut, and weights that moved.
+
+    Else the comparison of two runs would show nothing.
     """
     folder = job.train(tiny_config(tiny))
     after = lines(folder)[3:]
@@ -122,9 +124,7 @@ def test_the_run_that_is_compared_has_all_that_could_differ(tiny: Path):
 
 @pytest.mark.defect(12)
 def test_a_checkpoint_holds_what_is_trained_as_weights_only(tiny: Path):
-    """No backbone tensor under any name: adapter and flow head, their optimizer state, replay as
-    bytes.
-    """
+    """Adapter, flow head, their optimizer state, replay as bytes, and no backbone tensor."""
     folder = job.train(tiny_config(tiny))
     saved = checkpoint(folder)
     names = set(saved["state_dict"])
@@ -153,10 +153,34 @@ def test_other_settings_do_not_resume_a_run(tiny: Path, monkeypatch: pytest.Monk
     assert (tiny / "run" / "config.yaml").read_bytes() == before
 
 
+@pytest.mark.parametrize("store", ["memory", "embedded"])
+def test_a_moved_run_resumes_as_the_run_it_was(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, store: str
+):
+    """Another parent, folder and name; the old place is gone."""
+    replay = ReplayConfig(store=store)
+    logger = LoggerConfig(csv=True, wandb="disabled")
+    whole = job.train(tiny_config(tiny, "whole", replay=replay, logger=logger))
+    with monkeypatch.context() as patch, pytest.raises(job.Interrupted):
+        asks_to_stop_at(2, patch)
+        job.train(tiny_config(tiny, "cut", replay=replay, logger=logger))
+    (tiny / "elsewhere").mkdir()
+    moved = tiny / "elsewhere" / "moved"
+    shutil.move(tiny / "cut", moved)
+    config = tiny_config(tiny, "new name", replay=replay, logger=logger)
+    assert job.train(replace(config, run_dir=str(moved))) == moved
+    assert not (tiny / "cut").exists()
+    assert [path.name for path in (tiny / "elsewhere").iterdir()] == ["moved"]
+    a, b = checkpoint(whole), checkpoint(moved)
+    for key in ("state_dict", "optimizer_states", "lr_schedulers", "global_step"):
+        assert_same(a[key], b[key], key)
+    assert_same(lines(whole), lines(moved), "history")
+    written = read_settings(moved / "config.yaml", "")
+    assert (written.name, written.run_dir) == ("new name", str(moved))
+
+
 def test_settings_may_change_before_the_first_checkpoint(tiny: Path, monkeypatch):
-    """A start that failed leaves its choice of facts behind; another choice must not be answered
-    with the old one.
-    """
+    """A start that failed leaves its choice of facts, which another choice must not reuse."""
     with monkeypatch.context() as patch:
         use_tiny_parts(patch.setattr, lambda *_: float("nan"))
         with pytest.raises(UserError):
@@ -190,9 +214,7 @@ def test_a_run_killed_after_its_last_step_only_finishes(tiny: Path):
 
 
 def test_history_is_cut_back_to_the_checkpoint(tiny: Path, monkeypatch):
-    """Killed two steps past the last checkpoint, in the middle of a line: each step stands there
-    once afterwards.
-    """
+    """Killed two steps after the checkpoint in the middle of a line: no step is there twice."""
     every_two = TrainerConfig(
         n_steps=N_STEPS,
         facts_per_step=2,

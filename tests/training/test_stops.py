@@ -44,7 +44,7 @@ def test_a_non_finite_reward_stops_with_fact_and_question(tiny: Path, monkeypatc
 
 
 def validates_as(values: dict[int, tuple[float, float]], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Real validation records whose log-rewards and log P_F are replaced by numbers of the step."""
+    """Replace log R and log P_F of real validation records by numbers for the step."""
     original = job._Job._validate
 
     def validate(job: Any, step: int) -> Any:
@@ -56,18 +56,13 @@ def validates_as(values: dict[int, tuple[float, float]], monkeypatch: pytest.Mon
     monkeypatch.setattr(job._Job, "_validate", validate)
 
 
-VALIDATED = {
-    2: (-3.0, -2.0),
-    4: (-1.0, -7.0),
-    6: (-2.0, -9.0),
-}  # log R - log P_F: -1, 6, 7; at T = 2: 0.5, 6.5, 8
+# log R and log P_F by step. Their differences are -1, 6, 7; at T = 2: 0.5, 6.5, 8.
+VALIDATED = {2: (-3.0, -2.0), 4: (-1.0, -7.0), 6: (-2.0, -9.0)}
 
 
 @pytest.mark.defect(11)
 def test_best_is_chosen_by_validation_and_becomes_the_adapter(tiny: Path, monkeypatch):
-    """Defect 11: the best checkpoint was the one with the lowest training loss, validation was
-    empty.
-    """
+    """In the old design it was the lowest training loss, and validation was empty."""
     from safetensors.torch import load_file
 
     validates_as(VALIDATED, monkeypatch)
@@ -132,9 +127,7 @@ def test_best_is_remembered_over_a_resume(tiny: Path, monkeypatch):
 
 @pytest.mark.defect(11)
 def test_validation_has_the_final_untempered_reward(tiny: Path, monkeypatch):
-    """log R of a record is log C + log P_Q, although the run is in its penalized phase at
-    temperature 3.
-    """
+    """log R of a record is log C + log P_Q, although the run is in its penalized phase at T = 3."""
     seen: list[Any] = []
     original = job._Job._validate
 
@@ -160,9 +153,7 @@ def test_validation_has_the_final_untempered_reward(tiny: Path, monkeypatch):
 def test_a_signal_during_a_checkpoint_stops_after_the_next_step(
     tiny: Path, monkeypatch, number: int
 ):
-    """Lightning's handler ended the run between two steps, as a bug; loggers get the last step's
-    numbers too.
-    """
+    """Lightning's handler would end the run between two steps, before loggers get the last one."""
     handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
     original = AtomicCheckpointIO.save_checkpoint
 

@@ -1,4 +1,4 @@
-"""`trainer.max_time`: a run stops when its time is up, and continues as if it had not stopped."""
+"""`trainer.max_time` stops a run when its time is used up, and it resumes unchanged."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_what_is_no_time_is_refused_by_its_key(text: str):
 
 
 def an_hour_passes_in(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The clock jumps while this step is in hand."""
+    """Advance the clock by an hour during this step."""
     original, ahead = SamplerModule.training_step, [0.0]
 
     def training_step(self: SamplerModule, item: Any, index: int) -> Any:
@@ -91,8 +91,9 @@ def test_out_of_time_finishes_the_step_and_resumes_unchanged(
 
 
 def test_each_start_does_a_step_whatever_its_time(tiny: Path):
-    """Preparing may take all of it: a scheduler that only requeues still comes to the end, and to
-    the same one.
+    """Preparing may take all of it.
+
+    A scheduler that requeues still reaches the end, and the same one.
     """
     whole = job.train(tiny_config(tiny, "whole"))
     config = tiny_config(tiny, "cut")
@@ -101,13 +102,13 @@ def test_each_start_does_a_step_whatever_its_time(tiny: Path):
         with pytest.raises(OutOfTime, match=f"step {done} of {N_STEPS}"):
             job.train(config, started=time.monotonic() - 2.0)
     assert not (tiny / "cut" / "finished").exists()
-    job.train(config, started=time.monotonic() - 2.0)  # no step is left: measures, reports
+    job.train(config, started=time.monotonic() - 2.0)  # no step is left: it evaluates and reports
     assert (tiny / "cut" / "finished").is_file()
     assert_same_run(whole, tiny / "cut")
 
 
 def test_a_signal_counts_for_more_than_the_time(tiny: Path, monkeypatch: pytest.MonkeyPatch):
-    """Else a scheduler would requeue what a person has stopped."""
+    """Else a scheduler would requeue a run that a person has stopped."""
     config = tiny_config(tiny)
     config.trainer.max_time = "1s"
     with monkeypatch.context() as patch, pytest.raises(job.Interrupted) as caught:

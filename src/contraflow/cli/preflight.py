@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from contraflow.errors import UserError
@@ -76,7 +78,7 @@ def check_training(config: Config) -> None:
     check_out_folder("run_dir", Path(config.run_dir))
     _check_wandb(config)
     check_models(config)
-    _check_replay(config)
+    check_replay(config)
 
 
 def check_prompts(config: Config) -> None:
@@ -135,16 +137,20 @@ def _check_packaged_name(kind: str, name: str) -> None:
         raise UserError(f"{kind} {name}: no such packaged model; there is {known}")
 
 
-def _check_replay(config: Config) -> None:
-    """Connect once to the user's own replay server.
+def check_replay(config: Config) -> None:
+    """Try every command of a run on the user's own replay server, without waiting for it.
 
     The embedded server starts with the run, and the memory store cannot fail.
     """
-    if config.replay.store != "redis":
+    if config.replay.store != "redis" or config.replay.url is None:
         return
-    from contraflow.replay import open_replay
+    from contraflow.replay.redis import RedisReplay
 
-    open_replay(config.replay, "knock").close()
+    # A namespace of its own: another run may check the same server now.
+    namespace = f"check-{uuid.uuid4().hex}"
+    settings = replace(config.replay, patience_s=0.0)
+    with RedisReplay(namespace, settings, config.replay.url) as store:
+        store.check_access()
 
 
 def _check_wandb(config: Config) -> None:

@@ -25,6 +25,7 @@ from torch.distributed.rendezvous import rendezvous
 from contraflow.distributed.launch import PEER_LOST
 from contraflow.distributed.rank_info import RENDEZVOUS, RankInfo
 from contraflow.errors import UserError
+from contraflow.system.progress import print_line
 
 
 class RankTimeout(UserError):
@@ -73,7 +74,9 @@ class Ranks:
 
 
 class RankGroup(Ranks):
-    """One of several ranks. The constructor joins the process group.
+    """One of several ranks. The constructor joins the process group, and is collective.
+
+    ``gpu``: this rank's own GPU, if it has one. NCCL is used only if every rank has.
 
     Raises: RankTimeout and PeerLost, here and from every method.
     """
@@ -92,10 +95,29 @@ class RankGroup(Ranks):
                 "gloo", store=store, rank=self.rank, world_size=self.size, timeout=timeout
             )
             self._open = True
+        gpu = self._agreed(gpu)
+        with self._phase("joining", "the other ranks"):
             if gpu is not None:
                 torch.cuda.set_device(gpu)
             self._tensors = None if gpu is None else dist.new_group(backend="nccl", timeout=timeout)
         self._device = torch.device("cpu") if gpu is None else gpu
+
+    def _agreed(self, gpu: torch.device | None) -> torch.device | None:
+        """This rank's GPU where every rank has one of its own; None on all ranks otherwise.
+
+        Collective, over gloo. Creating the NCCL group is collective too: if only some ranks called
+        it, they would wait for the others until the timeout.
+        """
+        phase = "agreeing on GPUs"
+        claims = self.gather(bytes([gpu is not None]), phase)  # empty on ranks other than 0
+        has_own = bool(self.broadcast(bytes([all(map(any, claims))]), phase)[0])
+        if claims and not has_own and any(map(any, claims)):
+            without = [str(rank) for rank, claim in enumerate(claims) if not any(claim)]
+            print_line(
+                f"ranks {', '.join(without)} have no GPU of their own: gradients go by gloo on all "
+                "ranks, which is slower than NCCL; start at most as many ranks as GPUs on a machine"
+            )
+        return gpu if has_own else None
 
     def gather(self, data: bytes, phase: str) -> list[bytes]:
         if not self.is_first:

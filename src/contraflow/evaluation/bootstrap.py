@@ -7,6 +7,7 @@ times a small matrix of per-fact sums, and a thousand resamples are one matrix p
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 CONFIDENCE = 0.95
+MIN_FACTS = 2  # that an interval over facts needs
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,11 @@ class Statistic:
     sums: Array  # [facts, k]
     combine: Callable[[Array], Array]  # [..., k] -> [...]
     n: int  # units averaged: questions or facts
+
+    @property
+    def n_facts(self) -> int:
+        """The number of facts with questions that count."""
+        return int((self.sums != 0).any(axis=1).sum())
 
     @property
     def value(self) -> float:
@@ -44,8 +51,11 @@ def draw_weights(n_facts: int, draws: int, rng: np.random.Generator) -> Array:
 def interval(statistic: Statistic, weights: Array) -> tuple[float, float]:
     """Return the percentile interval over the resamples in which the statistic is defined.
 
-    Two NaNs if it is defined in none.
+    Two NaNs if it is defined in none, or if fewer than two facts have questions that count: every
+    resample of one fact is that fact, and the interval would be a point.
     """
+    if statistic.n_facts < MIN_FACTS:
+        return math.nan, math.nan
     values = statistic.combine(weights @ statistic.sums)
     tail = 50 * (1 - CONFIDENCE)
     with warnings.catch_warnings():

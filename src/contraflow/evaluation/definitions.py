@@ -33,8 +33,9 @@ DEFINITIONS: tuple[Definition, ...] = (
         "share",
         "higher",
         "Headline",
-        "The answer names the original answer and not the edited one, and the question names "
-        "neither. No language model has a say in it.",
+        "The question is well-formed, on the subject and names neither answer, and the answer "
+        "asserts the original answer and does not name the edited one. No language model has a say "
+        "in it.",
     ),
     Definition(
         "valid_contradiction",
@@ -60,7 +61,7 @@ DEFINITIONS: tuple[Definition, ...] = (
         "share",
         "higher",
         "Parts of validity",
-        "The question names the subject of its fact.",
+        "The question names the subject of its fact, with every number in it.",
     ),
     Definition(
         "no_leak",

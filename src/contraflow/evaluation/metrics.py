@@ -16,13 +16,16 @@ import msgspec
 import numpy as np
 
 from contraflow.errors import UserError
-from contraflow.evaluation.bootstrap import Array, Statistic, draw_weights, interval
+from contraflow.evaluation.bootstrap import MIN_FACTS, Array, Statistic, draw_weights, interval
 from contraflow.evaluation.definitions import DEFINITIONS, Definition
 from contraflow.evaluation.per_fact import Embed, QuestionTable
 from contraflow.evaluation.records import QuestionRecord
 from contraflow.system.files import write_atomically
 
 N_DRAWS = 1000
+BY_ENCODER = ("embedding_distance", "vendi")
+NO_ENCODER = "left out: there is no sentence encoder"
+NO_INTERVAL = "no interval: it needs two facts"
 
 
 class Metric(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +38,7 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     n: int  # units averaged: questions for rates, facts for per-fact metrics
     unit: str
     meaning: str
+    note: str = ""  # why there is no value or no interval, if that is known
 
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,7 +76,8 @@ def compute_metrics(
     statistics = questions.statistics(embed)
     weights = draw_weights(questions.n_facts, draws, rng)
     rows = tuple(
-        _row(definition, statistics[definition.name], weights) for definition in DEFINITIONS
+        _row(definition, statistics[definition.name], weights, embed is not None)
+        for definition in DEFINITIONS
     )
     return Metrics(n_facts=questions.n_facts, n_questions=len(records), rows=rows)
 
@@ -80,7 +85,11 @@ def compute_metrics(
 def write_metrics(path: str | Path, metrics: Metrics) -> None:
     """Write indented JSON with the metrics under their names; NaN becomes null."""
     rows = {
-        row.name: {k: v for k, v in msgspec.to_builtins(row).items() if k != "name"}
+        row.name: {
+            k: v
+            for k, v in msgspec.to_builtins(row).items()
+            if k != "name" and (k, v) != ("note", "")
+        }
         for row in metrics.rows
     }
     content = {"n_facts": metrics.n_facts, "n_questions": metrics.n_questions, "metrics": rows}
@@ -99,7 +108,8 @@ def read_metrics(path: str | Path) -> Metrics:
         raise UserError(
             f"{path}: is not a metrics file ({error}); run contraflow evaluate again"
         ) from None
-    rows = tuple(row.named(name) for name, row in content.metrics.items())
+    one_fact = content.n_facts < MIN_FACTS
+    rows = tuple(row.named(name, one_fact) for name, row in content.metrics.items())
     return Metrics(n_facts=content.n_facts, n_questions=content.n_questions, rows=rows)
 
 
@@ -110,10 +120,18 @@ class _Row(msgspec.Struct):
     n: int
     unit: str
     meaning: str
+    note: str = ""
 
-    def named(self, name: str) -> Metric:
+    def named(self, name: str, one_fact: bool) -> Metric:
+        """The metric; files of before 0.2 have intervals over one fact, which say nothing."""
         numbers = {key: _nan_for_null(getattr(self, key)) for key in ("value", "low", "high")}
-        return Metric(name=name, n=self.n, unit=self.unit, meaning=self.meaning, **numbers)
+        note = self.note
+        if one_fact and not math.isnan(numbers["value"]):
+            numbers |= {"low": math.nan, "high": math.nan}
+            note = note or NO_INTERVAL
+        return Metric(
+            name=name, n=self.n, unit=self.unit, meaning=self.meaning, note=note, **numbers
+        )
 
 
 class _MetricsFile(msgspec.Struct):
@@ -126,8 +144,13 @@ def _nan_for_null(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _row(definition: Definition, statistic: Statistic, weights: Array) -> Metric:
+def _row(definition: Definition, statistic: Statistic, weights: Array, has_encoder: bool) -> Metric:
     low, high = interval(statistic, weights)
+    note = ""
+    if definition.name in BY_ENCODER and not has_encoder:
+        note = NO_ENCODER
+    elif not math.isnan(statistic.value) and statistic.n_facts < MIN_FACTS:
+        note = NO_INTERVAL
     return Metric(
         name=definition.name,
         value=statistic.value,
@@ -136,4 +159,5 @@ def _row(definition: Definition, statistic: Statistic, weights: Array) -> Metric
         n=statistic.n,
         unit=definition.unit,
         meaning=definition.meaning,
+        note=note,
     )

@@ -38,7 +38,7 @@ class QuestionRecord(msgspec.Struct, frozen=True, kw_only=True):
     log_p_answer: float
     log_entailment: float = 0.0  # of the original fact by the answer; 0 for facts without one
     log_reward: float
-    log_pf: float  # under the sampler that produced it, stop included
+    log_pf: float  # under the sampler that produced it, at its temperature, stop included
     relation: str = ""
     original_answer: str = ""
     edited_answer: str = ""

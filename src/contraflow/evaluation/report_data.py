@@ -145,6 +145,7 @@ def _read_history(path: Path, missing: list[str]) -> list[dict[str, Any]]:
 def _stage(metrics: Metrics) -> dict[str, Any]:
     rows = {
         row.name: {"value": row.value, "low": row.low, "high": row.high, "n": row.n}
+        | ({"note": row.note} if row.note else {})
         for row in metrics.rows
     }
     return {"n_facts": metrics.n_facts, "n_questions": metrics.n_questions, "metrics": rows}

@@ -58,6 +58,9 @@ def rollout(
 ) -> Iterator[QuestionRecord]:
     """Yield ``n_samples`` scored questions per fact; log R follows the schedule at ``step``.
 
+    log P_F is that of the sampler that wrote the questions: of the tempered one at a temperature
+    other than 1.
+
     The random numbers of a fact depend on the seed and its batch only, so that two policies can be
     compared on the same facts. ``on_fact`` receives the number of facts of each finished batch.
     """
@@ -66,7 +69,7 @@ def rollout(
         batch = facts[start : start + facts_per_batch]
         rng = torch_rng(seed, "rollout", batch[0].fact_id, len(batch), device=policy.lm.device)
         sampled = sample_questions(policy, batch, n_samples, rng, temperature)
-        yield from _records(policy, scorer, reward, batch, sampled, step)
+        yield from _records(policy, scorer, reward, batch, sampled, step, temperature)
         if on_fact is not None:
             on_fact(len(batch))
 
@@ -79,11 +82,12 @@ def _records(
     facts: Sequence[Fact],
     sampled: Sequence[SampledQuestion],
     step: int,
+    temperature: float,
 ) -> Iterator[QuestionRecord]:
     scored = scorer.score(sampled, step)
     log_rewards = reward(RewardParts.of(scored), step).log_reward.tolist()
-    if policy.has_adapter:
-        log_pfs = _log_pf(policy, facts, sampled)
+    if policy.has_adapter or temperature != 1.0:
+        log_pfs = _log_pf(policy, facts, sampled, temperature)
     else:  # the sampler is the base model
         log_pfs = [s.log_p_question for s in scored]
     rows = zip(sampled, scored, log_rewards, log_pfs, strict=True)
@@ -92,10 +96,13 @@ def _records(
 
 
 def _log_pf(
-    policy: LoraPolicy, facts: Sequence[Fact], sampled: Sequence[SampledQuestion]
+    policy: LoraPolicy,
+    facts: Sequence[Fact],
+    sampled: Sequence[SampledQuestion],
+    temperature: float,
 ) -> list[float]:
     device = policy.lm.device
     index = fact_index_of(facts, [question.fact.fact_id for question in sampled], device)
     questions = stack_questions([question.ids for question in sampled], device)
-    paths = policy.evaluate(facts, index, questions)
+    paths = policy.evaluate(facts, index, questions, temperature)
     return [float(value) for value in paths.log_p_question]

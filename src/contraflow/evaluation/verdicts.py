@@ -42,7 +42,7 @@ def verdict_of(record: QuestionRecord) -> Verdict:
     answer = record.answer
     answers = (record.original_answer, record.edited_answer, record.aliases)
     return Verdict(
-        strict_success=strict_success(question, answer, *answers),
+        strict_success=strict_success(question, answer, record.subject, *answers),
         well_formed=is_well_formed(question, record.subject),
         on_subject=is_on_subject(question, record.subject),
         no_leak=not leaks_answer(question, *answers, record.subject),

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from contraflow.export import easyedit, hub, table
-from contraflow.export.selection import CHECKS, Chosen, Selection, select
+from contraflow.export.selection import CHECKS, Chosen, Selection, Written, select
 
-__all__ = ["CHECKS", "FORMATS", "Chosen", "Selection", "select"]
+__all__ = ["CHECKS", "FORMATS", "Chosen", "Selection", "Written", "select"]
 
-FORMATS: dict[str, Callable[[Path, Sequence[Chosen], Selection], int]] = {
+FORMATS: dict[str, Callable[[Path, Sequence[Chosen], Selection], Written]] = {
     "easyedit": easyedit.write,
     "csv": table.write,
     "datasets": hub.write,
 }
-"""Writers by format name; each writes the selected questions and returns the number of rows."""
+"""Writers by format name; each writes the selected questions and returns what it wrote."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from contraflow.export.selection import Chosen, Selection
+from contraflow.export.selection import Chosen, Selection, Written
 from contraflow.export.table import row_of
 from contraflow.system.files import write_atomically
 
@@ -15,12 +15,12 @@ ROWS = "questions.jsonl"
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
-def write(folder: Path, chosen: Sequence[Chosen], selection: Selection) -> int:
-    """Write rows and card and return the number of rows."""
+def write(folder: Path, chosen: Sequence[Chosen], selection: Selection) -> Written:
+    """Write rows and card."""
     lines = [msgspec.json.encode(row_of(c)) + b"\n" for c in chosen]
     write_atomically(folder / ROWS, b"".join(lines))
     write_atomically(folder / "README.md", card(chosen, selection).encode())
-    return len(lines)
+    return Written(len(lines))
 
 
 def card(chosen: Sequence[Chosen], selection: Selection) -> str:

@@ -24,6 +24,14 @@ class Chosen:
 
 
 @dataclass(frozen=True)
+class Written:
+    """What a writer did: the number of its rows, and a reason per fact that it left out."""
+
+    n_rows: int
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Selection:
     """The checks a question must pass and the number of questions per fact."""
 

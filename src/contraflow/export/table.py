@@ -1,4 +1,7 @@
-"""Questions as CSV: one column per field and check; aliases share a cell, separated by `;`."""
+"""Questions as CSV: one column per field and check; aliases share a cell, separated by `;`.
+
+Numbers stay numbers; a text that a spreadsheet would run as a formula gets an apostrophe.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ from typing import Any
 
 import msgspec
 
-from contraflow.export.selection import Chosen, Selection
+from contraflow.export.selection import Chosen, Selection, Written
+from contraflow.system.csv_cells import as_text_cell
 from contraflow.system.files import write_atomically
 
 
@@ -27,15 +31,15 @@ def row_of(chosen: Chosen) -> dict[str, Any]:
     return row
 
 
-def write(path: Path, chosen: Sequence[Chosen], _selection: Selection) -> int:
-    """Write the table and return the number of rows without the header."""
+def write(path: Path, chosen: Sequence[Chosen], _selection: Selection) -> Written:
+    """Write the table; its header is not counted as a row."""
     rows = [row_of(c) for c in chosen]
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [])
     writer.writeheader()
     writer.writerows(_cells(row) for row in rows)
     write_atomically(path, text.getvalue().encode())
-    return len(rows)
+    return Written(len(rows))
 
 
 def _cells(row: dict[str, Any]) -> dict[str, object]:
@@ -44,7 +48,9 @@ def _cells(row: dict[str, Any]) -> dict[str, object]:
 
 def _cell(value: Any) -> object:
     if isinstance(value, tuple):
-        return ";".join(value)
+        return as_text_cell(";".join(value))
+    if isinstance(value, str):
+        return as_text_cell(value)
     if isinstance(value, bool):
         return str(value).lower()
     return "" if value is None else value

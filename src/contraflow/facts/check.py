@@ -3,6 +3,7 @@
 - A duplicate is counted twice.
 - A question that leaks an answer can be answered without knowing the fact.
 - An edited answer of another type than the original is not a plausible edit.
+- A subject that cannot be recognized in a question makes every question off its subject.
 - A malformed statement teaches malformed questions.
 
 A check is a function of one fact, or of the whole table. It yields a message for every defect.
@@ -16,11 +17,19 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from contraflow.errors import on_one_line
 from contraflow.facts import Fact
-from contraflow.facts.fact import BadRowError, numbered_lines, parse_line
+from contraflow.facts.fact import BadRowError, numbered_lines, parse_line, same_id
+from contraflow.text.checks import is_on_subject
 from contraflow.text.match import is_number, mentions, normalize, same_answer
 
 _NEEDED = ("relation", "original_fact", "original_answer", "edited_answer")
+# Thai, Lao, Myanmar, Khmer, Japanese kana and Chinese characters: whole words are compared, which
+# these scripts do not set apart.
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+    "\uf900-\ufaff\uff66-\uff9d\U00020000-\U0003ffff]"
+)
 _YEAR = re.compile(r"1\d{3}|20\d{2}")
 
 
@@ -57,7 +66,7 @@ def check_facts(path: str | Path) -> list[Problem]:
             found.extend((row.line, message) for message in fact_check(row.fact))
     for table_check in _TABLE_CHECKS:
         found.extend(table_check(rows))
-    return [Problem(str(path), line, message) for line, message in sorted(found)]
+    return [Problem(str(path), line, on_one_line(message)) for line, message in sorted(found)]
 
 
 def _missing_fields(fact: Fact) -> Iterator[str]:
@@ -96,6 +105,21 @@ def _statement_content(fact: Fact) -> Iterator[str]:
         yield "'original_fact' and 'edit_fact' say the same: nothing is edited"
 
 
+def _matchable_subject(fact: Fact) -> Iterator[str]:
+    """Check that a question that names the subject can be recognized as one about it."""
+    subject = fact.subject
+    if not is_on_subject(f"What is {subject}?", subject):
+        yield (
+            f"'subject' {subject!r} has no letters or digits that can be compared, so no question "
+            "is ever on its subject; name it in words"
+        )
+    elif _UNSPACED.search(subject):
+        yield (
+            f"'subject' {subject!r} is in a script without spaces between words, so a question is "
+            "on its subject only with spaces around it; name it in another script"
+        )
+
+
 def _leaks(fact: Fact) -> Iterator[str]:
     original = fact.original_answer
     edited = fact.edited_answer
@@ -115,8 +139,15 @@ def _leaks(fact: Fact) -> Iterator[str]:
 
 
 def _duplicates(rows: Sequence[_Row]) -> Iterator[tuple[int, str]]:
+    first: dict[str, _Row] = {}
+    for row in rows:
+        earlier = first.setdefault(row.fact.fact_id, row)
+        place = f"line {earlier.line}"
+        if earlier.fact != row.fact:
+            yield row.line, f"same fact_id as {place}: {same_id(row.fact, earlier.fact, place)}"
+        elif earlier is not row:
+            yield row.line, f"same fact_id as {place}, and the same fact; keep one of them"
     key_functions: dict[str, Callable[[Fact], object]] = {
-        "fact_id": lambda fact: fact.fact_id,
         "subject and relation": _subject_and_relation,
         "edit_fact": lambda fact: normalize(fact.edit_fact),
     }
@@ -172,5 +203,5 @@ def answer_kind(answer: str) -> str:
     return "name" if any(char.isupper() for char in answer) else "word"
 
 
-_FACT_CHECKS = (_missing_fields, _statement_form, _statement_content, _leaks)
+_FACT_CHECKS = (_missing_fields, _statement_form, _statement_content, _matchable_subject, _leaks)
 _TABLE_CHECKS = (_duplicates, _wrong_types)

@@ -16,7 +16,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from contraflow.errors import UserError
+from contraflow.errors import UserError, on_one_line
+from contraflow.facts.encoding import HEAD_BYTES, UTF8_BOM, refuse_utf16
+from contraflow.facts.json_values import Infinity, NaN, decode_json
 from contraflow.system.files import whole_file, write_error
 
 MAX_PROBLEMS_SHOWN = 10
@@ -62,7 +64,8 @@ _OPTIONAL_TEXT = ("original_fact", "relation", "original_answer", "edited_answer
 
 def fact_id_for(subject: str, edit_fact: str) -> str:
     """Return 16 hex digits that depend only on the two strings, unlike Python's salted `hash`."""
-    return hashlib.blake2b(f"{subject}\0{edit_fact}".encode(), digest_size=8).hexdigest()
+    content = f"{subject}\0{edit_fact}".encode(errors="surrogatepass")
+    return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
 def fact_from_row(row: object) -> Fact:
@@ -89,7 +92,7 @@ def _text(row: dict[str, Any], key: str) -> str:
         return ""
     if not isinstance(value, str):
         raise BadRowError(f"'{key}' must be a string, got {_kind(value)}; put it in quotes")
-    return value.strip()
+    return _without_surrogates(value, key).strip()
 
 
 def _required_text(row: dict[str, Any], key: str) -> str:
@@ -107,7 +110,20 @@ def _aliases(row: dict[str, Any]) -> tuple[str, ...]:
         return ()
     if not isinstance(value, list) or not all(isinstance(alias, str) for alias in value):
         raise BadRowError("'aliases' must be a list of strings")
-    return tuple(alias.strip() for alias in value if alias.strip())
+    return tuple(_without_surrogates(alias, "aliases").strip() for alias in value if alias.strip())
+
+
+def _without_surrogates(text: str, key: str) -> str:
+    """Check that a text is one: half of a surrogate pair has no UTF-8 and no meaning."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(text[error.start]):04x}"
+        raise BadRowError(
+            f"'{key}' has half of a character ({half}, a lone surrogate): {text!r}; "
+            "write the whole character, or leave the row out"
+        ) from None
+    return text
 
 
 def _kind(value: object) -> str:
@@ -118,6 +134,8 @@ def _kind(value: object) -> str:
         bool: "true/false",
         int: "a number",
         float: "a number",
+        NaN: "NaN",
+        Infinity: "Infinity",
         type(None): "null",
     }
     return names.get(type(value), "something else")
@@ -139,7 +157,8 @@ def numbered_lines(path: str | Path) -> list[tuple[int, bytes]]:
         raise UserError(
             f"{path}: cannot be read ({error.strerror}); check its permissions"
         ) from None
-    lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    refuse_utf16(path, content[:HEAD_BYTES])
+    lines = content.removeprefix(UTF8_BOM).split(b"\n")
     numbered = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     if not numbered:
         raise UserError(
@@ -154,29 +173,53 @@ def parse_line(line: bytes) -> Fact:
     Raises: BadRowError if it is not UTF-8, not JSON or not a fact.
     """
     try:
-        row = msgspec.json.decode(line)
-    except UnicodeDecodeError:
-        raise BadRowError("is not UTF-8 text; save the file as UTF-8") from None
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise BadRowError(f"is not valid JSON ({error}); write one JSON object per line") from None
+        row = decode_json(line)
+    except ValueError as error:
+        raise BadRowError(f"{error}; write one JSON object per line") from None
     return fact_from_row(row)
 
 
 def read_facts(path: str | Path) -> list[Fact]:
-    """Read a facts file.
+    """Read a facts file. A fact that is in it twice, with equal fields, is read once.
 
-    Raises: UserError that lists the first ten problems as `file:line: …`.
+    Raises: UserError that lists the first ten problems as `file:line: …`. Two different facts with
+    one `fact_id` are a problem, because scores and questions are kept by it.
     """
     facts: list[Fact] = []
+    first: dict[str, tuple[int, Fact]] = {}
     problems: list[str] = []
     for number, line in numbered_lines(path):
         try:
-            facts.append(parse_line(line))
+            fact = parse_line(line)
         except BadRowError as error:
-            problems.append(f"{path}:{number}: {error}")
+            problems.append(f"{path}:{number}: {on_one_line(error)}")
+            continue
+        earlier_line, earlier = first.setdefault(fact.fact_id, (number, fact))
+        if earlier is fact:
+            facts.append(fact)
+        elif earlier != fact:
+            problems.append(f"{path}:{number}: {same_id(fact, earlier, f'line {earlier_line}')}")
     if problems:
         raise UserError(shorten(problems))
     return facts
+
+
+def same_id(fact: Fact, earlier: Fact, place: str) -> str:
+    """Return what is wrong with a fact that has the `fact_id` of another one at `place`."""
+    if is_same_edit(fact, earlier):
+        return (
+            f"has the subject and edit_fact of {place}, but other fields; "
+            "keep one of them, or give each its own fact_id"
+        )
+    return (
+        f"has the fact_id {fact.fact_id!r} of {place}, which is another fact; "
+        "give each fact its own fact_id, or leave fact_id out of the file"
+    )
+
+
+def is_same_edit(first: Fact, second: Fact) -> bool:
+    """Whether two facts have the same subject and edited statement."""
+    return (first.subject, first.edit_fact) == (second.subject, second.edit_fact)
 
 
 def shorten(problems: Sequence[str], limit: int = MAX_PROBLEMS_SHOWN) -> str:

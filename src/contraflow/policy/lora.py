@@ -173,18 +173,23 @@ class LoraPolicy(nn.Module):
         return Questions(ids[:, :width], lengths)
 
     def evaluate(
-        self, facts: Sequence[Fact], fact_index: Int[Tensor, " b"], questions: Questions
+        self,
+        facts: Sequence[Fact],
+        fact_index: Int[Tensor, " b"],
+        questions: Questions,
+        temperature: float = 1.0,
     ) -> PathLogProbs:
         """Return log-probabilities and flows along given questions, differentiable.
 
-        Question i is about ``facts[fact_index[i]]``.
+        Question i is about ``facts[fact_index[i]]``. The log-probabilities are those with which
+        `sample` samples at ``temperature``.
 
         Raises: ValueError when a token is not an action; UserError when a prompt is too long.
         """
         states = self._states(facts, fact_index, questions)
         taken = self.constraints.columns(questions.ids[questions.mask])
         at = states.index[:, :-1][questions.mask]
-        log_taken, log_pterm = self._action_log_probs(states, at, taken)
+        log_taken, log_pterm = self._action_log_probs(states, at, taken, temperature)
         on_path = as_mask(questions.lengths + 1, states.index.shape[1])
         log_pf = torch.zeros(questions.mask.shape, dtype=log_taken.dtype, device=log_taken.device)
         log_flow = self.flow(states.hidden, states.step)
@@ -196,7 +201,11 @@ class LoraPolicy(nn.Module):
         )
 
     def _action_log_probs(
-        self, states: _States, at: Int[Tensor, " n"], taken: Int[Tensor, " n"]
+        self,
+        states: _States,
+        at: Int[Tensor, " n"],
+        taken: Int[Tensor, " n"],
+        temperature: float,
     ) -> tuple[Float[Tensor, " n"], Float[Tensor, " m"]]:
         """log P of the action columns taken at the given states, and log P(stop) at every state.
 
@@ -216,6 +225,7 @@ class LoraPolicy(nn.Module):
                 states.step[chunk],
                 at[rows] - start,
                 taken[rows],
+                temperature,
                 use_reentrant=False,
                 preserve_rng_state=False,
             )
@@ -224,9 +234,16 @@ class LoraPolicy(nn.Module):
         return torch.cat(log_taken)[order.argsort()], torch.cat(log_pterm)
 
     def _action_log_probs_of_chunk(
-        self, hidden: Float[Tensor, "m d"], step: Tensor, at: Tensor, taken: Tensor
+        self,
+        hidden: Float[Tensor, "m d"],
+        step: Tensor,
+        at: Tensor,
+        taken: Tensor,
+        temperature: float,
     ) -> tuple[Tensor, Tensor]:
         logits = self.lm.logits(hidden, self.constraints.action_ids)
+        if temperature != 1.0:
+            logits = logits / temperature
         return action_log_probs(logits, self.constraints, step, at, taken)
 
     @torch.no_grad()
@@ -252,6 +269,10 @@ class LoraPolicy(nn.Module):
         nodes, index = path.unique(return_inverse=True)
         hidden = self.lm.tree_hidden(self._prefix, tree)[nodes]
         return _States(hidden, torch.zeros_like(nodes).index_put((index,), step), index)
+
+    def release_graphs(self) -> None:
+        """Free the CUDA graphs of sampling and their memory, before another policy is trained."""
+        self._static_steps.release()
 
     def question_text(self, ids: Sequence[int]) -> str:
         """Decode a question's token ids and append the question mark that the stop stands for."""

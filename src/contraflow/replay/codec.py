@@ -23,6 +23,9 @@ SCHEMA_VERSION = 3  # also part of every Redis key, so that versions do not mix
 _ENTRY = "contraflow.question"
 _SNAPSHOT = "contraflow.replay"
 T = TypeVar("T")
+_N_IDS = 2**31  # no vocabulary is larger
+_N_STEPS = 2**53  # steps are averaged as floats
+_LARGEST = 1e30  # of a log-probability; sums of several stay finite in single precision
 _Byte = Annotated[int, msgspec.Meta(ge=-128, le=127)]
 
 
@@ -54,13 +57,15 @@ def content_id(scored: ScoredQuestion) -> str:
 def check_batch(questions: Sequence[ScoredQuestion], priorities: Sequence[float]) -> None:
     """Raise `ValueError`, naming fact and question, where a batch must not be stored.
 
+    That is a number that is not finite, a token id out of range, or a `log_prior` of wrong length.
+
     A NumPy or torch number raises msgspec's `TypeError` here, in every store, instead of at the
     first checkpoint.
     """
     if len(questions) != len(priorities):
         raise ValueError(f"{len(questions)} questions came with {len(priorities)} priorities")
     for scored, priority in zip(questions, priorities, strict=True):
-        problem = _non_finite(scored, priority)
+        problem = _malformed(scored, priority)
         if problem is not None:
             raise ValueError(f"{problem} for fact {scored.fact_id!r}, question {scored.question!r}")
         encode_entry(scored)
@@ -79,9 +84,12 @@ def decode_entry(
     Raises `PayloadError` if it is absent, corrupted, of another schema, or of another fact or id.
     """
     if data is None:
-        raise PayloadError("no payload is stored for this id")
+        raise PayloadError(
+            "no payload is stored for this id; a server whose maxmemory-policy is not noeviction "
+            "removes entries"
+        )
     scored, vector = _open(data, _ENTRY, ScoredQuestion)
-    problem = _non_finite(scored, priority)
+    problem = _malformed(scored, priority)
     if problem is not None:
         raise PayloadError(problem)
     if scored.fact_id != fact_id or content_id(scored) != entry_id:
@@ -119,7 +127,7 @@ def decode_snapshot(data: bytes, namespace: str) -> list[ReplayEntry]:
             "checkpoint's settings or start anew"
         )
     for priority, scored in body.entries:
-        problem = _non_finite(scored, priority)
+        problem = _malformed(scored, priority)
         if problem is not None:
             raise PayloadError(problem)
     vectors = body.vectors or [b""] * len(body.entries)
@@ -153,16 +161,29 @@ def _open(data: bytes, schema: str, body_type: type[T]) -> tuple[T, bytes]:
         raise PayloadError(f"not a {schema} payload: {error}") from error
 
 
-def _non_finite(scored: ScoredQuestion, priority: float) -> str | None:
-    """Name and value of the first number that is not finite, or None."""
+def _malformed(scored: ScoredQuestion, priority: float) -> str | None:
+    """What makes a question unusable, or None.
+
+    Wrong lengths and token ids would stop a run that samples the question, as would a number that
+    is infinite in single precision.
+    """
+    ids = scored.question_ids
+    if len(scored.log_prior) != len(ids) + 1:
+        return f"log_prior has {len(scored.log_prior)} numbers, not {len(ids)} + 1 for the stop"
+    if ids and (min(ids) < 0 or max(ids) >= _N_IDS):
+        return f"a token id is {min(ids) if min(ids) < 0 else max(ids)}"
+    if not abs(scored.step) < _N_STEPS:
+        return f"step is {scored.step}"
+    if not math.isfinite(priority):
+        return f"priority is {priority}"
     numbers = {
-        "priority": priority,
         "log_contradiction": scored.log_contradiction,
         "log_p_answer": scored.log_p_answer,
         "log_entailment": scored.log_entailment,
         "log_p_question": sum(scored.log_prior),
+        "log_prior": max(scored.log_prior, key=abs),
     }
     for name, value in numbers.items():
-        if not math.isfinite(value):
+        if not abs(value) < _LARGEST:
             return f"{name} is {value}"
     return None

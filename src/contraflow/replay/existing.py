@@ -12,6 +12,7 @@ from contraflow.replay.base import ReplayStore, is_namespace
 from contraflow.replay.codec import PayloadError, snapshot_namespace
 from contraflow.replay.memory import MemoryReplay
 from contraflow.settings.running import ReplayConfig
+from contraflow.system.checkpoint_file import read_checkpoint
 
 _NAMESPACE_FILE = "replay.json"
 # Reads everything that is stored, and does not wait for a server that is unavailable.
@@ -64,14 +65,12 @@ def open_embedded(folder: Path, namespace: str) -> ReplayStore:
 
 def in_checkpoint(folder: Path) -> ReplayStore:
     """A copy of a run's memory store as of its last checkpoint."""
-    import torch
-
     path = folder / "checkpoints" / "last.ckpt"
     if not path.is_file():
         raise UserError(
             f"run={folder}: its replay is in memory and there is no checkpoint of it yet"
         )
-    data = torch.load(path, map_location="cpu", weights_only=True)["replay"].numpy().tobytes()
+    data = read_checkpoint(path)["replay"].numpy().tobytes()
     try:
         store = MemoryReplay(snapshot_namespace(data), _READ_ALL)
         store.restore(data)

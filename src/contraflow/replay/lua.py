@@ -18,6 +18,11 @@ local function shape(payload)
   local body = ok and type(head) == 'table' and head[3]
   local ids = type(body) == 'table' and body.question_ids
   if type(ids) ~= 'table' then return nil end
+  local prior = body.log_prior
+  if type(prior) ~= 'table' or #prior ~= #ids + 1 then return nil end
+  for _, x in ipairs(ids) do
+    if type(x) ~= 'number' or x < 0 or x >= 2147483648 then return nil end
+  end
   if by == 'embedding' then ids = head[4] return type(ids) == 'table' and #ids > 0 and ids end
   return ids
 end

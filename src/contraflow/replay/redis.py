@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import redis
 from redis.exceptions import NoScriptError, RedisError
 
+from contraflow.replay.access import ADMIT_SHA, eviction, try_commands
 from contraflow.replay.base import ReplayEntry, ReplayStore, check_namespace, vectors_for
 from contraflow.replay.codec import (
     PAYLOAD_PREFIX,
@@ -41,8 +42,6 @@ from contraflow.system.progress import print_plain
 from contraflow.types import ScoredQuestion
 
 KEY_ROOT = f"contraflow:replay:{SCHEMA_VERSION}:"
-# EVALSHA identifies the script by this hash.
-_ADMIT_SHA = hashlib.sha1(ADMIT.encode(), usedforsecurity=False).hexdigest()
 T = TypeVar("T")
 _FACTS_PER_READ = 500  # when a whole store is read: about 10 MB per reply at the default capacity
 _ENTRIES_PER_RESUME = 4096
@@ -141,6 +140,16 @@ class RedisReplay(ReplayStore):
             "refused": self._refused,  # because the server was full
         }
 
+    def check_access(self) -> None:
+        """Try every command of a run, and report a server that may evict entries.
+
+        For a store whose namespace nobody else uses. Raises `UserError`, naming what is missing.
+        """
+        try_commands(self._server, self._index_key, *self._fact_keys("f"))
+        warning = eviction(self._server)
+        if warning is not None:
+            self._log(warning)
+
     def close(self) -> None:
         self._server.close()
 
@@ -196,7 +205,7 @@ class RedisReplay(ReplayStore):
         with self._client.pipeline(transaction=True) as pipe:
             pipe.sadd(self._index_key, *arguments)
             for fact_id, rows in arguments.items():
-                pipe.evalsha(_ADMIT_SHA, 2, *self._fact_keys(fact_id), *head, *rows)  # type: ignore[arg-type]
+                pipe.evalsha(ADMIT_SHA, 2, *self._fact_keys(fact_id), *head, *rows)  # type: ignore[arg-type]
             try:
                 return pipe.execute(raise_on_error=False)
             except RedisError as error:  # the server refused the whole transaction

@@ -16,10 +16,11 @@ _LOG_EVERY_S = 30.0
 class RetryWithBackoff:
     """Repeats a call until it succeeds, for up to ``seconds`` after the first failure.
 
-    ``is_unavailable`` selects the failures that waiting may cure; the last of them is raised when
-    the time is up. ``restart`` may start the server again where this process owns it; it runs
-    before every retry. The pauses double from 0.1 s to 2 s and are jittered, so that many ranks do
-    not reconnect at the same moment. The jitter has a random generator of its own.
+    ``unavailable`` returns the state of the server ("does not answer") for a failure that waiting
+    may cure, and None for another. The last such failure is raised when the time is up. ``restart``
+    may start the server again where this process owns it; it runs before every retry. The pauses
+    double from 0.1 s to 2 s and are jittered, so that many ranks do not reconnect at the same
+    moment. The jitter has a random generator of its own.
     """
 
     def __init__(
@@ -27,13 +28,13 @@ class RetryWithBackoff:
         seconds: float,
         log: Callable[[str], None],
         server: str,
-        is_unavailable: Callable[[Exception], bool],
+        unavailable: Callable[[Exception], str | None],
         restart: Callable[[], None],
     ) -> None:
         self._seconds = seconds
         self._log = log
         self._server = server
-        self._is_unavailable = is_unavailable
+        self._unavailable = unavailable
         self._restart = restart
         self._rng = random.Random()
 
@@ -42,14 +43,15 @@ class RetryWithBackoff:
         try:
             return request()
         except Exception as error:
-            if not self._is_unavailable(error) or self._seconds <= 0:
+            state = self._unavailable(error)
+            if state is None or self._seconds <= 0:
                 raise
-        return self._retry(request)
+        return self._retry(request, state)
 
-    def _retry(self, request: Callable[[], T]) -> T:
+    def _retry(self, request: Callable[[], T], state: str) -> T:
         started = time.monotonic()
         logged = started
-        self._log(f"{self._server} does not answer; waiting up to {self._seconds:g} s for it")
+        self._log(f"{self._server} {state}; waiting up to {self._seconds:g} s for it")
         pause = _FIRST_PAUSE_S
         while True:
             time.sleep(pause * self._rng.uniform(0.5, 1.0))
@@ -59,12 +61,13 @@ class RetryWithBackoff:
                 result = request()
             except Exception as error:
                 waited = time.monotonic() - started
-                if not self._is_unavailable(error) or waited > self._seconds:
+                now = self._unavailable(error)
+                if now is None or waited > self._seconds:
                     raise
                 if time.monotonic() - logged > _LOG_EVERY_S:
                     logged = time.monotonic()
                     left = self._seconds - waited
-                    self._log(f"{self._server} still does not answer, {left:.0f} s left")
+                    self._log(f"{self._server} still {now}, {left:.0f} s left")
             else:
                 waited = time.monotonic() - started
                 self._log(f"{self._server} is back after {waited:.1f} s; going on")

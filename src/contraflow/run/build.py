@@ -47,14 +47,17 @@ from contraflow.reward.judge import Judge, NliJudge, PackagedJudge, packaged_jud
 from contraflow.reward.oracle import FrozenLMOracle
 from contraflow.reward.schedule import RewardSchedule
 from contraflow.settings import MAY_CHANGE, Config, flat, shown_settings
+from contraflow.system.progress import print_plain
 from contraflow.text.prompts import answer_prompt, task_prompt
 from contraflow.types import Oracle
 
 Role = Literal["oracle", "judge"]
 ALL_ROLES: tuple[Role, ...] = ("oracle", "judge")
 
+ENCODER = "all-minilm-l6-v2"
+
 # Keys that do not affect the weights of a sampler at a given step.
-_NOT_IN_FINGERPRINT = ("name", "run_dir", *MAY_CHANGE)
+_NOT_IN_FINGERPRINT = MAY_CHANGE
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class Parts:
 
     def with_fresh_adapter(self) -> Parts:
         """The same backbone, oracle and judge, with a policy whose adapter can be trained."""
+        self.policy.release_graphs()
         return replace(self, policy=load_policy(self.config, self.policy.lm))
 
 
@@ -209,7 +213,8 @@ def replay_namespace(
     quantize = config.model.quantize
     sampler = legacy_identity(resolve_model(config.model.name, "sampler"), quantize)
     answering = resolve_model(config.oracle.name or config.model.name, "oracle")
-    identity = oracle.identity.replace(oracle.lm.identity, legacy_identity(answering, quantize), 1)
+    identity = oracle.legacy_identity
+    identity = identity.replace(oracle.lm.identity, legacy_identity(answering, quantize), 1)
     legacy = _namespace(config, policy, sampler, identity, judge)
     return legacy if recorded == legacy else namespace
 
@@ -238,6 +243,39 @@ def sampler_fingerprint(config: Config) -> str:
     settings = flat(shown_settings(config))
     deciding = {k: v for k, v in settings.items() if not k.startswith(_NOT_IN_FINGERPRINT)}
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:12]
+
+
+@cache
+def why_no_encoder() -> str | None:
+    """Prepare the packaged sentence encoder: None where it is there, or why it cannot be had.
+
+    Two metrics need it. A machine that has its models in folders, and no network, does without.
+    The reason is printed once.
+    """
+    try:
+        packaged_folder(ENCODER)
+    except UserError as error:
+        print_plain(f"the metrics embedding_distance and vendi are left out: {error}")
+        return str(error)
+    return None
+
+
+def check_encoder(config: Config) -> None:
+    """Prepare the sentence encoder before any model loads, if the run will use it.
+
+    Raises: UserError where it is needed and cannot be had.
+    """
+    if config.replay.near_duplicate_by == "embedding":
+        try:
+            packaged_folder(ENCODER)
+        except UserError as error:
+            raise UserError(
+                f"replay.near_duplicate_by=embedding needs the packaged encoder: {error}; or set "
+                "replay.near_duplicate_by=tokens"
+            ) from None
+    # The packaged judge is the same model, and is prepared, or refused, with the others.
+    elif config.evaluation.enabled and not config.judge.name.startswith("packaged:"):
+        why_no_encoder()
 
 
 def _vectors(texts: list[str]) -> list[bytes]:

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 import statistics
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from contraflow.errors import UserError
-from contraflow.evaluation.metrics import Metrics, read_metrics
+from contraflow.evaluation.curves import is_number
+from contraflow.evaluation.metrics import Metric, Metrics, read_metrics
 from contraflow.evaluation.stages import STAGES
 from contraflow.run.intact import read_run_record
 from contraflow.settings import MAY_CHANGE, Config, flat, shown_settings
 from contraflow.system.addresses import safe_words
 from contraflow.system.files import whole_lines, write_atomically
 from contraflow.system.memory import peak_memory
+from contraflow.system.versions import versions_of
 
 _PACKAGES = ("contraflow", "torch", "transformers", "peft", "lightning")
 
@@ -101,17 +103,17 @@ def record_cost(folder: Path, seconds: float) -> None:
     """Write ``run.json``: what the report shows of the run itself. Costs add up over resumes."""
     path = folder / "run.json"
     old = read_run_record(path) if path.is_file() else {}
-    step_seconds = [line["step_seconds"] for line in whole_lines(folder / "history.jsonl")]
-    versions = {name: version(name) for name in _PACKAGES}
+    lines = whole_lines(folder / "history.jsonl")
+    step_seconds = [line["step_seconds"] for line in lines if is_number(line.get("step_seconds"))]
     run = {
         "name": folder.name,
         "created": old.get("created") or time.strftime("%Y-%m-%d %H:%M"),
         "command": " ".join(["contraflow", *safe_words(sys.argv[1:])]),
-        "n_steps": len(step_seconds),
+        "n_steps": len(lines),
         "step_seconds_median": statistics.median(step_seconds) if step_seconds else None,
         "peak_memory_bytes": max(old.get("peak_memory_bytes") or 0, peak_memory()),
         "wall_seconds": (old.get("wall_seconds") or 0.0) + seconds,
-        "versions": versions | {"python": platform.python_version()},
+        "versions": versions_of(_PACKAGES) | {"python": platform.python_version()},
         "config": flat(OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))),
     }
     write_atomically(path, json.dumps(run, indent=2).encode())
@@ -140,11 +142,17 @@ def results_table(folder: Path) -> str:
     head = "| on held-out facts | " + " | ".join(titles) + " |"
     rows = [head, "|---" * (len(stages) + 1) + "|"]
     for key in SHOWN:
-        cells = [
-            f"{m[key].value:.3f} [{m[key].low:.3f}, {m[key].high:.3f}]" for m in stages.values()
-        ]
+        cells = [_cell(metrics[key]) for metrics in stages.values()]
         rows.append(f"| {key} | " + " | ".join(cells) + " |")
     return "\n".join(rows)
+
+
+def _cell(metric: Metric) -> str:
+    if math.isnan(metric.value):
+        return metric.note or "not defined"
+    if math.isnan(metric.low):
+        return f"{metric.value:.3f} ({metric.note or 'no interval'})"
+    return f"{metric.value:.3f} [{metric.low:.3f}, {metric.high:.3f}]"
 
 
 def print_summary(folder: Path, report: Path) -> None:
@@ -152,8 +160,9 @@ def print_summary(folder: Path, report: Path) -> None:
     run = json.loads((folder / "run.json").read_text())
     if (folder / "evaluation" / "after.json").is_file():
         print(results_table(folder))
+    seconds = run["step_seconds_median"]
     print(
-        f"median step {run['step_seconds_median']:.1f} s, "
+        f"median step {'unknown' if seconds is None else f'{seconds:.1f} s'}, "
         f"peak memory {run['peak_memory_bytes'] / 2**30:.2f} GiB, "
         f"{run['wall_seconds'] / 60:.1f} minutes in all"
     )

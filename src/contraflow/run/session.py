@@ -23,7 +23,7 @@ from contraflow.policy.adapter import check_adapter
 from contraflow.policy.lora import LoraPolicy
 from contraflow.reward.judge.scores import Judge, LengthLimited
 from contraflow.reward.schedule import RewardSchedule
-from contraflow.run.build import Parts, assemble
+from contraflow.run.build import Parts, assemble, why_no_encoder
 from contraflow.run.folder import one_line, read_settings
 from contraflow.seeding import derived_seed
 from contraflow.settings import Config
@@ -108,12 +108,16 @@ class Run:
         seed: int = 0,
         on_fact: Callable[[int], None] | None = None,
     ) -> tuple[Metrics, list[QuestionRecord]]:
-        """Compute metrics with bootstrap intervals; returns the sampled questions too."""
+        """Compute metrics with bootstrap intervals; returns the sampled questions too.
+
+        Without the packaged sentence encoder its two metrics are left out, in one printed line.
+        """
         records = list(
             self.generate(facts, n_samples, temperature=temperature, seed=seed, on_fact=on_fact)
         )
         rng = np.random.default_rng(derived_seed(seed, "bootstrap"))
-        return compute_metrics(records, rng, load_embedder()), records
+        embed = load_embedder() if why_no_encoder() is None else None
+        return compute_metrics(records, rng, embed), records
 
     def answer(self, questions: Sequence[str]) -> list[Answer]:
         """Answer questions with the frozen base model."""

@@ -57,9 +57,11 @@ __all__ = [
     "shown_settings",
 ]
 
-# Keys that may change when a run is resumed: they affect neither sampling nor learning.
-# `model.decoding` only changes the order of the same additions.
+# Keys that may change when a run is resumed: they affect neither sampling nor learning. A folder
+# may be moved and renamed. `model.decoding` only changes the order of the same additions.
 MAY_CHANGE = (
+    "name",
+    "run_dir",
     "logger.",
     "model.gradient_checkpointing",
     "model.decoding",
@@ -101,6 +103,14 @@ class Config:
             "exchange.kind",
             self.exchange.kind,
             "scatter, broadcast or symmetric with several trainer.devices",
+        )
+        # These compare the questions of a fact; the loss of a single question is always 0.
+        n_samples = self.exploration.n_samples
+        check(
+            n_samples > 1 or self.objective.name not in ("vargrad", "ctb"),
+            "exploration.n_samples",
+            n_samples,
+            f"at least 2 with objective.name={self.objective.name}, which compares questions",
         )
 
 

@@ -12,21 +12,26 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_module
 from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-from contraflow.errors import UserError
+from contraflow.errors import UserError, on_one_line
 from contraflow.settings import Config
 from contraflow.settings.keys import (
     choices_of,
     config_keys,
     group_defaults,
+    group_names,
     override_key,
     require_known_keys,
     suggestion,
+    text_keys,
+    text_list_keys,
 )
+from contraflow.settings.split import split_values
 
 _MISSING = re.compile(r"Could not find '(?:([\w/]+)/)?([^']*)'")
 _MERGING = re.compile(r"Error merging override (.*)", re.DOTALL)
@@ -47,7 +52,8 @@ def compose_config(overrides: Sequence[str] = (), config_dir: Path | None = None
     """
     require_known_keys(overrides, config_dir)
     ConfigStore.instance().store(name="schema", node=Config)
-    hydra_overrides = [_without_plus(override) for override in overrides]
+    names = {*text_keys(), *group_names(config_dir)}
+    hydra_overrides = [_as_typed(_without_plus(override), names) for override in overrides]
     if config_dir is not None:
         folder = _quoted(f"file://{config_dir.resolve()}")
         hydra_overrides.insert(0, f"hydra.searchpath=[{folder}]")
@@ -57,7 +63,9 @@ def compose_config(overrides: Sequence[str] = (), config_dir: Path | None = None
         _require_set(composed)
         config = OmegaConf.to_object(composed)
     except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
-        raise UserError(_explain(error, config_dir)) from error
+        raise UserError(on_one_line(_explain(error, config_dir))) from error
+    except UserError as error:
+        raise UserError(on_one_line(error)) from error
     assert isinstance(config, Config)
     return config
 
@@ -71,6 +79,33 @@ def _without_plus(override: str) -> str:
     """Remove the plus of a known key: Hydra would reject `+experiment=x`, as the key exists."""
     bare = override.lstrip("+")
     return bare if override_key(bare) in {*config_keys(), *group_defaults()} else override
+
+
+def _as_typed(override: str, names: set[str]) -> str:
+    """Quote a text that Hydra would read as a number or a truth value: 1.10 stays 1.10.
+
+    `names`: the keys of a text; a group is one too, as its choices are names of files. Other types,
+    quoted values and null stay what they are.
+    """
+    head, equals, typed = override.partition("=")
+    key = override_key(override)
+    is_list = key in text_list_keys()
+    if not equals or not (is_list or key in names):
+        return override
+    try:
+        value = OverridesParser.create().parse_override(override).value()
+        if isinstance(value, (bool, int, float)) and not is_list:
+            return f"{head}={_quoted(typed.strip())}"
+        if is_list and isinstance(value, list):
+            words = split_values(typed.strip()[1:-1])
+            quoted = [
+                _quoted(word) if isinstance(item, (bool, int, float)) else word
+                for item, word in zip(value, words, strict=True)
+            ]
+            return f"{head}=[{','.join(quoted)}]" if value else override
+    except (HydraException, ValueError):
+        pass  # composing explains what cannot be read
+    return override
 
 
 def _require_set(composed: DictConfig) -> None:

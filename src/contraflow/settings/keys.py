@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields, is_dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_type_hints
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 from contraflow.errors import UserError
 from contraflow.settings import Config
@@ -65,6 +66,26 @@ def config_keys(kind: type[Any] = Config, prefix: str = "") -> Iterator[str]:
         yield prefix + item.name
         if is_dataclass(hints[item.name]):
             yield from config_keys(hints[item.name], f"{prefix}{item.name}.")
+
+
+def text_keys() -> set[str]:
+    """Return the keys whose values are texts, such as `name` and `replay.url`."""
+    return {key for key, hint in _types() if hint is str or set(get_args(hint)) == {str, NoneType}}
+
+
+def text_list_keys() -> set[str]:
+    """Return the keys whose values are lists of texts."""
+    return {key for key, hint in _types() if list[str] in (hint, *get_args(hint))}
+
+
+def _types(kind: type[Any] = Config, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the dotted keys, without the sections, with the types of their values."""
+    hints = get_type_hints(kind)
+    for item in fields(kind):
+        if is_dataclass(hints[item.name]):
+            yield from _types(hints[item.name], f"{prefix}{item.name}.")
+        else:
+            yield prefix + item.name, hints[item.name]
 
 
 def override_key(override: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from optuna.trial import FrozenTrial, TrialState
 
 from contraflow.sweep.study import settings_of
+from contraflow.system.csv_cells import as_text_cell
 from contraflow.system.files import write_atomically
 
 _PANEL = 320  # width of a panel, in pixels
@@ -29,7 +30,8 @@ def write_outcome(folder: Path, trials: Sequence[FrozenTrial], metric: str) -> s
         settings = settings_of(trial)
         rows.append([*(settings.get(key, "") for key in keys), *_ending(trial)])
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    cells = [[as_text_cell(cell) for cell in row] for row in [header, *rows]]
+    csv.writer(text, lineterminator="\n").writerows(cells)
     write_atomically(folder / "results.csv", text.getvalue().encode())
     write_atomically(folder / "results.svg", picture(ended, keys, metric).encode())
     lines = [header, ["---"] * len(header), *rows]

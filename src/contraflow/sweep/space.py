@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from optuna.trial import Trial
 
 from contraflow.errors import UserError
+from contraflow.settings.split import split_values
+
+_INTERVAL = re.compile(r"(?P<low>[^,]+?)\.\.(?P<high>[^,:]+)(?::(?P<scale>.*))?")
 
 
 @dataclass(frozen=True)
@@ -41,28 +45,43 @@ Values = Choices | Interval
 def read_values(key: str, text: str) -> Values:
     """Parse the values of a key.
 
+    `LOW..HIGH` is an interval only if both ends are numbers, so that a path may hold `..`. Commas
+    in brackets and quotes are part of a value.
+
     Raises: UserError for a list with gaps or repeats and for a malformed interval, naming the key.
     """
-    if ".." in text:
-        return _interval(key, text)
-    values = tuple(value.strip() for value in text.split(","))
+    interval = _INTERVAL.fullmatch(text.strip())
+    if interval is not None:
+        low, high = (_number(bound) for bound in interval.group("low", "high"))
+        if low is not None and high is not None:
+            return _interval(key, text, (low, high), interval["scale"])
+    try:
+        values = tuple(split_values(text))
+    except ValueError as error:
+        raise UserError(
+            f"vary.{key}={text}: {error}; a value with commas or brackets of its own goes in "
+            f"quotes: \"vary.{key}='a, b',c\""
+        ) from error
     if not all(values) or len(set(values)) < len(values):
         raise UserError(
             f"vary.{key}={text}: values are separated by single commas, each once; "
-            "such as 0,0.1,0.3"
+            "such as 0,0.1,0.3 or [q_proj],[q_proj,v_proj]"
         )
     return Choices(values)
 
 
-def _interval(key: str, text: str) -> Interval:
-    bounds, _, scale = text.partition(":")
+def _number(text: str) -> float | None:
     try:
-        low, high = (float(bound) for bound in bounds.split(".."))
+        return float(text)
     except ValueError:
-        low = high = math.nan
+        return None
+
+
+def _interval(key: str, text: str, bounds: tuple[float, float], scale: str | None) -> Interval:
+    low, high = bounds
     log = scale == "log"
     is_interval = math.isfinite(low) and math.isfinite(high) and low < high
-    is_scale = low > 0 if log else not scale
+    is_scale = low > 0 if log else scale is None
     if not (is_interval and is_scale):
         raise UserError(
             f"vary.{key}={text}: an interval is LOW..HIGH, or LOW..HIGH:log with LOW above 0; "

@@ -113,17 +113,20 @@ def append(path: Path, content: bytes) -> None:
 def whole_lines(path: Path) -> list[dict[str, Any]]:
     """Return the rows of a JSONL file up to the first line that is incomplete.
 
-    A kill or a full disk can cut off the last line of a file that is appended to. A missing file
-    has no rows.
+    A kill or a full disk can cut off the last line of a file that is appended to. A line that is
+    not a JSON object counts as incomplete. A missing file has no rows.
     """
     rows: list[dict[str, Any]] = []
     if not path.is_file():
         return rows
-    for line in path.read_text().splitlines():
+    for line in path.read_bytes().split(b"\n"):
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
+            row = json.loads(line)
+        except (ValueError, RecursionError):  # not JSON, or not UTF-8
             break
+        if not isinstance(row, dict):
+            break
+        rows.append(row)
     return rows
 
 

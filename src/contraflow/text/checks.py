@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from contraflow.text.match import mentions, words
+from contraflow.text.match import gives_away, mentions, names_another, numbered_words, words
+from contraflow.text.negation import asserted
+from contraflow.text.numbers import number_value, roman_value
 from contraflow.text.words import (
     AUXILIARIES,
     FUNCTION_WORDS,
@@ -106,12 +108,23 @@ def is_on_subject(question: str, subject: str) -> bool:
 
     It must contain all of one or two content words of the subject, and a majority of three or more.
     Whole words are compared, without accents, case and plural endings ("a spider", "spiders").
+    Every number of the subject must appear, as "II", "2", "two" or "second": World War I is not
+    World War II. A subject that stands only in another name ("New Mexico") is not named.
     """
-    subject_stems = content_stems(subject)
-    n_stems = len(subject_stems)
-    n_required = n_stems if n_stems <= 2 else n_stems // 2 + 1
-    named = subject_stems & {stem(word) for word in words(question)}
-    return n_stems > 0 and len(named) >= n_required
+    subject_words = numbered_words(subject)
+    asked = numbered_words(question)
+    numerals = {word for i, word in enumerate(subject_words) if _is_numeral(subject_words, i)}
+    names = {word.casefold() for word in subject_words if word not in numerals}
+    stems = {stem(word) for word in names - FUNCTION_WORDS or names}
+    n_words = len(stems) + len(numerals)
+    n_required = n_words if n_words <= 2 else n_words // 2 + 1
+    n_named = len(numerals) + len(stems & {stem(word) for word in asked})
+    return (
+        n_words > 0
+        and n_named >= n_required
+        and all(_names_number(asked, numeral, stems, numerals) for numeral in numerals)
+        and not names_another(question, subject)
+    )
 
 
 def leaks_answer(
@@ -127,7 +140,7 @@ def leaks_answer(
     """
     remainder = without_phrase(question, subject)
     answers = (original_answer, edited_answer, *aliases)
-    if any(mentions(remainder, answer) for answer in answers if answer):
+    if any(gives_away(remainder, answer) for answer in answers if answer):
         return True
     # Case-folded, because the policy could learn to write names in lower case.
     remaining_words = {word.casefold() for word in words(remainder)}
@@ -174,20 +187,68 @@ def is_on_topic(question: str, answer: str, subject: str) -> bool:
 def strict_success(
     question: str,
     answer: str,
+    subject: str,
     original_answer: str,
     edited_answer: str,
     aliases: Sequence[str] = (),
 ) -> bool:
-    """Whether the answer names the original answer only, and the question neither answer.
+    """Whether a sound question that names neither answer got the original answer only.
 
-    It uses no language model. False if the original answer is unknown.
+    The question must be well-formed and on the subject. The answer must assert the original answer
+    ("Thor was not born to Odin." does not) and must not name the edited one, even to deny it. It
+    uses no language model. False if the original answer is unknown.
     """
     return (
         mentions(answer, original_answer, aliases)
+        and mentions(asserted(without_phrase(answer, subject)), original_answer, aliases)
         and not mentions(answer, edited_answer)
-        and not mentions(question, original_answer, aliases)
-        and not mentions(question, edited_answer)
+        and not gives_away(question, original_answer, aliases)
+        and not gives_away(question, edited_answer)
+        and is_well_formed(question, subject)
+        and is_on_subject(question, subject)
     )
+
+
+def _is_numeral(name: Sequence[str], position: int) -> bool:
+    """Whether a word of a name is a number, or a Roman numeral that is not its first word."""
+    word = name[position]
+    if any(char.isdigit() for char in word):
+        return True
+    is_long_enough = len(word) > 1 or position > 0
+    return is_long_enough and roman_value(word) is not None
+
+
+def _names_number(asked: Sequence[str], numeral: str, stems: set[str], numerals: set[str]) -> bool:
+    """Whether a question contains a number of its subject.
+
+    A number below a hundred must stand beside another word of the subject: "two" in "Which two
+    armies fought in World War I?" is not that of World War II.
+    """
+    value = _whole_number(numeral)
+    may_stand_alone = value is None or value >= 100 or not (stems or numerals - {numeral})
+    for position, word in enumerate(asked):
+        is_same = word.casefold() == numeral.casefold()
+        if not is_same and (value is None or _whole_number(word) != value):
+            continue
+        before = _nearest(reversed(asked[:position]), stems)
+        after = _nearest(asked[position + 1 :], stems)
+        others = stems | {other.casefold() for other in numerals}
+        if may_stand_alone or others & {stem(before), stem(after)}:
+            return True
+    return False
+
+
+def _nearest(asked: Iterable[str], stems: set[str]) -> str:
+    """Return the first word that is of the subject or is no function word."""
+    for word in asked:
+        if stem(word) in stems or word.casefold() not in FUNCTION_WORDS:
+            return word
+    return ""
+
+
+def _whole_number(word: str) -> int | None:
+    value = number_value(word)
+    return roman_value(word.upper()) if value is None and word.isupper() else value
 
 
 def _has_sound_characters(question: str, plain: str) -> bool:

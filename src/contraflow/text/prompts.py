@@ -11,7 +11,7 @@ import hashlib
 import string
 from dataclasses import dataclass
 
-from contraflow.errors import UserError
+from contraflow.errors import UserError, on_one_line
 
 
 @dataclass(frozen=True)
@@ -32,21 +32,28 @@ class PromptTemplate:
         malformed.
         """
         try:
-            fields = [field for _, field, _, _ in string.Formatter().parse(text)]
+            parts = [part[1:] for part in string.Formatter().parse(text)]
         except ValueError as error:
             raise UserError(
                 f"{name}: malformed template ({error}); write a literal brace as {{{{ or }}}}"
             ) from None
-        found = {field for field in fields if field is not None}
+        found = {field for field, _, _ in parts if field is not None}
         if found - allowed:
-            unknown = ", ".join(sorted(found - allowed))
+            unknown = on_one_line(", ".join(sorted(found - allowed)))
             known = ", ".join(sorted(allowed))
             raise UserError(f"{name}: unknown placeholder {{{unknown}}}; use only {known}")
         if needed and not found & needed:
             raise UserError(
                 f"{name}: the template shows none of {', '.join(sorted(needed))}; add one in braces"
             )
-        cut = text.rfind("\n", 0, text.index("{")) + 1 if "{" in text else len(text)
+        for field, spec, conversion in parts:
+            # Whether Python can format a text this way may depend on the text of a single fact.
+            if spec or conversion:
+                raise UserError(
+                    f"{name}: placeholder {{{field}}} has a format; write it without : and !"
+                )
+        start = _first_placeholder(text)
+        cut = len(text) if start is None else text.rfind("\n", 0, start) + 1
         return cls(text[:cut].format(), text[cut:])
 
     def body(self, **fields: str) -> str:
@@ -67,6 +74,14 @@ class PromptTemplate:
     def identity(self) -> str:
         """Stable hash of the template (12 hex digits), a part of the keys of replayed rewards."""
         return hashlib.sha256(f"{self.header}\x1f{self.body_template}".encode()).hexdigest()[:12]
+
+
+def _first_placeholder(text: str) -> int | None:
+    """Return where the first placeholder begins; a literal brace is written twice and is none."""
+    position = text.find("{")
+    while text[position : position + 2] == "{{":
+        position = text.find("{", position + 2)
+    return None if position < 0 else position
 
 
 TASK_FIELDS = {"subject", "edit_fact"}

@@ -67,6 +67,8 @@ def stem(word: str) -> str:
     and movies, cherry and cherries have the same stem.
     """
     word = word.casefold()
+    if word[:1].isdigit():
+        return word  # "1990s" is not 1990
     word = _IRREGULAR.get(word, word)
     if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
         word = word[:-1]

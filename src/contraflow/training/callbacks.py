@@ -157,7 +157,7 @@ class Validation(Callback):
 
 def _cut_back(path: Path, step: int) -> None:
     """Drop the lines of steps that a resumed run will make again."""
-    rows = [row for row in whole_lines(path) if row["step"] < step]
+    rows = [row for row in whole_lines(path) if row.get("step", step) < step]
     write_atomically(path, _as_lines(rows))
 
 

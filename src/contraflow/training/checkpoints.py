@@ -10,6 +10,7 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from contraflow.policy.lora import LoraPolicy
+from contraflow.system.checkpoint_file import read_checkpoint
 from contraflow.system.files import write_atomically
 from contraflow.training.module import SamplerModule
 
@@ -34,7 +35,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 def load_trained(policy: LoraPolicy, path: Path) -> None:
     """Load a checkpoint's adapter and flow head into a policy."""
-    state = torch.load(path, map_location=policy.lm.device, weights_only=True)["state_dict"]
+    state = read_checkpoint(path, policy.lm.device)["state_dict"]
     parts = dict(SamplerModule.trained_parts(policy).named_parameters(prefix="lora"))
     with torch.no_grad():
         for name, value in state.items():
@@ -45,4 +46,4 @@ def step_of(path: Path) -> int:
     """The step that a checkpoint continues at; 0 without a checkpoint."""
     if not path.is_file():
         return 0
-    return int(torch.load(path, map_location="cpu", weights_only=True)["global_step"])
+    return int(read_checkpoint(path)["global_step"])

@@ -27,8 +27,9 @@ from contraflow.experience.scorer import Scorer
 from contraflow.facts import Fact, default_facts, read_facts
 from contraflow.policy.adapter import model_card, save_adapter
 from contraflow.policy.lora import LoraPolicy
-from contraflow.run.build import Parts, assemble, open_replay, replay_namespace
+from contraflow.run.build import Parts, assemble, check_encoder, open_replay, replay_namespace
 from contraflow.run.folder import open_folder, print_summary, record_cost, results_table
+from contraflow.run.intact import check_run_files
 from contraflow.run.lock import exclusive_lock
 from contraflow.run.session import Run
 from contraflow.settings import Config, flat, shown_settings
@@ -40,7 +41,7 @@ from contraflow.training.callbacks import History, Probes, Validation
 from contraflow.training.checkpoints import load_trained, step_of
 from contraflow.training.choose_facts import choose_facts
 from contraflow.training.follower import IS_FINISHED, PLAN, run_follower
-from contraflow.training.loggers import loggers_for
+from contraflow.training.loggers import close_loggers, loggers_for, wandb_run_id
 from contraflow.training.rank import (
     Learner,
     fact_stream,
@@ -91,6 +92,10 @@ def _run_first(config: Config, ranks: Ranks, budget: Budget) -> Path:
         print_line(f"{folder} is a finished run; its report is {folder / 'report.html'}")
         print_line("To train anew choose another name=…, or delete the folder")
         return folder
+    check_run_files(folder)
+    if config.logger.wandb != "disabled":
+        wandb_run_id(folder)
+    check_encoder(config)
     if config.trainer.threads is not None:
         torch.set_num_threads(config.trainer.threads)
     job = _Job(config, folder, facts, ranks)
@@ -123,12 +128,12 @@ class _Job:
         print_line(f"[bold]{config.name}[/]: preparing models ({config.model.name})")
         self.parts = assemble(on_own_gpu(config, ranks), adapter=None)
         self.untrained = Run.of("before", self.parts)
-        # A fact that does not fit the context is refused before anything slow.
-        self.untrained.policy.encode(facts)
+        # A fact that does not fit is refused before anything slow.
+        self.untrained.check_facts(facts)
         self.facts = choose_facts(config, folder, facts, self.untrained.oracle)
         self._trainable: Parts | None = None
         self.namespace = replay_namespace(
-            config, self.untrained.policy, self.untrained.oracle, self.untrained.judge
+            config, self.untrained.policy, self.untrained.oracle, self.untrained.judge, folder
         )
         self.replay = open_replay(config, self.namespace, folder)
 
@@ -182,13 +187,16 @@ class _Job:
         progress_bars: list[Bar] = []
         stop = GracefulStop(last, config.trainer.checkpoint_every, self.ranks, budget)
         trainer = self._trainer(learner, stop, lambda: next(iter(progress_bars), None))
+        failed = True
         try:
             with bar("training", config.trainer.n_steps, done) as progress:
                 progress_bars.append(progress)
                 resume_from = str(last) if done else None
                 trainer.fit(module, stream, ckpt_path=resume_from, weights_only=True)
+            failed = False
         finally:
             stop.restore()
+            close_loggers(config, failed=failed)
         if stop.why:
             raise interruption(stop.why, trainer.global_step, config, last)
         if self.ranks.size > 1:

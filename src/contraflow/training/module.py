@@ -147,7 +147,10 @@ class SamplerModule(L.LightningModule):
     ) -> Float[Tensor, "b t+1"] | None:
         """Prior log-likelihood of each prefix in units of log R, for forward-looking flows.
 
-        The flow head then learns only what remains of log F (Pan et al. 2023).
+        The flow head then learns only what remains of log F (Pan et al. 2023). The prefix is
+        clamped at `reward.likelihood_ceiling` as log P_Q is in log R, so that with the stop it ends
+        at the reward's own term, w / T · min(log P_Q, ceiling). It depends on the state alone, as
+        a potential must; at the root it is 0, so that log F(s_0) of the head is log Z itself.
         """
         if not (self.forward_looking and self.objective.uses_flow):
             return None
@@ -155,7 +158,11 @@ class SamplerModule(L.LightningModule):
         for row, scored in enumerate(batch.scored):
             n = len(scored.question_ids)
             prior[row, 1 : n + 1] = torch.tensor(scored.log_prior[:n], device=prior.device)
-        return self.reward.prior_weight(step) * prior.cumsum(1)
+        cumulative = prior.cumsum(1)
+        ceiling = self.reward.likelihood_ceiling
+        if ceiling < 0:  # 0 is no ceiling: a log-probability above it is a rounding error
+            cumulative[:, 1:] = cumulative[:, 1:].clamp(max=ceiling)
+        return self.reward.prior_weight(step) * cumulative
 
     def _outcome(
         self,
@@ -170,7 +177,9 @@ class SamplerModule(L.LightningModule):
         log_pf = paths.log_p_question.detach()
         owners = [batch.facts[i] for i in batch.fact_index.tolist()]
         successes = [
-            strict_success(s.question, s.answer, f.original_answer, f.edited_answer, f.aliases)
+            strict_success(
+                s.question, s.answer, f.subject, f.original_answer, f.edited_answer, f.aliases
+            )
             for f, s in zip(owners, batch.scored, strict=True)
         ]
         draws = batch.draws

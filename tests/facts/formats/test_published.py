@@ -210,7 +210,7 @@ def test_news_of_knowedit_has_no_original_answer(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_formats_are_told_by_the_first_row(tmp_path: Path, name: str) -> None:
+def test_formats_are_recognized_by_the_first_row(tmp_path: Path, name: str) -> None:
     assert format_of(save(tmp_path / "file.json", SHAPES[name])) == name
     lines = tmp_path / "file.jsonl"
     lines.write_text("\n" + json.dumps(SHAPES[name]) + "\n")
@@ -251,7 +251,7 @@ def changed(row: dict[str, Any], value: object, *path: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("name", "change", "said"),
+    ("name", "change", "fault"),
     [
         ("zsre", lambda row: without(row, "answers"), "missing required field `answers`"),
         ("zsre", lambda row: row | {"alternative": "x"}, "unknown field `alternative`"),
@@ -290,16 +290,16 @@ def changed(row: dict[str, Any], value: object, *path: str) -> dict[str, Any]:
         ),
         ("knowedit", lambda row: row | {"ground_truth": 3}, "at `$.ground_truth`"),
     ],
-)  # fmt: skip
+)
 def test_changed_rows_are_named_by_file_row_and_field(
-    tmp_path: Path, name: str, change: Callable[[dict[str, Any]], dict[str, Any]], said: str
+    tmp_path: Path, name: str, change: Callable[[dict[str, Any]], dict[str, Any]], fault: str
 ) -> None:
     good = SHAPES[name]
     path = save(tmp_path / "file.json", good, change(good))
     with pytest.raises(UserError) as caught:
         list(convert(path, name))
     assert f"{path}: row 2: " in str(caught.value)
-    assert said in str(caught.value)
+    assert fault in str(caught.value)
     skipped = Skipped()
     kept = list(convert(path, name, on_error="skip", skipped=skipped))
     assert kept == list(convert(save(tmp_path / "good.json", good), name))
@@ -321,22 +321,22 @@ def test_published_shapes_take_no_mapping(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "fault"),
     [
         (b"", "f.json: is empty"),
         (b"[]", "f.json: is empty"),
         (b"[1]", "f.json: row 1: is not a JSON object"),
         (b'[{"src": "a"', "f.json: row 1: is not valid JSON"),
-        (b'[{"src": "\xff\xfe"}]', "f.json: row 1: is not valid JSON"),
+        (b'[{"src": "\xff\xfe"}]', "f.json: row 1: is not UTF-8 text"),
         (b"src,alt", "f.json: row 1: is not valid JSON"),
     ],
 )
-def test_broken_json_is_told_with_its_row(tmp_path: Path, text: bytes, said: str) -> None:
+def test_broken_json_is_reported_with_its_row(tmp_path: Path, text: bytes, fault: str) -> None:
     path = tmp_path / "f.json"
     path.write_bytes(text)
     with pytest.raises(UserError) as caught:
         list(convert(path, "zsre"))
-    assert said in str(caught.value)
+    assert fault in str(caught.value)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

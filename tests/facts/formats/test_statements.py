@@ -39,7 +39,7 @@ from contraflow.facts.formats._questions import sentence, statement_of
         ("Who was the film Snow directed by?", "Snow", "Al", "The film Snow was directed by Al."),
         ("What country did Kalby originate?", "Kalby", "Peru", "Kalby originated in Peru."),
         ("What is iOS?", "iOS", "a film", "iOS is a film."),
-        # not recognised: still true to the row, and grammatical
+        # not recognized: still true to the row, and grammatical
         ("How many legs has Bo?", "Bo", "two", 'The answer to "How many legs has Bo?" is two.'),
         ("Where did she live?", "Bo", "Rome", 'The answer to "Where did she live?" is Rome.'),
         (

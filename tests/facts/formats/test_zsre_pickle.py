@@ -122,6 +122,53 @@ def frame(rows: list[list[object]], names: list[str] | None = None) -> Call:
     )
 
 
+def texts(cells: list[object], array_class: str, dtype: Call, *more: object) -> Call:
+    """Return a column of pandas' text type."""
+    unpickle = Global("pandas._libs.arrays", "__pyx_unpickle_NDArrayBacked")
+    arguments = (Global(*array_class.rsplit(".", maxsplit=1)), 82904607, None)
+    return Call(unpickle, *arguments, state=(dtype, array(cells, len(cells)), *more))
+
+
+def text_frame(rows: list[list[object]], version: int) -> Call:
+    """Return the table as pandas 3 pickles it, or pandas 1 with columns of its text type."""
+    if version == 3:
+        dtype = Call(Global("pandas", "StringDtype"), "python", float("nan"))
+        frame_name = Global("pandas", "DataFrame")
+        index_name = Global("pandas", "Index")
+        array_class, more = "pandas.arrays.StringArray", ()
+        labels = texts(list(NAMES), array_class, dtype)
+    else:
+        dtype = Call(Global("pandas.core.arrays.string_", "StringDtype"), state={"storage": "p"})
+        frame_name = Global("pandas.core.frame", "DataFrame")
+        index_name = Global("pandas.core.indexes.base", "Index")
+        array_class, more = "pandas.core.arrays.string_.StringArray", ({},)
+        labels = array(list(NAMES), len(NAMES))
+    unpickle = Global("pandas._libs.internals", "_unpickle_block")
+    blocks = []
+    for position, column in enumerate(zip(*rows, strict=True)):
+        placement = Call(Global("builtins", "slice"), position, position + 1, 1)
+        cells = texts(list(column), array_class, dtype, *more)
+        blocks.append(Call(unpickle, cells, placement, 2))
+    new_index = Global("pandas.core.indexes.base", "_new_Index")
+    index = Call(new_index, index_name, {"data": labels, "name": None})
+    manager_name = Global("pandas.core.internals.managers", "BlockManager")
+    manager = Call(manager_name, tuple(blocks), [index, row_labels(version)])
+    return Call(frame_name, state={"_mgr": manager, "_typ": "dataframe"})
+
+
+def row_labels(version: int) -> Call:
+    """Return the row labels of a whole table of pandas 3, and of selected rows of pandas 1."""
+    new_index = Global("pandas.core.indexes.base", "_new_Index")
+    if version == 3:
+        bounds = {"name": None, "start": 0, "stop": 2, "step": 1}
+        return Call(new_index, Global("pandas", "RangeIndex"), bounds)
+    frombuffer = Global("numpy.core.numeric", "_frombuffer")
+    i8 = Call(Global("numpy", "dtype"), "i8", False, True)
+    data = Call(frombuffer, bytearray(struct.pack("<2q", 3, 8)), i8, (2,), "C")
+    int_index = Global("pandas.core.indexes.numeric", "Int64Index")
+    return Call(new_index, int_index, {"data": data, "name": None})
+
+
 def save(tmp_path: Path, content: bytes) -> Path:
     path = tmp_path / "table.pkl"
     path.write_bytes(content)
@@ -132,7 +179,8 @@ def save(tmp_path: Path, content: bytes) -> Path:
 def test_the_published_table_gives_its_facts() -> None:
     skipped = Skipped()
     facts = list(convert(ZSRE, on_error="skip", skipped=skipped))
-    assert len(facts) == 992
+    assert len(facts) == 986
+    assert skipped.repeated == 6  # edits that another row has with another question
     assert facts[0].subject == "Colt King Cobra"
     assert (
         facts[0].edit_fact
@@ -185,6 +233,54 @@ def test_scattered_columns_beside_columns_of_numbers(tmp_path: Path) -> None:
         ("Hamlet", "Marlowe"),
         ("France", "Rome"),
     ]
+
+
+@pytest.mark.parametrize("version", [1, 3])
+def test_text_columns_of_pandas_1_and_3_are_read(tmp_path: Path, version: int) -> None:
+    facts = list(convert(save(tmp_path, pickled(text_frame(ROWS, version), protocol=5))))
+    assert [(fact.subject, fact.edited_answer, fact.question) for fact in facts] == [
+        ("Hamlet", "Marlowe", "who wrote Hamlet?"),
+        ("France", "Rome", "The capital of France is"),
+    ]
+
+
+def test_selected_rows_of_pandas_1_are_read(tmp_path: Path) -> None:
+    table = frame(ROWS)
+    manager = table.state["_mgr"]  # type: ignore[index]
+    manager.arguments = (manager.arguments[0], [manager.arguments[1][0], row_labels(1)])
+    facts = list(convert(save(tmp_path, pickled(table, protocol=5))))
+    assert [fact.subject for fact in facts] == ["Hamlet", "France"]
+
+
+@pytest.mark.parametrize(
+    "cell", [float("nan"), None, Global("pandas._libs.missing", "NA"), Global("pandas", "NA")]
+)
+def test_an_empty_text_cell_is_one_bad_row(tmp_path: Path, cell: object) -> None:
+    rows = [ROWS[0], [*ROWS[1][:2], cell, *ROWS[1][3:]]]
+    skipped = Skipped()
+    path = save(tmp_path, pickled(text_frame(rows, 3), protocol=5))
+    [fact] = convert(path, on_error="skip", skipped=skipped)
+    assert fact.subject == "Hamlet"
+    assert "table.pkl:2: column 'edited_answer' is empty" in skipped.messages[0]
+
+
+@pytest.mark.parametrize(
+    "name", ["pandas.arrays.ArrowStringArray", "pandas.core.arrays.categorical.Categorical"]
+)
+def test_other_types_of_columns_are_refused_as_such(tmp_path: Path, name: str) -> None:
+    column = Call(Global(*name.rsplit(".", maxsplit=1)), 1)
+    with pytest.raises(
+        UserError, match=f"'{name}', which belongs to a pandas version or to a type"
+    ):
+        convert(save(tmp_path, pickled(column)))
+
+
+def test_a_text_column_of_an_unknown_layout_is_no_table(tmp_path: Path) -> None:
+    for state in (None, (1,), (1, 2), (1, array(["a", "b"], 2, 1))):
+        whole = text_frame(ROWS, 3)
+        whole.state["_mgr"].arguments[0][0].arguments[0].state = state  # type: ignore[index]
+        with pytest.raises(UserError, match="export the table as CSV or JSONL"):
+            convert(save(tmp_path, pickled(whole)))
 
 
 @pytest.mark.parametrize("bounds", [(0, 10**30, 1), (0, 5, 1), (-4, 0, 1), (0, 4, 0), ("a", 4, 1)])
@@ -287,7 +383,7 @@ def test_a_pickle_cannot_change_our_stand_ins(tmp_path: Path) -> None:
         b"\x80\x04Pid\n.",  # a persistent id
         b"\x80\x04\x82\x01.",  # an extension code
         b"\x80\x05\x97.",  # an out-of-band buffer
-        b"(ios\nsystem\n.",  # the old way to make an instance
+        b"(ios\nsystem\n.",  # the opcode of old-style instances
         b"\x80\x04Nr"
         + struct.pack("<I", 2**31 - 1)
         + b".",  # a memo slot that would cost gigabytes

@@ -40,7 +40,7 @@ def test_scores_follow_label_names_and_equal_the_plain_model(
 ) -> None:
     """The checkpoint has its own label order; scores must follow the names, pair by pair."""
     folder = save_judge(family, tmp_path / family, order)
-    judge = judge_from(folder)  # raises where the order is misread
+    judge = judge_from(folder)  # raises if the order is misread
     premises, hypotheses, names = zip(*PROBES, strict=True)
     assert [LABELS[i] for i in judge.score(premises, hypotheses).log_probs.argmax(-1)] == list(
         names
@@ -110,12 +110,8 @@ def without_tokenizer_json(folder: Path) -> Path:
 
     unigram = json.loads((folder / "tokenizer.json").read_text())["model"]
     proto = import_protobuf().ModelProto()
-    kinds = {
-        "[PAD]": 3,
-        "[CLS]": 3,
-        "[SEP]": 3,
-        "[UNK]": 2,
-    }  # 3 is a control piece, 2 the unknown one
+    # 3 is a control piece, 2 the unknown piece.
+    kinds = {"[PAD]": 3, "[CLS]": 3, "[SEP]": 3, "[UNK]": 2}
     for piece, score in unigram["vocab"]:
         proto.pieces.add(piece=piece, score=score, type=kinds.get(piece, 1))
     proto.trainer_spec.unk_id = 3
@@ -131,7 +127,7 @@ def test_a_deberta_with_sentencepiece_only_scores_the_same(tmp_path: Path) -> No
     torch.testing.assert_close(scores, expected)
 
 
-def test_a_tokenizer_that_cannot_be_converted_says_what_it_takes(tmp_path: Path) -> None:
+def test_a_tokenizer_that_cannot_be_converted_names_its_needs(tmp_path: Path) -> None:
     folder = without_tokenizer_json(save_judge("deberta_v2", tmp_path / "judge", ORDERS[0]))
     (folder / "spm.model").write_bytes(b"no sentencepiece model")
     with pytest.raises(

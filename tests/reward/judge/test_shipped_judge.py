@@ -32,13 +32,13 @@ def labels_of(judge: PackagedJudge, pairs: list[tuple[str, str]]) -> list[str]:
 @pytest.mark.defect(10)
 def test_hand_written_pairs(judge: PackagedJudge) -> None:
     """The numbers of the model card: contradiction against the rest, and all three labels."""
-    said = labels_of(judge, [(row["premise"], row["hypothesis"]) for row in ROWS])
+    predicted = labels_of(judge, [(row["premise"], row["hypothesis"]) for row in ROWS])
     true = [row["label"] for row in ROWS]
-    right = sum(a == b for a, b in zip(said, true, strict=True)) / len(ROWS)
-    rest = sum((a == LABELS[2]) == (b == LABELS[2]) for a, b in zip(said, true, strict=True)) / len(
-        ROWS
-    )
-    confusion = Counter(zip(true, said, strict=True))
+    right = sum(a == b for a, b in zip(predicted, true, strict=True)) / len(ROWS)
+    rest = sum(
+        (a == LABELS[2]) == (b == LABELS[2]) for a, b in zip(predicted, true, strict=True)
+    ) / len(ROWS)
+    confusion = Counter(zip(true, predicted, strict=True))
     assert rest >= CONTRADICTION_VS_REST, confusion
     assert right >= THREE_WAY, confusion
 

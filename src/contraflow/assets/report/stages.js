@@ -18,6 +18,7 @@ function headlineSection() {
 
 function sampleNote() {
   const { n_facts: facts, n_questions: questions } = DATA.stages.after || DATA.stages[STAGE_IDS[0]];
+  if (facts === 1) return `${questions} questions about one fact. There are no intervals: they come from resampling facts.`;
   return `${questions} questions about ${facts} facts. Bands are 95\u2009% intervals; facts were resampled, because questions about one fact are not independent.`;
 }
 
@@ -62,7 +63,8 @@ function dumbbell(name, width, range) {
   return root;
 }
 
-const withInterval = (row, unit) => (row && known(row.value) ? `${inUnit(row.value, unit)} (${interval(row.low, row.high, unit)})` : '\u2013');
+const bandText = (row, unit) => (known(row.low) ? interval(row.low, row.high, unit) : row.note || 'no interval');
+const withInterval = (row, unit) => (row && known(row.value) ? `${inUnit(row.value, unit)} (${bandText(row, unit)})` : (row && row.note) || '\u2013');
 const stageRows = (name) => STAGE_IDS.map((id) => tipRow(id, DATA.stage_names[id], withInterval(metricOf(id, name), definitionOf(name).unit)));
 const stageText = (name) => `${definitionOf(name).label}: ` + STAGE_IDS.map((id) => `${DATA.stage_names[id]} ${withInterval(metricOf(id, name), definitionOf(name).unit)}`).join('; ');
 
@@ -130,8 +132,8 @@ function metricTable() {
 }
 
 function metricCell(row, unit, id) {
-  if (!row || !known(row.value)) return el('td', { class: 'number' }, '\u2013');
-  const band = known(row.low) ? el('small', {}, interval(row.low, row.high, unit)) : null;
+  if (!row || !known(row.value)) return el('td', { class: 'number' }, row && row.note ? el('small', {}, row.note) : '\u2013');
+  const band = known(row.low) || row.note ? el('small', {}, bandText(row, unit)) : null;
   return el('td', { class: `number ${id}` }, band, ' ', el('b', {}, inUnit(row.value, unit)));
 }
 

@@ -32,8 +32,10 @@ def run(args: ParsedArguments) -> int:
     config = untrained_config(args)
 
     from contraflow.evaluation.metrics import write_metrics
+    from contraflow.run.build import why_no_encoder
     from contraflow.system.progress import bar
 
+    why_no_encoder()  # says what will be left out before the models load
     target = open_target(args, config)
     with bar("facts", len(facts)) as progress:
         metrics, _ = target.evaluate(
@@ -41,6 +43,12 @@ def run(args: ParsedArguments) -> int:
         )
     write_metrics(out, metrics)
     print(_table(metrics))
+    if temperature != 1.0:
+        print(
+            f"  sampled at temperature {temperature:g}: log P_F, and with it var_log_ratio, slope, "
+            "pearson\n  and spearman, are those of the tempered sampler; training aims at "
+            "temperature 1"
+        )
     print(f"wrote {out}", file=sys.stderr)
     return 0
 
@@ -56,7 +64,9 @@ def _table(metrics: Metrics) -> str:
 
 def _numbers(metric: Metric) -> str:
     if math.isnan(metric.value):
-        return f"{'n/a':>9}  not defined for these questions"
+        return f"{'n/a':>9}  {metric.note or 'not defined for these questions'}"
+    if math.isnan(metric.low):
+        return f"{metric.value:9.3f}  {metric.note or 'no interval'}"
     return f"{metric.value:9.3f}  [{metric.low:8.3f}, {metric.high:8.3f}]"
 
 
@@ -65,9 +75,9 @@ COMMAND = Command(
     summary="measure a run on facts: valid contradictions, diversity, balance",
     description="""
     Samples n questions about each fact and writes every metric with its 95 % interval as JSON:
-    strict success (the answer names the original answer and not the edited one; no judge involved),
-    valid contradictions and their parts, rewards, diversity among valid questions, and the distance
-    between log P_F and log R.
+    strict success (a sound question got the original answer, not the edited one; no judge is
+    involved), valid contradictions and their parts, rewards, diversity among valid questions, and
+    the distance between log P_F and log R.
 
     Strict success and leaks need original_answer and edited_answer in the facts. Facts that the
     oracle does not know lower the metrics of every sampler: `contraflow data filter-known` removes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from contraflow.cli.command import Argument, Command, ParsedArguments
@@ -10,6 +11,7 @@ from contraflow.errors import UserError
 
 # The checks that a prompt of an edit must pass.
 EDIT_CHECKS = ("strict_success", "well_formed", "on_subject", "no_leak")
+MAX_REASONS = 20
 _FORMAT_OF_SUFFIX = {".json": "easyedit", ".csv": "csv", "": "datasets"}
 
 
@@ -39,14 +41,20 @@ def run(args: ParsedArguments) -> int:
             f"checks with only= (now {', '.join(only) or 'all'}), "
             "or sample more with `contraflow generate`"
         )
-    count = FORMATS[format_name](out, chosen, selection)
+    written = FORMATS[format_name](out, chosen, selection)
     unit = "edits" if format_name == "easyedit" else "questions"
-    if count == 0:
-        out.unlink()
-        raise UserError(
-            f"in={source}: no fact has an edited_answer, so there is no edit to evaluate"
-        )
-    print(f"wrote {count} {unit} to {out} ({len(chosen)} of {len(records)} questions: {selection})")
+    if written.n_rows == 0:
+        raise UserError(f"in={source}: there is no edit to evaluate; {written.left_out[0]}")
+    print(
+        f"wrote {written.n_rows} {unit} to {out} "
+        f"({len(chosen)} of {len(records)} questions: {selection})"
+    )
+    if written.left_out:
+        print(f"left out {len(written.left_out)} facts:", file=sys.stderr)
+    for reason in written.left_out[:MAX_REASONS]:
+        print(f"  {reason}", file=sys.stderr)
+    if len(written.left_out) > MAX_REASONS:
+        print(f"  … and {len(written.left_out) - MAX_REASONS} more", file=sys.stderr)
     return 0
 
 
@@ -84,15 +92,17 @@ COMMAND = Command(
     description="""
     Takes the JSON lines of `generate` (or an evaluation's *_questions.jsonl) and writes
 
-      easyedit   one edit per fact, as EasyEdit evaluates them: the best question is
-                 rephrase_prompt, the others are portability prompts, and an edited model should
-                 answer all of them with the edited answer. By default a question must be a strict
+      easyedit   one edit per fact, as EasyEdit evaluates them: the questions are its
+                 portability prompts, the best first (also as rephrase_prompt), and an edited
+                 model should answer all of them with the edited answer. The subject is
+                 written as it stands in the prompt; a fact whose subject stands in none is
+                 left out and reported. By default a question must be a strict
                  success, well-formed, on the subject and without a leak of the answer, so that it
                  is known to ask for the fact; only= chooses other checks
       csv        a table: the question, its answer, every score and every check
       datasets   a folder with questions.jsonl and a card, for load_dataset("FOLDER")
 
-    Checks: strict_success (the answer names the original answer and not the edited one),
+    Checks: strict_success (a sound question got the original answer, not the edited one),
     well_formed, on_subject, no_leak, on_topic, not_degenerate, contradiction (the judge),
     valid_contradiction (all except strict_success). Separate several by commas.
     """,

@@ -19,7 +19,7 @@ from contraflow.cli.commands._replay_target import (
     target_stores,
     target_url,
 )
-from contraflow.cli.preflight import check_models, check_prompts
+from contraflow.cli.preflight import check_models, check_prompts, check_replay
 from contraflow.errors import UserError
 from contraflow.system.addresses import safe_url
 
@@ -40,6 +40,7 @@ def run_seed(args: ParsedArguments) -> int:
         source = Path(config.data.facts)
     facts = default_facts() if source is None else read_facts(source)
     check_prompts(config)
+    check_replay(config)
     from contraflow.run.import_questions import import_questions, read_questions
 
     questions = read_questions(args.required_path("questions"), facts)
@@ -67,9 +68,10 @@ def run_seed(args: ParsedArguments) -> int:
 
 def run_stats(args: ParsedArguments) -> int:
     """Print the counts of each namespace."""
+    as_json = args.boolean("json")
     with target_stores(args, "replay stats") as stores:
         rows = [survey(store) for store in stores]
-    if args.text("json") == "true":
+    if as_json:
         print(json.dumps(rows, indent=2))
         return 0
     if not rows:

@@ -123,8 +123,8 @@ COMMAND = Command(
     a disk that all nodes share. Jobs continue when this command ends, and the same command finds
     them again.
 
-    VALUES are a list (0,0.1,0.3) or an interval (0.1..3.0, or 0.1..3.0:log). Other words are
-    settings, as for train.
+    VALUES are a list (0,0.1,0.3, or [a],[a,b]) or an interval of numbers (0.1..3.0, or
+    0.1..3.0:log). Other words are settings, as for train.
     """,
     examples=(
         "contraflow sweep study=quality experiment=quickstart "

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from contraflow.errors import UserError
+from contraflow.errors import UserError, on_one_line
 from contraflow.facts import Fact
 from contraflow.facts.formats import counterfact, knowedit, mquake, rippleedits, table, zsre
 from contraflow.facts.formats._json_rows import first_row, rows_about
@@ -97,9 +97,11 @@ def _json_format(path: Path, table_format: str, has_mapping: bool) -> str:
         return table_format
     published = _published_format(row)
     if published is None and table_format == "json" and row:
+        names = on_one_line(", ".join(row))
         raise UserError(
-            f"{path}: the fields of its first row ({', '.join(row)}) match no format; give format= "
-            f"{', '.join(FORMATS)}, or map them with columns.subject=NAME columns.edit_fact=NAME"
+            f"{path}: the fields of its first row ({names}) match no format; "
+            f"give format= {', '.join(FORMATS)}, or map them with columns.subject=NAME "
+            "columns.edit_fact=NAME"
         )
     return published or table_format
 

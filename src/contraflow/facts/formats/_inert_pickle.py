@@ -80,6 +80,14 @@ class Array(Inert):
     """numpy.ndarray: state = (version, shape, dtype, is_fortran, data)"""
 
 
+class Texts(Inert):
+    """pandas' StringArray: state = (dtype, array) or (dtype, array, {})"""
+
+
+class Missing(Inert):
+    """pandas.NA, which is pickled by its name: the class itself is the cell"""
+
+
 class Buffer(Inert):
     """An array of numbers since protocol 5: args = (bytes, dtype, shape, order)"""
 
@@ -99,10 +107,25 @@ class Other(Inert):
 _STAND_INS: dict[str, type[Inert]] = {
     "pandas.core.frame.DataFrame": Frame,
     "pandas.core.internals.managers.BlockManager": Manager,
+    "pandas.DataFrame": Frame,  # pandas 3 calls its public classes by their public names
     "pandas._libs.internals._unpickle_block": Block,
+    "pandas._libs.arrays.__pyx_unpickle_NDArrayBacked": Texts,
+    "pandas._libs.missing.NA": Missing,
+    "pandas.NA": Missing,
+    "pandas.arrays.StringArray": Other,
+    "pandas.core.arrays.string_.StringArray": Other,
+    "pandas.core.arrays.string_.StringArrayNumpySemantics": Other,
+    "pandas.StringDtype": Other,
+    "pandas.core.arrays.string_.StringDtype": Other,
     "pandas.core.indexes.base._new_Index": Index,
     "pandas.core.indexes.base.Index": Other,
+    "pandas.Index": Other,
     "pandas.core.indexes.range.RangeIndex": Other,
+    "pandas.RangeIndex": Other,
+    # Row labels of selected rows in pandas 1.
+    "pandas.core.indexes.numeric.Int64Index": Other,
+    "pandas.core.indexes.numeric.UInt64Index": Other,
+    "pandas.core.indexes.numeric.Float64Index": Other,
     "numpy._core.multiarray._reconstruct": Array,
     "numpy.core.multiarray._reconstruct": Array,
     "numpy._core.numeric._frombuffer": Buffer,
@@ -115,6 +138,12 @@ _STAND_INS: dict[str, type[Inert]] = {
     "_codecs.encode": Other,
 }
 
+_TABLE_PACKAGES = ("pandas", "numpy", "pyarrow")
+_NOT_READ = (
+    "which belongs to a pandas version or to a type of column that is not read (read are columns "
+    "of plain text, as pandas 1 to 3 pickle them without pyarrow)"
+)
+
 
 class _RefusedError(Exception):
     """The pickle needs more than a table does; the message names the opcode or the object."""
@@ -124,7 +153,9 @@ class _InertUnpickler(pickle.Unpickler):
     def find_class(self, module_name: str, global_name: str) -> type[Inert]:
         name = f"{module_name}.{global_name}"
         if name not in _STAND_INS:
-            raise _RefusedError(f"the pickle asks for {name!r}, which no table of facts needs")
+            is_of_table = module_name.split(".", maxsplit=1)[0] in _TABLE_PACKAGES
+            reason = _NOT_READ if is_of_table else "which no table of facts needs"
+            raise _RefusedError(f"the pickle asks for {name!r}, {reason}")
         return _STAND_INS[name]
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-import ijson
-import msgspec
-
 from contraflow.errors import UserError
+from contraflow.facts.encoding import UTF8_BOM, refuse_utf16
 from contraflow.facts.fact import BadRowError
+from contraflow.facts.formats._json_array import DamagedArrayError, array_items
+from contraflow.facts.json_values import decode_json
 
-# With a larger buffer the parser reads so far ahead that `rows_about` would underestimate.
-BUFFER_BYTES = 1 << 14
+# Rows that are read for the first one whose fields identify the format.
+ROWS_TRIED = 100
 # The part of a file from which `rows_about` extrapolates.
 SAMPLE_BYTES = 1 << 20
 _NOT_AN_OBJECT = "is not a JSON object; a row is one {...} with the fields of its format"
@@ -24,8 +25,8 @@ def json_rows(path: Path) -> Iterator[tuple[str, dict[str, Any] | BadRowError]]:
 
     In JSON lines N is the line number.
 
-    Raises: UserError for an unreadable file, a file without rows, and invalid JSON in an array,
-    after which the next row cannot be found.
+    Raises: UserError for an unreadable file, a file without rows, and an array whose brackets do
+    not match, so that the next row cannot be found.
     """
     with _open(path) as file:
         number = 0
@@ -39,12 +40,14 @@ def json_rows(path: Path) -> Iterator[tuple[str, dict[str, Any] | BadRowError]]:
 
 
 def first_row(path: Path) -> dict[str, Any]:
-    """Return the first row, whose fields identify the format; empty if it is not an object.
+    """Return the first row that can be read, whose fields identify the format.
 
-    Raises: UserError, as `json_rows`.
+    Empty if none of the first `ROWS_TRIED` rows is an object. Raises: UserError, as `json_rows`.
     """
-    _, row = next(json_rows(path))
-    return {} if isinstance(row, BadRowError) else row
+    for _, row in islice(json_rows(path), ROWS_TRIED):
+        if not isinstance(row, BadRowError):
+            return row
+    return {}
 
 
 def rows_about(path: Path) -> int:
@@ -78,7 +81,8 @@ def _open(path: Path) -> IO[bytes]:
 def _values(path: Path, file: IO[bytes]) -> Iterator[tuple[int, Any]]:
     """Yield (number from 1, value) of an array if the file starts with a bracket, else of lines."""
     head = file.read(4096)
-    start = 3 if head.startswith(b"\xef\xbb\xbf") else 0
+    refuse_utf16(path, head)
+    start = len(UTF8_BOM) if head.startswith(UTF8_BOM) else 0
     file.seek(start)
     is_array = head[start:].lstrip()[:1] == b"["
     return _array_items(path, file) if is_array else _lines(file)
@@ -87,13 +91,12 @@ def _values(path: Path, file: IO[bytes]) -> Iterator[tuple[int, Any]]:
 def _array_items(path: Path, file: IO[bytes]) -> Iterator[tuple[int, Any]]:
     number = 0
     try:
-        for row in ijson.items(file, "item", use_float=True, buf_size=BUFFER_BYTES):
+        for content in array_items(file):
             number += 1
-            yield number, row
-    except (ijson.JSONError, UnicodeDecodeError) as error:
-        reason = str(error).strip().splitlines()[0]
+            yield number, _decode(content)
+    except DamagedArrayError as error:
         raise UserError(
-            f"{path}: row {number + 1}: is not valid JSON ({reason}); "
+            f"{path}: row {number + 1}: is not valid JSON ({error}); "
             "the file is cut or damaged, fetch it again"
         ) from None
 
@@ -104,10 +107,8 @@ def _lines(file: IO[bytes]) -> Iterator[tuple[int, Any]]:
             yield number, _decode(line)
 
 
-def _decode(line: bytes) -> Any:
+def _decode(content: bytes) -> Any:
     try:
-        return msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return BadRowError(
-            f"is not valid JSON ({error}); give an array of objects, or one object per line"
-        )
+        return decode_json(content)
+    except ValueError as error:
+        return BadRowError(f"{error}; give an array of objects, or one object per line")

@@ -15,10 +15,9 @@ import msgspec
 
 from contraflow.errors import UserError
 from contraflow.facts import Fact
-from contraflow.facts.fact import BadRowError, fact_id_for
+from contraflow.facts.fact import BadRowError
 from contraflow.facts.formats._json_rows import json_rows
 from contraflow.facts.formats._rows import OnError, Skipped, facts_from_rows
-from contraflow.facts.formats._seen import Seen
 
 Row = TypeVar("Row", bound=msgspec.Struct)
 Pairs = Iterator[tuple[str, Mapping[str, object] | BadRowError]]
@@ -31,8 +30,6 @@ class Published(Generic[Row]):
     name: str
     row_type: type[Row]
     facts_of: Callable[[Row], Iterable[Mapping[str, object]]]
-    # Whether an edit may be in several rows; it becomes one fact.
-    repeats: bool = False
 
     def __call__(
         self,
@@ -53,9 +50,7 @@ class Published(Generic[Row]):
                 "columns. maps tables (format=csv, jsonl or json)"
             )
         pairs = self._pairs(Path(path), frozenset(ignore))
-        if self.repeats:
-            pairs = _without_repeats(pairs, skipped)
-        return facts_from_rows(pairs, on_error, skipped)
+        return facts_from_rows(pairs, on_error, skipped, same_edit_is_one_fact=True)
 
     def _pairs(self, path: Path, ignore: frozenset[str]) -> Pairs:
         for place, source in json_rows(path):
@@ -79,20 +74,11 @@ class Published(Generic[Row]):
                 "leave a field unread with ignore=FIELD, "
                 "or map the fields with format=json columns.FIELD=NAME"
             ) from None
-
-
-def _without_repeats(pairs: Pairs, skipped: Skipped | None) -> Pairs:
-    """Yield the first occurrence of each edit, and all errors; count the others in `skipped`."""
-    seen = Seen()
-    for place, row in pairs:
-        if isinstance(row, BadRowError):
-            yield place, row
-            continue
-        fact_id = fact_id_for(str(row["subject"]), str(row["edit_fact"]))
-        if seen.add(fact_id):
-            yield place, row
-        elif skipped is not None:
-            skipped.repeated += 1
+        except UnicodeEncodeError as error:
+            raise BadRowError(
+                f"has a field whose name has half of a character: {error.object!r}; "
+                "rename it, or leave the row out"
+            ) from None
 
 
 def needed(value: str, field: str) -> str:

@@ -7,9 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from contraflow.errors import UserError
+import msgspec
+
+from contraflow.errors import UserError, on_one_line
 from contraflow.facts import Fact
-from contraflow.facts.fact import BadRowError, fact_from_row
+from contraflow.facts.fact import BadRowError, fact_from_row, is_same_edit, same_id
+from contraflow.facts.formats._seen import Seen
 
 OnError = Literal["raise", "skip"]
 _MAX_MESSAGES = 100
@@ -37,23 +40,38 @@ def facts_from_rows(
     rows: Iterable[tuple[str, Mapping[str, object] | BadRowError]],
     on_error: OnError,
     skipped: Skipped | None,
+    *,
+    same_edit_is_one_fact: bool = False,
 ) -> Iterator[Fact]:
-    """Stream the facts of `(file:line, row)` pairs.
+    """Stream the facts of `(file:line, row)` pairs, each once.
 
     A reader that cannot split a line into columns passes the error in place of the row. With
-    `on_error="skip"` bad rows are recorded in `skipped` instead of raised.
+    `on_error="skip"` bad rows are recorded in `skipped` instead of raised. A fact with the
+    `fact_id` of another one is a bad row. In published data, `same_edit_is_one_fact`: rows with the
+    same subject and edited statement are one fact, the first, whatever else is in them.
 
     Raises: UserError for an unknown `on_error`, or with "raise" for the first bad row.
     """
     if on_error not in ("raise", "skip"):
         raise UserError(f"on_error={on_error!r} is unknown; choose 'raise' or 'skip'")
+    seen = Seen()
     for place, row in rows:
         try:
             if isinstance(row, BadRowError):
                 raise row
-            yield fact_from_row(dict(row))
+            fact = fact_from_row(dict(row))
+            stored = seen.first(fact.fact_id, msgspec.msgpack.encode((place, fact)))
+            if stored is None:
+                yield fact
+                continue
+            earlier_place, earlier = msgspec.msgpack.decode(stored, type=tuple[str, Fact])
+            is_one = same_edit_is_one_fact and is_same_edit(fact, earlier)
+            if not is_one and fact != earlier:
+                raise BadRowError(same_id(fact, earlier, earlier_place))
+            if skipped is not None:
+                skipped.repeated += 1
         except BadRowError as error:
-            message = f"{place}: {error}"
+            message = f"{place}: {on_one_line(error)}"
             if on_error == "raise":
                 raise UserError(f"{message} (or skip such rows with on_error=skip)") from None
             if skipped is not None:

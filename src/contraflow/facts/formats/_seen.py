@@ -1,4 +1,4 @@
-"""A set of keys in a temporary file, so that millions of keys need no memory."""
+"""A mapping of keys in a temporary file, so that millions of keys need no memory."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import sqlite3
 
 
 class Seen:
-    """An append-only set of keys; SQLite deletes its file when the object is garbage-collected."""
+    """The first value of each key; SQLite deletes its file when the object is garbage-collected."""
 
     def __init__(self) -> None:
         self._database = sqlite3.connect("", isolation_level=None)
         self._database.execute("PRAGMA journal_mode=OFF")
-        self._database.execute("CREATE TABLE seen (key TEXT PRIMARY KEY) WITHOUT ROWID")
+        self._database.execute("CREATE TABLE seen (key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID")
         self._database.execute("BEGIN")
 
-    def add(self, key: str) -> bool:
-        """Add the key; return whether it is new."""
-        cursor = self._database.execute("INSERT OR IGNORE INTO seen VALUES (?)", (key,))
-        return cursor.rowcount > 0
+    def first(self, key: str, value: bytes) -> bytes | None:
+        """Store the value if the key is new; else return the value that the key has."""
+        cursor = self._database.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (key, value))
+        if cursor.rowcount > 0:
+            return None
+        row = self._database.execute("SELECT value FROM seen WHERE key = ?", (key,)).fetchone()
+        return bytes(row[0])

@@ -62,4 +62,4 @@ def _spellings(hops: list[Hop], rewrite: Rewrite) -> list[str]:
     return []
 
 
-read = Published("MQuAKE", Row, _facts, repeats=True)
+read = Published("MQuAKE", Row, _facts)

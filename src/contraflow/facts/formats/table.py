@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-import msgspec
-
-from contraflow.errors import UserError
+from contraflow.errors import UserError, on_one_line
 from contraflow.facts import Fact
+from contraflow.facts.encoding import HEAD_BYTES, refuse_utf16
 from contraflow.facts.fact import BadRowError
+from contraflow.facts.formats._delimited import (
+    check_swallowed,
+    csv_records,
+    text_of_tsv_cell,
+    tsv_records,
+)
 from contraflow.facts.formats._json_rows import json_rows
 from contraflow.facts.formats._rows import (
     OnError,
@@ -19,6 +23,8 @@ from contraflow.facts.formats._rows import (
     facts_from_rows,
     without_question_prefix,
 )
+from contraflow.facts.json_values import decode_json
+from contraflow.system.csv_cells import text_of_cell
 
 Rows = Iterator[tuple[str, Mapping[str, object] | BadRowError]]
 FIELDS = Fact.__struct_fields__
@@ -33,6 +39,8 @@ def read_csv(
     ignore: Sequence[str] = (),  # noqa: ARG001 (columns that are not mapped are never read)
 ) -> Iterator[Fact]:
     """Stream the facts of a CSV file with a header; the suffix .tsv selects tabs.
+
+    A CSV cell may be quoted and then hold commas and line breaks; a TSV cell is literal.
 
     `columns` maps fact fields to columns, as `{"subject": "Subj"}`. Another field is read from the
     column of its name, if there is one. Aliases share one cell, separated by `;`.
@@ -85,33 +93,32 @@ def _check_mapping(path: Path, columns: Mapping[str, str] | None) -> None:
 
 
 def _csv_rows(path: Path, columns: Mapping[str, str]) -> Rows:
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, delimiter=delimiter, strict=True)
-        header = _next_record(path, reader)
+    is_tsv = path.suffix.lower() == ".tsv"
+    with path.open("rb") as binary:
+        refuse_utf16(path, binary.read(HEAD_BYTES))
+    # Bytes that are not UTF-8 become lone surrogates, so that they spoil one row, not the file.
+    with path.open(
+        encoding="utf-8-sig", errors="surrogateescape", newline=None if is_tsv else ""
+    ) as file:
+        records = tsv_records(file) if is_tsv else csv_records(file)
+        line, header = next(records, (1, None))
         if header is None:
             raise UserError(f"{path}: is empty; it needs a header line and one fact a line")
-        column_of = _column_of(path, [name.strip() for name in header], columns)
-        while True:
-            line = reader.line_num + 1
-            record = _next_record(path, reader)
-            if record is None:
-                return
-            if record:
-                yield f"{path}:{line}", _csv_row(record, header, column_of)
+        if isinstance(header, BadRowError):
+            raise UserError(f"{path}:{line}: the header {header}")
+        header = [name.strip() for name in header]
+        column_of = _column_of(path, line, header, columns)
+        for line, record in records:
+            place = f"{path}:{line}"
+            if isinstance(record, BadRowError):
+                yield place, record
+            else:
+                yield place, _csv_row(record, header, column_of, is_tsv)
 
 
-def _next_record(path: Path, reader: Iterator[list[str]]) -> list[str] | None:
-    try:
-        return next(reader, None)
-    except (csv.Error, UnicodeDecodeError) as error:
-        line = getattr(reader, "line_num", 0) + 1
-        raise UserError(
-            f"{path}:{line}: is not readable CSV ({error}); save the file as UTF-8 CSV"
-        ) from None
-
-
-def _column_of(path: Path, header: list[str], columns: Mapping[str, str]) -> dict[str, int]:
+def _column_of(
+    path: Path, line: int, header: list[str], columns: Mapping[str, str]
+) -> dict[str, int]:
     """Return the column index of each field that has a column.
 
     Raises: UserError if a mapped column, `subject` or `edit_fact` is missing.
@@ -119,19 +126,29 @@ def _column_of(path: Path, header: list[str], columns: Mapping[str, str]) -> dic
     wanted = {name: columns.get(name, name) for name in FIELDS}
     for name in dict.fromkeys([*columns, "subject", "edit_fact"]):
         if wanted[name] not in header:
-            message = f"{path}:1: no column {wanted[name]!r} for '{name}' in: {', '.join(header)}"
-            raise UserError(f"{message} (map it with columns.{name}=NAME)")
+            place = f"{path}:{line}"
+            message = f"{place}: no column {wanted[name]!r} for '{name}' in: {', '.join(header)}"
+            raise UserError(f"{on_one_line(message)} (map it with columns.{name}=NAME)")
     return {name: header.index(column) for name, column in wanted.items() if column in header}
 
 
 def _csv_row(
-    record: list[str], header: list[str], column_of: Mapping[str, int]
+    record: list[str], header: list[str], column_of: Mapping[str, int], is_tsv: bool
 ) -> Mapping[str, object] | BadRowError:
     if len(record) != len(header):
-        return BadRowError(
-            f"has {len(record)} columns, the header {len(header)}; quote cells with commas"
-        )
-    row: dict[str, object] = {name: record[column] for name, column in column_of.items()}
+        remedy = "a cell has no tab in it" if is_tsv else "quote cells with commas"
+        return BadRowError(f"has {len(record)} columns, the header {len(header)}; {remedy}")
+    row: dict[str, object] = {}
+    for name, column in column_of.items():
+        cell = record[column]
+        try:
+            if is_tsv:
+                row[name] = text_of_tsv_cell(cell)
+            else:
+                check_swallowed(cell, len(header))
+                row[name] = text_of_cell(cell)
+        except BadRowError as error:
+            return BadRowError(f"column {header[column]!r} {error}")
     if "aliases" in row:
         row["aliases"] = str(row["aliases"]).split(";")
     return _clean_question(row)
@@ -144,6 +161,8 @@ def _json_array_rows(path: Path, columns: Mapping[str, str]) -> Rows:
 
 def _jsonl_rows(path: Path, columns: Mapping[str, str]) -> Rows:
     with path.open("rb") as file:
+        refuse_utf16(path, file.read(HEAD_BYTES))
+        file.seek(0)
         seen = False
         for line, content in _numbered(file):
             seen = True
@@ -161,9 +180,9 @@ def _numbered(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
 
 def _jsonl_row(content: bytes, columns: Mapping[str, str]) -> Mapping[str, object] | BadRowError:
     try:
-        source = msgspec.json.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return BadRowError(f"is not valid JSON ({error}); write one JSON object per line")
+        source = decode_json(content)
+    except ValueError as error:
+        return BadRowError(f"{error}; write one JSON object per line")
     if not isinstance(source, dict):
         return BadRowError("is not a JSON object; write one {...} object per line")
     return _mapped(source, columns)

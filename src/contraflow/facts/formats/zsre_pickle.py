@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from contraflow.errors import UserError
+from contraflow.errors import UserError, on_one_line
 from contraflow.facts import Fact
 from contraflow.facts.fact import BadRowError
 from contraflow.facts.formats._inert_pickle import (
@@ -23,7 +23,9 @@ from contraflow.facts.formats._inert_pickle import (
     Frame,
     Index,
     Manager,
+    Missing,
     Slice,
+    Texts,
     load_inert,
 )
 from contraflow.facts.formats._rows import (
@@ -66,9 +68,11 @@ def read(
     missing = [column for column in mapping.values() if column not in table]
     if missing:
         raise UserError(
-            f"{path}: column {missing[0]!r} is missing; the table has: {', '.join(table)}"
+            f"{path}: column {missing[0]!r} is missing; "
+            f"the table has: {on_one_line(', '.join(table))}"
         )
-    return facts_from_rows(_rows(path, table, mapping), on_error, skipped)
+    rows = _rows(path, table, mapping)
+    return facts_from_rows(rows, on_error, skipped, same_edit_is_one_fact=True)
 
 
 def _rows(
@@ -82,7 +86,8 @@ def _rows(
 
 def _row(row: dict[str, object], mapping: Mapping[str, str]) -> Mapping[str, object] | BadRowError:
     for field, value in row.items():
-        if value is None or value != value:  # noqa: PLR0124 (only NaN differs from itself)
+        is_nan = value != value  # noqa: PLR0124 (only NaN differs from itself)
+        if value is None or value is Missing or is_nan:
             return BadRowError(
                 f"column {mapping[field]!r} is empty (NaN); fill it in or leave the row out"
             )
@@ -122,9 +127,10 @@ def _columns_of(frame: object) -> dict[str, list[object]]:
 
 def _labels(index: object) -> list[str]:
     arguments = index.args[-1] if isinstance(index, Index) and index.args else None
-    if not isinstance(arguments, dict) or not isinstance(arguments.get("data"), Array):
+    data = arguments.get("data") if isinstance(arguments, dict) else None
+    if not isinstance(data, Array | Texts):
         raise _NotATableError("has no named columns")
-    _, labels = _objects(arguments["data"])
+    labels = _texts(data) if isinstance(data, Texts) else _objects(data)[1]
     if not all(isinstance(label, str) for label in labels):
         raise _NotATableError("has column names that are not text")
     return [str(label) for label in labels]
@@ -138,6 +144,9 @@ def _block_columns(block: object) -> Iterator[tuple[int, list[object]]]:
     if not isinstance(block, Block) or len(block.args) != 3:
         raise _NotATableError("has a block of columns of an unknown layout")
     array, placement, _ = block.args
+    if isinstance(array, Texts):
+        yield _positions(placement, 1)[0], _texts(array)
+        return
     if not isinstance(array, Array):
         return
     shape, cells = _objects(array)
@@ -146,6 +155,18 @@ def _block_columns(block: object) -> Iterator[tuple[int, list[object]]]:
     n_columns, n_rows = shape
     for number, position in zip(range(n_columns), _positions(placement, n_columns), strict=True):
         yield position, cells[number * n_rows : (number + 1) * n_rows]
+
+
+def _texts(array: Texts) -> list[object]:
+    """Return the cells of a column of pandas' text type, which is a block of its own."""
+    state = array.state
+    if not isinstance(state, tuple) or len(state) < 2 or not isinstance(state[1], Array):
+        raise _NotATableError("has a text column of an unknown layout")
+    shape, cells = _objects(state[1])
+    # Beside other columns the array is one row of a table.
+    if len(shape) not in (1, 2) or (len(shape) == 2 and shape[0] != 1):
+        raise _NotATableError("has a text column of an unknown layout")
+    return cells
 
 
 def _positions(placement: object, count: int) -> Sequence[int]:

@@ -33,7 +33,7 @@ def test_it_learns_three_pairs_and_saves_what_it_trained(
     logits = pair_logits(network, tokenizer, PAIRS, 48)
     assert logits.argmax(-1).tolist() == [2, 0, 1]
     saved = load_network(backbone_folder, tmp_path / "out").eval()
-    # the file holds halves: 11 bits of each weight
+    # The file has half precision: 11 bits of each weight.
     torch.testing.assert_close(
         pair_logits(saved, tokenizer, PAIRS, 48), logits, atol=0.05, rtol=0.02
     )
@@ -54,9 +54,8 @@ def test_batches_mix_both_sources_and_repeat() -> None:
     real = {
         kind: ["Ab Cd"] for kind in ("pr_person", "pr_city", "pr_work", "pr_company", "pr_product")
     }
-    shipped = load_names(
-        ASSETS / "judge_training" / "names.txt", "train", real
-    )  # for the details of answers
+    # The packaged names are for the details of answers.
+    shipped = load_names(ASSETS / "judge_training" / "names.txt", "train", real)
     lists = {"thing": ("cup", "bell", "hat"), "hue": ("red", "blue", "pink")}
     names = Names({**shipped.leaves, **lists}, shipped.grammars)
     maker = PairMaker(Sentences([relation], names, {}), ["A dog runs."])

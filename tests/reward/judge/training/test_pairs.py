@@ -31,7 +31,7 @@ def shipped(split: str) -> tuple[Names, list[Relation]]:
 
 
 def maker_of(relation: Relation) -> PairMaker:
-    shipped_names, _ = shipped("train")  # for the details that answers carry
+    shipped_names, _ = shipped("train")  # for the details in answers
     lists = {"thing": ("cup", "bell"), "hue": ("teal", "beige")}
     names = Names({**shipped_names.leaves, **lists}, shipped_names.grammars)
     return PairMaker(Sentences([relation], names, {}), ["A dog runs."])
@@ -107,8 +107,14 @@ def test_articles_and_capitals(form: str, expected: str) -> None:
 
 def test_number_words() -> None:
     assert [number_word(n) for n in (0, 8, 12, 19, 20, 42, 99)] == [
-        "zero", "eight", "twelve", "nineteen", "twenty", "forty-two", "ninety-nine",
-    ]  # fmt: skip
+        "zero",
+        "eight",
+        "twelve",
+        "nineteen",
+        "twenty",
+        "forty-two",
+        "ninety-nine",
+    ]
 
 
 def test_figures_by_hand() -> None:
@@ -140,7 +146,7 @@ def test_calibration_error_by_hand() -> None:
     assert error == pytest.approx(0.5 * 0.45 + 0.5 * 0.05)
 
 
-def test_temperature_mends_overconfidence() -> None:
+def test_a_temperature_corrects_overconfidence() -> None:
     """Logits ±ln 3 · 4 that are right 3 times in 4: the best divisor is 4."""
     log3 = torch.tensor(3.0).log()
     logits = (torch.tensor([[1.0, 0.0, -1e4]]) * log3 * 4).repeat(4, 1)
