@@ -286,7 +286,8 @@ def test_an_out_file_that_is_a_folder(contraflow: Call, facts_file: Path) -> Non
             [":1: label 'no'", "contradiction"],
         ),
         (b'{"premise": "a", "hypothesis": "b", "label": 2}\n', [":1: label 2"]),
-        (b"\xff\xfe\n", [":1: "]),
+        (b"\xff\n", [":1: "]),
+        (b"\xff\xfe\n", ["is UTF-16; save as UTF-8"]),
     ],
 )
 def test_a_pairs_file_that_is_not_one(

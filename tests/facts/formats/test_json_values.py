@@ -95,6 +95,21 @@ def test_a_lone_surrogate_is_refused_by_row(
     assert message.encode()
 
 
+@pytest.mark.parametrize("suffix", ["json", "jsonl"])
+def test_a_lone_surrogate_in_a_field_name_is_printable(tmp_path: Path, suffix: str) -> None:
+    row = PUBLISHED[1].replace("case_id", "mine \\ud83d")
+    subjects, [message] = converted(save(tmp_path, [PUBLISHED[0], row], suffix))
+    assert subjects == ["A0"]
+    assert "has a field whose name has half of a character: 'mine \\ud83d'" in message
+    assert message.encode()
+    path = save(tmp_path, ['{"Subj\\ud83d": "A"}'], "json")
+    with pytest.raises(
+        UserError, match=r"the fields of its first row \(Subj\\ud83d\) match"
+    ) as caught:
+        converted(path)
+    assert str(caught.value).encode()
+
+
 def test_a_surrogate_pair_is_one_character(tmp_path: Path) -> None:
     path = save(tmp_path, [TABLE[0].replace('"A0"', '"\\ud83d\\ude00"')], "json")
     assert converted(path)[0] == ["\U0001f600"]
