@@ -44,11 +44,7 @@ def two_facts() -> list[Fact]:
 @pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with facts, in which `job.train(tiny_config(…))` takes a second."""
-    from contraflow.training import job  # slow to import, and few tests train
-    from support.runs import use_tiny_parts, write_tiny_facts
+    from support.runs import prepare_folder
 
-    write_tiny_facts(tmp_path / "facts.jsonl")
-    use_tiny_parts(monkeypatch.setattr)
-    monkeypatch.setattr(job, "write_report", lambda folder: folder / "report.html")
-    monkeypatch.setattr(job, "print_summary", lambda *_: None)
+    prepare_folder(tmp_path, monkeypatch.setattr)
     return tmp_path

@@ -14,18 +14,28 @@ from contraflow.replay.embedded import EmbeddedReplay
 from contraflow.replay.existing import open_embedded, open_url, recorded_namespace
 from contraflow.settings.running import ReplayConfig
 from support.cli import Result, assert_one_error, json_lines
-from support.runs import tiny_config
+from support.runs import Snapshot, prepare_folder, tiny_config
 
 Call = Callable[..., Result]
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-@pytest.fixture
-def run(tiny: Path) -> Path:
-    """A finished run of six steps with an embedded replay server."""
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
+    """The folder of a finished run."""
     from contraflow.training import job
 
-    return job.train(tiny_config(tiny, replay=ReplayConfig(store="embedded")))
+    folder = tmp_path_factory.mktemp("replay")
+    with pytest.MonkeyPatch.context() as patch:
+        prepare_folder(folder, patch.setattr)
+        run = job.train(tiny_config(folder, replay=ReplayConfig(store="embedded")))
+    return Snapshot(run)
+
+
+@pytest.fixture
+def run(tiny: Path, trained: Snapshot) -> Path:  # noqa: ARG001 - `tiny` replaces the slow parts
+    """A finished run of six steps with an embedded replay server."""
+    return trained.restore()
 
 
 @pytest.fixture

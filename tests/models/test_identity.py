@@ -1,4 +1,4 @@
-"""A model is identified by its content: what an edit changes changes the identity, nothing else."""
+"""The identity of a model is that of its content."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def model(tmp_path: Path) -> Path:
 
 
 def edited_in_place(folder: Path) -> None:
-    """A rank-one edit of one projection, as ROME makes it: same shapes, same file size."""
+    """Make a rank-one edit of one projection, as ROME does: same shapes, same file size."""
     file = folder / "model.safetensors"
     weights = load_file(file)
     name = next(name for name in weights if "down_proj" in name)

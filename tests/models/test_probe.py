@@ -1,4 +1,4 @@
-"""At load: our log-probabilities are those of the model's own forward, or it is refused."""
+"""A loaded model must give our log-probabilities in its own forward pass, or it is refused."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_the_tested_models_pass_in_each_dtype(architecture: str, dtype: torch.dt
 
 
 class Shifted(LlamaForCausalLM):
-    """Adds a constant to one logit after the head, which no config key says."""
+    """Adds a constant to one logit after the head, without a config key for it."""
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         out = super().forward(*args, **kwargs)

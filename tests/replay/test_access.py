@@ -1,4 +1,4 @@
-"""What is found out about a server before the models load, and a server that changes its role."""
+"""A server is checked before models load, and may change its role during a run."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _start(folder: Path, *options: str) -> tuple[subprocess.Popen[bytes], redis.
 
 @pytest.fixture
 def admin(short_dir: Path) -> Iterator[redis.Redis]:
-    """A client with all rights of a server of its own, at s.sock in the folder."""
+    """A client with all rights on a new server, which listens at s.sock in the folder."""
     server, client = _start(short_dir)
     yield client
     client.close()
@@ -57,20 +57,20 @@ def _open(
 
 
 def _refused(folder: Path, login: str = "") -> str:
-    """The message of a check that must fail, and at once."""
+    """Return the message of a check that must fail at once."""
     with _open(folder, login=login, patience_s=0.0) as store:
         start = time.monotonic()
-        with pytest.raises(UserError) as told:
+        with pytest.raises(UserError) as caught:
             store.check_access()
         assert time.monotonic() - start < 2.0
-    return str(told.value).removeprefix(f"the replay server at unix://{folder}/s.sock ")
+    return str(caught.value).removeprefix(f"the replay server at unix://{folder}/s.sock ")
 
 
 def test_a_check_leaves_nothing_on_the_server(short_dir: Path, admin: redis.Redis) -> None:
-    told: list[str] = []
-    with _open(short_dir, told.append) as store:
+    messages: list[str] = []
+    with _open(short_dir, messages.append) as store:
         store.check_access()
-    assert (admin.dbsize(), told) == (0, [])
+    assert (admin.dbsize(), messages) == (0, [])
 
 
 def _replica(admin: redis.Redis) -> None:
@@ -102,8 +102,8 @@ ROLES = {
 def test_a_server_that_takes_no_writes_is_waited_for(
     state: str, short_dir: Path, admin: redis.Redis
 ) -> None:
-    told: list[str] = []
-    with _open(short_dir, told.append) as store:
+    messages: list[str] = []
+    with _open(short_dir, messages.append) as store:
         store.add(distinct("f", 3), [0.0, 1.0, 2.0])
         ROLES[state](admin)
         back = threading.Timer(0.7, _primary, [admin])
@@ -113,9 +113,9 @@ def test_a_server_that_takes_no_writes_is_waited_for(
         assert store.add(distinct("g", 2), [0.0, 1.0]) == 2
         back.join()
         assert (store.size("f"), store.size("g"), store.stats()["refused"]) == (3, 2, 0)
-    assert len(told) == 2
-    assert told[0].endswith(f"s.sock {state}; waiting up to 20 s for it")
-    assert re.search(r"is back after [\d.]+ s; going on", told[1])
+    assert len(messages) == 2
+    assert messages[0].endswith(f"s.sock {state}; waiting up to 20 s for it")
+    assert re.search(r"is back after [\d.]+ s; going on", messages[1])
 
 
 @pytest.mark.parametrize("state", ROLES)
@@ -155,16 +155,18 @@ def test_a_replica_for_good_ends_the_run_after_the_patience(
 
 
 def test_a_script_of_another_program_is_waited_for(short_dir: Path, admin: redis.Redis) -> None:
-    told: list[str] = []
+    messages: list[str] = []
     admin.config_set("busy-reply-threshold", "50")
     spin = "local t = redis.call('TIME')[1] while redis.call('TIME')[1] - t < 2 do end"
-    with _open(short_dir, told.append) as store, admin.client() as other:
+    with _open(short_dir, messages.append) as store, admin.client() as other:
         busy = threading.Thread(target=lambda: other.eval(spin, 0), daemon=True)
         busy.start()
         time.sleep(0.3)
         assert store.add(distinct("f", 2), [0.0, 1.0]) == 2
         busy.join()
-    assert told[0].endswith("is busy with a script of another program; waiting up to 20 s for it")
+    assert messages[0].endswith(
+        "is busy with a script of another program; waiting up to 20 s for it"
+    )
 
 
 @pytest.mark.parametrize(
@@ -183,9 +185,9 @@ def test_each_missing_permission_is_named(
     rules: str, missing: str, short_dir: Path, admin: redis.Redis
 ) -> None:
     admin.execute_command("ACL", "SETUSER", "ann", "on", ">s3cret", "~*", "+@all", *rules.split())
-    told = _refused(short_dir, "ann:s3cret@")
+    message = _refused(short_dir, "ann:s3cret@")
     commands = [name.lower().replace(" ", "|") for name in missing[4:].split(", ")]
-    assert told == (
+    assert message == (
         f"does not permit its user to {missing}: permit it (ACL SETUSER <user> "
         f"{' '.join(f'+{name}' for name in commands)}), or use replay=embedded or replay=memory"
     )
@@ -204,8 +206,8 @@ def test_the_documented_rights_are_enough(short_dir: Path, admin: redis.Redis) -
     rights = re.search(r"ACL SETUSER NAME on >PASSWORD (.*)", text)
     assert rights is not None
     admin.execute_command("ACL", "SETUSER", "ann", "on", ">s3cret", *rights[1].split())
-    told: list[str] = []
-    with _open(short_dir, told.append, "ann:s3cret@") as store:
+    messages: list[str] = []
+    with _open(short_dir, messages.append, "ann:s3cret@") as store:
         store.check_access()
         store.add(distinct("f", 40), [float(i) for i in range(40)])
         data = store.snapshot()
@@ -214,7 +216,7 @@ def test_the_documented_rights_are_enough(short_dir: Path, admin: redis.Redis) -
         store.restore(data)
         store.resume(data)
         assert store.snapshot() == data
-    assert told == []
+    assert messages == []
 
 
 def test_a_permission_lost_during_a_run_is_named(short_dir: Path, admin: redis.Redis) -> None:
@@ -244,33 +246,33 @@ def test_a_policy_that_evicts_entries_is_named_at_the_start(
 ) -> None:
     admin.config_set("maxmemory", limit)
     admin.config_set("maxmemory-policy", policy)
-    told: list[str] = []
-    with _open(short_dir, told.append) as store:
+    messages: list[str] = []
+    with _open(short_dir, messages.append) as store:
         store.check_access()
     expected = (
         f"the replay server at unix://{short_dir}/s.sock has maxmemory-policy {policy}: when its "
         "memory is full it removes stored questions; set maxmemory-policy to noeviction to keep "
         "them"
     )
-    assert told == ([expected] if warns else [])
+    assert messages == ([expected] if warns else [])
 
 
 def test_a_policy_that_is_hidden_is_no_error(short_dir: Path, admin: redis.Redis) -> None:
     admin.execute_command("ACL", "SETUSER", "ann", "on", ">s3cret", "~*", "+@all", "-info")
-    told: list[str] = []
-    with _open(short_dir, told.append, "ann:s3cret@") as store:
+    messages: list[str] = []
+    with _open(short_dir, messages.append, "ann:s3cret@") as store:
         store.check_access()
-    assert len(told) == 1 and "does not show its maxmemory-policy (INFO)" in told[0]
+    assert len(messages) == 1 and "does not show its maxmemory-policy (INFO)" in messages[0]
 
 
 def test_an_evicted_payload_is_reported_with_its_cause(short_dir: Path, admin: redis.Redis) -> None:
-    told: list[str] = []
-    with _open(short_dir, told.append) as store:
+    messages: list[str] = []
+    with _open(short_dir, messages.append) as store:
         (entry,) = distinct("f", 1)
         store.add([entry], [0.0])
         admin.delete(store._fact_keys("f")[1])
         assert store.sample(["f"], 1, random.Random(0)) == [[]]
-    assert told == [
+    assert messages == [
         "replay skips 1 stored entry that cannot be read, the last of fact 'f' "
         f"(id {content_id(entry)}): no payload is stored for this id; a server whose "
         "maxmemory-policy is not noeviction removes entries"

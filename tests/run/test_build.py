@@ -1,4 +1,4 @@
-"""What a run is built from: one namespace per content of models, prompt and environment."""
+"""The parts of a run, and one replay namespace per content of models, prompt and environment."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.filterwarnings("ignore")
 def test_two_edits_of_one_model_never_share_replay(model: Path, tmp_path: Path):
-    """Case: an edit changes weights and neither the config nor the size of a file."""
+    """An edit changes weights, and neither the config nor the size of a file."""
     from safetensors.torch import load_file, save_file
 
     original = namespace_of(model)
@@ -66,7 +66,7 @@ def test_two_edits_of_one_model_never_share_replay(model: Path, tmp_path: Path):
 
 @pytest.mark.filterwarnings("ignore")
 def test_an_older_run_folder_keeps_its_namespace(model: Path, tmp_path: Path):
-    """A recorded namespace stays only where it is what the old identity gives."""
+    """A recorded namespace is kept only if it equals the one of the old identity."""
     config, parts = parts_of(model)
     assert parts.oracle is not None and parts.judge is not None
     new = replay_namespace(config, parts.policy, parts.oracle, parts.judge)
@@ -79,7 +79,7 @@ def test_an_older_run_folder_keeps_its_namespace(model: Path, tmp_path: Path):
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_statement_that_the_judge_would_cut_is_refused(model: Path):
-    """Statements that differ in their end only had equal scores, and nothing said so."""
+    """Else statements that differ only in their end would get equal scores."""
     _, parts = parts_of(model)
     run = Run.of("r", parts)
     good = Fact(fact_id="good", subject="rome", edit_fact="rome is the capital")

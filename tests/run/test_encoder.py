@@ -1,4 +1,4 @@
-"""Without the packaged sentence encoder: two metrics are left out, and that is said early."""
+"""Without the packaged sentence encoder two metrics are left out, which is logged early."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 @pytest.fixture
 def no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An empty cache, and an installer that may not ask the index."""
+    """An empty cache, and an installer that may not query the index."""
     monkeypatch.setenv("CONTRAFLOW_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     build.why_no_encoder.cache_clear()

@@ -32,7 +32,7 @@ def counted(**legs: Any) -> dict[str, Any]:
     }
 
 
-def test_a_pass_takes_as_long_as_the_longest_of_host_memory_and_arithmetic() -> None:
+def test_a_pass_takes_the_longest_of_host_memory_and_math() -> None:
     """10 passes x (10 + 2 x 20) kernels x 1 us = 0.5 ms of the host.
 
     Memory: 10 x 1000 weights x 2 bytes, and a position is 2 (key, value) x 2 layers x 5 x 2 bytes =
@@ -68,7 +68,7 @@ def test_eight_times_the_questions_start_no_more_kernels() -> None:
     )
 
 
-def test_learning_is_twice_the_layers_and_thrice_the_head_of_the_prior() -> None:
+def test_learning_is_two_layer_and_three_head_passes() -> None:
     """Backward through frozen weights has gradients of activations only; the logits are computed
     again.
     """
@@ -83,7 +83,7 @@ def test_learning_is_twice_the_layers_and_thrice_the_head_of_the_prior() -> None
     assert learn.arithmetic == pytest.approx((2 * layers + 3 * top) / 1e12)
 
 
-def test_broadcast_leaves_all_but_one_idle_and_then_repeats_the_gradient() -> None:
+def test_broadcast_leaves_ranks_idle_and_repeats_gradients() -> None:
     """4 GPUs, 10 s: three wait for 7 s, 3/4 x 7/10; three compute the gradient of the first again,
     3/4 x 3/10.
     """
@@ -92,7 +92,7 @@ def test_broadcast_leaves_all_but_one_idle_and_then_repeats_the_gradient() -> No
     assert step.questions_per_second == pytest.approx(6.4), "as one GPU"
 
 
-def test_scatter_is_bound_by_rank_0_once_scoring_for_all_takes_longer_than_sampling() -> None:
+def test_scatter_is_bound_by_rank_0_when_scoring_is_slow() -> None:
     """4 GPUs: 3 + 4 x 2 + 4 x 1 + 1 + 3 = 19 s, of which three wait for 12.
 
     With any number of GPUs it is at most 64 / (2 + 1) questions per second, the rate at which rank
@@ -114,7 +114,7 @@ def test_symmetric_ranks_wait_for_gradients_only() -> None:
     assert (step.seconds, step.idle, step.questions) == pytest.approx((12.5, 0.2, 256))
 
 
-def test_three_actors_feed_one_learner_where_collecting_takes_three_times_as_long() -> None:
+def test_three_actors_feed_a_learner_three_times_as_fast() -> None:
     """Collecting takes 6 s and learning 2: 3 actors make a batch every 2 s, and no GPU waits. A
     question is learned from 6 s / 2 s = 3 updates after the weights that sampled it.
     """
@@ -134,7 +134,7 @@ def test_a_learner_waits_for_too_few_actors() -> None:
     )
 
 
-def test_actors_that_sample_more_at_once_are_fewer_and_further_behind() -> None:
+def test_larger_actor_batches_need_fewer_and_staler_actors() -> None:
     """8 batches in the time of one: one actor of two makes 8 batches in 6 s, more than one learner
     takes (3 in 6 s).
     """
@@ -155,7 +155,7 @@ def test_exchange_by_hand() -> None:
     assert model.text_exchange(4, 1e6, IDEAL, ways=2) == pytest.approx(2 * 3 * (200e-6 + 1e-3))
 
 
-def test_replay_gets_every_new_question_and_sends_whole_facts_for_a_replayed_step() -> None:
+def test_replay_gets_new_questions_and_sends_whole_facts() -> None:
     """256 questions of 400 bytes in 10 s; a quarter of the steps of 4 ranks reads 3 x 8 facts x 32
     entries.
     """

@@ -1,4 +1,4 @@
-"""A tiny random model of every decoder family in transformers, and what becomes of it here."""
+"""A tiny random model of every decoder family in transformers, and whether it is supported."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ _REFUSED = {
 
 
 def families() -> list[str]:
-    """All model types that AutoModelForCausalLM knows."""
+    """Return all model types that AutoModelForCausalLM knows."""
     return sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
 
 
@@ -163,10 +163,10 @@ def tiny_model_of(family: str) -> nn.Module:
 
 
 def outcome_of(family: str) -> tuple[str, float]:
-    """Return what becomes of a family, and how far its log-probabilities are off (nats).
+    """Return what happens to a family, and by how many nats its log-probabilities differ.
 
-    The texts that are compared are as long as this package would allow. Raises: AssertionError
-    for a refusal that does not name the architecture or that is not one of the known kinds.
+    The compared texts are as long as this package would allow. Raises: AssertionError for a refusal
+    that does not name the architecture or that is not one of the known kinds.
     """
     try:
         model = tiny_model_of(family)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import warnings
 from collections.abc import Callable
@@ -86,6 +87,31 @@ def use_tiny_parts(
     patch(build, "load_lm", lambda *_, **__: fresh_lm())
     patch(build, "load_oracle", lambda *_: RecordingOracle())
     patch(build, "load_judge", lambda *_: RecordingJudge(log_c))
+
+
+def prepare_folder(folder: Path, patch: Callable[[Any, str, Any], None]) -> None:
+    """Write facts and replace the slow parts, so that training in the folder takes a second."""
+    from contraflow.training import job  # slow to import, and few tests train
+
+    write_tiny_facts(folder / "facts.jsonl")
+    use_tiny_parts(patch)
+    patch(job, "write_report", lambda folder: folder / "report.html")
+    patch(job, "print_summary", lambda *_: None)
+
+
+class Snapshot:
+    """A copy of a folder, from which tests that change the folder restore it at the same path."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._copy = folder.with_name(f"{folder.name}-snapshot")
+        shutil.copytree(folder, self._copy)
+
+    def restore(self) -> Path:
+        """Bring back the content of the folder, and return its path."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.copytree(self._copy, self.folder)
+        return self.folder
 
 
 def train(folder: str, changes: str = "{}") -> int:

@@ -1,4 +1,4 @@
-"""Files of a run folder that a copy has cut: refused by path and remedy before a model loads."""
+"""Truncated files of a run folder are refused by path and remedy before a model loads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,15 @@ from contraflow.run import build
 from contraflow.run.session import open_run, read_run_config
 from contraflow.settings import Config, EvaluationConfig
 from contraflow.training import job
-from support.runs import asks_to_stop_at, assert_same_run, checkpoint, lines, tiny_config
+from support.runs import (
+    Snapshot,
+    asks_to_stop_at,
+    assert_same_run,
+    checkpoint,
+    lines,
+    prepare_folder,
+    tiny_config,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -44,19 +52,40 @@ def no_model(*_: object, **__: object) -> None:
     raise AssertionError("a model was loaded")
 
 
-@pytest.fixture
-def stopped(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Config]:
-    """A run that was stopped after three of its six steps; loading a model fails from here on."""
-    config = tiny_config(tiny, "cut", evaluation=EvaluationConfig(n_samples=1))
-    with monkeypatch.context() as patch, pytest.raises(job.Interrupted):
+def stopped_config(folder: Path) -> Config:
+    return tiny_config(folder, "stopped", evaluation=EvaluationConfig(n_samples=1))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
+    """A folder with a finished run and a run that was stopped after three of its six steps."""
+    folder = tmp_path_factory.mktemp("cut_files")
+    with pytest.MonkeyPatch.context() as patch:
+        prepare_folder(folder, patch.setattr)
+        job.train(tiny_config(folder, "finished"))
         asks_to_stop_at(2, patch)
-        job.train(config)
+        with pytest.raises(job.Interrupted):
+            job.train(stopped_config(folder))
+    return Snapshot(folder)
+
+
+@pytest.fixture
+def finished(trained: Snapshot, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A finished run; loading a model fails."""
     monkeypatch.setattr(build, "load_lm", no_model)
-    return tiny / "cut", config
+    return trained.restore() / "finished"
+
+
+@pytest.fixture
+def stopped(trained: Snapshot, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Config]:
+    """A run that was stopped after three of its six steps; loading a model fails."""
+    monkeypatch.setattr(build, "load_lm", no_model)
+    folder = trained.restore()
+    return folder / "stopped", stopped_config(folder)
 
 
 def refusal(config: Config) -> str:
-    """The line of a start that is refused with exit code 2."""
+    """Return the line of a start that is refused with exit code 2."""
     with pytest.raises(UserError) as caught:
         job.train(config)
     line, code = describe(caught.value)
@@ -103,7 +132,7 @@ def test_a_cut_best_checkpoint_is_named_too(stopped: tuple[Path, Config]):
 def test_both_remedies_lead_to_the_same_end(
     tiny: Path, monkeypatch: pytest.MonkeyPatch, name: str | None
 ):
-    """From best.ckpt, and from the beginning, the run ends as one that was not stopped."""
+    """From best.ckpt or from the beginning, the run ends as one that was not stopped."""
     whole = job.train(tiny_config(tiny, "whole"))
     with monkeypatch.context() as patch, pytest.raises(job.Interrupted):
         asks_to_stop_at(2, patch)
@@ -148,7 +177,7 @@ def test_cut_questions_of_an_evaluation_are_named(stopped: tuple[Path, Config]):
 def test_missing_steps_of_a_history_are_reported(
     tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    """Training does not depend on them: the run goes on, and says what the report will lack."""
+    """Training does not depend on them: the run continues and reports what is missing."""
     with monkeypatch.context() as patch, pytest.raises(job.Interrupted):
         asks_to_stop_at(2, patch)
         job.train(tiny_config(tiny))
@@ -168,27 +197,25 @@ def test_missing_steps_of_a_history_are_reported(
     "name", ["adapter_model.safetensors", "flow_head.safetensors", "flow_head.json", "sampler.json"]
 )
 def test_a_cut_adapter_is_named_before_models_load(
-    tiny: Path, monkeypatch: pytest.MonkeyPatch, name: str, damage: Callable[[Path], None]
+    finished: Path, name: str, damage: Callable[[Path], None]
 ):
-    folder = job.train(tiny_config(tiny))
-    monkeypatch.setattr(build, "load_lm", no_model)
-    path = folder / "adapter" / name
+    path = finished / "adapter" / name
     damage(path)
     with pytest.raises(UserError, match=re.escape(f"{path}: was cut or damaged")) as caught:
-        open_run(folder)
+        open_run(finished)
     assert "copy the folder of the adapter again" in str(caught.value)
 
 
 @pytest.mark.parametrize("damage", [cut, empty, noise])
-def test_a_cut_config_is_named_when_a_run_is_opened(tiny: Path, damage: Callable[[Path], None]):
-    folder = job.train(tiny_config(tiny))
-    damage(folder / "config.yaml")
-    with pytest.raises(UserError, match=re.escape(f"{folder / 'config.yaml'}: was cut or dam")):
-        read_run_config(folder)
+def test_a_cut_config_is_named_when_a_run_is_opened(finished: Path, damage: Callable[[Path], None]):
+    path = finished / "config.yaml"
+    damage(path)
+    with pytest.raises(UserError, match=re.escape(f"{path}: was cut or dam")):
+        read_run_config(finished)
 
 
 def test_a_damaged_adapter_is_written_anew(tiny: Path):
-    """The remedy that the message names: without `finished` the run only writes its results."""
+    """The remedy in the message: without `finished` the run only writes its results."""
     folder = job.train(replace(tiny_config(tiny)))
     weights = folder / "adapter" / "adapter_model.safetensors"
     before = weights.read_bytes()

@@ -167,7 +167,7 @@ def test_questions_that_were_scored_cost_nothing(step: CountedStep) -> None:
     assert [work.passes for work in counter.found.values()] == [0], "the judge had no calls"
 
 
-def test_tokens_of_a_question_beside_the_straightforward_pipelines(step: CountedStep) -> None:
+def test_tokens_of_a_question_against_straightforward(step: CountedStep) -> None:
     """That pipeline reads a question's whole prompt for each use, for repeated questions too:
 
     sampling P + L, answer A + n - 1, the answer's likelihood A + n, prior and learning P + L + 1
