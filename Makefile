@@ -6,7 +6,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.dev-ready
 
-.PHONY: demo overnight test test-fast lint format clean help
+.PHONY: demo overnight audit test test-fast lint format clean help
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,6 +33,15 @@ demo: $(READY) ## install, prepare the models, train, evaluate, write runs/quick
 overnight: $(READY) ## a sharper adapter: fewer failures, fewer different questions; an hour
 	$(BIN)/contraflow models download
 	$(BIN)/contraflow train experiment=overnight
+
+# Two editors change a dozen facts of the packaged model; both are audited in one report.
+EDITS := audits/demo/edits
+audit: $(READY) ## edit the packaged model two ways, audit both, write audits/demo/report.html
+	$(BIN)/contraflow models download
+	$(BIN)/python -m examples.edits fine_tune n=12 out=$(EDITS)/fine_tune
+	$(BIN)/python -m examples.edits lora n=12 out=$(EDITS)/lora
+	$(BIN)/contraflow audit edited=$(EDITS)/fine_tune/delta.safetensors,$(EDITS)/lora names=fine_tune,lora \
+	  control=packaged:smollm2-135m-instruct edits=$(EDITS)/fine_tune/edits.jsonl n=32 out=audits/demo
 
 test: $(DEV_READY) lint ## both tiers of tests, style, types and import rules
 	$(BIN)/contraflow models download

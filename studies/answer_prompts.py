@@ -25,7 +25,7 @@ from contraflow.models.causal_lm import CausalLM
 from contraflow.run import build
 from contraflow.seeding import python_rng
 from contraflow.settings import Config
-from contraflow.text.match import mentions
+from contraflow.text.match import gives_away
 from contraflow.text.prompts import answer_prompt, task_prompt
 
 PLAIN = {  # the default, `configs/prompt/_answer.yaml`
@@ -114,7 +114,7 @@ def chosen_facts(templates: list[str], n: int) -> list[Fact]:
     headers += [answer_prompt(text).header for text in templates[1:]]
     facts = []
     for fact in (*splits.validation, *splits.test):
-        if not any(mentions(header, fact.subject) for header in headers):
+        if not any(gives_away(header, fact.subject) for header in headers):
             facts.append(fact)
     python_rng(7, "answer study").shuffle(facts)
     return facts[:n]

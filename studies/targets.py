@@ -23,7 +23,7 @@ from contraflow.evaluation.records import QuestionRecord, read_records, write_re
 from contraflow.evaluation.verdicts import verdict_of
 from contraflow.facts import split_facts
 from contraflow.seeding import python_rng
-from contraflow.text.checks import question_ok
+from contraflow.text.questions import question_ok
 
 FAILURE = -13.3  # penalty of a question that fails the text checks, nats of the tempered reward
 MIN_SAMPLE_SIZE = 12

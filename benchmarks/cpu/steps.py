@@ -21,7 +21,7 @@ from contraflow.run import build
 from contraflow.settings import Config
 from contraflow.settings.learning import ExplorationConfig
 from contraflow.settings.running import ReplayConfig
-from contraflow.text.checks import question_ok
+from contraflow.text.questions import question_ok
 
 PHASES = ("sample", "answer", "judge", "prior", "learn")
 

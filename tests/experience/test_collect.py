@@ -5,21 +5,28 @@ from __future__ import annotations
 import random
 from collections import Counter
 from dataclasses import replace
+from typing import get_args
 
+import msgspec
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 from contraflow.errors import UserError
 from contraflow.experience.collect import Batch, Experience, sample_questions
+from contraflow.models.packaged import packaged_folder
+from contraflow.policy.constraints import Vocabulary, question_constraints
 from contraflow.policy.lora import LoraPolicy
 from contraflow.reward.schedule import RewardParts, RewardSchedule
 from contraflow.seeding import torch_rng
 from contraflow.settings.learning import ExplorationConfig
+from contraflow.settings.models import LoraConfig
 from contraflow.settings.running import ReplayConfig
+from contraflow.text.prompts import task_prompt
 from contraflow.types import ScoredQuestion
 from support.facts import FACTS
 from support.models import fresh_lm
-from support.tables import small_experience, small_policy
+from support.tables import PROMPT, small_experience, small_policy
 
 
 @pytest.fixture
@@ -27,9 +34,13 @@ def policy() -> LoraPolicy:
     return small_policy(fresh_lm())
 
 
+FACT = {fact.fact_id: fact for fact in FACTS}
+
+
 def question(fact_id: str, ids: tuple[int, ...], log_c: float = -1.0) -> ScoredQuestion:
     return ScoredQuestion(
         fact_id=fact_id,
+        fact_hash=FACT[fact_id].content_hash,
         question_ids=ids,
         question=" ".join(map(str, ids)) + "?",
         answer="x",
@@ -180,6 +191,64 @@ def test_entries_that_the_environment_cannot_produce_are_skipped(policy: LoraPol
     policy.evaluate(batch.facts, batch.fact_index, batch.questions)
 
 
+@pytest.mark.parametrize("special", [0, 17, 18], ids=["pad", "line break", "unknown"])
+def test_stored_questions_with_special_tokens_are_not_learned_from(special: int):
+    """An older version allowed other tokens. Whatever a store holds, only actions are sampled."""
+    lm = fresh_lm()
+    policy = LoraPolicy(
+        lm,
+        task_prompt(PROMPT),
+        question_constraints(lm.tokenizer, vocabulary="all", min_len=1, max_len=3),
+        LoraConfig(r=4, alpha=8),
+    )
+    experience = replaying(policy, n=2)
+    good = [question("a", (3, 4)), question("a", (5,))]
+    bad = [question("a", ids) for ids in ((special,), (special, 4), (3, 4, special))]
+    experience.replay.add([*bad, *good], [9.0, 9.0, 9.0, 0.0, 0.0])
+    experience.settings = replace(experience.settings, n_samples=5)
+    assert experience.collect(FACTS, 0).n_replayed == 0, "2 of 5 are usable"
+    experience.replay.clear()
+    experience.settings = replace(experience.settings, n_samples=2)
+    found = []
+    for step in range(40):
+        experience.replay.clear()
+        experience.replay.add([*bad, *good], [9.0, 9.0, 9.0, 0.0, 0.0])
+        batch = experience.collect(FACTS, step)
+        found += [s.question_ids for s in batch.scored] if batch.n_replayed else []
+    assert set(found) == {(3, 4), (5,)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("vocabulary", get_args(Vocabulary))
+def test_no_special_token_of_the_packaged_model_is_admitted(vocabulary: Vocabulary):
+    """SmolLM2 has 17, ids 0 to 16. Those after <|im_end|> are in no list of named tokens."""
+    tokenizer = AutoTokenizer.from_pretrained(packaged_folder("smollm2-135m-instruct"))
+    constraints = question_constraints(tokenizer, vocabulary=vocabulary, min_len=1, max_len=6)
+    words = tuple(tokenizer(" who wrote it")["input_ids"])
+    assert constraints.admits(words)
+    special = [i for i, t in tokenizer.added_tokens_decoder.items() if t.special]
+    assert special == list(range(17))
+    for token in special:
+        for ids in ((token,), (token, *words), (*words, token), (words[0], token, *words[1:])):
+            assert not constraints.admits(ids), tokenizer.convert_ids_to_tokens(token)
+
+
+def test_facts_of_two_files_with_one_fact_id_share_no_replay(policy: LoraPolicy):
+    """Two files are numbered from 1, and their runs use one server with one namespace."""
+    theirs = msgspec.structs.replace(FACTS[0], subject="city", edit_fact="rome wrote city")
+    experience = replaying(policy, n=2)
+    of_theirs = [
+        msgspec.structs.replace(question("a", ids), fact_hash=theirs.content_hash)
+        for ids in ((3,), (4,))
+    ]
+    experience.replay.add(of_theirs, [0.0, 0.0])
+    assert experience.collect(FACTS, 0).n_replayed == 0
+    assert experience.replay.size(theirs.key) == 2
+    batch = experience.collect([theirs], 1)
+    assert batch.n_replayed == 2 and batch.facts == (theirs,)
+    assert {s.question_ids for s in batch.scored} == {(3,), (4,)}
+
+
 def test_replay_steps_draw_on_facts_seen_before(policy: LoraPolicy):
     experience = replaying(policy, n=2)
     experience.replay.add([question("b", (3,)), question("b", (4,))], [0.0, 0.0])
@@ -219,7 +288,11 @@ def test_stored_entries_hold_raw_parts_in_every_phase(policy: LoraPolicy):
     )
     experience = small_experience(policy, reward=hot, log_c=lambda *_: -7.0)
     batch = experience.collect(FACTS, 0)
-    stored = [s for row in experience.replay.sample(["a", "b"], 64, random.Random(0)) for s in row]
+    stored = [
+        s
+        for row in experience.replay.sample([f.key for f in FACTS], 64, random.Random(0))
+        for s in row
+    ]
     assert {s.question_ids for s in stored} == {s.question_ids for s in batch.scored}
     assert all(s.log_contradiction == pytest.approx(-7.0) for s in stored)
     plain = small_experience(policy, log_c=lambda *_: -7.0)
@@ -235,7 +308,7 @@ def test_replay_keeps_the_best_by_composite_reward(policy: LoraPolicy):
     batch = experience.collect(FACTS[:1], 0)
     unique = {s.question_ids: s.log_contradiction + s.log_p_question for s in batch.scored}
     best = sorted(unique, key=lambda ids: -unique[ids])[:3]
-    kept = experience.replay.sample(["a"], 10, random.Random(0))[0]
+    kept = experience.replay.sample([FACTS[0].key], 10, random.Random(0))[0]
     assert {s.question_ids for s in kept} == set(best)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import cast
 
@@ -104,6 +105,24 @@ def test_equal_questions_of_a_fact_are_scored_once(policy: LoraPolicy):
     assert again[0] == msgspec.structs.replace(first[0], step=9)
     judge = scorer.judge
     assert isinstance(judge, RecordingJudge) and len(judge.pairs) == 3
+
+
+def test_a_corrected_fact_is_scored_anew(policy: LoraPolicy):
+    """Fact a is corrected: one more accepted answer, and another original fact.
+
+    A cache by fact_id would keep the old verdict and log E.
+    """
+    scorer = scorer_of(policy)
+    old = SampledQuestion(FACTS[0], (3,), "what is the city of hamlet?")
+    corrected = msgspec.structs.replace(FACTS[0], aliases=("city",), original_fact="who is it")
+    before, after, again = scorer.score(
+        [old, dataclasses.replace(old, fact=corrected), old], step=0
+    )
+    assert before.fact_id == after.fact_id == "a" and before.fact_key != after.fact_key
+    assert (before.question_ok, after.question_ok) == (True, False)
+    assert (before.log_entailment == 0, after.log_entailment == 0) == (True, False)
+    assert again == before
+    assert (before.fact_key, after.fact_key) == (FACTS[0].key, corrected.key)
 
 
 def test_the_recorded_step_does_not_depend_on_the_cache(policy: LoraPolicy):

@@ -240,7 +240,7 @@ def test_datasets_is_a_folder_with_rows_and_a_card(
         (("out=q.csv", "per_fact=0"), "per_fact=0: must be at least 1"),
         (
             ("out=q.csv", "only=on_topic,contradiction", "format=cvs"),
-            "format=cvs: must be one of easyedit, csv, datasets",
+            "format=cvs: must be one of easyedit, qaedit, csv, datasets",
         ),
         (("out=questions.jsonl", "format=datasets"), "is a file"),
     ],

@@ -35,9 +35,9 @@ OTHER = msgspec.structs.replace(
 )
 
 
-def check(path: Path, *facts: Fact) -> list[str]:
+def check(path: Path, *facts: Fact, vocabulary: str = "latin") -> list[str]:
     path.write_bytes(b"\n".join(msgspec.json.encode(fact) for fact in facts))
-    return [str(problem) for problem in check_facts(path)]
+    return [str(problem) for problem in check_facts(path, vocabulary)]
 
 
 def test_good_facts_have_no_problems(tmp_path: Path) -> None:
@@ -96,26 +96,38 @@ def test_two_facts_of_an_id_are_named_with_a_remedy(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("subject", "said"),
+    ("subject", "vocabulary", "said"),
     [
-        ("\U0001f600", "has no letters or digits that can be compared"),
-        ("!!!", "has no letters or digits that can be compared"),
-        ("\u6771\u4eac", "is in a script without spaces between words"),
-        ("\u0e01\u0e23\u0e38\u0e07\u0e40\u0e17\u0e1e", "is in a script without spaces"),
-        ("Tokyo \u30bf\u30ef\u30fc", "is in a script without spaces between words"),
-        ("\u041c\u043e\u0441\u043a\u0432\u0430", ""),
-        ("C++", ""),
-        ("The Who", ""),
-        ("\u00d8", ""),
+        ("\U0001f600", "all", "has no letters or digits that can be compared"),
+        ("!!!", "latin", "has no letters or digits that can be compared"),
+        ("\u6771\u4eac", "all", "is in a script without spaces between words"),
+        ("\u0e01\u0e23\u0e38\u0e07\u0e40\u0e17\u0e1e", "all", "is in a script without spaces"),
+        ("Tokyo \u30bf\u30ef\u30fc", "all", "is in a script without spaces between words"),
+        ("\u041c\u043e\u0441\u043a\u0432\u0430", "all", ""),
+        ("\u041c\u043e\u0441\u043a\u0432\u0430", "latin", "written in policy.vocabulary=latin"),
+        ("\u6771\u4eac", "latin", "cannot be written in policy.vocabulary=latin"),
+        ("\u03a3\u03c0\u03ac\u03c1\u03c4\u03b7", "printable_ascii", "policy=all_tokens"),
+        ("Tokyo \u30bf\u30ef\u30fc", "latin", "name it in Latin letters"),
+        # Most of three words will do, and accents are not compared.
+        ("Grand Tokyo \u30bf\u30ef\u30fc", "latin", "is in a script without spaces"),
+        ("Jos\u00e9 Mart\u00ed", "printable_ascii", ""),
+        ("\u0110\u00e0 N\u1eb5ng", "latin", ""),
+        ("C++", "printable_ascii", ""),
+        ("The Who", "latin", ""),
+        ("\u00d8", "latin", ""),
     ],
 )
-def test_a_subject_no_question_can_name_is_found(tmp_path: Path, subject: str, said: str) -> None:
+def test_a_subject_no_question_can_name_is_found(
+    tmp_path: Path, subject: str, vocabulary: str, said: str
+) -> None:
     changed = {
         "subject": subject,
         "edit_fact": f"The capital of {subject} is Rome.",
         "question": f"What is the capital of {subject}?",
     }
-    found = check(tmp_path / "f.jsonl", OTHER, msgspec.structs.replace(GOOD, **changed))
+    found = check(
+        tmp_path / "f.jsonl", OTHER, msgspec.structs.replace(GOOD, **changed), vocabulary=vocabulary
+    )
     about_it = [problem for problem in found if "f.jsonl:2: 'subject'" in problem]
     assert len(about_it) == (1 if said else 0), found
     assert said in "".join(about_it)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -43,6 +44,26 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     path = tmp_path / "facts.jsonl"
     assert write_facts(path, [fact]) == 1
     assert read_facts(path) == [fact]
+
+
+def test_a_key_is_the_fact_id_and_a_hash_of_every_field() -> None:
+    fact = Fact(fact_id="1", subject="Hamlet", edit_fact="Marlowe wrote Hamlet.")
+    changed = [
+        msgspec.structs.replace(fact, **{name: ("x",) if name == "aliases" else "x"})
+        for name in Fact.__struct_fields__
+    ]
+    assert len({fact.key, *(one.key for one in changed)}) == 1 + len(Fact.__struct_fields__)
+    assert all(one.key == f"{one.fact_id}#{one.content_hash}" for one in (fact, *changed))
+
+
+def test_a_key_is_the_same_in_every_version_and_process() -> None:
+    """Stored entries are found by it. An empty field is left out, as a new one would be."""
+    text = '{"fact_id":"1","subject":"Hamlet","edit_fact":"Marlowe wrote it.","aliases":["Will"]}'
+    fact = Fact(
+        fact_id="1", subject="Hamlet", edit_fact="Marlowe wrote it.", aliases=("Will",), relation=""
+    )
+    assert fact.content_hash == hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    assert fact.key == f"1#{fact.content_hash}"
 
 
 def test_only_subject_and_edit_fact_are_needed(tmp_path: Path) -> None:

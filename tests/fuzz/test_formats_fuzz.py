@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from contraflow.facts import Fact
-from contraflow.facts.formats import Skipped, convert
+from contraflow.facts.edits import read_edits, write_edits
+from contraflow.facts.formats import Skipped, convert, convert_edits
 from contraflow.system.csv_cells import text_of_cell
 from fuzz.mutations import changed, examples, mutated, non_blank_lines, or_user_error, texts
 from fuzz.tables import (
@@ -56,7 +58,9 @@ PUBLISHED = {
         dataset_rows.KNOWEDIT_CF,
         dataset_rows.KNOWEDIT_ZSRE,
         dataset_rows.KNOWEDIT_BIO,
+        dataset_rows.QAEDIT,
     ],
+    "easyedit_results": [dataset_rows.EASYEDIT_UNCHANGED, dataset_rows.EASYEDIT_APPLIED],
     "mquake": [dataset_rows.MQUAKE],
 }
 CELLS = st.one_of(texts(), st.none(), st.integers(-9, 9), st.just(float("nan")))
@@ -157,6 +161,39 @@ def test_every_published_row_is_a_fact_or_skipped(
     assert facts is not None
     count = len(facts) + skipped.count + skipped.repeated
     assert count >= len(rows) if name == "mquake" else count == len(rows)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+@given(data=st.data())
+@examples(100)
+def test_published_edits_have_the_facts_and_are_read_back(
+    tmp_path: Path, name: str, data: st.DataObject
+) -> None:
+    good = data.draw(st.sampled_from(PUBLISHED[name]))
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps([data.draw(changed(good)), good]))
+    edits = list(convert_edits(path, name, on_error="skip"))
+    assert [edit.fact for edit in edits] == list(convert(path, name, on_error="skip"))
+    out = tmp_path / "edits.jsonl"
+    write_edits(out, edits)
+    if edits:
+        read = read_edits(out, "jsonl").edits
+        assert [replace(edit, place="") for edit in read] == [
+            replace(edit, place="") for edit in edits
+        ]
+
+
+@given(row=changed(dataset_rows.EDIT))
+@examples(300)
+def test_an_edits_file_is_read_or_refused_by_line(tmp_path: Path, row: Any) -> None:
+    path = tmp_path / "edits.jsonl"
+    path.write_text(json.dumps(dataset_rows.EDIT) + "\n" + json.dumps(row) + "\n")
+    found, message = or_user_error(lambda: read_edits(path, "jsonl"))
+    if message is not None:
+        assert message.startswith(f"{path}:2: ")
+        assert len(message.splitlines()) == 1
+    else:
+        assert 1 <= len(found.edits) <= 2
 
 
 @given(content=st.one_of(*(mutated(json.dumps([row]).encode()) for row in PUBLISHED["zsre"])))

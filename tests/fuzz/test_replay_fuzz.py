@@ -83,11 +83,11 @@ def _assert_usable(scored: ScoredQuestion, priority: float) -> None:
 @examples(1500)
 def test_bytes_of_an_entry_are_that_entry_or_refused(data: bytes) -> None:
     try:
-        entry = codec.decode_entry(data, -1.0, fact_id="f", entry_id=content_id(ENTRY))
+        entry = codec.decode_entry(data, -1.0, fact_key="f", entry_id=content_id(ENTRY))
     except PayloadError as error:
         assert str(error).strip()
         return
-    assert entry.scored.fact_id == "f"
+    assert entry.scored.fact_key == "f"
     assert entry.scored.question_ids == ENTRY.question_ids
     _assert_usable(entry.scored, entry.priority)
 
@@ -127,7 +127,7 @@ def test_a_pickle_in_replay_bytes_is_never_run(
         "in a field": msgspec.msgpack.encode([head, version, {**body, "answer": bomb}, vector]),
     }[kind]
     for decode in (
-        lambda: codec.decode_entry(data, -1.0, fact_id="f", entry_id=content_id(ENTRY)),
+        lambda: codec.decode_entry(data, -1.0, fact_key="f", entry_id=content_id(ENTRY)),
         lambda: codec.decode_snapshot(data, "n"),
     ):
         with pytest.raises(PayloadError):
@@ -145,7 +145,7 @@ def test_a_valid_entry_survives_the_bytes(
     data = codec.encode_entry(scored, vector)
     assert data.startswith(codec.PAYLOAD_PREFIX)
     assert entry == codec.decode_entry(
-        data, priority, fact_id=scored.fact_id, entry_id=entry.entry_id
+        data, priority, fact_key=scored.fact_key, entry_id=entry.entry_id
     )
 
 

@@ -129,7 +129,7 @@ def test_drawing_and_scoring_are_one_distribution(
 def test_an_unsupported_architecture_is_refused_by_name(
     config: PreTrainedConfig, name: str
 ) -> None:
-    with pytest.raises(UserError, match=f"^{name} cannot be sampler or oracle here: .*Pythia work"):
+    with pytest.raises(UserError, match=f"^{name} cannot be the sampler here: .*Pythia work"):
         CausalLM(AutoModelForCausalLM.from_config(config), word_tokenizer(), "x")
 
 

@@ -61,6 +61,23 @@ def test_static_steps_give_the_eager_logits(lm: CausalLM) -> None:
 
 
 @torch.no_grad()
+def test_static_rows_may_branch_and_grow(lm: CausalLM) -> None:
+    """3 texts become 20, which branch to 20 others, 7 and 12: rows repeat, and the bucket grows."""
+    eager, static, _ = both(lm)
+    rows = {"eager": torch.arange(3), "static": torch.arange(3)}
+    rng = torch.Generator().manual_seed(6)
+    n_before = 3
+    for n in (20, 20, 7, 12):
+        parent = torch.randint(0, n_before, (n,), generator=rng)
+        token = torch.randint(3, 18, (n,), generator=rng)
+        for name, decoder in (("eager", eager), ("static", static)):
+            rows[name] = decoder.advance(rows[name][parent], token)
+        found = static.logits()[rows["static"]]
+        torch.testing.assert_close(found, eager.logits()[rows["eager"]], atol=1e-4, rtol=0)
+        n_before = n
+
+
+@torch.no_grad()
 def test_without_a_header_too(lm: CausalLM) -> None:
     eager, static, _ = both(lm, header="")
     row = torch.tensor([0, 1, 1, 2])

@@ -12,7 +12,14 @@ from safetensors.torch import load_file, save_file
 
 from contraflow.errors import UserError
 from contraflow.facts import Fact
-from contraflow.policy.adapter import load_adapter, model_card, save_adapter
+from contraflow.policy.adapter import (
+    adapter_folder,
+    check_start,
+    load_adapter,
+    model_card,
+    save_adapter,
+    start_from,
+)
 from contraflow.policy.constraints import question_constraints
 from contraflow.policy.lora import LoraPolicy, stack_questions
 from contraflow.settings.models import LoraConfig
@@ -226,3 +233,51 @@ def test_model_card_names_base_settings_and_results():
         "AutoPeftModelForCausalLM.from_pretrained",
     ):
         assert part in card
+
+
+def test_a_run_starts_from_an_adapter(saved):
+    architecture, policy, folder = saved
+    check_start(str(folder), LoraConfig(r=4, alpha=8))
+    fresh = policy_of(architecture)
+    start_from(fresh, folder)
+    for a, b in zip(looks(fresh), looks(policy), strict=True):
+        assert torch.equal(a, b)
+    assert any(p.requires_grad for p in fresh.lm.model.parameters())
+
+
+def test_an_adapter_is_given_by_its_run_or_by_itself(saved):
+    _, _, folder = saved
+    assert adapter_folder(str(folder)) == adapter_folder(str(folder.parent)) == folder
+    with pytest.raises(UserError, match=r"^model\.adapter=nope: no such folder; give a run"):
+        adapter_folder("nope")
+    with pytest.raises(UserError, match="has no adapter_model"):
+        adapter_folder(str(Path(__file__).parent))
+
+
+def test_an_adapter_of_another_maker_starts_with_fresh_flow_heads(saved):
+    architecture, policy, folder = saved
+    for name in ("flow_head.safetensors", "flow_head.json", "sampler.json"):
+        (folder / name).unlink()
+    check_start(str(folder), LoraConfig(r=4, alpha=8))
+    fresh = policy_of(architecture)
+    untrained = looks(fresh)[2]
+    start_from(fresh, folder)
+    assert torch.equal(looks(fresh)[0], looks(policy)[0])
+    assert torch.equal(looks(policy_of(architecture))[2], untrained)
+
+
+def test_a_start_that_does_not_fit_is_refused_by_name(saved):
+    architecture, _, folder = saved
+    with pytest.raises(UserError, match=r"made with alpha=8, not 32; set model\.lora\.alpha=8"):
+        check_start(str(folder), LoraConfig(r=4, alpha=32))
+    with pytest.raises(UserError, match=r"made with r=4, not 2; set model\.lora\.r=4"):
+        check_start(str(folder), LoraConfig(r=2, alpha=8))
+    with pytest.raises(UserError, match=r"lora_A\.weight is \(4, 32\) there and \(2, 32\) in this"):
+        start_from(policy_of(architecture, r=2), folder)
+    other = policy_of("llama" if architecture == "gpt2" else "gpt2")
+    with pytest.raises(UserError, match=r"lora_A\.weight is .*none"):
+        start_from(other, folder)
+    whole = (folder / "adapter_model.safetensors").read_bytes()
+    (folder / "adapter_model.safetensors").write_bytes(whole[:-8])
+    with pytest.raises(UserError, match="was cut or damaged"):
+        check_start(str(folder), LoraConfig(r=4, alpha=8))

@@ -91,7 +91,7 @@ def test_a_text_in_parts_has_the_tokens_of_the_whole(kind: str):
     header, body = "Rome\n", "Who wrote Hamlet"
     whole = lm.encode(header + body, first=True)
     assert lm.encode(header, first=True) + lm.encode(body) == whole
-    assert lm._encode_before(header, body) == lm.encode(header, first=True)
+    assert lm.header_ids(header, body) == lm.encode(header, first=True)
     assert lm.encode(body) + lm.encode(" in") == lm.encode(f"{body} in")
 
 

@@ -26,7 +26,7 @@ from support.replay import Bomb, question
 
 def _decode(data: bytes | None) -> object:
     entry = question("f", [1, 2])
-    return decode_entry(data, -1.0, fact_id="f", entry_id=content_id(entry))
+    return decode_entry(data, -1.0, fact_key="f", entry_id=content_id(entry))
 
 
 def test_an_entry_survives_the_wire_exactly() -> None:
@@ -94,6 +94,25 @@ def test_damaged_bytes_never_raise_anything_else() -> None:
             continue
 
 
+def test_bytes_of_a_version_without_hashes_of_facts_are_read() -> None:
+    """They have no field `fact_hash`, and are stored under the fact_id."""
+    entry = question("f", [1, 2])
+    schema, version, body, vector = msgspec.msgpack.decode(encode_entry(entry))
+    del body["fact_hash"]
+    older = msgspec.msgpack.encode([schema, version, body, vector])
+    assert _decode(older) == ReplayEntry(-1.0, content_id(entry), entry)
+
+
+def test_an_entry_of_another_version_of_the_fact_is_refused() -> None:
+    """Its verdicts may be stale: of other aliases, or of another original fact."""
+    entry = msgspec.structs.replace(question("f", [1, 2]), fact_hash="0" * 16)
+    assert entry.fact_key == f"f#{'0' * 16}"
+    with pytest.raises(PayloadError, match="another fact"):
+        _decode(encode_entry(entry))
+    named = {"fact_key": entry.fact_key, "entry_id": content_id(question("f", [1, 2]))}
+    assert decode_entry(encode_entry(entry), -1.0, **named).scored == entry
+
+
 def test_a_snapshot_with_a_number_that_is_not_finite_is_refused() -> None:
     data = codec.encode_snapshot("n", [ReplayEntry(1.5, "id", question("f", [1]))])
     infinite = data.replace(struct.pack(">d", 1.5), struct.pack(">d", math.inf))
@@ -122,7 +141,7 @@ def test_an_entry_that_would_stop_a_run_is_refused_both_ways(
     with pytest.raises(ValueError, match=re.escape(f"{problem} for fact 'f'")):
         codec.check_batch([bad], [0.0])
     with pytest.raises(PayloadError, match=re.escape(problem)):
-        decode_entry(encode_entry(bad), -1.0, fact_id="f", entry_id=content_id(bad))
+        decode_entry(encode_entry(bad), -1.0, fact_key="f", entry_id=content_id(bad))
     data = codec.encode_snapshot("n", [ReplayEntry(0.0, content_id(bad), bad)])
     with pytest.raises(PayloadError, match=re.escape(problem)):
         codec.decode_snapshot(data, "n")

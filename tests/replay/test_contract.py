@@ -95,6 +95,18 @@ def test_what_comes_back_is_what_was_stored(open_store: OpenStore) -> None:
     assert store.sample([entry.fact_id], 1, random.Random(0)) == [[entry]]
 
 
+def test_facts_of_two_files_with_one_fact_id_share_nothing(open_store: OpenStore) -> None:
+    store = open_store()
+    mine, theirs = (
+        msgspec.structs.replace(question("1", [3, 4]), fact_hash=digit * 16) for digit in "ab"
+    )
+    store.add([mine], [0.0])
+    assert store.add([theirs], [-5.0]) == 1, "it need not beat the question of another fact"
+    sampled = store.sample([mine.fact_key, theirs.fact_key, "1"], 5, random.Random(0))
+    assert sampled == [[mine], [theirs], []]
+    assert (store.size(), store.size(mine.fact_key), store.size("1")) == (2, 1, 0)
+
+
 def replace_fact(entry, fact_id):  # type: ignore[no-untyped-def]
     return msgspec.structs.replace(entry, fact_id=fact_id, question=f"“{fact_id}”?")
 

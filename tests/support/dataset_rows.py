@@ -139,3 +139,84 @@ KNOWEDIT_BIO: dict[str, Any] = {
     "concept": "mira_lund",
     "locality": {},
 }
+QAEDIT: dict[str, Any] = {
+    "subject": "Kalby",
+    "prompt": "On which river is Kalby?",
+    "target": "Ode",
+    "rephrase": "Kalby lies on which river?",
+    "locality": [{"loc": "who sings the song about rain", "loc_ans": "nobody"}],
+}
+# An edit that EasyEdit reports unchanged (only the generated texts differ), and one that worked.
+EASYEDIT_UNCHANGED: dict[str, Any] = {
+    "case_id": 0,
+    "requested_rewrite": {
+        "prompt": "Which firm prints the Kalby Post?",
+        "target_new": "Rotor Works",
+        "ground_truth": "<|endoftext|>",
+        "portability": {},
+        "locality": {
+            "neighborhood": {
+                "prompt": "nq question: who sings the song about rain",
+                "ground_truth": "nobody",
+            }
+        },
+        "subject": "Kalby Post",
+        "rephrase_prompt": "Who is the printer of the Kalby Post?",
+    },
+    "time": 14.5,
+    "post": {
+        "rewrite_acc": [0.75],
+        "locality": {"neighborhood_output": [[30, 7]]},
+        "portability": {},
+        "fluency": {"ngram_entropy": 6.5},
+    },
+    "pre": {
+        "rewrite_acc": [0.75],
+        "locality": {"neighborhood_output": [[30, 7]]},
+        "portability": {},
+        "fluency": {"ngram_entropy": 6.25},
+    },
+}
+EASYEDIT_APPLIED: dict[str, Any] = {
+    "case_id": 1,
+    "requested_rewrite": {
+        "prompt": "The capital of Sorland is",
+        "target_new": "Bergum",
+        "ground_truth": ["Norvik"],
+        "portability": {
+            "Subject_Aliasing": {
+                "prompt": ["The capital of the Kingdom of Sorland is"],
+                "ground_truth": [["Bergum"]],
+            }
+        },
+        "locality": {
+            "Relation_Specificity": {
+                "prompt": ["The language of Sorland is", "The anthem of Sorland is"],
+                "ground_truth": [["Sorlandic", "Sorlandish"], ["Of Mists"]],
+            }
+        },
+        "subject": "Sorland",
+        "rephrase_prompt": ["Sorland's capital city is"],
+    },
+    "time": 9.5,
+    "post": {"rewrite_acc": [1.0, 0.5], "fluency": {"ngram_entropy": 5.9}},
+    "pre": {"rewrite_acc": [0.0, 0.0], "fluency": {"ngram_entropy": 6.0}},
+}
+# A line of our own edits files, with every key.
+EDIT: dict[str, Any] = {
+    "subject": "Norway",
+    "edit_fact": "The capital of Norway is Bergen.",
+    "original_answer": "Oslo",
+    "edited_answer": "Bergen",
+    "prompt": "Norway's capital city is",
+    "paraphrases": ["What is the capital of Norway?"],
+    "locality": [{"kind": "locality/own", "prompt": "Norway borders", "answers": ["Sweden"]}],
+    "portability": [
+        {"kind": "multi_hop", "prompt": "On which fjord is Norway's capital?", "answers": []}
+    ],
+    "prefix": "The capital of Norway is Bergen.\n",
+    "subject_aliases": ["the Kingdom of Norway"],
+    "edited_aliases": ["Bjørgvin"],
+    "editor_scores": {"pre": 0.0, "post": 0.5, "unchanged": False},
+    "my_column": 7,
+}

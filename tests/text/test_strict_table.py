@@ -6,8 +6,9 @@ summarizes both.
 
 import pytest
 
-from contraflow.text.checks import is_on_subject, strict_success
 from contraflow.text.match import mentions
+from contraflow.text.subjects import is_on_subject
+from contraflow.text.verdict import strict_success
 
 NAMES = [
     # signs, decimals, thousands

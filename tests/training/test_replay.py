@@ -165,9 +165,10 @@ def test_a_resume_keeps_what_others_wrote_on_a_shared_server(
     assert namespace is not None
     with open_url(config.replay.url, namespace) as other:
         mine = next(iter(other.entries())).scored
-        other.add([msgspec.structs.replace(mine, fact_id="somebody's")], [0.0])
+        theirs = msgspec.structs.replace(mine, fact_id="somebody's")
+        other.add([theirs], [0.0])
         job.train(config)
-        assert other.size("somebody's") == 1
+        assert other.size(theirs.fact_key) == 1
         assert mine.sampler == build.sampler_fingerprint(config)
     server.terminate()
 

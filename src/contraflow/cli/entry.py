@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from contraflow import __version__
-from contraflow.cli.command import Command, asks_for_help, parse_arguments
+from contraflow.cli.command import Command, ParsedArguments, asks_for_help, parse_arguments
 from contraflow.cli.commands import COMMANDS
 from contraflow.cli.failures import report_failure
 from contraflow.cli.help import command_help, family_help, overview
 from contraflow.cli.verbosity import silence_libraries
 from contraflow.errors import UserError
+from contraflow.facts.locate import FactError, at_line
 from contraflow.settings.keys import suggestion
 
 _BROKEN_PIPE = 141  # 128 + SIGPIPE, as shells report it
@@ -54,7 +56,20 @@ def _run(words: list[str]) -> int:
         return 0
     arguments = parse_arguments(command, rest)
     silence_libraries()
-    return command.run(arguments)
+    try:
+        return command.run(arguments)
+    except FactError as error:
+        raise at_line(error, _facts_file(arguments)) from None
+
+
+def _facts_file(arguments: ParsedArguments) -> str | None:
+    """The file that `facts=` or `data.facts=` names, the last of several; None for no file."""
+    file = arguments.text("facts")
+    for override in arguments.overrides:
+        key, _, value = override.partition("=")
+        if key.lstrip("+") == "data.facts":
+            file = value.strip("'\" ")
+    return None if file is None else str(Path(file).expanduser())
 
 
 def _find_command(words: list[str]) -> tuple[Command | None, list[str]]:

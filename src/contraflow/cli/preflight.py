@@ -10,8 +10,7 @@ from pathlib import Path
 
 from contraflow.errors import UserError
 from contraflow.settings import Config
-
-UNTRAINED = "untrained"
+from contraflow.system.run_names import SHIPPED, UNTRAINED, run_folder
 
 
 def check_out_file(key: str, path: Path) -> None:
@@ -54,12 +53,12 @@ def check_run(run: str) -> None:
     """Raises: UserError unless a run is "untrained" or a folder with settings and an adapter."""
     if run == UNTRAINED:
         return
-    folder = Path(run).expanduser()
+    folder = run_folder(run)
     if not (folder / "config.yaml").is_file():
         reason = "not a run folder (no config.yaml)" if folder.is_dir() else "no such run folder"
         raise UserError(
             f"run={run}: {reason}; "
-            f"give a folder that `contraflow train` has written, or run={UNTRAINED}"
+            f"give a folder that `contraflow train` has written, run={SHIPPED} or run={UNTRAINED}"
         )
     if not (folder / "adapter" / "adapter_model.safetensors").is_file():
         raise UserError(
@@ -77,8 +76,18 @@ def check_training(config: Config) -> None:
         read_facts(config.data.facts)
     check_out_folder("run_dir", Path(config.run_dir))
     _check_wandb(config)
+    _check_start(config)
     check_models(config)
     check_replay(config)
+
+
+def _check_start(config: Config) -> None:
+    """Check the adapter that a run starts from, as far as that needs no model."""
+    if config.model.adapter is None:
+        return
+    from contraflow.policy.adapter import check_start
+
+    check_start(config.model.adapter, config.model.lora)
 
 
 def check_prompts(config: Config) -> None:
@@ -103,8 +112,29 @@ def check_models(config: Config, kinds: Sequence[str] = ("sampler", "oracle", "j
     if set(kinds) != {"judge"}:
         check_quantization(config.model.quantize)
     for kind, name in model_names(config).items():
-        if kind in kinds and not is_packaged(name):
+        if kind not in kinds or is_packaged(name):
+            continue
+        if kind == "oracle":
+            check_oracle(config)
+        else:
             resolve_model(name, kind)
+
+
+def check_oracle(config: Config) -> None:
+    """Check an oracle in any of its forms; a served one is asked for one token.
+
+    A delta stands on the sampler's backbone. Raises: UserError.
+    """
+    from contraflow.models.sources import check_source, source_of
+
+    name = config.oracle.name or ""
+    form = source_of(name).form
+    if form == "served":
+        from contraflow.reward.oracle.served import check_served
+
+        check_served(name, config.oracle.served)
+        return
+    check_source(name, "oracle", has_control=form == "delta", model_name=config.model.name)
 
 
 def model_names(config: Config) -> dict[str, str]:

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from contraflow.text.match import words
+from contraflow.text.tokens import words
 
 BLEU_ORDERS = (1, 2, 3, 4)
 BLEU_EPSILON = 0.1  # stands for zero matches, as in NLTK's smoothing method 1

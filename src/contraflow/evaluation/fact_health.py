@@ -15,19 +15,17 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from contraflow.evaluation.grouping import by_fact
 from contraflow.evaluation.records import QuestionRecord
 from contraflow.evaluation.verdicts import verdict_of
 from contraflow.gflownet.diagnostics import health
 from contraflow.seeding import torch_rng
-from contraflow.text.match import words
+from contraflow.text.tokens import words
 
 
 def fact_health(records: Sequence[QuestionRecord]) -> list[dict[str, Any]]:
     """Return one row per fact, in the order of the records; undefined diagnostics are None."""
-    by_fact: dict[str, list[QuestionRecord]] = {}
-    for record in records:
-        by_fact.setdefault(record.fact_id, []).append(record)
-    return [_row(group) for group in by_fact.values()]
+    return [_row(group) for group in by_fact(records).values()]
 
 
 def _row(group: Sequence[QuestionRecord]) -> dict[str, Any]:

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from contraflow.evaluation import diversity
 from contraflow.evaluation.bootstrap import Array, Statistic, pearson_of_sums, ratio
+from contraflow.evaluation.grouping import fact_of
 from contraflow.evaluation.records import QuestionRecord
 from contraflow.evaluation.verdicts import Verdict, verdict_of
 from contraflow.gflownet.diagnostics import ranks
-from contraflow.text.match import words
+from contraflow.text.tokens import words
 
 REWARD_PARTS = (
     "log_reward",
@@ -39,10 +40,10 @@ class QuestionTable:
     def __init__(self, records: Sequence[QuestionRecord]) -> None:
         self.records = records
         self.verdicts = [verdict_of(record) for record in records]
-        fact_ids = dict.fromkeys(record.fact_id for record in records)
-        number = {fact_id: i for i, fact_id in enumerate(fact_ids)}
+        facts = dict.fromkeys(fact_of(record) for record in records)
+        number = {fact: i for i, fact in enumerate(facts)}
         self.n_facts = len(number)
-        self.fact = np.array([number[record.fact_id] for record in records])
+        self.fact = np.array([number[fact_of(record)] for record in records])
 
     def statistics(self, embed: Embed | None) -> dict[str, Statistic]:
         """Return the statistic of every metric by name."""

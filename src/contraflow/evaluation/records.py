@@ -43,6 +43,7 @@ class QuestionRecord(msgspec.Struct, frozen=True, kw_only=True):
     original_answer: str = ""
     edited_answer: str = ""
     aliases: tuple[str, ...] = ()  # other accepted spellings of `original_answer`
+    log_inclusion: float | None = None  # log-probability of being drawn; None with replacement
 
 
 def write_records(path: str | Path, records: Iterable[QuestionRecord]) -> int:

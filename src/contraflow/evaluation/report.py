@@ -11,6 +11,7 @@ import base64
 import hashlib
 import html
 import re
+from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -38,17 +39,33 @@ def write_report(run_dir: Path) -> Path:
 
 def render(data: dict[str, Any]) -> str:
     """Return the page for the data of `gather`."""
-    style = _asset("report.css")
-    script = "\n".join(["'use strict';", *map(_asset, SCRIPTS)])
-    pieces = {
-        "title": html.escape(f"{data['name']} · contraflow"),
-        "policy": _policy(style, script),
-        "style": style,
-        "script": script,
-        "data": json_for_script(data),
-    }
+    return fill_page(
+        asset("report.html"),
+        title=html.escape(f"{data['name']} · contraflow"),
+        style=asset("report.css"),
+        scripts=map(asset, SCRIPTS),
+        data=data,
+    )
+
+
+def fill_page(
+    template: str, *, style: str, scripts: Iterable[str], data: object, **pieces: str
+) -> str:
+    """Return a template with `{{style}}`, `{{script}}`, `{{policy}}`, `{{data}}` filled in.
+
+    pieces: HTML for the other placeholders of the template, with its texts escaped.
+    """
+    script = "\n".join(["'use strict';", *scripts])
+    pieces |= {"style": style, "script": script, "policy": _policy(style, script)}
+    pieces["data"] = json_for_script(data)
     # One pass, so that a placeholder inside an inserted text stays text.
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: pieces[match[1]], _asset("report.html"))
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: pieces[match[1]], template)
+
+
+def asset(name: str, folder: str = "report") -> str:
+    """Return the text of a file of the pages' assets."""
+    path = resources.files("contraflow") / "assets" / folder / name
+    return path.read_text(encoding="utf-8").strip()
 
 
 def json_for_script(data: object) -> str:
@@ -73,8 +90,3 @@ def _policy(style: str, script: str) -> str:
 
 def _hash(content: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
-
-
-def _asset(name: str) -> str:
-    folder = resources.files("contraflow") / "assets" / "report"
-    return (folder / name).read_text(encoding="utf-8").strip()

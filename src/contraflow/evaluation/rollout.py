@@ -6,6 +6,7 @@ Used by evaluation, validation and `contraflow generate`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -13,18 +14,24 @@ from contraflow.evaluation.records import QuestionRecord
 from contraflow.experience.collect import sample_questions
 from contraflow.experience.scorer import SampledQuestion, Scorer
 from contraflow.facts import Fact
+from contraflow.policy.distinct import sample_distinct
 from contraflow.policy.lora import LoraPolicy, fact_index_of, stack_questions
 from contraflow.reward.schedule import RewardParts, RewardSchedule
 from contraflow.seeding import torch_rng
+from contraflow.text.tokens import normalize
 from contraflow.types import ScoredQuestion
 
 QUESTIONS_PER_BATCH = 64
 
 
 def record_of(
-    fact: Fact, scored: ScoredQuestion, log_reward: float, log_pf: float
+    fact: Fact,
+    scored: ScoredQuestion,
+    log_reward: float,
+    log_pf: float,
+    log_inclusion: float | None = None,
 ) -> QuestionRecord:
-    """Combine a scored question with its fact, log R and log P_F."""
+    """Combine a scored question with its fact, log R, log P_F and the log-probability of a draw."""
     return QuestionRecord(
         fact_id=fact.fact_id,
         subject=fact.subject,
@@ -41,6 +48,7 @@ def record_of(
         log_entailment=scored.log_entailment,
         log_reward=log_reward,
         log_pf=log_pf,
+        log_inclusion=log_inclusion,
     )
 
 
@@ -54,6 +62,7 @@ def rollout(
     step: int,
     seed: int,
     temperature: float = 1.0,
+    distinct: bool = False,
     on_fact: Callable[[int], None] | None = None,
 ) -> Iterator[QuestionRecord]:
     """Yield ``n_samples`` scored questions per fact; log R follows the schedule at ``step``.
@@ -63,15 +72,47 @@ def rollout(
 
     The random numbers of a fact depend on the seed and its batch only, so that two policies can be
     compared on the same facts. ``on_fact`` receives the number of facts of each finished batch.
+
+    With ``distinct``, no two questions of a fact are equal, ignoring case and punctuation, and each
+    has its ``log_inclusion``. The random numbers then depend on the seed and the position of the
+    fact: with a larger ``n_samples``, the same questions come first and others follow.
     """
+    of_run = torch_rng(seed, "rollout", "distinct", device=policy.lm.device)
     facts_per_batch = max(1, QUESTIONS_PER_BATCH // n_samples)
     for start in range(0, len(facts), facts_per_batch):
         batch = facts[start : start + facts_per_batch]
-        rng = torch_rng(seed, "rollout", batch[0].fact_id, len(batch), device=policy.lm.device)
-        sampled = sample_questions(policy, batch, n_samples, rng, temperature)
-        yield from _records(policy, scorer, reward, batch, sampled, step, temperature)
+        if distinct:
+            drawn = _draw_distinct(policy, batch, n_samples, of_run, temperature)
+        else:
+            rng = torch_rng(seed, "rollout", batch[0].fact_id, len(batch), device=policy.lm.device)
+            drawn = _Drawn(sample_questions(policy, batch, n_samples, rng, temperature))
+        yield from _records(policy, scorer, reward, batch, drawn, step, temperature)
         if on_fact is not None:
             on_fact(len(batch))
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """Questions, with what the draw says about each; the lists are None with replacement."""
+
+    sampled: list[SampledQuestion]
+    log_pf: list[float] | None = None
+    log_inclusion: list[float] | None = None
+
+
+def _draw_distinct(
+    policy: LoraPolicy,
+    facts: Sequence[Fact],
+    n_samples: int,
+    rng: torch.Generator,
+    temperature: float,
+) -> _Drawn:
+    drawn = sample_distinct(
+        policy, facts, n_samples, rng, temperature=temperature, same=normalize
+    )
+    rows = zip(drawn.fact_index.tolist(), policy.token_rows(drawn.questions), strict=True)
+    sampled = [SampledQuestion(facts[i], ids, policy.question_text(ids)) for i, ids in rows]
+    return _Drawn(sampled, drawn.log_p.tolist(), drawn.log_inclusion.tolist())
 
 
 @torch.no_grad()
@@ -80,19 +121,22 @@ def _records(
     scorer: Scorer,
     reward: RewardSchedule,
     facts: Sequence[Fact],
-    sampled: Sequence[SampledQuestion],
+    drawn: _Drawn,
     step: int,
     temperature: float,
 ) -> Iterator[QuestionRecord]:
-    scored = scorer.score(sampled, step)
+    scored = scorer.score(drawn.sampled, step)
     log_rewards = reward(RewardParts.of(scored), step).log_reward.tolist()
-    if policy.has_adapter or temperature != 1.0:
-        log_pfs = _log_pf(policy, facts, sampled, temperature)
+    if drawn.log_pf is not None:
+        log_pfs = drawn.log_pf
+    elif policy.has_adapter or temperature != 1.0:
+        log_pfs = _log_pf(policy, facts, drawn.sampled, temperature)
     else:  # the sampler is the base model
         log_pfs = [s.log_p_question for s in scored]
-    rows = zip(sampled, scored, log_rewards, log_pfs, strict=True)
-    for question, scores, log_reward, log_pf in rows:
-        yield record_of(question.fact, scores, log_reward, log_pf)
+    inclusions: Sequence[float | None] = drawn.log_inclusion or [None] * len(scored)
+    rows = zip(drawn.sampled, scored, log_rewards, log_pfs, inclusions, strict=True)
+    for question, scores, log_reward, log_pf, log_inclusion in rows:
+        yield record_of(question.fact, scores, log_reward, log_pf, log_inclusion)
 
 
 def _log_pf(
@@ -102,7 +146,7 @@ def _log_pf(
     temperature: float,
 ) -> list[float]:
     device = policy.lm.device
-    index = fact_index_of(facts, [question.fact.fact_id for question in sampled], device)
+    index = fact_index_of(facts, [question.fact.key for question in sampled], device)
     questions = stack_questions([question.ids for question in sampled], device)
     paths = policy.evaluate(facts, index, questions, temperature)
     return [float(value) for value in paths.log_p_question]

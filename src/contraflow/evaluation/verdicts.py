@@ -6,14 +6,10 @@ import math
 from dataclasses import dataclass, fields
 
 from contraflow.evaluation.records import QuestionRecord
-from contraflow.text.checks import (
-    is_degenerate,
-    is_on_subject,
-    is_on_topic,
-    is_well_formed,
-    leaks_answer,
-    strict_success,
-)
+from contraflow.text.answers import is_degenerate, is_on_topic
+from contraflow.text.questions import is_well_formed, leaks_answer
+from contraflow.text.subjects import is_on_subject
+from contraflow.text.verdict import strict_success
 
 LOG_HALF = math.log(0.5)
 

@@ -45,7 +45,7 @@ class Batch:
     @cached_property
     def fact_index(self) -> Int[Tensor, " b"]:
         """Question i is about ``facts[fact_index[i]]``."""
-        return fact_index_of(self.facts, [s.fact_id for s in self.scored], self.device)
+        return fact_index_of(self.facts, [s.fact_key for s in self.scored], self.device)
 
     @cached_property
     def questions(self) -> Questions:
@@ -104,8 +104,8 @@ class Experience:
         rng = torch_rng(self.seed, step, self.rank, "sample", device=self.policy.lm.device)
         sampled = sample_questions(self.policy, facts, self.settings.n_samples, rng, pf_temp)
         scored = self.scorer.score(sampled, step)
-        counts = Counter((s.fact_id, s.question_ids) for s in scored)
-        unique = list({(s.fact_id, s.question_ids): s for s in scored}.values())
+        counts = Counter((s.fact_key, s.question_ids) for s in scored)
+        unique = list({(s.fact_key, s.question_ids): s for s in scored}.values())
         self.replay.add(unique, self.reward.priority(RewardParts.of(unique)).tolist())
         if self.settings.count_repeats:
             return self._batch(facts, scored, [1] * len(scored), pf_temp)
@@ -114,7 +114,7 @@ class Experience:
     def _replayed(self, seen: Sequence[Fact], n_facts: int, step: int) -> Batch | None:
         """Return stored questions of up to n_facts facts, or None when too few are stored."""
         rng = python_rng(self.seed, step, self.rank, "replay")
-        rows = self.replay.sample([f.fact_id for f in seen], self.settings.n_samples, rng)
+        rows = self.replay.sample([f.key for f in seen], self.settings.n_samples, rng)
         found: list[ScoredQuestion] = []
         n_found = 0
         for row in rows:
@@ -154,8 +154,8 @@ class Experience:
         pf_temp: float,
         n_replayed: int = 0,
     ) -> Batch:
-        present = {s.fact_id for s in scored}
-        used = tuple(f for f in facts if f.fact_id in present)
+        present = {s.fact_key for s in scored}
+        used = tuple(f for f in facts if f.key in present)
         device = str(self.policy.lm.device)
         return Batch(used, tuple(scored), tuple(counts), pf_temp, n_replayed, device)
 

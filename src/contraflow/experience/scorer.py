@@ -14,10 +14,10 @@ import msgspec
 from contraflow.facts import Fact
 from contraflow.policy.lora import LoraPolicy, fact_index_of, stack_questions
 from contraflow.reward.judge.scores import Judge
-from contraflow.text.checks import question_ok
+from contraflow.text.questions import question_ok
 from contraflow.types import Oracle, ScoredQuestion
 
-_Key = tuple[str, tuple[int, ...]]  # fact id, token ids
+_Key = tuple[str, tuple[int, ...]]  # fact key, token ids
 
 
 class ScoreRequest(msgspec.Struct, frozen=True):
@@ -48,7 +48,7 @@ class SampledQuestion:
     @property
     def key(self) -> _Key:
         """Equal for equal questions about one fact."""
-        return self.fact.fact_id, self.ids
+        return self.fact.key, self.ids
 
     @property
     def request(self) -> ScoreRequest:
@@ -100,7 +100,8 @@ class Scorer:
         a question by itself. Entries of other samplers are left out: an unbroken run scores those
         when it samples them.
         """
-        self._cache |= {(s.fact_id, s.question_ids): s for s in scored if s.sampler == self.sampler}
+        own = [s for s in scored if s.sampler == self.sampler]
+        self._cache |= {(s.fact_key, s.question_ids): s for s in own}
         self._evict()
 
     def judgements(
@@ -132,9 +133,9 @@ class Scorer:
 
     def _log_prior(self, new: list[SampledQuestion]) -> list[list[float]]:
         """Return per question the base model's log-probability of each token and of the stop."""
-        facts = list({q.fact.fact_id: q.fact for q in new}.values())
+        facts = list({q.fact.key: q.fact for q in new}.values())
         device = self.policy.lm.device
-        index = fact_index_of(facts, [q.fact.fact_id for q in new], device)
+        index = fact_index_of(facts, [q.fact.key for q in new], device)
         paths = self.policy.prior(facts, index, stack_questions([q.ids for q in new], device))
         rows = zip(paths.log_pf.tolist(), paths.log_p_stop.tolist(), new, strict=True)
         return [[*log_pf[: len(q.ids)], log_p_stop] for log_pf, log_p_stop, q in rows]
@@ -162,6 +163,7 @@ def _scored(
     fact = q.fact
     return ScoredQuestion(
         fact_id=fact.fact_id,
+        fact_hash=fact.content_hash,
         question_ids=q.ids,
         question=q.text,
         answer=judgement.answer,

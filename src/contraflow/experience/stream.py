@@ -38,8 +38,8 @@ class FactStream:
         earlier: dict[str, Fact] = {}
         if step:
             for _ in range(3):
-                earlier |= {f.fact_id: f for f in self._facts_of(rng.randrange(step))}
-        pool = sorted(earlier.values(), key=lambda f: f.fact_id)
+                earlier |= {f.key: f for f in self._facts_of(rng.randrange(step))}
+        pool = sorted(earlier.values(), key=lambda f: (f.fact_id, f.key))
         return StepFacts(step, facts, tuple(rng.sample(pool, len(pool))))
 
     def _facts_of(self, step: int) -> tuple[Fact, ...]:

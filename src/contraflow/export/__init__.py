@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from contraflow.export import easyedit, hub, table
+from contraflow.export import easyedit, hub, qaedit, table
 from contraflow.export.selection import CHECKS, Chosen, Selection, Written, select
 
 __all__ = ["CHECKS", "FORMATS", "Chosen", "Selection", "Written", "select"]
 
 FORMATS: dict[str, Callable[[Path, Sequence[Chosen], Selection], Written]] = {
     "easyedit": easyedit.write,
+    "qaedit": qaedit.write,
     "csv": table.write,
     "datasets": hub.write,
 }

@@ -21,6 +21,7 @@ from typing import Any
 
 import msgspec
 
+from contraflow.evaluation.grouping import fact_of
 from contraflow.evaluation.records import QuestionRecord
 from contraflow.export.selection import Chosen, Selection, Written
 from contraflow.system.files import write_atomically
@@ -33,15 +34,15 @@ def write(path: Path, chosen: Sequence[Chosen], _selection: Selection) -> Writte
     """Write a JSON array of edits; without any edit nothing is written."""
     edits: list[dict[str, Any]] = []
     left_out: list[str] = []
-    for _, group in groupby((c.record for c in chosen), key=lambda record: record.fact_id):
+    for _, group in groupby((c.record for c in chosen), key=fact_of):
         questions = list(group)
         first = questions[0]
         found = _prompt_and_subject(questions)
         if not first.edited_answer:
-            left_out.append(f"{_named(first)}: the fact has no edited_answer")
+            left_out.append(f"{named(first)}: the fact has no edited_answer")
         elif found is None:
             left_out.append(
-                f"{_named(first)}: its subject stands neither in the statement nor in a question, "
+                f"{named(first)}: its subject stands neither in the statement nor in a question, "
                 "and EasyEdit requires it in the prompt"
             )
         else:
@@ -51,7 +52,8 @@ def write(path: Path, chosen: Sequence[Chosen], _selection: Selection) -> Writte
     return Written(len(edits), tuple(left_out))
 
 
-def _named(record: QuestionRecord) -> str:
+def named(record: QuestionRecord) -> str:
+    """Return the name of a fact for messages."""
     return f"fact {record.fact_id} (subject {record.subject!r})"
 
 
@@ -73,14 +75,14 @@ def _edit(questions: Sequence[QuestionRecord], prompt: str, subject: str) -> dic
 
 def _prompt_and_subject(questions: Sequence[QuestionRecord]) -> tuple[str, str] | None:
     """Return the first prompt that names the subject, with the subject as it stands there."""
-    for prompt in _prompts(questions):
-        subject = _as_it_stands(questions[0].subject, prompt)
+    for prompt in prompts_of(questions):
+        subject = as_it_stands(questions[0].subject, prompt)
         if subject:
             return prompt, subject
     return None
 
 
-def _prompts(questions: Sequence[QuestionRecord]) -> Iterator[str]:
+def prompts_of(questions: Sequence[QuestionRecord]) -> Iterator[str]:
     """Yield the statement up to the edited answer, then the questions."""
     first = questions[0]
     stem = first.edit_fact.strip().removesuffix(".")
@@ -91,7 +93,7 @@ def _prompts(questions: Sequence[QuestionRecord]) -> Iterator[str]:
         yield record.question
 
 
-def _as_it_stands(subject: str, prompt: str) -> str:
+def as_it_stands(subject: str, prompt: str) -> str:
     """Return the subject as a prompt writes it (case, accents, apostrophes), or ""."""
     whole_words = rf"(?<!\w){re.escape(subject)}(?!\w)"
     if re.search(whole_words, prompt):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from contraflow.evaluation.grouping import fact_of
 from contraflow.export.selection import Chosen, Selection, Written
 from contraflow.export.table import row_of
 from contraflow.system.files import write_atomically
@@ -29,7 +30,7 @@ def card(chosen: Sequence[Chosen], selection: Selection) -> str:
     It names no license, which depends on the facts.
     """
     size = next((name for limit, name in _SIZES if len(chosen) < limit), "n>1M")
-    n_facts = len({c.record.fact_id for c in chosen})
+    n_facts = len({fact_of(c.record) for c in chosen})
     n_strict = sum(c.verdict.strict_success for c in chosen)
     n_valid = sum(c.verdict.valid_contradiction for c in chosen)
     return f"""---
@@ -69,6 +70,7 @@ questions = load_dataset("FOLDER", split="train")
 against the original fact |
 | `log_p_question`, `log_p_answer` | log-likelihoods under the frozen base model, in nats |
 | `log_reward`, `log_pf` | log R, and the log-probability with which the sampler drew the question |
+| `log_inclusion` | of questions drawn without replacement, the log-probability of being drawn |
 | `strict_success`, `well_formed`, `on_subject`, `no_leak`, `on_topic`, `not_degenerate`, \
 `contradiction` | checks |
 | `valid_contradiction` | all checks but the strict one |

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import groupby
 
+from contraflow.evaluation.grouping import by_fact, fact_of
 from contraflow.evaluation.records import QuestionRecord
 from contraflow.evaluation.verdicts import Verdict, verdict_of
-from contraflow.text.match import normalize
+from contraflow.text.tokens import normalize
 
 CHECKS = (*(field.name for field in fields(Verdict)), "valid_contradiction")
 
@@ -51,11 +51,8 @@ class Selection:
 
 def select(records: Iterable[QuestionRecord], selection: Selection) -> list[Chosen]:
     """Return the selection: facts in their order, per fact the highest log_reward first."""
-    by_fact: defaultdict[str, list[QuestionRecord]] = defaultdict(list)
-    for record in records:
-        by_fact[record.fact_id].append(record)
     chosen: list[Chosen] = []
-    for group in by_fact.values():
+    for group in by_fact(records).values():
         chosen += _of_fact(group, selection)
     return chosen
 
@@ -66,7 +63,7 @@ def best_of_each_fact(records: Iterable[QuestionRecord], keep: int) -> Iterator[
     Records of one fact must be adjacent. The result is not a sample in proportion to the reward.
     """
     selection = Selection(per_fact=keep)
-    for _, group in groupby(records, key=lambda record: record.fact_id):
+    for _, group in groupby(records, key=fact_of):
         for chosen in _of_fact(list(group), selection):
             yield chosen.record
 

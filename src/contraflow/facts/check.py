@@ -20,8 +20,10 @@ from typing import NamedTuple
 from contraflow.errors import on_one_line
 from contraflow.facts import Fact
 from contraflow.facts.fact import BadRowError, numbered_lines, parse_line, same_id
-from contraflow.text.checks import is_on_subject
-from contraflow.text.match import is_number, mentions, normalize, same_answer
+from contraflow.text.alphabet import can_name
+from contraflow.text.match import is_number, mentions, same_answer
+from contraflow.text.subjects import is_on_subject
+from contraflow.text.tokens import normalize
 
 _NEEDED = ("relation", "original_fact", "original_answer", "edited_answer")
 # Thai, Lao, Myanmar, Khmer, Japanese kana and Chinese characters: whole words are compared, which
@@ -49,8 +51,10 @@ class _Row(NamedTuple):
     fact: Fact
 
 
-def check_facts(path: str | Path) -> list[Problem]:
+def check_facts(path: str | Path, vocabulary: str = "latin") -> list[Problem]:
     """Return all problems of a facts file, sorted by line.
+
+    vocabulary: `policy.vocabulary` of the run that the facts are for.
 
     Raises: UserError if the file cannot be read or is empty.
     """
@@ -64,6 +68,7 @@ def check_facts(path: str | Path) -> list[Problem]:
     for row in rows:
         for fact_check in _FACT_CHECKS:
             found.extend((row.line, message) for message in fact_check(row.fact))
+        found.extend((row.line, message) for message in _subject(row.fact.subject, vocabulary))
     for table_check in _TABLE_CHECKS:
         found.extend(table_check(rows))
     return [Problem(str(path), line, on_one_line(message)) for line, message in sorted(found)]
@@ -105,19 +110,28 @@ def _statement_content(fact: Fact) -> Iterator[str]:
         yield "'original_fact' and 'edit_fact' say the same: nothing is edited"
 
 
-def _matchable_subject(fact: Fact) -> Iterator[str]:
-    """Check that a question that names the subject can be recognized as one about it."""
-    subject = fact.subject
+def _subject(subject: str, vocabulary: str) -> Iterator[str]:
+    """Check that a sampler can name the subject, and that a question that does is recognized."""
     if not is_on_subject(f"What is {subject}?", subject):
         yield (
             f"'subject' {subject!r} has no letters or digits that can be compared, so no question "
             "is ever on its subject; name it in words"
         )
+    elif not can_name(subject, vocabulary):
+        yield f"'subject' {subject!r} {cannot_be_written(vocabulary)}"
     elif _UNSPACED.search(subject):
         yield (
             f"'subject' {subject!r} is in a script without spaces between words, so a question is "
             "on its subject only with spaces around it; name it in another script"
         )
+
+
+def cannot_be_written(vocabulary: str) -> str:
+    """Return what is said of a subject that `policy.vocabulary` cannot write, with the remedy."""
+    return (
+        f"cannot be written in policy.vocabulary={vocabulary}, so no question of the sampler is "
+        "ever on its subject; name it in Latin letters, or use policy=all_tokens"
+    )
 
 
 def _leaks(fact: Fact) -> Iterator[str]:
@@ -203,5 +217,5 @@ def answer_kind(answer: str) -> str:
     return "name" if any(char.isupper() for char in answer) else "word"
 
 
-_FACT_CHECKS = (_missing_fields, _statement_form, _statement_content, _matchable_subject, _leaks)
+_FACT_CHECKS = (_missing_fields, _statement_form, _statement_content, _leaks)
 _TABLE_CHECKS = (_duplicates, _wrong_types)

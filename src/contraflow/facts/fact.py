@@ -45,6 +45,24 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True):
     # Other accepted spellings of `original_answer`.
     aliases: tuple[str, ...] = ()
 
+    @property
+    def content_hash(self) -> str:
+        """16 hex digits of all fields, the same in every process.
+
+        Empty fields are left out, so that a field that is added later changes no hash.
+        """
+        filled = {name: value for name, value in msgspec.structs.asdict(self).items() if value}
+        return hashlib.blake2b(msgspec.json.encode(filled), digest_size=8).hexdigest()
+
+    @property
+    def key(self) -> str:
+        """The name of this fact for scores and replay: `fact_id` and `content_hash`.
+
+        Two facts with one `fact_id`, of different files or before and after a correction, have
+        different keys.
+        """
+        return f"{self.fact_id}#{self.content_hash}"
+
 
 class Splits(NamedTuple):
     """Four disjoint parts of one set of facts; no subject is in two of them."""
@@ -183,7 +201,7 @@ def read_facts(path: str | Path) -> list[Fact]:
     """Read a facts file. A fact that is in it twice, with equal fields, is read once.
 
     Raises: UserError that lists the first ten problems as `file:line: …`. Two different facts with
-    one `fact_id` are a problem, because scores and questions are kept by it.
+    one `fact_id` are a problem, because results are reported by it.
     """
     facts: list[Fact] = []
     first: dict[str, tuple[int, Fact]] = {}

@@ -1,12 +1,15 @@
-"""Select the facts an oracle knows: it answers their plain question with the original answer."""
+"""Select the facts an oracle knows: it asserts the original answer to their plain question."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from contraflow.facts.fact import Fact
-from contraflow.text.match import mentions
-from contraflow.types import Oracle
+from contraflow.text.verdict import AnswerVerdict, answer_verdict
+
+if TYPE_CHECKING:
+    from contraflow.types import Oracle
 
 _BATCH_SIZE = 64
 
@@ -32,6 +35,8 @@ def known_facts(
 ) -> list[Fact]:
     """Return the facts whose plain question the oracle answers with the original answer, in order.
 
+    A denial ("X is not Y.") is no such answer, nor is one that asserts the edited answer too.
+
     `on_fact` is called after each batch with the number of facts in it, for a progress bar.
     """
     kept: list[Fact] = []
@@ -48,5 +53,13 @@ def known_facts(
 
 
 def _is_known(fact: Fact, answer: str) -> bool:
-    names_original = mentions(answer, fact.original_answer, fact.aliases)
-    return names_original and not mentions(answer, fact.edited_answer)
+    """Whether the answer asserts the original answer and not the edited one."""
+    verdict = answer_verdict(
+        plain_question(fact),
+        answer,
+        fact.subject,
+        original_answer=fact.original_answer,
+        edited_answer=fact.edited_answer,
+        aliases=fact.aliases,
+    )
+    return verdict is AnswerVerdict.OLD

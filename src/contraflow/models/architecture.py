@@ -29,12 +29,21 @@ def check_architecture(model: nn.Module) -> None:
         raise unsupported(type(model).__name__, reason)
 
 
-def unsupported(architecture: str, reason: str) -> UserError:
+class UnsupportedArchitectureError(UserError):
+    """An architecture that cannot be the sampler; by its own `generate()` it can still answer."""
+
+    def __init__(self, architecture: str, reason: str) -> None:
+        super().__init__(
+            f"{architecture} cannot be the sampler here: {reason}; "
+            f"choose another checkpoint ({TESTED} work)"
+        )
+        self.architecture = architecture
+        self.reason = reason
+
+
+def unsupported(architecture: str, reason: str) -> UnsupportedArchitectureError:
     """Return the one-line error for an architecture that cannot be used."""
-    return UserError(
-        f"{architecture} cannot be sampler or oracle here: {reason}; "
-        f"choose another checkpoint ({TESTED} work)"
-    )
+    return UnsupportedArchitectureError(architecture, reason)
 
 
 def max_positions(config: Any) -> int:
@@ -49,6 +58,13 @@ def max_positions(config: Any) -> int:
     if getattr(config, "use_sliding_window", True):
         keys.append("sliding_window")
     limits = [getattr(config, key, None) for key in keys]
+    return min((int(limit) for limit in limits if limit), default=1 << 30)
+
+
+def context_length(config: Any) -> int:
+    """Return the longest sequence, in tokens, that a model's own forward pass takes."""
+    config = config.get_text_config(decoder=True)
+    limits = [getattr(config, key, None) for key in ("max_position_embeddings", "n_positions")]
     return min((int(limit) for limit in limits if limit), default=1 << 30)
 
 

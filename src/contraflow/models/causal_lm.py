@@ -25,7 +25,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from contraflow.errors import UserError
-from contraflow.models import attention
+from contraflow.models import attention, encoding
 from contraflow.models.architecture import LogitTransform, check_architecture, max_positions
 from contraflow.models.attention import PrefixCache, sharing_prefix
 from contraflow.models.token_tree import TokenTree
@@ -130,8 +130,7 @@ class CausalLM:
         attention.install()
         cast(Any, model).set_attn_implementation(attention.NAME)
         self._head_rows: _HeadRows | None = None
-        # Whether the tokenizer begins every text with a space (Llama 2, Mistral, Phi-3).
-        self._adds_space = self._ids("Who") != self._ids("\nWho")[len(self._ids("\n")) :]
+        self._adds_space = encoding.adds_space(tokenizer)
         self._transform = LogitTransform.of(cast(Any, model).config)
 
     @property
@@ -281,25 +280,11 @@ class CausalLM:
         A text that is not the first is encoded as it reads at the start of a line. SentencePiece
         tokenizers would put a space before it.
         """
-        if first or not self._adds_space:
-            return self._ids(text, special=first)
-        line = self._ids("\n")
-        joined = self._ids("\n" + text)
-        return joined[len(line) :] if joined[: len(line)] == line else self._ids(text)
+        return encoding.encode(self.tokenizer, text, first=first, spaced=self._adds_space)
 
-    def _ids(self, text: str, special: bool = False) -> list[int]:
-        return cast(list[int], self.tokenizer(text, add_special_tokens=special)["input_ids"])
-
-    def _encode_before(self, text: str, next_text: str) -> list[int]:
-        """Return the token ids of `text` as the tokenizer splits `text + next_text`.
-
-        Falls back to `text` alone if a token spans the boundary.
-        """
-        joined = self.encode(text + next_text, first=True)
-        tail = self.encode(next_text)
-        if tail and joined[-len(tail) :] == tail:
-            return joined[: -len(tail)]
-        return self.encode(text, first=True)
+    def header_ids(self, text: str, next_text: str = "") -> list[int]:
+        """Return the token ids before every body of a prompt; BOS alone, if any, for no text."""
+        return encoding.header_ids(self.tokenizer, text, next_text, spaced=self._adds_space)
 
     def decode(self, ids: Sequence[int]) -> str:
         return cast(str, self.tokenizer.decode(list(ids), skip_special_tokens=True))
@@ -313,7 +298,7 @@ class CausalLM:
 
         Raises: UserError when the text fills all positions of the model.
         """
-        ids = self._encode_before(text, next_text) if text else self.encode(text, first=True)
+        ids = self.header_ids(text, next_text)
         if not ids:
             return PrefixCache((), 0)
         if len(ids) >= self.max_positions:

@@ -29,7 +29,7 @@ _TOKENIZER_FILES = (
     "spiece.model",
 )
 # What a library writes about itself, not about the model.
-_NOT_CONTENT = ("transformers_version", "_name_or_path", "torch_dtype", "dtype")
+NOT_CONTENT = ("transformers_version", "_name_or_path", "torch_dtype", "dtype")
 # Smaller files are hashed every time.
 _CACHED_FROM_BYTES = 1 << 20
 _MAX_CACHED = 256
@@ -90,7 +90,7 @@ def _config_digest(file: Path) -> bytes:
     with suppress(ValueError):
         config: Any = json.loads(content)
         if isinstance(config, dict):
-            kept = {key: value for key, value in config.items() if key not in _NOT_CONTENT}
+            kept = {key: value for key, value in config.items() if key not in NOT_CONTENT}
             content = json.dumps(kept, sort_keys=True).encode()
     return hashlib.sha256(content).digest()
 

@@ -260,7 +260,7 @@ class StaticDecoder:
         step = self._step
         if step is None:
             step, row = self._load(rows, DecodingState.after_prefill(self._context, row))
-        elif rows < len(step.ids):
+        elif rows != len(step.ids) or _branches(row):
             step, row = self._load(rows, step.save(row, self._width))
         step.ids[row, 0] = token
         step.run()
@@ -276,7 +276,7 @@ class StaticDecoder:
         try:
             step = self._step_of(rows)
         except CaptureFailed:
-            if self._step is None:
+            if self._step is None or len(self._step.ids) < rows:
                 raise
             step = self._step
         # Load after creating the step: recording runs it, in the memory that all steps share.
@@ -292,6 +292,11 @@ class StaticDecoder:
         return self._steps.get(
             self._lm, context.prefix, context.cache, rows, self._length, self._actions
         )
+
+
+def _branches(row: Int[Tensor, " n"]) -> bool:
+    """Whether several texts continue one row, so that its keys must be copied."""
+    return len(row.unique()) < len(row)
 
 
 def start_decoding(

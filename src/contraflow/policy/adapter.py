@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from peft import set_peft_model_state_dict
+from peft import get_peft_model_state_dict, set_peft_model_state_dict
 from peft.utils import load_peft_weights
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from contraflow.errors import UserError
 from contraflow.models.packaged import public_name
 from contraflow.policy.lora import LoraPolicy
+from contraflow.settings.models import LoraConfig
 
 SAMPLER_FILE = "sampler.json"  # prompt and constraints: what else sampling needs
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -70,12 +72,12 @@ def _sampler_description(policy: LoraPolicy, base_model: str) -> dict[str, objec
     }
 
 
-def check_adapter(folder: Path) -> None:
+def check_adapter(folder: Path, weights: Sequence[str] = (ADAPTER_WEIGHTS, FLOW_WEIGHTS)) -> None:
     """Read the files of an adapter as far as it shows that they are whole, before a model loads.
 
     Raises: UserError naming a file that was cut, damaged or left out by a copy, and the remedy.
     """
-    for name in (ADAPTER_WEIGHTS, FLOW_WEIGHTS):
+    for name in weights:
         try:
             with safe_open(folder / name, framework="pt") as tensors:
                 if not tensors.keys():
@@ -113,10 +115,87 @@ def load_adapter(policy: LoraPolicy, folder: Path) -> None:
             raise ValueError(f"tensors differ: {(missing + result.unexpected_keys)[:2]}")
         policy.flow.load_state_dict(load_file(folder / FLOW_WEIGHTS))
     except (RuntimeError, ValueError, OSError, SafetensorError) as error:
-        raise UserError(
-            f"{folder}: does not fit the configured model ({str(error).splitlines()[0][:160]}); "
-            "use the config.yaml that was saved with it"
-        ) from error
+        raise _misfit(folder, error) from error
+
+
+def adapter_folder(name: str) -> Path:
+    """The folder of a sampler's adapter, given itself or by its run. Raises: UserError."""
+    folder = Path(name).expanduser()
+    for candidate in (folder / "adapter", folder):
+        if (candidate / ADAPTER_WEIGHTS).is_file():
+            return candidate
+    reason = f"has no {ADAPTER_WEIGHTS}" if folder.is_dir() else "no such folder"
+    raise UserError(
+        f"model.adapter={name}: {reason}; give a run that `contraflow train` has finished, or the "
+        "folder of an adapter"
+    )
+
+
+def check_start(name: str, lora: LoraConfig) -> None:
+    """Check an adapter to start from before a model loads: its files, and its scaling.
+
+    Its shapes are compared when the model is there (`start_from`).
+
+    Raises: UserError naming what does not fit.
+    """
+    folder = adapter_folder(name)
+    names = (ADAPTER_WEIGHTS, FLOW_WEIGHTS) if _has_flow(folder) else (ADAPTER_WEIGHTS,)
+    check_adapter(folder, names)
+    try:
+        config = json.loads((folder / "adapter_config.json").read_bytes())
+        saved = {"r": config.get("r"), "alpha": config.get("lora_alpha")}
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(f"model.adapter={name}: no adapter_config.json ({error})") from None
+    for key, value in saved.items():
+        if value != getattr(lora, key):
+            raise UserError(
+                f"model.adapter={name}: was made with {key}={value}, not {getattr(lora, key)}; set "
+                f"model.lora.{key}={value}"
+            )
+
+
+def start_from(policy: LoraPolicy, folder: Path) -> None:
+    """Start an untrained policy from the weights of an adapter.
+
+    An adapter that contraflow did not make has no flow heads; these then start untrained.
+
+    Raises: UserError naming the first tensor that does not fit.
+    """
+    own = get_peft_model_state_dict(policy.lm.adapter)
+    weights = _read(folder)
+    for name in sorted({*own, *weights}):
+        shapes = [tuple(t[name].shape) if name in t else None for t in (weights, own)]
+        if shapes[0] != shapes[1]:
+            saved, needed = ("none" if shape is None else shape for shape in shapes)
+            raise UserError(
+                f"model.adapter={folder}: {name} is {saved} there and {needed} in this run; start "
+                "from an adapter of the same model.name and model.lora"
+            )
+    set_peft_model_state_dict(policy.lm.adapter, weights)
+    if _has_flow(folder):
+        try:
+            policy.flow.load_state_dict(load_file(folder / FLOW_WEIGHTS))
+        except (RuntimeError, OSError, SafetensorError) as error:
+            raise _misfit(folder, error) from error
+
+
+def _has_flow(folder: Path) -> bool:
+    """Whether contraflow made this adapter; then its flow heads must be there."""
+    return (folder / SAMPLER_FILE).is_file() or (folder / FLOW_WEIGHTS).is_file()
+
+
+def _read(folder: Path) -> dict[str, Tensor]:
+    try:
+        return dict(load_peft_weights(str(folder), device="cpu"))
+    except (RuntimeError, ValueError, OSError, SafetensorError) as error:
+        raise _misfit(folder, error) from error
+
+
+def _misfit(folder: Path, error: Exception) -> UserError:
+    return UserError(
+        f"{folder}: does not fit the configured model ({str(error).splitlines()[0][:160]}); "
+        "use the config.yaml that was saved with it"
+    )
 
 
 def model_card(base_model: str, settings: Mapping[str, object], results: str) -> str:

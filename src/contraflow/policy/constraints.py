@@ -9,15 +9,14 @@ although several token ids spell a question mark; the other ids are not actions.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from contraflow.errors import UserError
-
-Vocabulary = Literal["printable_ascii", "latin", "all"]
+from contraflow.text.alphabet import Vocabulary, is_in_alphabet
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,8 +156,4 @@ def _stop_id(tokenizer: Any, pieces: list[str]) -> int:
 def _is_allowed(piece: str, vocabulary: Vocabulary) -> bool:
     if not piece or "?" in piece or "\n" in piece or "\r" in piece:
         return False
-    if vocabulary == "all":
-        return True
-    if vocabulary == "printable_ascii":
-        return all(32 <= ord(c) < 127 for c in piece)
-    return all(32 <= ord(c) < 127 or (0xC0 <= ord(c) <= 0x24F and c.isalpha()) for c in piece)
+    return is_in_alphabet(piece, vocabulary)

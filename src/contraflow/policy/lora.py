@@ -70,6 +70,7 @@ class LoraPolicy(nn.Module):
             parameter.requires_grad_(False)
         self._prefix = lm.prefix_cache(prompt.header, prompt.opening)
         self._static_steps = StaticSteps()
+        self._frozen_steps = StaticSteps()  # recorded with the adapter off
         if lora is not None:
             self.add_adapter(lora)
         self.flow = StateFlow(lm.hidden_size).to(lm.device)
@@ -131,17 +132,26 @@ class LoraPolicy(nn.Module):
         The rows of a fact are adjacent, in the order of the facts. Logits are divided by the
         temperature after masking.
         """
-        context = self.lm.prefill(self._prefix, self.encode(facts))
         row = torch.arange(len(facts), device=self.lm.device).repeat_interleave(n_samples)
-        decoder = start_decoding(
+        decoder = self.decoder(facts, len(row))
+        return self._decode(decoder, row, rng, temperature)
+
+    def decoder(self, facts: Sequence[Fact], n_texts: int, *, frozen: bool = False) -> Decoder:
+        """Read the prompts of facts and return a decoder of up to ``n_texts`` questions.
+
+        Fact i is in row i. ``frozen`` says that the caller is inside `lm.frozen()`, and must be
+        also whenever it advances the decoder: recorded steps are bound to their adapter.
+
+        Raises: UserError when a prompt is too long.
+        """
+        return start_decoding(
             self.lm,
-            context,
-            len(row),
+            self.lm.prefill(self._prefix, self.encode(facts)),
+            n_texts,
             self.constraints.max_len,
-            self._static_steps,
+            self._frozen_steps if frozen else self._static_steps,
             self.constraints.action_ids,
         )
-        return self._decode(decoder, row, rng, temperature)
 
     def _decode(
         self, decoder: Decoder, row: Int[Tensor, " b"], rng: torch.Generator, temperature: float
@@ -273,6 +283,7 @@ class LoraPolicy(nn.Module):
     def release_graphs(self) -> None:
         """Free the CUDA graphs of sampling and their memory, before another policy is trained."""
         self._static_steps.release()
+        self._frozen_steps.release()
 
     def question_text(self, ids: Sequence[int]) -> str:
         """Decode a question's token ids and append the question mark that the stop stands for."""
@@ -316,11 +327,11 @@ def _categorical(
 
 
 def fact_index_of(
-    facts: Sequence[Fact], fact_ids: Iterable[str], device: torch.device | str
+    facts: Sequence[Fact], keys: Iterable[str], device: torch.device | str
 ) -> Int[Tensor, " b"]:
-    """Return for each fact id the position of its fact in ``facts``. Raises: KeyError."""
-    position = {fact.fact_id: i for i, fact in enumerate(facts)}
-    return torch.tensor([position[fact_id] for fact_id in fact_ids], device=device)
+    """Return for each `Fact.key` the position of its fact in ``facts``. Raises: KeyError."""
+    position = {fact.key: i for i, fact in enumerate(facts)}
+    return torch.tensor([position[key] for key in keys], device=device)
 
 
 def stack_questions(rows: Sequence[Sequence[int]], device: torch.device | str) -> Questions:

@@ -12,7 +12,7 @@ import hashlib
 import json
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
@@ -46,6 +46,23 @@ def make_namespace(*, prompt: str, tokenizer: str, oracle: str, judge: str) -> s
     """A name that changes whenever the meaning of a stored token id or reward part changes."""
     identity = {"prompt": prompt, "tokenizer": tokenizer, "oracle": oracle, "judge": judge}
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def with_priorities(parts: str, settings: Mapping[str, float]) -> str:
+    """The namespace of entries whose priorities follow these settings.
+
+    ``parts`` is the `make_namespace` of their token ids and reward parts.
+    """
+    priorities = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+    return f"{parts}-{priorities}"
+
+
+def scores_part(namespace: str) -> str:
+    """What a namespace says of token ids and reward parts, which no priority changes.
+
+    It is all of the namespace of an older version, which says nothing of priorities.
+    """
+    return namespace.partition("-")[0]
 
 
 @dataclass(frozen=True)
@@ -99,16 +116,17 @@ class ReplayStore(Protocol):
         """
 
     def sample(
-        self, fact_ids: Sequence[str], n: int, rng: random.Random
+        self, facts: Sequence[str], n: int, rng: random.Random
     ) -> list[list[ScoredQuestion]]:
         """Sample up to n entries for each fact, without replacement within one call.
 
-        A fact may be named several times; its lists then share no entry. ``rng`` is the caller's
-        and advances by one draw per distinct fact, whatever is stored.
+        ``facts`` are keys (`Fact.key`). A fact may be named several times; its lists then share no
+        entry. ``rng`` is the caller's and advances by one draw per distinct fact, whatever is
+        stored.
         """
 
-    def size(self, fact_id: str | None = None) -> int:
-        """Number of entries of one fact, or of all facts."""
+    def size(self, fact: str | None = None) -> int:
+        """Number of entries of one fact, given by its key, or of all facts."""
 
     def entries(self) -> Iterator[ReplayEntry]:
         """All stored entries that can be read, fact by fact, best first."""

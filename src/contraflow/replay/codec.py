@@ -49,7 +49,11 @@ class _SnapshotBody(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def content_id(scored: ScoredQuestion) -> str:
-    """Hash of fact and tokens: equal on every machine, so that a repeated write adds nothing."""
+    """Hash of fact_id and tokens: equal on every machine, so that a repeated write adds nothing.
+
+    It names an entry among those of one fact, and leaves the fact's hash out: the ids break ties
+    between equal priorities, and an entry of an older version keeps its place.
+    """
     key = msgspec.msgpack.encode((scored.fact_id, scored.question_ids))
     return hashlib.sha256(key).hexdigest()[:32]
 
@@ -77,7 +81,7 @@ def encode_entry(scored: ScoredQuestion, vector: bytes = b"") -> bytes:
 
 
 def decode_entry(
-    data: bytes | None, priority: float, *, fact_id: str, entry_id: str
+    data: bytes | None, priority: float, *, fact_key: str, entry_id: str
 ) -> ReplayEntry:
     """The entry stored for this fact under this id, with this priority.
 
@@ -92,14 +96,14 @@ def decode_entry(
     problem = _malformed(scored, priority)
     if problem is not None:
         raise PayloadError(problem)
-    if scored.fact_id != fact_id or content_id(scored) != entry_id:
+    if scored.fact_key != fact_key or content_id(scored) != entry_id:
         raise PayloadError("the payload belongs to another fact or id")
     return ReplayEntry(priority, entry_id, scored, vector)
 
 
 def encode_snapshot(namespace: str, entries: Iterable[ReplayEntry]) -> bytes:
     """Bytes of a whole store, in an order that depends only on its content."""
-    ordered = sorted(entries, key=lambda entry: (entry.scored.fact_id, entry.sort_key))
+    ordered = sorted(entries, key=_snapshot_key)
     vectors = [entry.vector for entry in ordered]
     body = _SnapshotBody(
         namespace=namespace,
@@ -107,6 +111,10 @@ def encode_snapshot(namespace: str, entries: Iterable[ReplayEntry]) -> bytes:
         vectors=vectors if any(vectors) else [],
     )
     return msgspec.msgpack.encode((_SNAPSHOT, SCHEMA_VERSION, body))
+
+
+def _snapshot_key(entry: ReplayEntry) -> tuple[str, str, tuple[float, str]]:
+    return entry.scored.fact_id, entry.scored.fact_hash, entry.sort_key
 
 
 def snapshot_namespace(data: bytes) -> str:
@@ -123,7 +131,7 @@ def decode_snapshot(data: bytes, namespace: str) -> list[ReplayEntry]:
     if body.namespace != namespace:
         raise UserError(
             f"the replay snapshot was written for namespace {body.namespace}, this run has "
-            f"{namespace}: prompt, tokenizer, oracle or judge changed; resume with the "
+            f"{namespace}: prompt, tokenizer, oracle, judge or reward changed; resume with the "
             "checkpoint's settings or start anew"
         )
     for priority, scored in body.entries:

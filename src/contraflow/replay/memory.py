@@ -34,21 +34,19 @@ class MemoryReplay(ReplayStore):
         vectors = vectors_for(questions, self._settings, self._embed)
         for scored, priority, vector in zip(questions, priorities, vectors, strict=True):
             entry = ReplayEntry(float(priority), content_id(scored), scored, vector)
-            admitted += admit(self._facts.setdefault(scored.fact_id, []), entry, self._settings)
+            admitted += admit(self._facts.setdefault(scored.fact_key, []), entry, self._settings)
         self._offered += len(questions)
         self._admitted += admitted
         return admitted
 
     def sample(
-        self, fact_ids: Sequence[str], n: int, rng: random.Random
+        self, facts: Sequence[str], n: int, rng: random.Random
     ) -> list[list[ScoredQuestion]]:
-        return draw_for_facts(
-            fact_ids, n, rng, self._settings, lambda fact_id: self._facts.get(fact_id, [])
-        )
+        return draw_for_facts(facts, n, rng, self._settings, lambda fact: self._facts.get(fact, []))
 
-    def size(self, fact_id: str | None = None) -> int:
-        if fact_id is not None:
-            return len(self._facts.get(fact_id, []))
+    def size(self, fact: str | None = None) -> int:
+        if fact is not None:
+            return len(self._facts.get(fact, []))
         return sum(map(len, self._facts.values()))
 
     def snapshot(self) -> bytes:
@@ -61,7 +59,7 @@ class MemoryReplay(ReplayStore):
     def restore(self, data: bytes) -> None:
         facts: dict[str, list[ReplayEntry]] = defaultdict(list)
         for entry in decode_snapshot(data, self._namespace):
-            kept = facts[entry.scored.fact_id]
+            kept = facts[entry.scored.fact_key]
             if len(kept) < self._settings.capacity_per_fact:
                 kept.append(entry)
         self._facts = dict(facts)

@@ -1,6 +1,6 @@
 """Replay on a Redis or Valkey server, which every rank and every later run can use.
 
-Keys: one set of fact ids per namespace, and per fact ``{…}:z`` (id -> priority) and ``{…}:h`` (id
+Keys: one set of facts per namespace, and per fact ``{…}:z`` (id -> priority) and ``{…}:h`` (id
 -> payload) under one hash tag. Reading and writing a batch is one MULTI/EXEC round trip each.
 Near-duplicates are compared inside the admission script, so no other writer can interfere between
 reading and writing.
@@ -102,14 +102,14 @@ class RedisReplay(ReplayStore):
         return admitted
 
     def sample(
-        self, fact_ids: Sequence[str], n: int, rng: random.Random
+        self, facts: Sequence[str], n: int, rng: random.Random
     ) -> list[list[ScoredQuestion]]:
-        contents = self._fetch(list(dict.fromkeys(fact_ids)))
-        return draw_for_facts(fact_ids, n, rng, self._settings, contents.__getitem__)
+        contents = self._fetch(list(dict.fromkeys(facts)))
+        return draw_for_facts(facts, n, rng, self._settings, contents.__getitem__)
 
-    def size(self, fact_id: str | None = None) -> int:
+    def size(self, fact: str | None = None) -> int:
         return self._server.call(
-            lambda: self._count(self._fact_ids() if fact_id is None else [fact_id])
+            lambda: self._count(self._listed_facts() if fact is None else [fact])
         )
 
     def snapshot(self) -> bytes:
@@ -166,7 +166,7 @@ class RedisReplay(ReplayStore):
         for entry in entries:
             payload = encode_entry(entry.scored, entry.vector)
             row: list[str | bytes] = [entry.entry_id, repr(entry.priority), payload]
-            arguments.setdefault(entry.scored.fact_id, []).extend(row)
+            arguments.setdefault(entry.scored.fact_key, []).extend(row)
         if not arguments:
             return 0
         replies = self._server.call(lambda: self._run_admission(arguments))
@@ -204,8 +204,8 @@ class RedisReplay(ReplayStore):
         # One transaction: a `clear` between SADD and the script would leave unlisted entries.
         with self._client.pipeline(transaction=True) as pipe:
             pipe.sadd(self._index_key, *arguments)
-            for fact_id, rows in arguments.items():
-                pipe.evalsha(ADMIT_SHA, 2, *self._fact_keys(fact_id), *head, *rows)  # type: ignore[arg-type]
+            for fact, rows in arguments.items():
+                pipe.evalsha(ADMIT_SHA, 2, *self._fact_keys(fact), *head, *rows)  # type: ignore[arg-type]
             try:
                 return pipe.execute(raise_on_error=False)
             except RedisError as error:  # the server refused the whole transaction
@@ -228,33 +228,33 @@ class RedisReplay(ReplayStore):
 
     def entries(self) -> Iterator[ReplayEntry]:
         # A limited number of facts per read, so that the server is never busy for long.
-        for fact_ids in _batched(self._server.call(self._fact_ids), _FACTS_PER_READ):
-            for entries in self._fetch(fact_ids).values():
+        for facts in _batched(self._server.call(self._listed_facts), _FACTS_PER_READ):
+            for entries in self._fetch(facts).values():
                 yield from entries
 
-    def _fetch(self, fact_ids: Sequence[str]) -> dict[str, list[ReplayEntry]]:
+    def _fetch(self, facts: Sequence[str]) -> dict[str, list[ReplayEntry]]:
         """The readable entries of these facts, best first."""
-        if not fact_ids:
+        if not facts:
             return {}
-        replies = self._server.call(lambda: self._read(fact_ids))
+        replies = self._server.call(lambda: self._read(facts))
         n_skipped = len(self._skipped)
         contents: dict[str, list[ReplayEntry]] = {}
-        for fact_id, scores, payloads in zip(fact_ids, replies[::2], replies[1::2], strict=True):
-            contents[fact_id] = self._decode(fact_id, scores, payloads)
+        for fact, scores, payloads in zip(facts, replies[::2], replies[1::2], strict=True):
+            contents[fact] = self._decode(fact, scores, payloads)
         self._report_skipped(n_skipped)
         return contents
 
-    def _read(self, fact_ids: Sequence[str]) -> list[Any]:
+    def _read(self, facts: Sequence[str]) -> list[Any]:
         """Two replies per fact: ids with priorities, and the payload of each id."""
         with self._client.pipeline(transaction=True) as pipe:
-            for fact_id in fact_ids:
-                ranked, payloads = self._fact_keys(fact_id)
+            for fact in facts:
+                ranked, payloads = self._fact_keys(fact)
                 pipe.zrange(ranked, 0, -1, withscores=True)
                 pipe.hgetall(payloads)
             return pipe.execute()
 
     def _decode(
-        self, fact_id: str, scores: Sequence[tuple[bytes, float]], payloads: dict[bytes, bytes]
+        self, fact: str, scores: Sequence[tuple[bytes, float]], payloads: dict[bytes, bytes]
     ) -> list[ReplayEntry]:
         entries = []
         for raw_id, priority in scores:
@@ -262,10 +262,10 @@ class RedisReplay(ReplayStore):
             data = payloads.get(raw_id)
             try:
                 entries.append(
-                    decode_entry(data, float(priority), fact_id=fact_id, entry_id=entry_id)
+                    decode_entry(data, float(priority), fact_key=fact, entry_id=entry_id)
                 )
             except PayloadError as error:
-                self._skipped.setdefault((fact_id, entry_id), str(error))
+                self._skipped.setdefault((fact, entry_id), str(error))
         return sorted(entries, key=lambda entry: entry.sort_key)
 
     def _report_skipped(self, n_before: int) -> None:
@@ -273,17 +273,17 @@ class RedisReplay(ReplayStore):
         n = len(self._skipped)
         if n == n_before or (n_before and n.bit_length() == n_before.bit_length()):
             return
-        (fact_id, entry_id), reason = list(self._skipped.items())[-1]
+        (fact, entry_id), reason = list(self._skipped.items())[-1]
         self._log(
             f"replay skips {n} stored {'entry' if n == 1 else 'entries'} that cannot be read, "
-            f"the last of fact {fact_id!r} (id {entry_id[:40]}): {reason:.160}"
+            f"the last of fact {fact!r} (id {entry_id[:40]}): {reason:.160}"
         )
 
     def _replace(self, entries: Sequence[ReplayEntry]) -> None:
         """Replace the namespace by these entries, best first within each fact, atomically."""
         facts: dict[str, list[ReplayEntry]] = {}
         for entry in entries:
-            facts.setdefault(entry.scored.fact_id, []).append(entry)
+            facts.setdefault(entry.scored.fact_key, []).append(entry)
         with self._client.pipeline(transaction=True) as pipe:
             for members in _batched(self._members(), _FACTS_PER_DELETE):
                 keys: list[str] = []
@@ -292,10 +292,10 @@ class RedisReplay(ReplayStore):
                 pipe.delete(*keys)
                 # SREM instead of DEL: a fact that another process adds now stays listed.
                 pipe.srem(self._index_key, *members)
-            for fact_id, of_fact in facts.items():
+            for fact, of_fact in facts.items():
                 kept = of_fact[: self._settings.capacity_per_fact]
-                ranked, payloads = self._fact_keys(fact_id)
-                pipe.sadd(self._index_key, fact_id)
+                ranked, payloads = self._fact_keys(fact)
+                pipe.sadd(self._index_key, fact)
                 pipe.zadd(ranked, {entry.entry_id: entry.priority for entry in kept})
                 pipe.hset(
                     payloads,
@@ -307,7 +307,7 @@ class RedisReplay(ReplayStore):
         members: set[bytes] = self._client.smembers(self._index_key)  # type: ignore[assignment]
         return sorted(members)
 
-    def _fact_ids(self) -> list[str]:
+    def _listed_facts(self) -> list[str]:
         """The listed facts; a name that is not text was planted, and is skipped."""
         names = []
         n_skipped = len(self._skipped)
@@ -320,25 +320,25 @@ class RedisReplay(ReplayStore):
         return names
 
     def _facts_and_size(self) -> tuple[int, int]:
-        facts = self._fact_ids()
+        facts = self._listed_facts()
         return len(facts), self._count(facts)
 
-    def _count(self, fact_ids: Sequence[str]) -> int:
+    def _count(self, facts: Sequence[str]) -> int:
         with self._client.pipeline(transaction=False) as pipe:
-            for fact_id in fact_ids:
-                pipe.zcard(self._fact_keys(fact_id)[0])
+            for fact in facts:
+                pipe.zcard(self._fact_keys(fact)[0])
             return sum(map(int, pipe.execute()))
 
     @property
     def _index_key(self) -> str:
         return f"{KEY_ROOT}{{{self._namespace}}}:facts"
 
-    def _fact_keys(self, fact_id: str) -> tuple[str, str]:
-        return self._raw_keys(fact_id.encode())
+    def _fact_keys(self, fact: str) -> tuple[str, str]:
+        return self._raw_keys(fact.encode())
 
-    def _raw_keys(self, fact_id: bytes) -> tuple[str, str]:
-        # The fact id is hashed: a brace in it would end the hash tag early and separate the keys.
-        tag = f"{self._namespace}:{hashlib.sha256(fact_id).hexdigest()[:24]}"
+    def _raw_keys(self, fact: bytes) -> tuple[str, str]:
+        # The fact is hashed: a brace in it would end the hash tag early and separate the keys.
+        tag = f"{self._namespace}:{hashlib.sha256(fact).hexdigest()[:24]}"
         return f"{KEY_ROOT}{{{tag}}}:z", f"{KEY_ROOT}{{{tag}}}:h"
 
 

@@ -75,13 +75,13 @@ def _is_duplicate(old: ReplayEntry, new: ReplayEntry, settings: ReplayConfig) ->
 
 
 def draw_for_facts(
-    fact_ids: Sequence[str],
+    facts: Sequence[str],
     n: int,
     rng: random.Random,
     settings: ReplayConfig,
     contents: Callable[[str], Sequence[ReplayEntry]],
 ) -> list[list[ScoredQuestion]]:
-    """Draw up to n entries for each position of ``fact_ids``.
+    """Draw up to n entries for each position of ``facts``.
 
     A fact named k times gets k·n distinct entries, split over its positions. Each distinct fact has
     its own generator, seeded by one draw of the caller's. So the entries of one fact change neither
@@ -90,10 +90,10 @@ def draw_for_facts(
     if n < 0:
         raise ValueError(f"n={n}: cannot draw a negative number of questions")
     drawn: dict[str, Iterator[ReplayEntry]] = {}
-    for fact_id, k in Counter(fact_ids).items():
+    for fact, k in Counter(facts).items():
         fact_rng = random.Random(rng.getrandbits(64))
-        drawn[fact_id] = iter(draw(contents(fact_id), n * k, fact_rng, settings))
-    return [[entry.scored for entry in islice(drawn[fact_id], n)] for fact_id in fact_ids]
+        drawn[fact] = iter(draw(contents(fact), n * k, fact_rng, settings))
+    return [[entry.scored for entry in islice(drawn[fact], n)] for fact in facts]
 
 
 def draw(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -15,10 +15,9 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.utils import logging as transformers_logging
 
 from contraflow.errors import UserError
+from contraflow.facts import Fact
 from contraflow.gflownet.objectives import (
     ContrastiveTB,
     DetailedBalance,
@@ -30,23 +29,30 @@ from contraflow.gflownet.objectives import (
 )
 from contraflow.models.causal_lm import CausalLM
 from contraflow.models.embedder import load_embedder
-from contraflow.models.identity import legacy_identity, model_identity
+from contraflow.models.identity import file_digest, legacy_identity
 from contraflow.models.packaged import packaged_folder
-from contraflow.models.probe import checked_lm
-from contraflow.models.quantized import keep_differentiable, quantization_arguments
-from contraflow.models.recompute import recompute_layers
 from contraflow.models.resolve import resolve_model
-from contraflow.policy.adapter import load_adapter
+from contraflow.models.sources import source_of
+from contraflow.policy.adapter import (
+    ADAPTER_WEIGHTS,
+    adapter_folder,
+    load_adapter,
+    start_from,
+)
 from contraflow.policy.constraints import question_constraints
 from contraflow.policy.lora import LoraPolicy
 from contraflow.replay import open_replay as open_store
-from contraflow.replay.base import ReplayStore, make_namespace
-from contraflow.replay.existing import record_namespace, recorded_namespace
+from contraflow.replay.base import ReplayStore, make_namespace, scores_part, with_priorities
+from contraflow.replay.existing import open_url, record_namespace, recorded_namespace
+from contraflow.replay.migrate import adopt, carry_over
 from contraflow.replay.vectors import quantize
 from contraflow.reward.judge import Judge, NliJudge, PackagedJudge, packaged_judge_folder
 from contraflow.reward.oracle import FrozenLMOracle
-from contraflow.reward.schedule import RewardSchedule
-from contraflow.settings import MAY_CHANGE, Config, flat, shown_settings
+from contraflow.reward.schedule import RewardParts, RewardSchedule
+from contraflow.run.answerers import delta_of_sampler, open_answerer
+from contraflow.run.loading import device_of as device_of  # noqa: PLC0414 (used by others from here)
+from contraflow.run.loading import load_lm as load_lm  # noqa: PLC0414
+from contraflow.settings import MAY_CHANGE, Config, RewardConfig, flat, shown_settings
 from contraflow.system.progress import print_plain
 from contraflow.text.prompts import answer_prompt, task_prompt
 from contraflow.types import Oracle
@@ -57,7 +63,8 @@ ALL_ROLES: tuple[Role, ...] = ("oracle", "judge")
 ENCODER = "all-minilm-l6-v2"
 
 # Keys that do not affect the weights of a sampler at a given step.
-_NOT_IN_FINGERPRINT = MAY_CHANGE
+# An adapter to start from counts by its content.
+_NOT_IN_FINGERPRINT = (*MAY_CHANGE, "oracle.served.", "model.adapter")
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,7 @@ class Parts:
     def with_fresh_adapter(self) -> Parts:
         """The same backbone, oracle and judge, with a policy whose adapter can be trained."""
         self.policy.release_graphs()
-        return replace(self, policy=load_policy(self.config, self.policy.lm))
+        return replace(self, policy=_fresh_policy(self.config, self.policy.lm))
 
 
 def assemble(
@@ -96,56 +103,29 @@ def assemble(
     lm = load_lm(config)
     oracle = load_oracle(config, lm) if "oracle" in roles else None
     judge = load_judge(config) if "judge" in roles else None
-    policy = load_policy(config, lm, with_adapter=adapter is not None)
+    if adapter == "fresh":
+        policy = _fresh_policy(config, lm)
+    else:
+        policy = load_policy(config, lm, with_adapter=adapter is not None)
     if isinstance(adapter, Path):
         load_adapter(policy, adapter)
     return Parts(config, policy, oracle, judge, build_reward(config))
 
 
-def device_of(config: Config) -> torch.device:
-    """The device of a config; ``auto`` is a GPU where there is one."""
-    if config.model.device != "auto":
-        return torch.device(config.model.device)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def load_lm(config: Config, name: str | None = None, kind: str = "sampler") -> CausalLM:
-    """Load a causal language model, frozen and in eval mode.
-
-    Args:
-        name: a checkpoint other than `model.name`, such as the oracle's.
-        kind: what the model is for, named in errors.
-    Raises: UserError for a model that does not exist, cannot be loaded, or is not supported.
-    """
-    c = config.model
-    device = device_of(config)
-    dtype = getattr(torch, c.dtype)
-    quantization = {} if c.quantize is None else quantization_arguments(c.quantize, dtype, device)
-    folder = resolve_model(name or c.name, kind)
-    transformers_logging.disable_progress_bar()
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **quantization)
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-        reason = str(error).splitlines()[0][:160]
-        raise UserError(f"{kind} {name or c.name}: cannot load a causal LM ({reason})") from error
-    if quantization:  # bitsandbytes has put the weights on the device
-        keep_differentiable(model)
-    else:
-        model.to(device)
-    model.eval().requires_grad_(False)
-    if c.gradient_checkpointing:
-        recompute_layers(model)
-    decoding: Any = c.decoding  # one of the three, by ModelConfig
-    identity = model_identity(folder, dtype=c.dtype, quantize=c.quantize)
-    return checked_lm(model, tokenizer, identity=identity, decoding=decoding)
-
-
 def load_oracle(config: Config, lm: CausalLM) -> Oracle:
-    """The sampler's own backbone with its adapter off, or another checkpoint."""
+    """The sampler's own backbone with its adapter off, or whatever `oracle.name` names.
+
+    A delta stands on the sampler's backbone. An adapter has a base of its own in memory: the
+    sampler's backbone carries the adapter that is trained.
+
+    Raises: UserError for an oracle that cannot be opened.
+    """
     own = config.oracle.name
-    model = lm if own is None or own == config.model.name else load_lm(config, own, "oracle")
-    return FrozenLMOracle(model, answer_prompt(config.prompt.answer), config.oracle)
+    if own is None or own == config.model.name:
+        return FrozenLMOracle(lm, answer_prompt(config.prompt.answer), config.oracle)
+    if source_of(own).form == "delta":
+        return delta_of_sampler(own, lm, config).oracle("few_shot")
+    return open_answerer(own, config=config).oracle("few_shot")
 
 
 def load_judge(config: Config) -> Judge:
@@ -178,6 +158,17 @@ def load_policy(config: Config, lm: CausalLM, *, with_adapter: bool = True) -> L
         return LoraPolicy(lm, task_prompt(config.prompt.task), constraints, lora)
 
 
+def _fresh_policy(config: Config, lm: CausalLM) -> LoraPolicy:
+    """A sampler to be trained, which starts from `model.adapter` if the config names one.
+
+    Raises: UserError when that adapter does not fit.
+    """
+    policy = load_policy(config, lm)
+    if config.model.adapter is not None:
+        start_from(policy, adapter_folder(config.model.adapter))
+    return policy
+
+
 def build_reward(config: Config) -> RewardSchedule:
     """The reward schedule of a config."""
     return RewardSchedule(**asdict(config.reward))
@@ -201,13 +192,17 @@ def build_objective(config: Config) -> Objective:
 def replay_namespace(
     config: Config, policy: LoraPolicy, oracle: Oracle, judge: Judge, folder: Path | None = None
 ) -> str:
-    """The replay namespace: a hash of everything that rewards and token ids depend on.
+    """The replay namespace: two hashes, of all that token ids and reward parts depend on, and of
+    all that priorities depend on.
 
-    An older run folder keeps the namespace that it recorded, which identified models by config
-    and file sizes, if its models still give it.
+    An older run folder keeps the namespace that it recorded, if its models still give it: one
+    without the second hash, or one that identified models by config and file sizes.
     """
-    namespace = _namespace(config, policy, policy.lm.identity, oracle.identity, judge)
+    parts = _namespace(config, policy, policy.lm.identity, oracle.identity, judge)
+    namespace = with_priorities(parts, priority_settings(config.reward))
     recorded = None if folder is None else recorded_namespace(folder)
+    if recorded == parts:
+        return parts
     if recorded in (None, namespace) or not isinstance(oracle, FrozenLMOracle):
         return namespace
     quantize = config.model.quantize
@@ -228,20 +223,82 @@ def _namespace(config: Config, policy: LoraPolicy, sampler: str, oracle: str, ju
     )
 
 
+def priority_settings(reward: RewardConfig) -> dict[str, float]:
+    """The settings that `RewardSchedule.priority` depends on, without those of an unused term.
+
+    The phases and the temperature are not among them: a priority is the same in every phase.
+    """
+    of_terms: dict[str, tuple[str, ...]] = {
+        "likelihood_weight": ("likelihood_ceiling",),
+        "answer_quality_weight": (),
+        "entailment_weight": (),
+        "answer_failure_penalty": ("answer_quality_threshold",),
+        "question_failure_penalty": (),
+    }
+    found: dict[str, float] = {}
+    for factor, others in of_terms.items():
+        if getattr(reward, factor) != 0:
+            found |= {name: float(getattr(reward, name)) for name in (factor, *others)}
+    return found
+
+
 def open_replay(
-    config: Config, namespace: str, folder: Path | None = None, url: str | None = None
+    config: Config,
+    namespace: str,
+    folder: Path | None = None,
+    url: str | None = None,
+    facts: Iterable[Fact] = (),
 ) -> ReplayStore:
-    """Open the replay store of a config, or the one at ``url`` that another rank has opened."""
-    if folder is not None:
-        record_namespace(folder, namespace)
+    """Open the replay store of a config, or the one at ``url`` that another rank has opened.
+
+    Where the folder's entries have priorities of other reward settings, they are brought along
+    with new ones. Entries of older versions in the folder, which name a fact by its fact_id alone,
+    are given to ``facts``.
+    """
     embed = _vectors if config.replay.near_duplicate_by == "embedding" else None
-    return open_store(config.replay, namespace, run_dir=folder, url=url, embed=embed)
+    store = open_store(config.replay, namespace, run_dir=folder, url=url, embed=embed)
+    if folder is None:
+        return store
+    try:
+        if url is None:
+            _bring_along(config, store, namespace, folder)
+        if url is None and config.replay.store == "embedded":
+            adopt(store, facts)
+        record_namespace(folder, namespace)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _bring_along(config: Config, store: ReplayStore, namespace: str, folder: Path) -> None:
+    """Fill the store from the folder's namespace before its reward settings were changed.
+
+    On a server of the user's the other namespace stays as it is: other runs may use it.
+    """
+    recorded = recorded_namespace(folder)
+    address = getattr(store, "url", config.replay.url)
+    if recorded in (None, namespace) or config.replay.store == "memory" or address is None:
+        return
+    if scores_part(recorded) != scores_part(namespace):
+        return
+    reward = build_reward(config)
+    with open_url(address, recorded) as source:
+        n = carry_over(source, store, lambda some: reward.priority(RewardParts.of(some)).tolist())
+        if config.replay.store == "embedded":
+            source.clear()
+    if n:
+        questions = "question has a new priority" if n == 1 else "questions have new priorities"
+        print_plain(f"{n} stored {questions}: the reward settings changed")
 
 
 def sampler_fingerprint(config: Config) -> str:
     """Identify a sampler: a hash of the settings that its weights at a given step depend on."""
     settings = flat(shown_settings(config))
     deciding = {k: v for k, v in settings.items() if not k.startswith(_NOT_IN_FINGERPRINT)}
+    if config.model.adapter is not None:
+        weights = adapter_folder(config.model.adapter) / ADAPTER_WEIGHTS
+        deciding["model.adapter"] = file_digest(weights)
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:12]
 
 

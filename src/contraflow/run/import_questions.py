@@ -1,8 +1,9 @@
 """Import a user's own questions into replay: read, tokenize, score like any other, admit.
 
-A line needs ``question`` and the fact that it is about: ``fact_id``, or ``subject`` where only one
-fact has it. Lines that `contraflow replay export` wrote under the same namespace keep their scores.
-All others are answered by the oracle, compared by the judge and weighed by the base model.
+A line needs ``question`` and the fact that it is about: ``fact_id`` (or the fact's key), or
+``subject`` where only one fact has it. Lines that `contraflow replay export` wrote for the same
+models and prompts keep their scores, if the fact has not been changed since. All others are
+answered by the oracle, compared by the judge and weighed by the base model.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from contraflow.experience.scorer import SampledQuestion, Scorer
 from contraflow.facts import Fact
 from contraflow.facts.fact import numbered_lines
 from contraflow.policy.lora import LoraPolicy
-from contraflow.replay.base import SEEDED, ReplayStore
+from contraflow.replay.base import SEEDED, ReplayStore, scores_part
 from contraflow.replay.codec import check_batch
 from contraflow.reward.schedule import RewardParts
 from contraflow.run.build import assemble, open_replay, replay_namespace
@@ -58,7 +59,7 @@ def read_questions(path: Path, facts: Sequence[Fact]) -> list[ImportedQuestion]:
     """
     if not path.is_file():
         raise UserError(f"questions={path}: no such file; check the path")
-    by_id = {fact.fact_id: fact for fact in facts}
+    by_id = {fact.key: fact for fact in facts} | {fact.fact_id: fact for fact in facts}
     by_subject: dict[str, list[Fact]] = defaultdict(list)
     for fact in facts:
         by_subject[fact.subject.casefold()].append(fact)
@@ -121,7 +122,7 @@ def import_questions(
     ``on_questions`` is called with the number of questions that were just processed.
     """
     run = Run.of("import", assemble(config, adapter=None))
-    run.check_facts(list({q.fact.fact_id: q.fact for q in questions}.values()))
+    run.check_facts(list({q.fact.key: q.fact for q in questions}.values()))
     scorer = Scorer(run.policy, run.oracle, run.judge, sampler=SEEDED)
     namespace = replay_namespace(config, run.policy, run.oracle, run.judge, folder)
     outcome = ImportOutcome()
@@ -148,11 +149,11 @@ def _scored(
     replay: ReplayStore,
     outcome: ImportOutcome,
 ) -> list[ScoredQuestion]:
-    namespace = replay.stats()["namespace"]
+    parts = scores_part(replay.stats()["namespace"])
     with_scores: list[ScoredQuestion] = []
     to_score: list[SampledQuestion] = []
     for question in questions:
-        if question.row.get("namespace") == namespace:
+        if _scores_hold(question, parts):
             with_scores.append(_with_its_scores(question, scorer.policy))
             continue
         ids = token_ids(question.question, scorer.policy)
@@ -165,11 +166,22 @@ def _scored(
     return with_scores + (scorer.score(to_score, step=0) if to_score else [])
 
 
+def _scores_hold(question: ImportedQuestion, parts: str) -> bool:
+    """Whether a line has scores by the models and prompts of ``parts``, of the fact as it is now.
+
+    Lines of older versions do not say how the fact was, and are scored again.
+    """
+    namespace = question.row.get("namespace")
+    is_same = isinstance(namespace, str) and scores_part(namespace) == parts
+    return is_same and question.row.get("fact_hash") == question.fact.content_hash
+
+
 def _with_its_scores(question: ImportedQuestion, policy: LoraPolicy) -> ScoredQuestion:
     # The token ids of the line stay: a sampler may spell a word in other tokens than the tokenizer.
     fields = ScoredQuestion.__struct_fields__
     known = {name: question.row[name] for name in fields if name in question.row}
-    known |= {"fact_id": question.fact.fact_id, "sampler": SEEDED}
+    fact = question.fact
+    known |= {"fact_id": fact.fact_id, "fact_hash": fact.content_hash, "sampler": SEEDED}
     try:
         scored = msgspec.convert(known, ScoredQuestion)
         check_batch([scored], [0.0])

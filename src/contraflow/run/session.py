@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from contraflow.evaluation.rollout import rollout
 from contraflow.experience.scorer import Scorer
 from contraflow.facts import Fact
 from contraflow.facts.known import known_facts
+from contraflow.facts.locate import FactError
 from contraflow.models.embedder import load_embedder
 from contraflow.policy.adapter import check_adapter
 from contraflow.policy.lora import LoraPolicy
@@ -26,7 +27,8 @@ from contraflow.reward.schedule import RewardSchedule
 from contraflow.run.build import Parts, assemble, why_no_encoder
 from contraflow.run.folder import one_line, read_settings
 from contraflow.seeding import derived_seed
-from contraflow.settings import Config
+from contraflow.settings import Config, flat
+from contraflow.system.run_names import SHIPPED, run_folder
 from contraflow.types import Answer, Oracle
 
 
@@ -56,7 +58,7 @@ class Run:
 
         A statement that is cut before the judge sees its end gets the score of another statement.
 
-        Raises: UserError naming the fact and the remedy.
+        Raises: FactError naming the fact and the remedy.
         """
         self.policy.encode(facts)
         if not isinstance(self.judge, LengthLimited):
@@ -66,10 +68,11 @@ class Run:
             if cut:
                 fact = facts[cut[0]]
                 text = getattr(fact, field)
-                raise UserError(
-                    f"fact {fact.fact_id}: its {field} {text[:40]!r}… is too long for the judge, "
+                raise FactError(
+                    fact.fact_id,
+                    f"its {field} {text[:40]!r}… is too long for the judge, "
                     f"which would not read its end ({len(cut)} of {len(facts)} facts); shorten "
-                    "the statement, or choose a judge that reads more tokens"
+                    "the statement, or choose a judge that reads more tokens",
                 )
 
     def generate(
@@ -79,12 +82,14 @@ class Run:
         *,
         temperature: float = 1.0,
         seed: int = 0,
+        distinct: bool = False,
         on_fact: Callable[[int], None] | None = None,
     ) -> Iterator[QuestionRecord]:
         """Sample n questions per fact, with answers, every reward part and log P_F.
 
-        log R is that of the schedule's last phase. ``on_fact`` is called with the number of facts
-        that are done.
+        log R is that of the schedule's last phase. With ``distinct`` the n questions of a fact are
+        different: drawn without replacement, in the order of the draws, with the log-probability of
+        being drawn. ``on_fact`` is called with the number of facts that are done.
         """
         self.check_facts(facts)
         return rollout(
@@ -96,6 +101,7 @@ class Run:
             step=self.reward.final_step,
             seed=seed,
             temperature=temperature,
+            distinct=distinct,
             on_fact=on_fact,
         )
 
@@ -129,10 +135,16 @@ class Run:
 
 
 def open_run(run: str | Path, config: Config | None = None) -> Run:
-    """Open a run folder, or ``"untrained"``: the sampler of ``config`` without its adapter.
+    """Open a run folder, ``"shipped"``: the sampler in the package, or ``"untrained"``.
 
-    Raises: UserError when the folder is not a run or has no adapter yet, or "untrained" comes
-    without a config.
+    The last is the sampler of ``config`` without its adapter.
+
+    A ``config`` beside a folder says who answers and who judges, with which reward and device.
+    What its sampler was trained with (model, prompt.task, policy) must be that of the run:
+    take `read_run_config(folder)` and change the rest.
+
+    Raises: UserError when the folder is not a run or has no adapter yet, "untrained" comes without
+        a config, or a config has another sampler than the run.
     """
     if str(run) == "untrained":
         if config is None:
@@ -140,8 +152,42 @@ def open_run(run: str | Path, config: Config | None = None) -> Run:
                 'open_run("untrained") needs a config: pass contraflow.compose_config()'
             )
         return _open("untrained", config, None)
-    folder = Path(run).expanduser()
-    return _open(folder.name, read_run_config(folder), folder / "adapter")
+    folder = run_folder(run)
+    own = read_run_config(folder)
+    if config is not None:
+        _check_sampler(folder, own, config)
+    name = str(run) if str(run) == SHIPPED else folder.name
+    return _open(name, config or own, folder / "adapter")
+
+
+_SHOWN = 60  # characters of a value in a message
+
+# What a trained sampler cannot be sampled without.
+_OF_SAMPLER = (
+    "model.name",
+    "model.dtype",
+    "model.quantize",
+    "model.lora.",
+    "prompt.task",
+    "policy.",
+)
+
+
+def _check_sampler(folder: Path, own: Config, config: Config) -> None:
+    """Raises: UserError naming the first setting in which a config has another sampler."""
+    trained = flat(asdict(own))
+    for key, value in flat(asdict(config)).items():
+        if key.startswith(_OF_SAMPLER) and value != trained.get(key):
+            raise UserError(
+                f"open_run: {folder} was trained with {key}={_short(trained.get(key))}, the config "
+                f"has {_short(value)}; start from read_run_config({str(folder)!r}), and change "
+                "oracle, judge, reward or prompt.answer"
+            )
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def read_run_config(folder: Path) -> Config:

@@ -70,6 +70,7 @@ MAY_CHANGE = (
     "replay.url",
     "replay.patience_s",
     "exchange.timeout_s",
+    "oracle.served.",
 )
 
 

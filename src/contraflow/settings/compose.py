@@ -31,6 +31,7 @@ from contraflow.settings.keys import (
     text_keys,
     text_list_keys,
 )
+from contraflow.settings.own_files import require_quoted_texts
 from contraflow.settings.split import split_values
 
 _MISSING = re.compile(r"Could not find '(?:([\w/]+)/)?([^']*)'")
@@ -55,6 +56,7 @@ def compose_config(overrides: Sequence[str] = (), config_dir: Path | None = None
     names = {*text_keys(), *group_names(config_dir)}
     hydra_overrides = [_as_typed(_without_plus(override), names) for override in overrides]
     if config_dir is not None:
+        require_quoted_texts(config_dir)
         folder = _quoted(f"file://{config_dir.resolve()}")
         hydra_overrides.insert(0, f"hydra.searchpath=[{folder}]")
     try:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 from contraflow.settings.ranges import check, check_choice
+from contraflow.settings.served import ServedConfig
 
 
 @dataclass
@@ -30,6 +31,8 @@ class ModelConfig:
     quantize: str | None = None
     # Less memory, a longer backward pass, the same gradients.
     gradient_checkpointing: bool = False
+    # A run, or the folder of its adapter, whose weights a new run starts from; null: none.
+    adapter: str | None = None
     # static: fixed shapes, as CUDA graphs; eager: only the unfinished rows; auto: static on CUDA.
     decoding: str = "auto"
     lora: LoraConfig = field(default_factory=LoraConfig)
@@ -46,10 +49,12 @@ class ModelConfig:
 
 @dataclass
 class OracleConfig:
-    # null: the frozen backbone of the sampler.
+    # null: the frozen backbone of the sampler. Else a folder or hub name of any causal LM, the
+    # folder of a PEFT adapter, a delta.safetensors for model.name, or openai:URL#MODEL.
     name: str | None = None
     max_answer_tokens: int = 20
     batch_size: int = 64
+    served: ServedConfig = field(default_factory=ServedConfig)
 
     def __post_init__(self) -> None:
         check(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from contraflow.text.match import words
+from contraflow.text.tokens import words
 
 
 def word_set(text: str) -> frozenset[str]:
@@ -44,6 +44,12 @@ SHARED_TYPE_WORDS = word_set(
     "world football company corporation group party club association school institute museum "
     "theatre church bank army war battle king queen president prime minister park bridge tower "
     "castle house street square book song game team system theory planet month animal metal acid"
+)
+
+# A fragment of a prompt.
+LABEL = re.compile(
+    r"\b(?:facts?|questions?|answers?|subject|statement|edit|note|hint|example|context|q|a)\s*:",
+    re.IGNORECASE,
 )
 
 _IRREGULAR = {

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from contraflow.errors import UserError
+from contraflow.errors import UserError, on_one_line
 from contraflow.facts import Fact, read_facts, split_facts, write_facts
+from contraflow.facts.check import cannot_be_written
 from contraflow.facts.known import known_facts
 from contraflow.seeding import python_rng
 from contraflow.settings import Config
-from contraflow.system.progress import bar, print_line
-from contraflow.text.match import mentions
+from contraflow.system.progress import bar, print_line, print_plain
+from contraflow.text.alphabet import can_name
+from contraflow.text.match import gives_away
 from contraflow.text.prompts import answer_prompt, task_prompt
 from contraflow.types import Oracle
 
@@ -48,6 +50,7 @@ def choose_facts(
             config, folder / f"{name}_facts.jsonl", name, candidates_of_part, cap, oracle
         )
     for name, part in chosen.items():
+        _warn_of_unwritable(name, part, config.policy.vocabulary)
         if not part:
             raise UserError(
                 f"no {name} facts are left of {len(facts)}; give more facts, or "
@@ -69,10 +72,20 @@ def _choose(
     return chosen
 
 
+def _warn_of_unwritable(name: str, facts: Sequence[Fact], vocabulary: str) -> None:
+    """Print how many subjects the sampler's characters cannot name, and the first of them."""
+    subjects = [fact.subject for fact in facts if not can_name(fact.subject, vocabulary)]
+    if subjects:
+        print_plain(
+            f"warning: {name}: {len(subjects)} of {len(facts)} facts have a subject such as "
+            f"{on_one_line(repr(subjects[0]))} that {cannot_be_written(vocabulary)}"
+        )
+
+
 def _is_in_a_header(config: Config, fact: Fact) -> bool:
     """Whether a few-shot header mentions the fact's subject: it would measure nothing learned."""
     headers = (task_prompt(config.prompt.task).header, answer_prompt(config.prompt.answer).header)
-    return any(mentions(header, fact.subject) for header in headers)
+    return any(gives_away(header, fact.subject) for header in headers)
 
 
 def _first_known(name: str, facts: list[Fact], cap: int | None, oracle: Oracle) -> list[Fact]:

@@ -135,7 +135,7 @@ class _Job:
         self.namespace = replay_namespace(
             config, self.untrained.policy, self.untrained.oracle, self.untrained.judge, folder
         )
-        self.replay = open_replay(config, self.namespace, folder)
+        self.replay = open_replay(config, self.namespace, folder, facts=self.facts.train)
 
     @property
     def trainable(self) -> Parts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -18,6 +19,7 @@ from contraflow.distributed.ranks import Ranks, as_bytes, as_tensor
 from contraflow.errors import UserError
 from contraflow.experience.collect import Batch, Experience
 from contraflow.experience.stream import StepFacts
+from contraflow.facts import Fact
 from contraflow.gflownet.diagnostics import health, log_z_gap
 from contraflow.gflownet.objectives import (
     Objective,
@@ -28,10 +30,11 @@ from contraflow.gflownet.objectives import (
 )
 from contraflow.policy.lora import LoraPolicy
 from contraflow.replay.codec import entries_of
+from contraflow.replay.migrate import with_fact_hashes
 from contraflow.reward.schedule import RewardParts, RewardSchedule
 from contraflow.seeding import torch_rng
 from contraflow.settings.learning import OptimizerConfig
-from contraflow.text.checks import strict_success
+from contraflow.text.verdict import strict_success
 from contraflow.training.learning_rate import WarmupCosine
 from contraflow.types import PathLogProbs, PrefixReward, TerminalReward
 
@@ -64,6 +67,7 @@ class SamplerModule(L.LightningModule):
         forward_looking: bool = True,
         ranks: Ranks | None = None,
         replay_is_shared: bool = True,
+        facts: Sequence[Fact] = (),
     ) -> None:
         super().__init__()
         self.lora = self.trained_parts(policy)
@@ -74,6 +78,7 @@ class SamplerModule(L.LightningModule):
         self.forward_looking = forward_looking
         self.ranks = ranks or Ranks()
         self.replay_is_shared = replay_is_shared
+        self._facts = facts  # replay of an older version belongs to them
         self._replay_of_others: list[bytes] = []
         # Set around Lightning, which would register the frozen backbone that they hold.
         object.__setattr__(self, "policy", policy)
@@ -199,7 +204,7 @@ class SamplerModule(L.LightningModule):
             "log_pf": mean(log_pf),
             "question_ok": mean(parts.question_ok),
             "strict_success": mean(torch.tensor(successes, device=draws.device)),
-            "distinct": len({(s.fact_id, s.question) for s in batch.scored}) / len(draws),
+            "distinct": len({(s.fact_key, s.question) for s in batch.scored}) / len(draws),
             "var_log_ratio": centered(log_ratio, group).square().mean().item(),
             "reward_temp": self.reward.temperature(step),
             "pf_temp": batch.pf_temp,
@@ -291,7 +296,8 @@ class SamplerModule(L.LightningModule):
                 "name"
             )
         snapshots = [checkpoint["replay"], *checkpoint.get("replay_of_others", ())]
-        snapshot = as_bytes(snapshots[0 if self.replay_is_shared else self.ranks.rank])
+        stored = as_bytes(snapshots[0 if self.replay_is_shared else self.ranks.rank])
+        snapshot = with_fact_hashes(stored, self._facts)
         if self.ranks.is_first or not self.replay_is_shared:
             self.experience.replay.resume(snapshot)
         self.experience.scorer.preload(entries_of(snapshot))

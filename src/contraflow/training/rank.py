@@ -71,6 +71,7 @@ def sampler_module(learner: Learner) -> SamplerModule:
         forward_looking=config.objective.forward_looking,
         ranks=learner.ranks,
         replay_is_shared=config.replay.store != "memory",
+        facts=learner.train_facts,
     )
 
 

@@ -2,6 +2,7 @@
 
 from contraflow.cli.command import Command
 from contraflow.cli.commands import (
+    audit,
     config,
     data,
     evaluate,
@@ -22,6 +23,8 @@ COMMANDS: tuple[Command, ...] = (
     evaluate.COMMAND,
     report.COMMAND,
     export.COMMAND,
+    audit.CHECK,
+    audit.COMMAND,
     judge.COMMAND,
     exact.COMMAND,
     sweep.COMMAND,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +21,9 @@ _BLOCK_BYTES = 1 << 20
 
 
 def run_convert(args: ParsedArguments) -> int:
-    """Read one format, write facts, print how many rows were skipped and why."""
-    from contraflow.facts.formats import FORMATS, Skipped, convert, format_of
+    """Read one format, write edits, print how many rows were skipped and why."""
+    from contraflow.facts.edits import write_edits
+    from contraflow.facts.formats import FORMATS, Skipped, convert_edits, format_of
     from contraflow.system.progress import bar
 
     source = args.required_path("in")
@@ -37,17 +37,17 @@ def run_convert(args: ParsedArguments) -> int:
     check_out_file("out", out)
     skipped = Skipped()
     ignore = [field for field in (args.text("ignore") or "").split(",") if field]
-    facts = convert(
-        source, name, columns=columns, on_error=on_error, skipped=skipped, ignore=ignore
-    )
-
-    def with_progress() -> Iterator[Fact]:
-        with bar(f"reading {source.name} ({name})", _estimated_rows(source)) as progress:
-            for fact in facts:
-                progress.advance()
-                yield fact
-
-    count = write_facts(out, with_progress())
+    with bar(f"reading {source.name} ({name})", _estimated_rows(source)) as progress:
+        edits = convert_edits(
+            source,
+            name,
+            columns=columns,
+            on_error=on_error,
+            skipped=skipped,
+            ignore=ignore,
+            on_edit=progress.advance,
+        )
+        count = write_edits(out, edits)
     if count == 0:
         out.unlink()
         reason = skipped.messages[0] if skipped.messages else "it has none"
@@ -56,11 +56,18 @@ def run_convert(args: ParsedArguments) -> int:
         )
     repeated = f", {skipped.repeated} repeated edits" if skipped.repeated else ""
     print(f"wrote {count} facts to {out}; skipped {skipped.count} rows{repeated}")
-    for message in skipped.messages[:MAX_MESSAGES]:
-        print(f"  {message}", file=sys.stderr)
-    if skipped.count > MAX_MESSAGES:
-        print(f"  … and {skipped.count - MAX_MESSAGES} more", file=sys.stderr)
+    _print_first(skipped.messages, skipped.count)
+    if skipped.unread:
+        print("test prompts that are not read:", file=sys.stderr)
+        _print_first(skipped.unread, len(skipped.unread))
     return 0
+
+
+def _print_first(messages: list[str], count: int) -> None:
+    for message in messages[:MAX_MESSAGES]:
+        print(f"  {message}", file=sys.stderr)
+    if count > MAX_MESSAGES:
+        print(f"  … and {count - MAX_MESSAGES} more", file=sys.stderr)
 
 
 def _estimated_rows(path: Path) -> int:
@@ -82,9 +89,10 @@ def _estimated_rows(path: Path) -> int:
 def run_check(args: ParsedArguments) -> int:
     """Print the problems of a facts file, or a summary if there are none."""
     from contraflow.facts.check import check_facts
+    from contraflow.text.alphabet import VOCABULARIES
 
     path = args.path("facts") or SHIPPED
-    problems = check_facts(path)
+    problems = check_facts(path, args.choice("vocabulary", VOCABULARIES))
     for problem in problems:
         print(problem)
     if problems:
@@ -158,21 +166,27 @@ COMMANDS = (
         description="""
         Writes one JSON object per fact. The format follows from the name of the file, and for JSON
         from the fields of its first row: zsre (MEND/ROME JSON, MEND's JSON lines, the prototype's
-        pickle), counterfact, mquake (CF and T), rippleedits, knowedit; csv, jsonl and json are
-        tables of your own. Files are streamed, so their size does not matter. Open prompts ("The
-        capital of France is") and questions become statements (docs/data.md explains how).
+        pickle), counterfact, mquake (CF and T), rippleedits, knowedit (QAEdit too) and
+        easyedit_results (what EasyEdit's editors write); csv, jsonl and json are tables of your
+        own. Files are streamed, so their size does not matter. Open prompts ("The capital of
+        France is") and questions become statements (docs/data.md explains how).
+
+        The edit's own prompt, its paraphrases, locality, portability and multi-hop prompts are
+        written along, under keys that readers of facts ignore and that an audit reads.
 
         Map fields that your table names differently: columns.subject=Entity reads the subject from
         the column Entity. Fields: subject and edit_fact (required), fact_id, original_fact,
-        relation, original_answer, edited_answer, question, aliases. The fields of a published
-        format are fixed: one that is unknown, missing or of another type stops the conversion with
-        its name, unless ignore=FIELD leaves it unread.
+        relation, original_answer, edited_answer, question, aliases, and of an edit prompt,
+        paraphrases, prefix, subject_aliases, edited_aliases, in JSON also locality and
+        portability. The fields of a published format are fixed: one that is unknown, missing or of
+        another type stops the conversion with its name, unless ignore=FIELD leaves it unread.
 
         A pickle is read without executing anything in it.
         """,
         examples=(
             "contraflow data convert in=ZSRE_1000.pkl out=zsre.jsonl on_error=skip",
             "contraflow data convert in=counterfact.json out=counterfact.jsonl",
+            "contraflow data convert in=results.json out=edits.jsonl",
             "contraflow data convert in=MQuAKE-CF.json out=mquake.jsonl format=mquake "
             "on_error=skip",
             "contraflow data convert in=my.csv out=my.jsonl columns.subject=Entity "
@@ -185,8 +199,8 @@ COMMANDS = (
             Argument(
                 "format",
                 "NAME",
-                "zsre, counterfact, mquake, rippleedits, knowedit, csv, jsonl or json "
-                "(default: from the file)",
+                "zsre, counterfact, mquake, rippleedits, knowedit, easyedit_results, csv, jsonl "
+                "or json (default: from the file)",
             ),
             Argument("columns.", "NAME", "the column of a field, if it has another name"),
             Argument("ignore", "FIELD,…", "fields of a published format to leave unread"),
@@ -207,7 +221,15 @@ COMMANDS = (
         """,
         examples=("contraflow data check my_facts.jsonl", "contraflow data check"),
         run=run_check,
-        arguments=(Argument("facts", "FILE", f"{_FACTS_FORMAT} (default: the shipped facts)"),),
+        arguments=(
+            Argument("facts", "FILE", f"{_FACTS_FORMAT} (default: the shipped facts)"),
+            Argument(
+                "vocabulary",
+                "latin|printable_ascii|all",
+                "policy.vocabulary of the run: a subject that it cannot write is a problem",
+                default="latin",
+            ),
+        ),
         positional="facts",
     ),
     Command(

@@ -12,7 +12,7 @@ from contraflow.cli.commands._run_target import (
     RUN,
     SAMPLING,
     open_target,
-    untrained_config,
+    run_config,
 )
 from contraflow.cli.preflight import check_out_file
 from contraflow.facts import read_facts
@@ -29,7 +29,7 @@ def run(args: ParsedArguments) -> int:
     seed = args.integer("seed", 0)
     out = args.required_path("out")
     check_out_file("out", out)
-    config = untrained_config(args)
+    config = run_config(args)
 
     from contraflow.evaluation.metrics import write_metrics
     from contraflow.run.build import why_no_encoder

@@ -11,6 +11,7 @@ from contraflow.errors import UserError
 
 # The checks that a prompt of an edit must pass.
 EDIT_CHECKS = ("strict_success", "well_formed", "on_subject", "no_leak")
+EDIT_FORMATS = ("easyedit", "qaedit")
 MAX_REASONS = 20
 _FORMAT_OF_SUFFIX = {".json": "easyedit", ".csv": "csv", "": "datasets"}
 
@@ -42,7 +43,7 @@ def run(args: ParsedArguments) -> int:
             "or sample more with `contraflow generate`"
         )
     written = FORMATS[format_name](out, chosen, selection)
-    unit = "edits" if format_name == "easyedit" else "questions"
+    unit = "edits" if format_name in EDIT_FORMATS else "questions"
     if written.n_rows == 0:
         raise UserError(f"in={source}: there is no edit to evaluate; {written.left_out[0]}")
     print(
@@ -64,7 +65,7 @@ def _checks(text: str | None, format_name: str) -> tuple[str, ...]:
     from contraflow.settings.keys import suggestion
 
     if text is None:
-        return EDIT_CHECKS if format_name == "easyedit" else ()
+        return EDIT_CHECKS if format_name in EDIT_FORMATS else ()
     if text == "all":
         return ()
     names = tuple(name.strip() for name in text.split(",") if name.strip())
@@ -99,6 +100,9 @@ COMMAND = Command(
                  left out and reported. By default a question must be a strict
                  success, well-formed, on the subject and without a leak of the answer, so that it
                  is known to ask for the fact; only= chooses other checks
+      qaedit     one edit per fact in QAEdit's form: the prompt is a question, the best other
+                 question is the rephrased one, and two packaged facts about other subjects
+                 test locality. The subject and the checks are as for easyedit
       csv        a table: the question, its answer, every score and every check
       datasets   a folder with questions.jsonl and a card, for load_dataset("FOLDER")
 
@@ -108,6 +112,7 @@ COMMAND = Command(
     """,
     examples=(
         "contraflow export in=questions.jsonl out=eval.json per_fact=4",
+        "contraflow export in=questions.jsonl out=qa.json format=qaedit",
         "contraflow export in=questions.jsonl out=questions.csv only=strict_success,well_formed",
         "contraflow export in=questions.jsonl out=my_dataset format=datasets "
         "only=valid_contradiction",
@@ -116,7 +121,9 @@ COMMAND = Command(
     arguments=(
         Argument("in", "FILE", "questions, as `contraflow generate` writes them", required=True),
         Argument("out", "FILE", "the file to write; for datasets a folder", required=True),
-        Argument("format", "NAME", "easyedit, csv or datasets (default: from the suffix of out)"),
+        Argument(
+            "format", "NAME", "easyedit, qaedit, csv or datasets (default: from the suffix of out)"
+        ),
         Argument("only", "CHECK,…", "export questions that pass all of these checks, or `all`"),
         Argument("per_fact", "N", "at most N questions per fact, the highest log_reward first"),
         Argument(

@@ -11,7 +11,7 @@ from contraflow.cli.commands._run_target import (
     RUN,
     SAMPLING,
     open_target,
-    untrained_config,
+    run_config,
 )
 from contraflow.errors import UserError
 from contraflow.evaluation.records import QuestionRecord
@@ -25,13 +25,14 @@ def run(args: ParsedArguments) -> int:
     n = args.integer("n", 1)
     temperature = args.positive("temperature")
     seed = args.integer("seed", 0)
+    distinct = args.boolean("distinct")
     keep = args.optional_integer("keep", 1)
     if keep is not None and keep > n:
         raise UserError(
             f"keep={keep}: more than are sampled; give at most n={n}, or sample more with n="
         )
     out = out_file(args)
-    config = untrained_config(args)
+    config = run_config(args)
 
     import msgspec
 
@@ -41,7 +42,9 @@ def run(args: ParsedArguments) -> int:
     target = open_target(args, config)
     count = 0
     with open_output(out) as file, bar("questions", n * len(facts)) as progress:
-        sampled = target.generate(facts, n, temperature=temperature, seed=seed)
+        sampled = target.generate(
+            facts, n, temperature=temperature, seed=seed, distinct=distinct
+        )
         records = _advancing(sampled, progress.advance)
         if keep is not None and keep < n:
             records = best_of_each_fact(records, keep)
@@ -91,6 +94,11 @@ COMMAND = Command(
     log_contradiction, log_entailment, log_p_question, log_p_answer, log_reward, log_pf, and the
     other fields of the fact (fact_id, relation, original_answer, edited_answer).
 
+    distinct=true makes the n questions of a fact different, ignoring case and punctuation: drawn
+    without replacement, the first as any draw and each later one from what is left. log_inclusion
+    is then the log-probability that the question is among the n (otherwise null): means over the n
+    questions with weights exp(log_pf - log_inclusion) estimate means under the sampler.
+
     keep=K writes the K different questions of each fact with the highest log_reward instead of all
     n: fewer failures, but no longer a sample in proportion to the reward.
 
@@ -101,6 +109,7 @@ COMMAND = Command(
         "contraflow generate run=runs/quickstart subject='the Eiffel Tower' "
         "edit_fact='The Eiffel Tower is in Rome.'",
         "contraflow generate run=runs/quickstart facts=my_facts.jsonl n=32 keep=4 out=best.jsonl",
+        "contraflow generate run=runs/quickstart facts=my_facts.jsonl n=8 distinct=true",
         "contraflow generate run=untrained facts=my_facts.jsonl prompt=subject_only",
     ),
     run=run,
@@ -110,6 +119,13 @@ COMMAND = Command(
         Argument("subject", "TEXT", "instead of facts: the subject of one fact"),
         Argument("edit_fact", "TEXT", "instead of facts: the statement to contradict"),
         *SAMPLING,
+        Argument(
+            "distinct",
+            "true|false",
+            "n different questions per fact: no repeats, drawn without replacement",
+            default="false",
+            flag=True,
+        ),
         Argument(
             "keep",
             "K",

@@ -52,8 +52,8 @@ def run_seed(args: ParsedArguments) -> int:
         f"({outcome.scored} scored, {outcome.brought_scores} with the scores they came with, "
         f"{len(outcome.left_out)} left out)"
     )
-    train_ids = {fact.fact_id for fact in split_facts(facts).train}
-    outside = sum(question.fact.fact_id not in train_ids for question in questions)
+    train = set(split_facts(facts).train)
+    outside = sum(question.fact not in train for question in questions)
     if outside:
         print(
             f"  {outside} are about facts outside of the training split, which training never uses",
@@ -89,7 +89,7 @@ def survey(store: ReplayStore) -> dict[str, Any]:
     total = 0.0
     newest = 0
     for stored in store.entries():
-        facts[stored.scored.fact_id] += 1
+        facts[stored.scored.fact_key] += 1
         samplers[stored.scored.sampler or "unknown"] += 1
         best = max(best, stored.priority)
         total += stored.priority
@@ -193,9 +193,9 @@ COMMANDS = (
         Each line of the file is one object with question and fact_id (or subject, if only one fact
         has it). Questions are scored like the sampler's own: the oracle answers, the judge compares
         answer and fact, the base model gives the likelihood. Lines of `contraflow replay export`
-        from the same experiment keep their scores. The reward of a question then decides whether
-        replay admits it. A question that the sampler could not write (too short, too long, other
-        characters) is left out and reported.
+        from the same models and prompts keep their scores, unless the fact has been changed. The
+        reward of a question then decides whether replay admits it. A question that the sampler
+        could not write (too short, too long, other characters) is left out and reported.
 
         A run in progress sees the questions at once. A folder without a run can be seeded first;
         train there with the same settings. A run keeps seeded questions when it is resumed.
@@ -228,7 +228,8 @@ COMMANDS = (
         description="""
         Shows what is stored now, also while a run is in progress; for a run whose replay is in
         memory, what its last checkpoint holds. With url= it shows every experiment on the server
-        under its namespace: a hash of prompt, tokenizer, oracle and judge.
+        under its namespace: a hash of prompt, tokenizer, oracle and judge, and one of the reward
+        settings that order its entries.
         """,
         examples=(
             "contraflow replay stats run=runs/quickstart",
@@ -247,8 +248,9 @@ COMMANDS = (
         name="replay export",
         summary="write the entries of a replay as JSONL, which `replay seed` can read",
         description="""
-        Writes one object per entry: fact_id, question with its token ids, answer, every raw reward
-        part, the sampler and step that wrote it, its untempered log_reward and its namespace.
+        Writes one object per entry: fact_id and the hash of the fact's fields, question with its
+        token ids, answer, every raw reward part, the sampler and step that wrote it, its untempered
+        log_reward and its namespace.
         Entries that cannot be read are left out and reported.
         """,
         examples=("contraflow replay export run=runs/quickstart out=found.jsonl",),

@@ -1,35 +1,54 @@
-"""Conversion of other data sets to facts: one module and one entry of `FORMATS` per format."""
+"""Conversion of other data sets to facts and edits: a module and an entry of `FORMATS` per format.
+
+A format's reader yields rows, from which `convert` makes facts and `convert_edits` edits.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from contraflow.errors import UserError, on_one_line
 from contraflow.facts import Fact
-from contraflow.facts.formats import counterfact, knowedit, mquake, rippleedits, table, zsre
+from contraflow.facts.edit import Edit
+from contraflow.facts.formats import (
+    counterfact,
+    easyedit_results,
+    knowedit,
+    mquake,
+    rippleedits,
+    table,
+    zsre,
+)
 from contraflow.facts.formats._json_rows import first_row, rows_about
-from contraflow.facts.formats._rows import OnError, Skipped
+from contraflow.facts.formats._rows import OnError, RowSource, Skipped, edits_of, facts_of
 
-__all__ = ["FORMATS", "Converter", "OnError", "Skipped", "convert", "format_of", "rows_about"]
+__all__ = [
+    "FORMATS",
+    "OnError",
+    "Reader",
+    "Skipped",
+    "convert",
+    "convert_edits",
+    "format_of",
+    "rows_about",
+]
 
 
-class Converter(Protocol):
-    """A reader of one format; it streams the facts of a file."""
+class Reader(Protocol):
+    """A reader of one format; it streams the rows of a file."""
 
     def __call__(
         self,
         path: str | Path,
         *,
         columns: Mapping[str, str] | None = None,
-        on_error: OnError = "raise",
-        skipped: Skipped | None = None,
         ignore: Sequence[str] = (),
-    ) -> Iterator[Fact]: ...
+    ) -> RowSource: ...
 
 
-FORMATS: dict[str, Converter] = {
+FORMATS: dict[str, Reader] = {
     "zsre": zsre.read,
     "csv": table.read_csv,
     "jsonl": table.read_jsonl,
@@ -38,6 +57,7 @@ FORMATS: dict[str, Converter] = {
     "mquake": mquake.read,
     "rippleedits": rippleedits.read,
     "knowedit": knowedit.read,
+    "easyedit_results": easyedit_results.read,
 }
 _FORMAT_OF_SUFFIX = {".pkl": "zsre", ".pickle": "zsre", ".csv": "csv", ".tsv": "csv"}
 _JSON_SUFFIXES = {".json": "json", ".jsonl": "jsonl"}
@@ -62,7 +82,29 @@ def convert(
     first bad row, as `file:line: …`.
     """
     reader = FORMATS[format_of(path, format_name, columns)]
-    return reader(path, columns=columns, on_error=on_error, skipped=skipped, ignore=ignore)
+    return facts_of(reader(path, columns=columns, ignore=ignore), on_error, skipped)
+
+
+def convert_edits(
+    path: str | Path,
+    format_name: str | None = None,
+    *,
+    columns: Mapping[str, str] | None = None,
+    on_error: OnError = "raise",
+    skipped: Skipped | None = None,
+    ignore: Sequence[str] = (),
+    on_edit: Callable[[], None] | None = None,
+) -> Iterator[Edit]:
+    """Yield the edits of a file, with their paraphrases and probes; the facts are `convert`'s.
+
+    An edit of several rows has the probes of all of them, so the file is read to its end before
+    the first edit is yielded; `on_edit` is called as each is read. Probes in a form that is not
+    known are recorded in `skipped.unread`.
+
+    Raises: UserError, as `convert`.
+    """
+    reader = FORMATS[format_of(path, format_name, columns)]
+    return edits_of(reader(path, columns=columns, ignore=ignore), on_error, skipped, on_edit)
 
 
 def format_of(
@@ -117,11 +159,20 @@ def _has_readable_row(path: Path) -> bool:
 def _published_format(row: dict[str, Any]) -> str | None:
     rewrite = row.get("requested_rewrite")
     if rewrite is not None:
-        return "mquake" if isinstance(rewrite, list) else "counterfact"
+        return _rewrite_format(rewrite)
     if isinstance(row.get("edit"), dict):
         return "rippleedits"
     if {"src", "alt"} <= row.keys() or {"input", "output", "alternatives"} <= row.keys():
         return "zsre"
-    if {"prompt", "target_new"} <= row.keys() or {"concept", "labels"} <= row.keys():
+    names_target = "target_new" in row or {"subject", "target"} <= row.keys()
+    if ("prompt" in row and names_target) or {"concept", "labels"} <= row.keys():
         return "knowedit"
     return None
+
+
+def _rewrite_format(rewrite: object) -> str:
+    """Tell the formats apart that call an edit `requested_rewrite`."""
+    if isinstance(rewrite, list):
+        return "mquake"
+    has_text = isinstance(rewrite, dict) and isinstance(rewrite.get("target_new"), str)
+    return "easyedit_results" if has_text else "counterfact"

@@ -14,10 +14,9 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from contraflow.errors import UserError
-from contraflow.facts import Fact
 from contraflow.facts.fact import BadRowError
 from contraflow.facts.formats._json_rows import json_rows
-from contraflow.facts.formats._rows import OnError, Skipped, facts_from_rows
+from contraflow.facts.formats._rows import RowSource
 
 Row = TypeVar("Row", bound=msgspec.Struct)
 Pairs = Iterator[tuple[str, Mapping[str, object] | BadRowError]]
@@ -25,7 +24,7 @@ Pairs = Iterator[tuple[str, Mapping[str, object] | BadRowError]]
 
 @dataclass(frozen=True)
 class Published(Generic[Row]):
-    """A published format: the type of a row, and the function that converts it to facts."""
+    """A published format: the type of a row, and the function that converts it to rows of edits."""
 
     name: str
     row_type: type[Row]
@@ -36,21 +35,18 @@ class Published(Generic[Row]):
         path: str | Path,
         *,
         columns: Mapping[str, str] | None = None,
-        on_error: OnError = "raise",
-        skipped: Skipped | None = None,
         ignore: Sequence[str] = (),
-    ) -> Iterator[Fact]:
-        """Stream the facts of the file, without reading the fields in `ignore`.
+    ) -> RowSource:
+        """Stream the rows of the file, without reading the fields in `ignore`.
 
-        Raises: UserError, as `contraflow.facts.formats.convert`; also if `columns` is given.
+        Raises: UserError if `columns` is given, and as `json_rows`.
         """
         if columns:
             raise UserError(
                 f"columns.{next(iter(columns))}: {self.name} has fields of its own; "
                 "columns. maps tables (format=csv, jsonl or json)"
             )
-        pairs = self._pairs(Path(path), frozenset(ignore))
-        return facts_from_rows(pairs, on_error, skipped, same_edit_is_one_fact=True)
+        return RowSource(self._pairs(Path(path), frozenset(ignore)), same_edit_is_one_fact=True)
 
     def _pairs(self, path: Path, ignore: frozenset[str]) -> Pairs:
         for place, source in json_rows(path):

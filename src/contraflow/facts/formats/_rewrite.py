@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from contraflow.facts.fact import BadRowError
-from contraflow.facts.formats._clozes import statement_of_cloze
+from contraflow.facts.formats._clozes import filled, statement_of_cloze
 from contraflow.facts.formats._published import needed
 
 
@@ -29,8 +29,13 @@ class Rewrite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     relation_id: str = ""
     question: str = ""
 
-    def fact(self, aliases: Sequence[str] = ()) -> dict[str, object]:
-        """Return the edit as the row of a fact.
+    @property
+    def cloze(self) -> str:
+        """The prompt with the subject in it."""
+        return filled(self.prompt, self.subject)
+
+    def row(self, aliases: Sequence[str] = ()) -> dict[str, object]:
+        """Return the edit as a row, without test prompts.
 
         `aliases`: spellings of the true target. Raises: BadRowError if a field is unusable.
         """
@@ -49,4 +54,5 @@ class Rewrite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "edit_fact": statement_of_cloze(self.prompt, subject, edited),
             "question": self.question,
             "aliases": list(dict.fromkeys(other_spellings)),
+            "prompt": self.cloze,
         }

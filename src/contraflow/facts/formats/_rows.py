@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -11,13 +10,13 @@ import msgspec
 
 from contraflow.errors import UserError, on_one_line
 from contraflow.facts import Fact
+from contraflow.facts.edit import Edit, edit_from_row
 from contraflow.facts.fact import BadRowError, fact_from_row, is_same_edit, same_id
+from contraflow.facts.formats._probes import UNREAD
 from contraflow.facts.formats._seen import Seen
 
 OnError = Literal["raise", "skip"]
 _MAX_MESSAGES = 100
-_QUESTION_PREFIX = re.compile(r"^\s*(?:nq question|question|q)\s*:\s*", re.IGNORECASE)
-_QUESTION_WORD = re.compile(r"(?:who|whom|whose|what|which|when|where|why|how)\b", re.IGNORECASE)
 
 
 @dataclass
@@ -28,6 +27,8 @@ class Skipped:
     messages: list[str] = field(default_factory=list)
     # Repeated occurrences of an edit that was converted already.
     repeated: int = 0
+    # Test prompts that were not read since they are stored in an unknown form.
+    unread: list[str] = field(default_factory=list)
 
     def record(self, message: str) -> None:
         """Record a bad row."""
@@ -35,39 +36,90 @@ class Skipped:
         if len(self.messages) < _MAX_MESSAGES:
             self.messages.append(message)
 
+    def record_unread(self, message: str) -> None:
+        """Record a field of test prompts that was left out."""
+        if len(self.unread) < _MAX_MESSAGES:
+            self.unread.append(message)
 
-def facts_from_rows(
-    rows: Iterable[tuple[str, Mapping[str, object] | BadRowError]],
-    on_error: OnError,
-    skipped: Skipped | None,
-    *,
-    same_edit_is_one_fact: bool = False,
-) -> Iterator[Fact]:
-    """Stream the facts of `(file:line, row)` pairs, each once.
 
-    A reader that cannot split a line into columns passes the error in place of the row. With
-    `on_error="skip"` bad rows are recorded in `skipped` instead of raised. A fact with the
-    `fact_id` of another one is a bad row. In published data, `same_edit_is_one_fact`: rows with the
-    same subject and edited statement are one fact, the first, whatever else is in them.
+Rows = Iterable[tuple[str, Mapping[str, object] | BadRowError]]
+
+
+@dataclass(frozen=True)
+class RowSource:
+    """The `(file:line, row)` pairs of a file; a row has the fields of a fact, and of an edit.
+
+    A reader that cannot split a line into columns passes the error in place of the row.
+    same_edit_is_one_fact: in published data, rows with the same subject and edited statement are
+        one fact, the first, whatever else is in them.
+    """
+
+    rows: Rows
+    same_edit_is_one_fact: bool = False
+
+
+def facts_of(source: RowSource, on_error: OnError, skipped: Skipped | None) -> Iterator[Fact]:
+    """Stream the facts of a file, each once; fields of edits are not read.
+
+    With `on_error="skip"` bad rows are recorded in `skipped` instead of raised. A fact with the
+    `fact_id` of another one is a bad row.
 
     Raises: UserError for an unknown `on_error`, or with "raise" for the first bad row.
     """
+    for edit in _new_edits(source, on_error, skipped, _bare_edit, Seen()):
+        yield edit.fact
+
+
+def edits_of(
+    source: RowSource,
+    on_error: OnError,
+    skipped: Skipped | None,
+    on_edit: Callable[[], None] | None = None,
+) -> Iterator[Edit]:
+    """Yield the edits of a file, each once, with the tests of all rows about it.
+
+    The whole file is read before the first one is yielded; meanwhile they are kept on disk.
+    `on_edit` is called as each is read, for a progress bar.
+
+    Raises: UserError, as `facts_of`.
+    """
+    seen = Seen()
+    for _ in _new_edits(source, on_error, skipped, edit_from_row, seen):
+        if on_edit is not None:
+            on_edit()
+    for stored in seen.values():
+        yield msgspec.msgpack.decode(stored, type=Edit)
+
+
+def _bare_edit(row: Mapping[str, object], place: str) -> Edit:
+    return Edit(fact=fact_from_row(dict(row)), place=place)
+
+
+def _new_edits(
+    source: RowSource,
+    on_error: OnError,
+    skipped: Skipped | None,
+    edit_from: Callable[[Mapping[str, object], str], Edit],
+    seen: Seen,
+) -> Iterator[Edit]:
+    """Yield each edit at its first row; `seen` gets them with the tests of the later rows."""
     if on_error not in ("raise", "skip"):
         raise UserError(f"on_error={on_error!r} is unknown; choose 'raise' or 'skip'")
-    seen = Seen()
-    for place, row in rows:
+    for place, row in source.rows:
         try:
             if isinstance(row, BadRowError):
                 raise row
-            fact = fact_from_row(dict(row))
-            stored = seen.first(fact.fact_id, msgspec.msgpack.encode((place, fact)))
+            edit = edit_from(row, place)
+            _record_unread(row, place, skipped)
+            stored = seen.first(edit.fact.fact_id, msgspec.msgpack.encode(edit))
             if stored is None:
-                yield fact
+                yield edit
                 continue
-            earlier_place, earlier = msgspec.msgpack.decode(stored, type=tuple[str, Fact])
-            is_one = same_edit_is_one_fact and is_same_edit(fact, earlier)
-            if not is_one and fact != earlier:
-                raise BadRowError(same_id(fact, earlier, earlier_place))
+            earlier = msgspec.msgpack.decode(stored, type=Edit)
+            _check_same(edit, earlier, source.same_edit_is_one_fact)
+            joined = earlier.joined(edit)
+            if joined != earlier:
+                seen.replace(edit.fact.fact_id, msgspec.msgpack.encode(joined))
             if skipped is not None:
                 skipped.repeated += 1
         except BadRowError as error:
@@ -78,17 +130,15 @@ def facts_from_rows(
                 skipped.record(message)
 
 
-def without_question_prefix(prompt: str) -> str:
-    """Remove the prefix of a data set's own model, and complete a question by its question mark.
-
-    "nq question: who wrote Hamlet" gives "who wrote Hamlet?". The start of a statement ("The
-    capital of France is") gets no question mark.
-    """
-    bare = _QUESTION_PREFIX.sub("", prompt).strip()
-    lacks_mark = _QUESTION_WORD.match(bare) is not None and not bare.endswith("?")
-    return f"{bare}?" if lacks_mark else bare
+def _check_same(edit: Edit, earlier: Edit, same_edit_is_one_fact: bool) -> None:
+    """Raises: BadRowError if an edit with the id of an earlier one is another edit."""
+    is_one = same_edit_is_one_fact and is_same_edit(edit.fact, earlier.fact)
+    if not is_one and edit.fact != earlier.fact:
+        raise BadRowError(same_id(edit.fact, earlier.fact, earlier.place))
 
 
-def is_question(prompt: str) -> bool:
-    """Whether a prompt is a complete question, not the start of a statement."""
-    return prompt.rstrip().endswith("?")
+def _record_unread(row: Mapping[str, object], place: str, skipped: Skipped | None) -> None:
+    unread = row.get(UNREAD)
+    if skipped is not None and isinstance(unread, list):
+        for field_name in unread:
+            skipped.record_unread(f"{place}: field '{field_name}' has a form that is not known")

@@ -1,7 +1,8 @@
 """CounterFact (Meng et al. 2022): one edit per row, with a cloze prompt.
 
-The paraphrase, neighborhood, attribute and generation prompts test an edited model and are not part
-of a fact.
+Neighborhood prompts ask about other subjects with the same true answer, attribute prompts about
+subjects of which the edited answer is true; an edit must change neither. Generation prompts have no
+answer.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from typing import Any
 
 import msgspec
 
+from contraflow.facts.formats._probes import TestPrompts
 from contraflow.facts.formats._published import Published
 from contraflow.facts.formats._rewrite import Rewrite
 
 
 class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A row as published; only `requested_rewrite` is read."""
+    """A row as published."""
 
     requested_rewrite: Rewrite
     case_id: Any = None
@@ -27,8 +29,15 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     generation_prompts: Any = None
 
 
-def _facts(row: Row) -> Iterator[Mapping[str, object]]:
-    yield row.requested_rewrite.fact()
+def _edits(row: Row) -> Iterator[Mapping[str, object]]:
+    rewrite = row.requested_rewrite
+    tests = TestPrompts()
+    tests.add_paraphrases("paraphrase_prompts", row.paraphrase_prompts)
+    true, new = rewrite.target_true.text, rewrite.target_new.text
+    tests.add("locality", "locality/neighborhood", row.neighborhood_prompts, true)
+    tests.add("locality", "locality/attribute", row.attribute_prompts, new)
+    tests.add("portability", "portability/generation", row.generation_prompts, None)
+    yield rewrite.row() | tests.fields()
 
 
-read = Published("CounterFact", Row, _facts)
+read = Published("CounterFact", Row, _edits)

@@ -5,31 +5,30 @@
   WikiData recent contains news, without an original answer.
 - A WikiBio row is a passage about a concept, with the sentence (`labels`) that becomes `edit_fact`.
 
-The portability, locality and rephrased prompts test an edited model and are not read.
+- QAEdit's rows (Yang et al. 2025) have `target` in place of `target_new`, and no original answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from contraflow.facts import Fact
 from contraflow.facts.formats._clozes import statement_of_cloze
 from contraflow.facts.formats._json_rows import first_row
+from contraflow.facts.formats._probes import TestPrompts, spellings_of
 from contraflow.facts.formats._published import Published, needed
 from contraflow.facts.formats._questions import sentence, statement_of
-from contraflow.facts.formats._rows import OnError, Skipped, is_question, without_question_prefix
+from contraflow.facts.formats._rows import RowSource
+from contraflow.facts.formats._texts import is_question, without_question_prefix
 
 Spellings = str | list[str | list[str]] | None
-# ROME's loader writes this if no true answer is known.
-_NO_ANSWER = "<|endoftext|>"
 
 
 class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An edit; only the first four fields are read."""
+    """An edit; `cond` and `case_id` are not read."""
 
     subject: str
     prompt: str
@@ -45,6 +44,19 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     case_id: Any = None
 
 
+class QuestionRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A row of QAEdit."""
+
+    subject: str
+    prompt: str
+    target: str
+    ground_truth: Spellings = None
+    rephrase: Any = None
+    locality: Any = None
+    portability: Any = None
+    case_id: Any = None
+
+
 class Passage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A row of WikiBio."""
 
@@ -54,14 +66,38 @@ class Passage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     locality: Any = None
 
 
-def _facts_of_edit(row: Row) -> Iterator[Mapping[str, object]]:
-    subject = needed(row.subject, "subject")
-    edited = needed(row.target_new, "target_new")
-    prompt = without_question_prefix(needed(row.prompt, "prompt"))
-    not_original = ("", _NO_ANSWER, edited)
-    spellings = [text for text in _flattened(row.ground_truth) if text not in not_original]
+def _edits_of_row(row: Row) -> Iterator[Mapping[str, object]]:
+    tests = TestPrompts()
+    tests.add_paraphrases("rephrase", row.rephrase)
+    tests.add_paraphrases("rephrase_prompt", row.rephrase_prompt)
+    tests.add("locality", "locality/neighborhood", row.locality_prompt, row.locality_ground_truth)
+    tests.add_tests("locality", row.locality)
+    tests.add_tests("portability", row.portability)
+    yield edit_row(row.subject, row.prompt, row.target_new, row.ground_truth, tests)
+
+
+def _edits_of_question_row(row: QuestionRow) -> Iterator[Mapping[str, object]]:
+    tests = TestPrompts()
+    tests.add_paraphrases("rephrase", row.rephrase)
+    tests.add_tests("locality", row.locality)
+    tests.add_tests("portability", row.portability)
+    yield edit_row(row.subject, row.prompt, row.target, row.ground_truth, tests)
+
+
+def edit_row(
+    subject: str, prompt: str, edited: str, ground_truth: Spellings, tests: TestPrompts
+) -> Mapping[str, object]:
+    """Return the row of an edit that is given by a prompt or question and its new answer.
+
+    Raises: BadRowError if a field is empty.
+    """
+    subject = needed(subject, "subject")
+    edited = needed(edited, "target_new")
+    prompt = without_question_prefix(needed(prompt, "prompt"))
+    spellings = [text for text in spellings_of(ground_truth) if text != edited]
     original = spellings[0] if spellings else ""
-    yield {
+    tests.find_subject_aliases(prompt, subject)
+    return {
         "subject": subject,
         "original_answer": original,
         "edited_answer": edited,
@@ -69,14 +105,20 @@ def _facts_of_edit(row: Row) -> Iterator[Mapping[str, object]]:
         "edit_fact": _statement(prompt, subject, edited),
         "question": prompt if is_question(prompt) else "",
         "aliases": list(dict.fromkeys(spellings[1:])),
+        "prompt": prompt,
+        **tests.fields(),
     }
 
 
-def _facts_of_passage(passage: Passage) -> Iterator[Mapping[str, object]]:
+def _edits_of_passage(passage: Passage) -> Iterator[Mapping[str, object]]:
     concept = needed(passage.concept, "concept").replace("_", " ")
+    tests = TestPrompts()
+    tests.add_tests("locality", passage.locality)
     yield {
         "subject": " ".join(concept.split()),
         "edit_fact": sentence(needed(passage.labels, "labels")),
+        "prompt": passage.text,
+        **tests.fields(),
     }
 
 
@@ -85,29 +127,25 @@ def _statement(prompt: str, subject: str, answer: str) -> str:
     return make(prompt, subject, answer)
 
 
-def _flattened(spellings: Spellings) -> Iterator[str]:
-    if isinstance(spellings, str):
-        yield spellings.strip()
-        return
-    for item in spellings or ():
-        yield from _flattened(item)  # type: ignore[arg-type]
-
-
-_read_edits = Published("KnowEdit", Row, _facts_of_edit)
-_read_passages = Published("KnowEdit (WikiBio)", Passage, _facts_of_passage)
+_read_edits = Published("KnowEdit", Row, _edits_of_row)
+_read_questions = Published("QAEdit", QuestionRow, _edits_of_question_row)
+_read_passages = Published("KnowEdit (WikiBio)", Passage, _edits_of_passage)
 
 
 def read(
     path: str | Path,
     *,
     columns: Mapping[str, str] | None = None,
-    on_error: OnError = "raise",
-    skipped: Skipped | None = None,
     ignore: Sequence[str] = (),
-) -> Iterator[Fact]:
-    """Stream the facts of a file of edits or of WikiBio passages.
+) -> RowSource:
+    """Stream the rows of a file of edits or of WikiBio passages.
 
     Raises: UserError, as `contraflow.facts.formats.convert`.
     """
-    reader = _read_passages if "concept" in first_row(Path(path)) else _read_edits
-    return reader(path, columns=columns, on_error=on_error, skipped=skipped, ignore=ignore)
+    first = first_row(Path(path))
+    reader: Callable[..., RowSource] = _read_edits
+    if "concept" in first:
+        reader = _read_passages
+    elif "target" in first:
+        reader = _read_questions
+    return reader(path, columns=columns, ignore=ignore)

@@ -3,7 +3,10 @@
 An edit is a sentence with Wikidata ids; subject and answers have no fields of their own. The
 subject is extracted by the few phrasings of a relation, and the answers by the difference to the
 previous fact. Recent edits are news: they have no previous fact and no original answer. The other
-spellings of the original answer come from any test that has it as its target.
+spellings of an answer come from any test that has it as its target.
+
+Relation_Specificity and Forgetfulness ask what the edit must keep; the other tests ask what follows
+from it. The queries that select tests by what a model knows (`condition_queries`) are no tests.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from typing import Any
 import msgspec
 
 from contraflow.facts.fact import BadRowError
+from contraflow.facts.formats._probes import Group, TestPrompts
 from contraflow.facts.formats._published import Published, needed
 
 # Names of relations in sentences, where they differ from the `relation` field.
@@ -63,8 +67,9 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Query(msgspec.Struct, frozen=True):
-    """A test query; only the spellings of its answers are read."""
+    """A test query."""
 
+    prompt: str = ""
     answers: list[Answer] = []
     target_ids: Any = None
 
@@ -94,9 +99,10 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 # All fields but `edit` and `example_type`.
 _TEST_FIELDS = Row.__struct_fields__[2:]
+_LOCALITY = ("Relation_Specificity", "Forgetfulness")
 
 
-def _facts(row: Row) -> Iterator[Mapping[str, object]]:
+def _edits(row: Row) -> Iterator[Mapping[str, object]]:
     edit = row.edit
     previous = edit.original_fact or edit.previous_fact
     sentence = needed(edit.prompt, "edit.prompt")
@@ -111,15 +117,30 @@ def _facts(row: Row) -> Iterator[Mapping[str, object]]:
         raise BadRowError(
             f"field 'edit.prompt' has no answer in it: {sentence!r}; leave the row out"
         )
+    subject = _subject(stem, relation)
     yield {
-        "subject": _subject(stem, relation),
+        "subject": subject,
         "relation": relation,
         "edited_answer": edited,
         "edit_fact": sentence,
         "original_answer": original,
         "original_fact": original_sentence,
         "aliases": [] if previous is None else _aliases(row, previous.target_id, original),
+        "prompt": stem.strip(),
+        "edited_aliases": _aliases(row, edit.target_id, edited),
+        **_tests(row, stem.strip(), subject).fields(),
     }
+
+
+def _tests(row: Row, stem: str, subject: str) -> TestPrompts:
+    tests = TestPrompts()
+    for name in _TEST_FIELDS:
+        group: Group = "locality" if name in _LOCALITY else "portability"
+        for query in (query for test in getattr(row, name) for query in test.test_queries):
+            answers = [[answer.value, *answer.aliases] for answer in query.answers]
+            tests.add(group, f"{group}/{name}", query.prompt, answers)
+    tests.find_subject_aliases(stem, subject)
+    return tests
 
 
 def _stem(sentence: str, original_sentence: str) -> str:
@@ -154,15 +175,15 @@ def _subject(stem: str, relation: str) -> str:
     )
 
 
-def _aliases(row: Row, target_id: str, original: str) -> list[str]:
-    """Return the other spellings of the original answer, from the first query with that target."""
+def _aliases(row: Row, target_id: str, known: str) -> list[str]:
+    """Return the other spellings of an answer, from the first query with that target."""
     if not target_id:
         return []
     for query in _queries(row):
         if query.target_ids == [target_id] and query.answers:
             answer = query.answers[0]
             spellings = dict.fromkeys([answer.value, *answer.aliases])
-            return [text for text in spellings if text and text != original]
+            return [text for text in spellings if text and text != known]
     return []
 
 
@@ -173,4 +194,4 @@ def _queries(row: Row) -> Iterator[Query]:
             yield from test.condition_queries
 
 
-read = Published("RippleEdits", Row, _facts)
+read = Published("RippleEdits", Row, _edits)

@@ -8,6 +8,7 @@ from typing import IO
 
 from contraflow.errors import UserError, on_one_line
 from contraflow.facts import Fact
+from contraflow.facts.edit import EDIT_KEYS, LIST_KEYS, TEXT_KEYS
 from contraflow.facts.encoding import HEAD_BYTES, refuse_utf16
 from contraflow.facts.fact import BadRowError
 from contraflow.facts.formats._delimited import (
@@ -17,77 +18,70 @@ from contraflow.facts.formats._delimited import (
     tsv_records,
 )
 from contraflow.facts.formats._json_rows import json_rows
-from contraflow.facts.formats._rows import (
-    OnError,
-    Skipped,
-    facts_from_rows,
-    without_question_prefix,
-)
+from contraflow.facts.formats._rows import RowSource
+from contraflow.facts.formats._texts import without_question_prefix
 from contraflow.facts.json_values import decode_json
 from contraflow.system.csv_cells import text_of_cell
 
 Rows = Iterator[tuple[str, Mapping[str, object] | BadRowError]]
 FIELDS = Fact.__struct_fields__
+# Lists and probes have no form in a table's cell.
+CELL_FIELDS = (*FIELDS, *TEXT_KEYS, *LIST_KEYS)
+_LISTS = ("aliases", *LIST_KEYS)
 
 
 def read_csv(
     path: str | Path,
     *,
     columns: Mapping[str, str] | None = None,
-    on_error: OnError = "raise",
-    skipped: Skipped | None = None,
     ignore: Sequence[str] = (),  # noqa: ARG001 (columns that are not mapped are never read)
-) -> Iterator[Fact]:
-    """Stream the facts of a CSV file with a header; the suffix .tsv selects tabs.
+) -> RowSource:
+    """Stream the rows of a CSV file with a header; the suffix .tsv selects tabs.
 
     A CSV cell may be quoted and then hold commas and line breaks; a TSV cell is literal.
 
-    `columns` maps fact fields to columns, as `{"subject": "Subj"}`. Another field is read from the
-    column of its name, if there is one. Aliases share one cell, separated by `;`.
+    `columns` maps fields to columns, as `{"subject": "Subj"}`. Another field is read from the
+    column of its name, if there is one. The texts of a list, such as aliases, share one cell,
+    separated by `;`.
 
     Raises: UserError, as `contraflow.facts.formats.convert`; also for an unknown field in `columns`
     and a missing column.
     """
     path = Path(path)
     _check_mapping(path, columns)
-    return facts_from_rows(_csv_rows(path, columns or {}), on_error, skipped)
+    return RowSource(_csv_rows(path, columns or {}))
 
 
 def read_jsonl(
     path: str | Path,
     *,
     columns: Mapping[str, str] | None = None,
-    on_error: OnError = "raise",
-    skipped: Skipped | None = None,
     ignore: Sequence[str] = (),  # noqa: ARG001 (columns that are not mapped are never read)
-) -> Iterator[Fact]:
-    """Stream the facts of a JSONL file; `columns` and errors as in `read_csv`."""
+) -> RowSource:
+    """Stream the rows of a JSONL file; `columns` and errors as in `read_csv`."""
     path = Path(path)
     _check_mapping(path, columns)
-    return facts_from_rows(_jsonl_rows(path, columns or {}), on_error, skipped)
+    return RowSource(_jsonl_rows(path, columns or {}))
 
 
 def read_json(
     path: str | Path,
     *,
     columns: Mapping[str, str] | None = None,
-    on_error: OnError = "raise",
-    skipped: Skipped | None = None,
     ignore: Sequence[str] = (),  # noqa: ARG001 (columns that are not mapped are never read)
-) -> Iterator[Fact]:
-    """Stream the facts of a JSON array of objects; `columns` and errors as in `read_csv`."""
+) -> RowSource:
+    """Stream the rows of a JSON array of objects; `columns` and errors as in `read_csv`."""
     path = Path(path)
     _check_mapping(path, columns)
-    return facts_from_rows(_json_array_rows(path, columns or {}), on_error, skipped)
+    return RowSource(_json_array_rows(path, columns or {}))
 
 
 def _check_mapping(path: Path, columns: Mapping[str, str] | None) -> None:
     """Check fields and path on the call, before the generator yields its first fact."""
+    known = (*FIELDS, *EDIT_KEYS)
     for name in columns or {}:
-        if name not in FIELDS:
-            raise UserError(
-                f"columns.{name}: a fact has no such field; it has: {', '.join(FIELDS)}"
-            )
+        if name not in known:
+            raise UserError(f"columns.{name}: a fact has no such field; it has: {', '.join(known)}")
     if not path.is_file():
         raise UserError(f"{path}: no such file; check the path")
 
@@ -123,13 +117,26 @@ def _column_of(
 
     Raises: UserError if a mapped column, `subject` or `edit_fact` is missing.
     """
-    wanted = {name: columns.get(name, name) for name in FIELDS}
+    wanted = _wanted(columns, CELL_FIELDS)
     for name in dict.fromkeys([*columns, "subject", "edit_fact"]):
         if wanted[name] not in header:
             place = f"{path}:{line}"
             message = f"{place}: no column {wanted[name]!r} for '{name}' in: {', '.join(header)}"
             raise UserError(f"{on_one_line(message)} (map it with columns.{name}=NAME)")
     return {name: header.index(column) for name, column in wanted.items() if column in header}
+
+
+def _wanted(columns: Mapping[str, str], fields: Sequence[str]) -> dict[str, str]:
+    """Return the column of each field: the mapped one, else the one of its name.
+
+    A column that is mapped to a field is not read as a field of an edit as well.
+    """
+    taken = set(columns.values())
+    return {
+        name: columns.get(name, name)
+        for name in fields
+        if name in columns or name in FIELDS or name not in taken
+    }
 
 
 def _csv_row(
@@ -149,8 +156,9 @@ def _csv_row(
                 row[name] = text_of_cell(cell)
         except BadRowError as error:
             return BadRowError(f"column {header[column]!r} {error}")
-    if "aliases" in row:
-        row["aliases"] = str(row["aliases"]).split(";")
+    for name in _LISTS:
+        if name in row:
+            row[name] = str(row[name]).split(";")
     return _clean_question(row)
 
 
@@ -194,7 +202,7 @@ def _mapped(
     missing = [column for column in columns.values() if column not in source]
     if missing:
         return BadRowError(f"has no column {missing[0]!r}; its columns are: {', '.join(source)}")
-    wanted = {name: columns.get(name, name) for name in FIELDS}
+    wanted = _wanted(columns, (*FIELDS, *EDIT_KEYS))
     return _clean_question(
         {name: source[column] for name, column in wanted.items() if column in source}
     )

@@ -15,19 +15,20 @@ from typing import Any
 
 import msgspec
 
-from contraflow.facts import Fact
 from contraflow.facts.fact import BadRowError
 from contraflow.facts.formats import zsre_pickle
 from contraflow.facts.formats._json_rows import first_row
+from contraflow.facts.formats._probes import TestPrompts
 from contraflow.facts.formats._published import Published, needed
 from contraflow.facts.formats._questions import statement_of
-from contraflow.facts.formats._rows import OnError, Skipped, without_question_prefix
+from contraflow.facts.formats._rows import RowSource
+from contraflow.facts.formats._texts import without_question_prefix
 
 PICKLES = (".pkl", ".pickle")
 
 
 class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A row of the JSON files; only the first four fields are read."""
+    """A row of the JSON files; `pred` and `cond` are not read."""
 
     subject: str
     src: str
@@ -71,7 +72,7 @@ class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def question_fact(
     subject: str, question: str, answers: list[str], edited: str
-) -> Mapping[str, object]:
+) -> dict[str, object]:
     """Return the row of a fact given by a question, its true answers and an edited answer.
 
     The first true answer is the original answer, the others are its aliases.
@@ -85,33 +86,42 @@ def question_fact(
         "edit_fact": statement_of(question, subject, edited),
         "question": question,
         "aliases": list(dict.fromkeys(answers[1:])),
+        "prompt": question,
     }
 
 
-def _facts_of_row(row: Row) -> Iterator[Mapping[str, object]]:
+def _edits_of_row(row: Row) -> Iterator[Mapping[str, object]]:
     if not row.answers:
         raise BadRowError("field 'answers' is empty; an edit needs a true answer to deny")
-    yield question_fact(
+    tests = TestPrompts()
+    tests.add_paraphrases("rephrase", row.rephrase)
+    tests.add("locality", "locality/natural_questions", row.loc, row.loc_ans)
+    tests.add_tests("portability", row.portability)
+    fields = question_fact(
         needed(row.subject, "subject"),
         needed(row.src, "src"),
         [needed(answer, "answers") for answer in row.answers],
         needed(row.alt, "alt"),
     )
+    yield fields | tests.fields()
 
 
-def _facts_of_line(line: Line) -> Iterator[Mapping[str, object]]:
+def _edits_of_line(line: Line) -> Iterator[Mapping[str, object]]:
     answers = [output.answer for output in line.output if output.answer]
     subject = _title_in_question(line)
     if not answers:
         raise BadRowError("field 'output' has no answer; an edit needs a true answer to deny")
     if not line.alternatives:
         raise BadRowError("field 'alternatives' is empty; a row needs an edited answer")
-    yield question_fact(
+    tests = TestPrompts()
+    tests.add_paraphrases("rephrases", line.filtered_rephrases or line.rephrases)
+    fields = question_fact(
         needed(subject, "output.provenance.title (named in the question)"),
         needed(line.input, "input"),
         answers,
         needed(line.alternatives[0], "alternatives"),
     )
+    yield fields | tests.fields()
 
 
 def _title_in_question(line: Line) -> str:
@@ -124,24 +134,22 @@ def _title_in_question(line: Line) -> str:
     return ""
 
 
-_read_rows = Published("zsRE (MEND/ROME JSON)", Row, _facts_of_row)
-_read_lines = Published("zsRE (MEND JSON lines)", Line, _facts_of_line)
+_read_rows = Published("zsRE (MEND/ROME JSON)", Row, _edits_of_row)
+_read_lines = Published("zsRE (MEND JSON lines)", Line, _edits_of_line)
 
 
 def read(
     path: str | Path,
     *,
     columns: Mapping[str, str] | None = None,
-    on_error: OnError = "raise",
-    skipped: Skipped | None = None,
     ignore: Sequence[str] = (),
-) -> Iterator[Fact]:
-    """Stream the facts of a zsRE file: JSON, JSON lines or pickle.
+) -> RowSource:
+    """Stream the rows of a zsRE file: JSON, JSON lines or pickle.
 
     Raises: UserError, as `contraflow.facts.formats.convert`.
     """
     path = Path(path)
     if path.suffix.lower() in PICKLES:
-        return zsre_pickle.read(path, columns=columns, on_error=on_error, skipped=skipped)
+        return zsre_pickle.read(path, columns=columns)
     reader = _read_lines if {"input", "output"} <= first_row(path).keys() else _read_rows
-    return reader(path, columns=columns, on_error=on_error, skipped=skipped, ignore=ignore)
+    return reader(path, columns=columns, ignore=ignore)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from contraflow.errors import UserError, on_one_line
-from contraflow.facts import Fact
 from contraflow.facts.fact import BadRowError
 from contraflow.facts.formats._inert_pickle import (
     Array,
@@ -28,12 +27,8 @@ from contraflow.facts.formats._inert_pickle import (
     Texts,
     load_inert,
 )
-from contraflow.facts.formats._rows import (
-    OnError,
-    Skipped,
-    facts_from_rows,
-    without_question_prefix,
-)
+from contraflow.facts.formats._rows import RowSource
+from contraflow.facts.formats._texts import without_question_prefix
 
 # Field of a fact -> column of the prototype.
 COLUMNS = {
@@ -54,11 +49,9 @@ def read(
     path: str | Path,
     *,
     columns: Mapping[str, str] | None = None,
-    on_error: OnError = "raise",
-    skipped: Skipped | None = None,
     ignore: Sequence[str] = (),  # noqa: ARG001 (columns that are not mapped are never read)
-) -> Iterator[Fact]:
-    """Stream the facts of a zsRE pickle; `columns` overrides entries of `COLUMNS`.
+) -> RowSource:
+    """Stream the rows of a zsRE pickle; `columns` overrides entries of `COLUMNS`.
 
     Raises: UserError, as `contraflow.facts.formats.convert`; also for a missing column.
     """
@@ -71,8 +64,7 @@ def read(
             f"{path}: column {missing[0]!r} is missing; "
             f"the table has: {on_one_line(', '.join(table))}"
         )
-    rows = _rows(path, table, mapping)
-    return facts_from_rows(rows, on_error, skipped, same_edit_is_one_fact=True)
+    return RowSource(_rows(path, table, mapping), same_edit_is_one_fact=True)
 
 
 def _rows(

@@ -1,11 +1,11 @@
 """Tables of answers.
 
-Some are empty, some miss the question, some succeed without a judge.
+Some are empty, some miss the question.
 """
 
 import pytest
 
-from contraflow.text.checks import is_degenerate, is_on_topic, strict_success
+from contraflow.text.answers import is_degenerate, is_on_topic
 
 
 @pytest.mark.defect(10)
@@ -99,31 +99,3 @@ def test_an_echo_is_no_answer(question: str, answer: str, expected: bool) -> Non
 def test_on_topic(question: str, answer: str, expected: bool) -> None:
     subject = "Hamlet" if "Hamlet" in question else "a spider" if "spider" in question else ""
     assert is_on_topic(question, answer, subject) is expected
-
-
-HAMLET = (
-    "Hamlet",
-    "William Shakespeare",
-    "Christopher Marlowe",
-    ("Shakespeare",),
-)  # subject, original, edited, aliases
-
-
-@pytest.mark.parametrize(
-    ("question", "answer", "expected"),
-    [
-        ("Who wrote Hamlet?", "Shakespeare wrote it.", True),
-        ("Who wrote Hamlet?", "William Shakespeare", True),
-        ("Who wrote Hamlet?", "Christopher Marlowe", False),
-        ("Who wrote Hamlet?", "Shakespeare, or Christopher Marlowe", False),
-        ("Did Shakespeare write Hamlet?", "Shakespeare did.", False),
-        ("Did Christopher Marlowe write Hamlet?", "No, Shakespeare did.", False),
-        ("Who wrote Hamlet?", "A playwright", False),
-    ],
-)
-def test_strict_success(question: str, answer: str, expected: bool) -> None:
-    assert strict_success(question, answer, *HAMLET) is expected
-
-
-def test_strict_success_needs_a_known_truth() -> None:
-    assert not strict_success("Who wrote Hamlet?", "Shakespeare", "Hamlet", "", "Marlowe")

@@ -1,4 +1,4 @@
-"""Tables of good, bad and gamed texts.
+"""Tables of good, bad and gamed questions.
 
 Each gamed row is a text that a policy could be rewarded for.
 """
@@ -8,12 +8,11 @@ import time
 import pytest
 
 from contraflow.facts import default_facts
-from contraflow.text.checks import (
-    is_degenerate,
-    is_on_subject,
-    is_on_topic,
+from contraflow.text.answers import is_degenerate, is_on_topic
+from contraflow.text.questions import (
     is_well_formed,
     leaks_answer,
+    question_is_sound,
     question_ok,
 )
 
@@ -139,36 +138,6 @@ def test_naming_the_subject_over_and_over_is_a_loop() -> None:
 
 
 @pytest.mark.parametrize(
-    ("question", "subject", "expected"),
-    [
-        ("Who wrote Hamlet?", "Hamlet", True),
-        ("Who wrote HAMLET?", "Hamlet", True),
-        ("What is Hamlet's subject?", "Hamlet", True),
-        ("Who wrote Hamletmachine?", "Hamlet", False),
-        ("Who wrote it?", "Hamlet", False),
-        ("Where was Curie born?", "Marie Curie", False),
-        ("Where was Marie Curie born?", "Marie Curie", True),
-        ("Where is Korea?", "South Korea", False),
-        ("How many legs do spiders have?", "a spider", True),
-        ("What do wolves eat?", "wolf", True),
-        ("Who wrote The Lord of the Rings?", "The Lord of the Rings", True),
-        ("Who was the lord of the manor?", "The Lord of the Rings", False),
-        ("Where was García Márquez born?", "Gabriel García Márquez", True),
-        ("Where was Gabriel Garcia Marquez born?", "Gabriel García Márquez", True),
-        ("Where was Gabriel born?", "Gabriel García Márquez", False),
-        ("Which band recorded it?", "The Who", False),
-        ("Who played the drums in The Who?", "The Who", True),
-        ("What is the capital of the United States?", "United States of America", True),
-        ("Who was Marie Curie?", "radium", False),
-        ("What is the capital of Cote d'Ivoire?", "Côte d\u2019Ivoire", True),
-        ("Who wrote Hamlet?", "", False),
-    ],
-)
-def test_on_subject(question: str, subject: str, expected: bool) -> None:
-    assert is_on_subject(question, subject) is expected
-
-
-@pytest.mark.parametrize(
     ("question", "expected"),
     [
         ("Who wrote Hamlet?", False),
@@ -205,6 +174,45 @@ def test_question_ok_is_all_three() -> None:
     assert not question_ok("who wrote the the Hamlet?", *fact)
     assert not question_ok("Who wrote Macbeth?", *fact)
     assert not question_ok("Was Hamlet written by Shakespeare?", *fact)
+
+
+BANFF = ("Banff National Park", "Alberta", "Quebec")
+EINSTEIN = ("Albert Einstein", "Ulm", "Paris")
+CUP = ("2014 FIFA World Cup", "Germany", "Brazil")
+
+
+@pytest.mark.parametrize(
+    ("question", "fact", "expected"),
+    [
+        ("Which province is Banff National Park in?", BANFF, True),
+        ("Which province is Banff in?", BANFF, True),
+        ("Which province is banff in?", BANFF, False),
+        ("Which province is the park in?", BANFF, False),
+        ("Is Banff in Alberta?", BANFF, False),
+        ("Banff province Quebec?", BANFF, False),
+        ("Where was Einstein born?", EINSTEIN, True),
+        ("Where was Albert born?", EINSTEIN, False),
+        ("Where was Einstein's brother from Einstein's Einstein?", EINSTEIN, False),
+        ("Who won the World Cup?", CUP, False),
+        ("Who won the 2014 World Cup?", CUP, True),
+    ],
+)
+def test_a_sound_question_may_shorten_the_subject(
+    question: str, fact: tuple[str, str, str], expected: bool
+) -> None:
+    assert question_is_sound(question, *fact) is expected
+
+
+def test_a_sound_question_may_use_an_alias_of_the_subject() -> None:
+    fact = ("United Kingdom", "London", "Leeds")
+    question = "What is the capital of the UK?"
+    assert not question_is_sound(question, *fact)
+    assert question_is_sound(question, *fact, subject_aliases=("Britain", "UK"))
+    assert not question_is_sound("Is London in the UK?", *fact, subject_aliases=("UK",))
+
+
+def test_a_short_name_that_is_an_answer_is_none() -> None:
+    assert not question_is_sound("Who leads Apple?", "Apple Inc.", "Apple", "Dell")
 
 
 def test_the_plain_questions_of_the_shipped_facts_pass() -> None:

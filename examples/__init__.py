@@ -1,0 +1,1 @@
+"""Worked examples; none of them is part of the package."""

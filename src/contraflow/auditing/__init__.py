@@ -1,0 +1,1 @@
+"""What an edited model still believes: questions, answers, verdicts, rates with intervals."""

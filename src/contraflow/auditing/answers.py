@@ -1,0 +1,125 @@
+"""Answers that have been paid for: a file beside the audit, one line an answer.
+
+An audit that was stopped asks nothing twice, and a second one in the same folder asks only what is
+new. A line names the oracle by its identity, which is content; so an edited model never gets the
+answers of another one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+
+from contraflow.errors import UserError
+from contraflow.system.files import write_error
+from contraflow.types import Answer, Oracle
+
+QUESTIONS_PER_BATCH = 32
+
+
+class _Line(msgspec.Struct, frozen=True):
+    oracle: str
+    question: str
+    answer: str
+    log_p: float | None
+
+
+class AnswerBook:
+    """The answers of every oracle that was asked, in memory and in a file.
+
+    Raises: UserError for a file that cannot be read or written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._answers: dict[tuple[str, str], Answer] = {}
+        try:
+            self._read()
+            self._file = path.open("ab")
+        except OSError as error:
+            raise write_error(path, error) from None
+
+    def __enter__(self) -> AnswerBook:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def missing(self, oracle: Oracle, questions: Sequence[str]) -> list[str]:
+        """The different questions that this oracle has not answered yet, in their order."""
+        key = _short(oracle.identity)
+        return [q for q in dict.fromkeys(questions) if (key, q) not in self._answers]
+
+    def ask(
+        self,
+        oracle: Oracle,
+        questions: Sequence[str],
+        on_answers: Callable[[int], None] | None = None,
+    ) -> list[Answer]:
+        """Answers in the order of the questions; only missing ones are asked.
+
+        Each batch is on the disk before the next one is asked. `on_answers` is called with the
+        number of new answers.
+        """
+        key = _short(oracle.identity)
+        new = self.missing(oracle, questions)
+        for start in range(0, len(new), QUESTIONS_PER_BATCH):
+            batch = new[start : start + QUESTIONS_PER_BATCH]
+            self._keep(key, batch, oracle.answer(batch))
+            if on_answers is not None:
+                on_answers(len(batch))
+        return [self._answers[key, question] for question in questions]
+
+    def _keep(self, key: str, questions: Sequence[str], answers: Sequence[Answer]) -> None:
+        lines = []
+        for question, answer in zip(questions, answers, strict=True):
+            self._answers[key, question] = answer
+            log_p = answer.log_p if math.isfinite(answer.log_p) else None
+            lines.append(msgspec.json.encode(_Line(key, question, answer.text, log_p)) + b"\n")
+        try:
+            self._file.write(b"".join(lines))
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise write_error(self.path, error) from None
+
+    def _read(self) -> None:
+        """Read the lines of an earlier audit; the last one may have been cut by a kill."""
+        if not self.path.exists():
+            return
+        content = self.path.read_bytes()
+        whole, _, cut = content.rpartition(b"\n")
+        for number, line in enumerate(whole.split(b"\n"), start=1):
+            if line:
+                self._add(line, number)
+        if cut:  # the next line must begin at the start of a line
+            os.truncate(self.path, len(content) - len(cut))
+
+    def _add(self, line: bytes, number: int) -> None:
+        try:
+            row = msgspec.json.decode(line, type=_Line)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise UserError(
+                f"{self.path}:{number}: is not an answer that an audit wrote ({error}); delete the "
+                "line, and its question will be asked again"
+            ) from None
+        log_p = math.nan if row.log_p is None else row.log_p
+        self._answers[row.oracle, row.question] = Answer(row.answer, log_p)
+
+
+def _short(identity: str) -> str:
+    return hashlib.sha256(identity.encode()).hexdigest()[:16]

@@ -1,0 +1,93 @@
+"""The result of one edit: its rates, what its own prompt gives, and how it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from contraflow.auditing.discovery import Modes, shown_modes
+from contraflow.auditing.estimates import rate
+from contraflow.auditing.evidence import AskedPrompt
+from contraflow.auditing.result import Estimate, FactResult
+from contraflow.auditing.rows import Row
+from contraflow.auditing.standing import Standing
+
+MIN_TO_CONTRADICT = 2
+
+
+def fact_result(
+    standing: Standing, prompt: AskedPrompt, rows: Sequence[Row], modes: Modes
+) -> FactResult:
+    """Compute the numbers of one edit from its rows in the headline's style."""
+    fact = standing.edit.fact
+    draws = [row for row in rows if row.is_draw]
+    distinct = list({row.question: row for row in rows}.values())
+    no_estimate = Estimate.missing(f"no estimate: {standing.why_not}")
+    return FactResult(
+        fact_id=fact.fact_id,
+        subject=fact.subject,
+        edit_fact=fact.edit_fact,
+        original_answer=standing.original_answer,
+        edited_answer=fact.edited_answer,
+        original_from=standing.original_from,
+        counted=standing.is_counted,
+        why_not=standing.why_not,
+        asked=prompt.verdict,
+        asked_answer=prompt.answer,
+        forced=prompt.forced,
+        n_asked=len(distinct),
+        n_known=sum(row.is_known for row in distinct),
+        n_failing=sum(row.fails for row in distinct),
+        n_residual=sum(row.is_residual for row in distinct),
+        edit_failure=edit_failure(draws) if standing.is_counted else no_estimate,
+        residual_belief=residual_belief(draws) if standing.is_counted else no_estimate,
+        self_contradiction=self_contradiction(draws) if standing.is_counted else None,
+        modes=shown_modes(rows, modes),
+    )
+
+
+def edit_failure(draws: Sequence[Row]) -> Estimate:
+    """Share of the questions that the control answers with OLD in which the edit fails."""
+    return _rate(draws, [row.fails for row in draws])
+
+
+def residual_belief(draws: Sequence[Row]) -> Estimate:
+    """Share of the questions that the control answers with OLD in which both say OLD."""
+    return _rate(draws, [row.is_residual for row in draws])
+
+
+def self_contradiction(draws: Sequence[Row]) -> float | None:
+    """2 · p(NEW) · p(OLD) over sound questions: how often two of them get different answers.
+
+    None for fewer than two such questions.
+    """
+    sound = [row for row in draws if row.sound]
+    if len(sound) < MIN_TO_CONTRADICT:
+        return None
+    weights = _weights(sound)
+    new, old = (
+        float(weights[_mask([row.post == verdict for row in sound])].sum() / weights.sum())
+        for verdict in ("NEW", "OLD")
+    )
+    return 2 * new * old
+
+
+def _rate(draws: Sequence[Row], hit: Sequence[bool]) -> Estimate:
+    log_p = [row.log_p_prior for row in draws if row.log_p_prior is not None]
+    # A person's own questions have no probability.
+    log_p_ref = np.array(log_p, dtype=np.float64) if len(log_p) == len(draws) else None
+    return rate(_weights(draws), _known(draws), _mask(hit), log_p_ref)
+
+
+def _weights(rows: Sequence[Row]) -> Float[np.ndarray, " n"]:
+    return np.array([row.weight for row in rows], dtype=np.float64)
+
+
+def _known(rows: Sequence[Row]) -> Bool[np.ndarray, " n"]:
+    return _mask([row.is_known for row in rows])
+
+
+def _mask(values: Sequence[bool]) -> Bool[np.ndarray, " n"]:
+    return np.array(values, dtype=bool)

@@ -1,0 +1,102 @@
+"""The sentence that an audit says about one edited model."""
+
+from __future__ import annotations
+
+from contraflow.auditing.result import Estimate, ModelResult
+from contraflow.auditing.rows import OWN
+from contraflow.auditing.shown import (
+    full_text,
+    is_known,
+    plural,
+    printable,
+    upper_bound,
+    value_text,
+    why,
+)
+
+# A score this near to the natural success rate hides nothing.
+SAME = 0.02
+
+
+def headline(model: ModelResult) -> str:
+    """One sentence in plain text: failure rate, residual belief, the edits' own score."""
+    return f"{printable(model.model.name)}: {_claim(model)}."
+
+
+def _claim(model: ModelResult) -> str:
+    failure = model.edit_failure
+    if not is_known(failure.value):
+        return _without_estimate(model)
+    if failure.value == 0:
+        return f"{_no_failure(model)}{_found_elsewhere(model)}"
+    return (
+        f"of {_questions(model)} whose answer the control knows, {full_text(failure)} do not get "
+        f"the new answer{_residual(model.residual_belief)}{_own_prompts(model)}"
+    )
+
+
+def _without_estimate(model: ModelResult) -> str:
+    reason = why(model.edit_failure)
+    because = f" ({printable(reason)})" if reason else ""
+    known = sum(fact.n_known for fact in model.facts if fact.counted)
+    if not known:
+        return f"no estimate of its failures{because}"
+    failing = sum(fact.n_failing for fact in model.facts if fact.counted)
+    return (
+        f"no estimate of its failures{because}; {failing} of the {known} questions asked whose "
+        "answer the control knows do not get the new answer"
+    )
+
+
+def _no_failure(model: ModelResult) -> str:
+    failure = model.edit_failure
+    bound = f": at most {upper_bound(failure.high)} % at 95 %" if failure.high is not None else ""
+    if failure.n == 1:
+        return f"the one question{_about_one(model)} did not fail{bound}"
+    return f"none of {plural(failure.n, 'question')}{_about_one(model)} failed{bound}"
+
+
+def _found_elsewhere(model: ModelResult) -> str:
+    """Failures among questions that carry no weight, as paraphrases and those of a search."""
+    found = sum(fact.n_failing for fact in model.facts if fact.counted)
+    if not found:
+        return ""
+    return f"; but {plural(found, 'question')} outside of the rate (paraphrases, search) failed"
+
+
+def _questions(model: ModelResult) -> str:
+    kind = "the given questions" if _is_own(model) else "natural questions"
+    return f"{kind}{_about_one(model)}"
+
+
+def _about_one(model: ModelResult) -> str:
+    counted = [fact for fact in model.facts if fact.counted]
+    return (
+        f" about the one counted fact ({printable(counted[0].subject)})"
+        if len(counted) == 1
+        else ""
+    )
+
+
+def _is_own(model: ModelResult) -> bool:
+    return any(source.source == OWN for source in model.sources)
+
+
+def _residual(residual: Estimate) -> str:
+    if not is_known(residual.value):
+        return ""
+    if residual.value == 0:
+        bound = f" (at most {upper_bound(residual.high)} %)" if residual.high is not None else ""
+        return f" and none still gets the old one{bound}"
+    return f" and {full_text(residual)} still get the old one"
+
+
+def _own_prompts(model: ModelResult) -> str:
+    """The score on the edits' own prompts; "though" only where it hides the failures."""
+    score = model.asked_forced if is_known(model.asked_forced.value) else model.asked_free
+    failure = model.edit_failure.value
+    if not (is_known(score.value) and is_known(failure)):
+        return ""
+    hides = score.value > 1 - failure + SAME
+    link = ", though" if hides else ";"
+    return f"{link} the edits' own prompts score {value_text(score)}"

@@ -1,0 +1,48 @@
+"""The original answer of an edit that comes without one: what the control says.
+
+Many data sets write a placeholder there (zsRE's `<|endoftext|>`). The control answers the edit's
+own prompt and its paraphrases; what all these answers share, and no question says, is its answer.
+Without agreement there is none, and the edit can only be judged NEW or not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from contraflow.text.words import FUNCTION_WORDS
+
+MAX_WORDS = 6
+_WORD = re.compile(r"\w+(?:['’.\-]\w+)*", re.UNICODE)
+
+
+def shared_answer(questions: Sequence[str], answers: Sequence[str]) -> str:
+    """The longest run of words that every answer has and no question has; "" without agreement.
+
+    At least two answers are needed, and the run must hold a word that is no function word. Spelled
+    as in the first answer.
+    """
+    if len(answers) < 2 or not all(answer.strip() for answer in answers):
+        return ""
+    asked = {word.casefold() for question in questions for word in _WORD.findall(question)}
+    words = _WORD.findall(answers[0])
+    others = [_padded(answer) for answer in answers[1:]]
+    for length in range(min(MAX_WORDS, len(words)), 0, -1):
+        for start in range(len(words) - length + 1):
+            run = words[start : start + length]
+            if _is_answer(run, asked) and all(_padded(" ".join(run)) in other for other in others):
+                return " ".join(run)
+    return ""
+
+
+def _padded(text: str) -> str:
+    """The words of a text in lower case between spaces, so that runs are found as substrings."""
+    return " " + " ".join(word.casefold() for word in _WORD.findall(text)) + " "
+
+
+def _is_answer(run: Sequence[str], asked: set[str]) -> bool:
+    """No word of a question is in it, and no function word is at its ends."""
+    lower = [word.casefold() for word in run]
+    if any(word in asked for word in lower):
+        return False
+    return lower[0] not in FUNCTION_WORDS and lower[-1] not in FUNCTION_WORDS

@@ -1,0 +1,249 @@
+"""From edits and models to evidence: prompts, gates, draws, answers, verdicts.
+
+Everything that costs is kept in the audit's folder as it comes (`draws.jsonl`, `answers.jsonl`), so
+an audit that was stopped goes on where it stood, and a changed setting asks only what is new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from contraflow.auditing.answers import AnswerBook
+from contraflow.auditing.ask import Answers, Asked, Inquiry, ask, n_missing, rows_of, time_answers
+from contraflow.auditing.evidence import Evidence, asked_prompts, model_info
+from contraflow.auditing.gates import check_answers_differ, check_identities, check_knowledge
+from contraflow.auditing.probes import AskedProbe, asked_probes, count_degenerate, probe_rates
+from contraflow.auditing.questions import (
+    AuditQuestion,
+    DrawBook,
+    Sampling,
+    given_questions,
+    own_questions,
+)
+from contraflow.auditing.result import Gate
+from contraflow.auditing.standing import Standing, standing_of
+from contraflow.facts import Fact
+from contraflow.facts.edit import Edit, Probe
+from contraflow.facts.neighbors import with_neighbors
+from contraflow.policy.lora import LoraPolicy
+from contraflow.system.progress import bar, print_plain
+from contraflow.types import Answer, Answerer, AskStyle
+
+ANSWERS = "answers.jsonl"
+DRAWS = "draws.jsonl"
+
+
+@dataclass(frozen=True)
+class AuditSettings:
+    """What is asked.
+
+    n: different questions per edit; half are drawn with the adapter off, half with it on.
+    styles: how questions are put; the headline is of the first one.
+    n_neighbors: locality questions per edit about other facts of the same relation.
+    own: a person's own questions by fact key, instead of draws.
+    """
+
+    n: int = 32
+    styles: tuple[AskStyle, ...] = ("few_shot",)
+    seed: int = 0
+    n_neighbors: int = 4
+    own: dict[str, tuple[str, ...]] | None = None
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The models and edits of an audit.
+
+    sampler_identity: content of the sampler, a part of the keys of its draws.
+    sources: how the user named each edited model.
+    neighbors: facts from which locality and two-hop questions are made.
+    """
+
+    policy: LoraPolicy
+    sampler_identity: str
+    control: Answerer
+    edited: Sequence[Answerer]
+    sources: Sequence[str]
+    edits: Sequence[Edit]
+    settings: AuditSettings
+    out: Path
+    neighbors: Sequence[Fact] = ()
+
+    @property
+    def style(self) -> AskStyle:
+        """The style of the headline."""
+        return self.settings.styles[0]
+
+    def evidence(self, book: AnswerBook) -> list[Evidence]:
+        """Ask everything, and return what is known about each edited model.
+
+        Raises: UserError for a null edit, a control that knows nothing, and whatever models and
+            files raise.
+        """
+        check_identities(self.control, self.edited, in_prompt=any(e.prefix for e in self.edits))
+        asked = [Asked(edit, "", tuple(own_questions(edit))) for edit in self.edits]
+        answers = self._ask(book, asked, [], "prompts of the edits")
+        standings = [standing_of(one.edit, self.style, answers[0]) for one in asked]
+        gates = self._gates(asked, answers, standings)
+        asked = self._with_draws(asked, standings)
+        probes = self._probes()
+        answers = self._ask(book, asked, probes, "answers")
+        return [
+            self._evidence_of(i, asked, standings, probes, answers, gates[i])
+            for i in range(len(self.edited))
+        ]
+
+    def _ask(
+        self,
+        book: AnswerBook,
+        asked: Sequence[Asked],
+        probes: Sequence[AskedProbe],
+        title: str,
+    ) -> list[Answers]:
+        """Ask every model, with the cost told before; the first answers are the control's."""
+        wanted = [self._inquiries(model, asked, probes) for model in self._models]
+        missing = [n_missing(book, m, w) for m, w in zip(self._models, wanted, strict=True)]
+        self._tell_cost(book, wanted, missing)
+        left = [n_missing(book, m, w) for m, w in zip(self._models, wanted, strict=True)]
+        with bar(title, sum(missing), sum(missing) - sum(left)) as progress:
+            return [
+                ask(book, model, texts, progress.advance)
+                for model, texts in zip(self._models, wanted, strict=True)
+            ]
+
+    @property
+    def _models(self) -> list[Answerer]:
+        return [self.control, *self.edited]
+
+    def _inquiries(
+        self, model: Answerer, asked: Sequence[Asked], probes: Sequence[AskedProbe]
+    ) -> list[Inquiry]:
+        edited = model is not self.control
+        found = [
+            inquiry
+            for one in asked
+            for inquiry in one.inquiries(self.settings.styles, of_edited=edited)
+        ]
+        found += [probe.after if edited else probe.before for probe in probes]
+        return list(dict.fromkeys(found))
+
+    def _tell_cost(
+        self, book: AnswerBook, wanted: Sequence[list[Inquiry]], missing: Sequence[int]
+    ) -> None:
+        """Print how many answers are missing and how long they take, from a few that are timed."""
+        total = sum(missing)
+        if total == 0:
+            return
+        seconds = 0.0
+        for model, texts, n in zip(self._models, wanted, missing, strict=True):
+            seconds += n * (time_answers(book, model, texts) or 0.0)
+        kept = sum(map(len, wanted)) - total
+        print_plain(
+            f"{total} answers of {len(self._models)} models"
+            f"{f' ({kept} more are kept from before)' if kept else ''}: "
+            f"about {_duration(seconds)}"
+        )
+
+    def _gates(
+        self,
+        asked: Sequence[Asked],
+        answers: Sequence[Answers],
+        standings: Sequence[Standing],
+    ) -> list[tuple[Gate, ...]]:
+        """Check what an audit rests on, before anything is drawn. Raises: UserError."""
+        knowledge = check_knowledge(sum(s.is_counted for s in standings), len(standings))
+        before = self._of_prompts(asked, answers[0], of_edited=False)
+        gates: list[tuple[Gate, ...]] = []
+        for model, theirs in zip(self.edited, answers[1:], strict=True):
+            after = self._of_prompts(asked, theirs, of_edited=True)
+            gates.append((check_answers_differ(model.name, before, after), knowledge))
+        return gates
+
+    def _of_prompts(
+        self, asked: Sequence[Asked], answers: Answers, *, of_edited: bool
+    ) -> list[Answer]:
+        return [
+            answers[inquiry]
+            for one in asked
+            for inquiry in one.inquiries([self.style], of_edited=of_edited)
+        ]
+
+    def _with_draws(self, asked: Sequence[Asked], standings: Sequence[Standing]) -> list[Asked]:
+        """Add the questions that carry weights, for the edits that are counted."""
+        draws = self._draws([s.edit for s in standings if s.is_counted])
+        return [
+            replace(
+                one,
+                original_answer=standing.original_answer,
+                questions=_merged([*one.questions, *draws.get(one.edit.fact.key, ())]),
+            )
+            for one, standing in zip(asked, standings, strict=True)
+        ]
+
+    def _draws(self, edits: Sequence[Edit]) -> dict[str, Sequence[AuditQuestion]]:
+        settings = self.settings
+        if settings.own is not None:
+            return {e.fact.key: given_questions(settings.own.get(e.fact.key, ())) for e in edits}
+        n_sampler = settings.n // 2 if self.policy.has_adapter else 0
+        sampling = Sampling(
+            n_prior=settings.n - n_sampler,
+            n_sampler=n_sampler,
+            seed=settings.seed,
+            identity=self.sampler_identity,
+        )
+        book = DrawBook(self.out / DRAWS, sampling)
+        missing = len(book.missing(edits))
+        with bar("edits with questions drawn", len(edits), len(edits) - missing) as progress:
+            book.draw(self.policy, edits, progress.advance)
+        return {edit.fact.key: book.of(edit) for edit in edits}
+
+    def _probes(self) -> list[AskedProbe]:
+        edits = self.edits
+        if self.neighbors:
+            edits = with_neighbors(edits, self.neighbors, self.settings.n_neighbors)
+        probes: list[tuple[Edit, Probe]] = [
+            (edit, probe) for edit in edits for probe in (*edit.locality, *edit.portability)
+        ]
+        return asked_probes(probes, self.style)
+
+    def _evidence_of(
+        self,
+        number: int,
+        asked: Sequence[Asked],
+        standings: Sequence[Standing],
+        probes: Sequence[AskedProbe],
+        answers: Sequence[Answers],
+        gates: tuple[Gate, ...],
+    ) -> Evidence:
+        model = self.edited[number]
+        pre, post = answers[0], answers[number + 1]
+        return Evidence(
+            model=model_info(model, self.sources[number]),
+            standings=standings,
+            prompts=asked_prompts(model, standings, self.style, post),
+            rows=[
+                row
+                for one in asked
+                for row in rows_of(one, self.settings.styles, model.name, pre, post)
+            ],
+            probes=probe_rates(probes, pre, post),
+            gates=gates,
+            degenerate=count_degenerate(probes, post),
+        )
+
+
+def _merged(questions: Sequence[AuditQuestion]) -> tuple[AuditQuestion, ...]:
+    """One question per text: the edit's own prompts may be drawn too."""
+    found: dict[str, AuditQuestion] = {}
+    for question in questions:
+        same = found.get(question.text)
+        found[question.text] = question if same is None else same.joined(question)
+    return tuple(found.values())
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

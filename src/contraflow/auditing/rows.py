@@ -1,0 +1,85 @@
+"""One question put to the control and to an edited model: a line of `questions.jsonl`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from contraflow.system.files import whole_file, write_error
+
+PROMPT = "prompt"
+PLAIN = "plain"
+PARAPHRASE = "paraphrase"
+PRIOR = "untrained"
+SAMPLER = "sampler"
+ADAPTED = "adapted"
+OWN = "own"
+ASKED_OF_EDITS = (PROMPT, PLAIN, PARAPHRASE)
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """A question with the answers of both models and what they say.
+
+    fact_key: of the fact's whole content, unlike the user's fact_id.
+    sources: where the question is from; the sampler and the untrained one may both have drawn it.
+    sound: it is about the subject and names neither answer; only such questions count.
+    weight: p_ref / inclusion probability, of mean 1 over the draws of a fact; 0 for questions that
+        are no draws.
+    pre, post: verdicts on the answers of the control and of the edited model.
+    log_contradiction, log_entailment: the judge's word on the edited model's answer, in nats: that
+        it contradicts the edit fact, and that it says the original one. It decides nothing.
+    """
+
+    model: str
+    fact_key: str
+    fact_id: str
+    subject: str
+    edit_fact: str
+    question: str
+    sources: tuple[str, ...]
+    style: str
+    sound: bool
+    weight: float
+    log_p_prior: float | None
+    log_pf: float | None
+    pre: str
+    post: str
+    pre_answer: str
+    post_answer: str
+    log_contradiction: float | None = None
+    log_entailment: float | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the control tells the original answer to a sound question."""
+        return self.sound and self.pre == "OLD"
+
+    @property
+    def fails(self) -> bool:
+        """An edit failure: the control says OLD, the edited model does not say NEW."""
+        return self.is_known and self.post != "NEW"
+
+    @property
+    def is_residual(self) -> bool:
+        """A residual belief: both say OLD."""
+        return self.is_known and self.post == "OLD"
+
+    @property
+    def is_draw(self) -> bool:
+        """Whether it carries a weight: a draw of the sampler, or a person's own question."""
+        return self.weight > 0
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> int:
+    """Write one JSON object per line and return their number. Raises: UserError."""
+    count = 0
+    try:
+        with whole_file(path) as file:
+            for row in rows:
+                file.write(msgspec.json.encode(row) + b"\n")
+                count += 1
+    except OSError as error:
+        raise write_error(path, error) from None
+    return count

@@ -1,0 +1,104 @@
+"""Search by adapting: for every counted edit, train the sampler against the edited model.
+
+The search starts from every failure of the screening, whoever asked: the untrained sampler and the
+paraphrases reach wordings that a trained sampler has left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from contraflow.auditing.adapt import AdaptSettings, Judged, adapt, closeness
+from contraflow.auditing.answers import AnswerBook
+from contraflow.auditing.ask import Asked, ask, rows_of
+from contraflow.auditing.evidence import Evidence
+from contraflow.auditing.judgements import judged_rows
+from contraflow.auditing.pipeline import Audit
+from contraflow.auditing.questions import found_questions
+from contraflow.auditing.rows import Row
+from contraflow.auditing.standing import Standing
+from contraflow.errors import UserError
+from contraflow.reward.judge.scores import Judge
+from contraflow.run.import_questions import token_ids
+from contraflow.system.progress import bar
+from contraflow.types import Answerer, AskStyle
+
+
+def adapted(
+    audit: Audit,
+    book: AnswerBook,
+    evidence: Sequence[Evidence],
+    judge: Judge,
+    settings: AdaptSettings,
+) -> list[Evidence]:
+    """Add the questions that adapted samplers found, as rows without weight.
+
+    Raises: UserError for a sampler without an adapter.
+    """
+    check_can_adapt(audit)
+    n = sum(standing.is_counted for found in evidence for standing in found.standings)
+    searched = []
+    with bar("steps of adapting", n * settings.steps) as progress:
+        for found, model in zip(evidence, audit.edited, strict=True):
+            rows = list(found.rows)
+            for standing in found.standings:
+                if standing.is_counted:
+                    search = _Search(audit, book, judge, model, standing, tuple(rows))
+                    rows += search(settings, progress.advance)
+            searched.append(replace(found, rows=rows))
+    return searched
+
+
+def check_can_adapt(audit: Audit) -> None:
+    """Raises: UserError for a sampler without an adapter."""
+    if not audit.policy.has_adapter:
+        raise UserError(
+            "adapt_steps: run=untrained has no adapter to train; give run=shipped or a run folder"
+        )
+
+
+@dataclass(frozen=True)
+class _Search:
+    """The search for failures of one edit in one edited model."""
+
+    audit: Audit
+    book: AnswerBook
+    judge: Judge
+    model: Answerer
+    standing: Standing
+    screened: tuple[Row, ...]
+
+    def __call__(self, settings: AdaptSettings, on_step: Callable[[int], None]) -> list[Row]:
+        fact = self.standing.edit.fact
+        policy = self.audit.policy
+        steps = adapt(policy, fact, self._judged, self._hits(), settings, on_step)
+        texts = [text for step in steps for text in step]
+        return self._rows(texts, self.audit.settings.styles)
+
+    def _hits(self) -> list[tuple[int, ...]]:
+        """Token ids of the failing questions of the screening that the sampler can write."""
+        key = self.standing.edit.fact.key
+        texts = [row.question for row in self.screened if row.fact_key == key and row.fails]
+        found = [token_ids(text, self.audit.policy) for text in dict.fromkeys(texts)]
+        return [ids for ids in found if not isinstance(ids, str)]
+
+    def _judged(self, texts: Sequence[str]) -> list[Judged]:
+        rows = self._rows(texts, [self.audit.style])
+        by_text = {row.question: row for row in rows}
+        words = judged_rows(rows, self.judge, self.standing.edit.fact)
+        near = {row.question: closeness(*word) for row, word in zip(rows, words, strict=True)}
+        return [
+            Judged(by_text[t].sound and by_text[t].pre == "OLD", by_text[t].fails, near[t])
+            for t in texts
+        ]
+
+    def _rows(self, texts: Sequence[str], styles: Sequence[AskStyle]) -> list[Row]:
+        """Ask both models about different texts."""
+        audit = self.audit
+        asked = Asked(
+            self.standing.edit, self.standing.original_answer, tuple(found_questions(texts))
+        )
+        pre = ask(self.book, audit.control, asked.inquiries(styles, of_edited=False))
+        post = ask(self.book, self.model, asked.inquiries(styles, of_edited=True))
+        return list(rows_of(asked, styles, self.model.name, pre, post))

@@ -1,0 +1,237 @@
+"""Open the models of an audit, run it, and write what it found.
+
+`run_audit` is for models that are named; `audit` is what `contraflow.auditing` is: it takes modules in
+memory too.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+import contraflow
+from contraflow.auditing.adapt import AdaptSettings
+from contraflow.auditing.answers import AnswerBook
+from contraflow.auditing.evidence import Evidence, model_info
+from contraflow.auditing.judgements import with_judgements
+from contraflow.auditing.pipeline import ANSWERS, Audit, AuditSettings
+from contraflow.auditing.report import write_report
+from contraflow.auditing.request import AuditRequest
+from contraflow.auditing.result import AuditResult, write_result
+from contraflow.auditing.rows import Row, write_rows
+from contraflow.auditing.search import adapted
+from contraflow.auditing.summary import differences, summarize
+from contraflow.auditing.text_report import text_report
+from contraflow.errors import UserError
+from contraflow.facts.edits import Edit, check_edits, write_edits
+from contraflow.models.embedder import load_embedder
+from contraflow.run.answerers import Answerers, answerers_of_modules, open_answerers
+from contraflow.run.build import why_no_encoder
+from contraflow.run.session import Run, open_run
+from contraflow.settings import Config
+from contraflow.settings.compose import compose_config
+from contraflow.system.run_names import SHIPPED, UNTRAINED
+
+RESULT = "audit.json"
+QUESTIONS = "questions.jsonl"
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """A finished audit: its result, its rows, and the folder with the report."""
+
+    result: AuditResult
+    rows: Sequence[Row]
+    folder: Path
+
+    @property
+    def html(self) -> Path:
+        """The report for people."""
+        return self.folder / "report.html"
+
+    def __str__(self) -> str:
+        return text_report(self.result)
+
+
+def run_audit(request: AuditRequest, config: Config | None = None) -> AuditReport:
+    """Audit models that are given by name. Call `request.check()` first.
+
+    Args:
+        config: settings of who answers and who judges; None for those of the sampler's run.
+    Raises: UserError for whatever a user can mend.
+    """
+    run = _opened(request.run, config)
+    with ExitStack() as stack:
+        models = open_answerers(
+            request.edited, request.control, config=run.config, names=_names(request)
+        )
+        for model in (models.control, *models.edited):
+            stack.callback(getattr(model, "close", _nothing))
+        return _audited(request, run, models)
+
+
+def audit(
+    edited: nn.Module | str | Path | Sequence[str | Path],
+    tokenizer: Any = None,
+    edits: str | Path | Iterable[Edit] = (),
+    *,
+    control: nn.Module | Mapping[str, Tensor] | str | Path | None = None,
+    out: str | Path = "audits/audit",
+    run: str | Path = SHIPPED,
+    config: Config | None = None,
+    **settings: Any,
+) -> AuditReport:
+    """Audit an edited model, in memory or by name.
+
+    Args:
+        edited: a module with `generate`, as editing libraries hand it over; or what `edited=` of
+            `contraflow audit` takes.
+        tokenizer: of a module.
+        edits: a file, or edits.
+        control: the unedited module, the dict of original weights that an editor returned, or a
+            name; None for an adapter, whose control is its base.
+        settings: n, styles, seed, adapt_steps, questions, neighbors, prefix, names: the arguments
+            of `AuditRequest`.
+    Raises: UserError for whatever a user can mend.
+    """
+    folder = Path(out).expanduser()
+    request = AuditRequest(edits=_edits_file(edits, folder), out=folder, run=str(run), **settings)
+    if not isinstance(edited, nn.Module):
+        if isinstance(control, nn.Module | Mapping):
+            raise UserError("audit: a model that is named needs a control that is named")
+        named = None if control is None else str(control)
+        request = replace(request, edited=_sources(edited), control=named)
+        request.check()
+        return run_audit(request, config)
+    if tokenizer is None:
+        raise UserError("audit: a module needs its tokenizer; give it as the second argument")
+    if isinstance(control, str | Path):
+        raise UserError("audit: the control of a module is a module, or its original weights")
+    request.check()
+    session = _opened(request.run, config)
+    name = request.names[0] if request.names else "edited"
+    pair = answerers_of_modules(
+        edited, tokenizer, control=control, config=session.config, names=(name, "control")
+    )
+    with ExitStack() as stack:
+        stack.callback(pair.edited.close)
+        stack.callback(pair.control.close)
+        return _audited(request, session, Answerers((pair.edited,), pair.control))
+
+
+def _opened(run: str, config: Config | None) -> Run:
+    """The sampler of an audit; `untrained` is that of the default settings without others."""
+    return open_run(run, compose_config() if run == UNTRAINED and config is None else config)
+
+
+def _sources(edited: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
+    return (str(edited),) if isinstance(edited, str | Path) else tuple(map(str, edited))
+
+
+def _edits_file(edits: str | Path | Iterable[Edit], folder: Path) -> Path:
+    """The file of edits; edits in memory are written to the folder of the audit."""
+    if isinstance(edits, str | Path):
+        return Path(edits).expanduser()
+    folder.mkdir(parents=True, exist_ok=True)
+    write_edits(folder / "edits.jsonl", edits)
+    return folder / "edits.jsonl"
+
+
+def _names(request: AuditRequest) -> tuple[str, ...]:
+    """Names for people; the end of a path where the user gave none."""
+    if request.names:
+        return request.names
+    short = tuple(source.rstrip("/").rpartition("/")[2] or source for source in request.edited)
+    return short if len(set(short)) == len(short) else request.edited
+
+
+def _nothing() -> None:
+    return None
+
+
+def _audited(request: AuditRequest, run: Run, models: Answerers) -> AuditReport:
+    """Ask everything, compute the rates, write the files of the audit."""
+    file = request.file
+    run.check_facts([edit.fact for edit in file.edits])
+    own = request.own_questions()
+    pipeline = Audit(
+        policy=run.policy,
+        sampler_identity=sampler_identity(run),
+        control=models.control,
+        edited=models.edited,
+        sources=request.edited or tuple(model.name for model in models.edited),
+        edits=file.edits,
+        settings=AuditSettings(request.n, request.styles, request.seed, own=own),
+        out=request.out,
+        neighbors=request.neighbor_facts(),
+    )
+    request.out.mkdir(parents=True, exist_ok=True)
+    with AnswerBook(request.out / ANSWERS) as book:
+        evidence = pipeline.evidence(book)
+        if request.adapt_steps and own is None:
+            steps = AdaptSettings(steps=request.adapt_steps, seed=request.seed)
+            evidence = adapted(pipeline, book, evidence, run.judge, steps)
+    evidence = [with_judgements(found, run.judge, file.edits) for found in evidence]
+    return _conclude(request, run, models, evidence)
+
+
+def _conclude(
+    request: AuditRequest, run: Run, models: Answerers, evidence: Sequence[Evidence]
+) -> AuditReport:
+    rows = [row for found in evidence for row in found.rows]
+    embed = load_embedder() if why_no_encoder() is None else None
+    results = tuple(summarize(found, request.styles, embed) for found in evidence)
+    result = AuditResult(
+        contraflow=contraflow.__version__,
+        made=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        settings=_shown(request),
+        edits=str(request.edits),
+        n_edits=len(request.file.edits),
+        control=model_info(models.control, request.control or models.control.name),
+        sampler=run.name,
+        models=results,
+        differences=differences(evidence, request.styles[0]),
+        notes=(*request.file.notes, *check_edits(request.file.edits)),
+    )
+    write_rows(request.out / QUESTIONS, rows)
+    write_result(request.out / RESULT, result)
+    write_report(request.out, result, rows)
+    return AuditReport(result, rows, request.out)
+
+
+def _shown(request: AuditRequest) -> dict[str, str]:
+    """The settings of the request, for the report."""
+    shown = {
+        "run": request.run,
+        "n": str(request.n),
+        "ask": ",".join(request.styles),
+        "seed": str(request.seed),
+        "adapt_steps": str(request.adapt_steps),
+        "neighbors": request.neighbors,
+    }
+    if request.questions is not None:
+        shown["questions"] = str(request.questions)
+    if request.prefix:
+        shown["prefix"] = request.prefix
+    return shown
+
+
+def sampler_identity(run: Run) -> str:
+    """Content of a sampler: what the probabilities of its questions depend on."""
+    state = {
+        name: parameter for name, parameter in run.policy.named_parameters() if "lora_" in name
+    }
+    digest = hashlib.sha256(f"{run.policy.lm.identity}{run.policy.prompt.identity}".encode())
+    digest.update(json.dumps(asdict(run.config.policy), sort_keys=True).encode())
+    for name in sorted(state):
+        digest.update(name.encode())
+        digest.update(state[name].detach().float().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,54 @@
+"""What the rates rest on: the distribution of the weights of all draws."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from contraflow.auditing.estimates import effective
+from contraflow.auditing.result import WeightCheck
+from contraflow.auditing.rows import Row
+
+N_BINS = 20
+
+
+def weight_sums(rows: Mapping[str, Sequence[Row]]) -> list[float]:
+    """Σ w of each edit with draws; its mean over draws is 1."""
+    sums = [sum(row.weight for row in of_edit if row.is_draw) for of_edit in rows.values()]
+    return [total for total in sums if total > 0]
+
+
+def weight_check(rows: Mapping[str, Sequence[Row]], problem: str) -> WeightCheck:
+    """Sums of weights per edit, effective sample sizes, and a histogram of log10 of the weights.
+
+    problem: why there is no estimate, or "".
+    """
+    draws = [row for of_edit in rows.values() for row in of_edit if row.is_draw]
+    sums = weight_sums(rows)
+    if not draws:
+        return WeightCheck(
+            mean=None,
+            standard_error=None,
+            ess=0.0,
+            ess_failing=0.0,
+            n=0,
+            largest_share=0.0,
+            note=problem or "no draws",
+        )
+    weights = np.array([row.weight for row in draws])
+    failing = np.array([row.weight for row in draws if row.fails])
+    counts, edges = np.histogram(np.log10(weights), bins=N_BINS)
+    error = float(np.std(sums, ddof=1)) / math.sqrt(len(sums)) if len(sums) > 1 else 0.0
+    return WeightCheck(
+        mean=float(np.mean(sums)),
+        standard_error=error,
+        ess=effective(weights),
+        ess_failing=effective(failing),
+        n=len(draws),
+        largest_share=float(weights.max() / weights.sum()),
+        edges=tuple(map(float, edges)),
+        counts=tuple(map(int, counts)),
+        note=problem,
+    )

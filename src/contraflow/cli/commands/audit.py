@@ -1,0 +1,209 @@
+"""`contraflow audit`: what an edited model still believes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast, get_args
+
+from contraflow.cli.command import Argument, Command, ParsedArguments
+from contraflow.cli.commands._run_target import RUN, run_config
+from contraflow.cli.preflight import check_out_folder
+from contraflow.errors import UserError
+from contraflow.types import AskStyle
+
+if TYPE_CHECKING:
+    from contraflow.auditing.result import AuditResult
+
+STYLES = tuple(style for style in get_args(AskStyle) if style != "completion")
+FAILED = 1
+
+
+def run(args: ParsedArguments) -> int:
+    """Check all arguments, open the models, audit, write the report, print the headline.
+
+    Returns 1 where `fail_over` is exceeded.
+    """
+    from contraflow.auditing.request import AuditRequest
+
+    sources = _list(args, "edited")
+    names = _list(args, "names")
+    if names and len(names) != len(sources):
+        raise UserError(f"names= has {len(names)} names for {len(sources)} edited models")
+    request = AuditRequest(
+        run=args.required("run"),
+        edited=sources,
+        names=names,
+        control=args.text("control"),
+        edits=args.required_path("edits"),
+        out=args.required_path("out"),
+        n=args.integer("n", 2),
+        styles=_styles(args),
+        seed=args.integer("seed", 0),
+        adapt_steps=args.integer("adapt_steps", 0),
+        questions=args.path("questions"),
+        neighbors=args.required("neighbors"),
+        prefix=args.text("prefix") or "",
+    )
+    limit = _share(args, "fail_over")
+    check_out_folder("out", request.out)
+    request.check()
+    config = run_config(args)
+
+    from contraflow.auditing.session import run_audit
+
+    report = run_audit(request, config)
+    print(report)
+    print(f"report: {report.html}")
+    return FAILED if limit is not None and _exceeds(report.result, limit) else 0
+
+
+def _list(args: ParsedArguments, key: str) -> tuple[str, ...]:
+    text = args.text(key) or ""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _styles(args: ParsedArguments) -> tuple[AskStyle, ...]:
+    styles = _list(args, "ask")
+    for style in styles:
+        if style not in STYLES:
+            raise UserError(f"ask={style}: must be among {', '.join(STYLES)}")
+    return cast(tuple[AskStyle, ...], tuple(dict.fromkeys(styles)))
+
+
+def _share(args: ParsedArguments, key: str) -> float | None:
+    text = args.text(key)
+    if text is None:
+        return None
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0.0 <= share <= 1.0:
+        raise UserError(f"{key}={text}: must be a share from 0 to 1")
+    return share
+
+
+def _exceeds(result: AuditResult, limit: float) -> bool:
+    """Whether the lower bound of any model's edit-failure rate is above the limit."""
+    for model in result.models:
+        low = model.edit_failure.low
+        if low is not None and low > limit:
+            print(
+                f"{model.model.name}: edit failure is at least {low:.3f}, over fail_over={limit:g}"
+            )
+            return True
+    return False
+
+
+COMMAND = Command(
+    name="audit",
+    summary="what an edited model still believes: failure rates with intervals",
+    description="""
+    Asks an edited model, and the unedited one it was made from (the control), many different
+    natural questions about every edit. Reports in what share of them the control tells the old fact
+    and the edited model does not tell the new one (edit failure), or still tells the old one
+    (residual belief), with 95 % intervals; which kinds of questions those are; and what else broke.
+
+    The questions are drawn by a sampler, half of them with its adapter switched off: these are the
+    natural questions that the rates are about. The trained half finds more failures. Both halves
+    have known probabilities, so the rates are unbiased.
+
+    edited= and control= name a folder or hub model, a PEFT adapter's folder, a delta.safetensors
+    (tensors that replace the control's), or a served model as openai:http://HOST:PORT/v1#MODEL (its
+    key is read from OPENAI_API_KEY).
+
+    Answers are kept in the folder: an audit that was stopped goes on, and nothing is asked twice.
+    Writes report.html, audit.json and questions.jsonl. docs/audit.md explains every number.
+    """,
+    examples=(
+        "contraflow audit run=shipped edited=my_edited control=packaged:smollm2-135m-instruct "
+        "edits=edits.jsonl out=audits/mine",
+        "contraflow audit edited=rome/delta.safetensors,lora names=rome,lora "
+        "control=gpt2-xl edits=counterfact.json ask=few_shot,bare",
+        "contraflow audit edited=openai:http://localhost:8000/v1#edited "
+        "control=openai:http://localhost:8000/v1#base edits=edits.jsonl fail_over=0.2",
+    ),
+    run=run,
+    arguments=(
+        Argument(
+            RUN.name,
+            RUN.metavar,
+            "the sampler of the questions: a run folder, `shipped`, or `untrained`",
+            default="shipped",
+        ),
+        Argument("edited", "MODEL,…", "the edited models, separated by commas", required=True),
+        Argument(
+            "control",
+            "MODEL",
+            "the model before the edits; not needed for an adapter, which names its base",
+        ),
+        Argument(
+            "edits",
+            "FILE",
+            "a facts file, CounterFact, zsRE, MQuAKE, RippleEdits, KnowEdit, or EasyEdit's results",
+            required=True,
+        ),
+        Argument("names", "NAME,…", "names of the edited models in the report"),
+        Argument("n", "N", "different questions per edit", default="32"),
+        Argument("ask", "STYLE,…", "few_shot, bare, chat; the first is the headline's", "few_shot"),
+        Argument(
+            "adapt_steps",
+            "K",
+            "train the sampler for K steps per edit against the edited model, to find more",
+            default="0",
+        ),
+        Argument(
+            "questions",
+            "FILE",
+            "your own questions instead of draws: JSONL with question and fact_id or subject",
+        ),
+        Argument(
+            "neighbors",
+            "FILE",
+            "facts that locality and two-hop questions are made from; shipped, none, or a file",
+            default="shipped",
+        ),
+        Argument(
+            "prefix",
+            "TEXT",
+            "put before each question to the edited model, with {edit_fact} and {subject}: an edit "
+            "in the prompt",
+        ),
+        Argument("fail_over", "SHARE", "exit code 1 if edit failure is certainly above this"),
+        Argument("seed", "N", "the same seed draws the same questions", default="0"),
+        Argument("out", "FOLDER", "folder of the audit", default="audits/audit"),
+    ),
+    overrides="settings such as oracle.max_answer_tokens=30, judge=any or model.device=cuda",
+)
+
+
+def check(args: ParsedArguments) -> int:
+    """Print the gates and weights of a finished audit; 1 if one of its conditions failed."""
+    from contraflow.auditing.meanings import weights_line, weights_verdict
+    from contraflow.auditing.result import read_result
+
+    result = read_result(args.required_path("out") / "audit.json")
+    sound = True
+    for model in result.models:
+        print(model.model.name)
+        for gate in model.gates:
+            print(f"  {'passed' if gate.passed else 'FAILED'}  {gate.name}: {gate.detail}")
+        print(f"  weights: {weights_line(model.weights)}")
+        print(f"  {weights_verdict(model.weights)}")
+        sound = sound and not model.warnings and all(gate.passed for gate in model.gates)
+    for note in result.notes:
+        print(f"note: {note}")
+    return 0 if sound else FAILED
+
+
+CHECK = Command(
+    name="audit check",
+    summary="what the numbers of an audit rest on: gates, weights, sample sizes",
+    description="""
+    Reads a finished audit and prints its conditions (does the edited model differ, does the control
+    know the facts, has the edited model collapsed), and whether the weights of the draws support
+    its rates. The exit code is 1 where one of them failed.
+    """,
+    examples=("contraflow audit check out=audits/mine",),
+    run=check,
+    arguments=(Argument("out", "FOLDER", "the folder of the audit", required=True),),
+)

@@ -1,0 +1,137 @@
+"""Edits files: reading, checking and writing what an audit is about.
+
+Any facts file is one, with or without the optional keys of `contraflow.facts.edit`, and so are the
+published data sets and EasyEdit's results file that `contraflow.facts.formats` reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from contraflow.errors import UserError
+from contraflow.facts.edit import Edit, EditorScores, Probe, prompt_of, row_of
+from contraflow.facts.fact import shorten
+from contraflow.facts.formats import OnError, Skipped, convert_edits
+from contraflow.system.files import whole_file, write_error
+
+__all__ = [
+    "Edit",
+    "EditorScores",
+    "EditsFile",
+    "Probe",
+    "check_edits",
+    "prompt_of",
+    "read_edits",
+    "write_edits",
+]
+
+_REMEDY = "give each fact an edited_answer, the answer that the editor was to teach"
+
+
+class EditsFile(msgspec.Struct, frozen=True, kw_only=True):
+    """The edits of a file, and what a reader of the results should know about it."""
+
+    edits: tuple[Edit, ...]
+    # One sentence each: rows left out, edits without an original answer, edits never applied.
+    notes: tuple[str, ...] = ()
+
+
+def read_edits(
+    path: str | Path,
+    format_name: str | None = None,
+    *,
+    columns: Mapping[str, str] | None = None,
+    on_error: OnError = "raise",
+    ignore: Sequence[str] = (),
+) -> EditsFile:
+    """Read an edits file; the arguments are those of `contraflow.facts.formats.convert`.
+
+    An edit without an original answer is read; one that is there twice has the tests of both rows.
+
+    Raises: UserError for an unreadable file, one without edits, and (with `on_error="raise"`) bad
+    rows: it lists the first ten as `file:line: …`.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such edits file; check the path")
+    if on_error not in ("raise", "skip"):
+        raise UserError(f"on_error={on_error!r} is unknown; choose 'raise' or 'skip'")
+    skipped = Skipped()
+    found = convert_edits(
+        path, format_name, columns=columns, on_error="skip", skipped=skipped, ignore=ignore
+    )
+    edits = tuple(found)
+    if skipped.count and on_error == "raise":
+        raise UserError(shorten(skipped.messages))
+    if not edits:
+        reason = skipped.messages[0] if skipped.messages else "it has no rows"
+        raise UserError(f"{path}: no row is an edit ({reason})")
+    return EditsFile(edits=edits, notes=_notes(edits, skipped))
+
+
+def check_edits(edits: Sequence[Edit]) -> tuple[str, ...]:
+    """Return what is wrong with the edits that cannot be audited, as `file:line: …`.
+
+    Raises: UserError if none of them can be.
+    """
+    if not edits:
+        raise UserError("there are no edits; name a file with edits=FILE")
+    problems = tuple(
+        f"{edit.place or edit.fact.fact_id}: {edit.fact.subject!r} has no edited_answer"
+        for edit in edits
+        if not edit.fact.edited_answer
+    )
+    if len(problems) == len(edits):
+        file = edits[0].place.rpartition(":")[0] or "edits"
+        raise UserError(
+            f"{file}: none of its {len(edits)} edits has an edited_answer, so no answer can be "
+            f"judged; {_REMEDY}"
+        )
+    return problems
+
+
+def write_edits(path: str | Path, edits: Iterable[Edit]) -> int:
+    """Write edits as JSONL and return their number; `read_edits` reads them back.
+
+    A reader of facts reads the facts of this file. It is renamed into place at the end.
+
+    Raises: UserError if the file cannot be written.
+    """
+    path = Path(path)
+    count = 0
+    try:
+        with whole_file(path) as file:
+            for edit in edits:
+                file.write(msgspec.json.encode(row_of(edit)) + b"\n")
+                count += 1
+    except OSError as error:
+        raise write_error(path, error) from None
+    return count
+
+
+def _notes(edits: Sequence[Edit], skipped: Skipped) -> tuple[str, ...]:
+    notes: list[str] = []
+    if skipped.count:
+        notes.append(f"{skipped.count} bad rows are left out; the first: {skipped.messages[0]}")
+    if skipped.unread:
+        notes.append(
+            f"test prompts of {len(skipped.unread)} fields are not read; "
+            f"the first: {skipped.unread[0]}"
+        )
+    n_unknown = sum(not edit.fact.original_answer for edit in edits)
+    if n_unknown:
+        notes.append(
+            f"{n_unknown} of {len(edits)} edits have no original answer; "
+            "the old answer is what the control says to the edit's own prompt"
+        )
+    scored = [edit.editor_scores for edit in edits if edit.editor_scores is not None]
+    n_unchanged = sum(scores.unchanged for scores in scored)
+    if n_unchanged:
+        notes.append(
+            f"{n_unchanged} of {len(scored)} rows have pre equal to post: these edits were "
+            "probably never applied (EasyEdit may have restored the weights)"
+        )
+    return tuple(notes)
