@@ -10,7 +10,7 @@ import msgspec
 
 from contraflow.errors import UserError
 from contraflow.facts import Fact
-from contraflow.facts.known import known_facts
+from contraflow.facts.known import known_facts, plain_question
 from contraflow.system.files import write_atomically
 from contraflow.system.progress import bar
 from contraflow.types import Oracle
@@ -35,6 +35,11 @@ class Case:
     @property
     def target(self) -> str:
         return self.fact.edited_answer
+
+    @property
+    def question(self) -> str:
+        """The fact's own question, or one made from its original statement."""
+        return plain_question(self.fact)
 
 
 def candidates(facts: Sequence[Fact], source: str) -> list[Fact]:

@@ -37,11 +37,10 @@ class Options:
 class Session:
     """A model on the bench, its cases, and the score before the edit."""
 
-    def __init__(self, editor: str, bench: Bench, cases: Sequence[Case], seed: int = 0) -> None:
+    def __init__(self, editor: str, bench: Bench, cases: Sequence[Case]) -> None:
         self.editor = editor
         self.bench = bench
         self.cases = list(cases)
-        self.seed = seed
         self.before = bench.scores(self.cases)
         self.started = time.monotonic()
 
@@ -59,7 +58,7 @@ class Session:
 
 
 def _outcomes(bench: Bench, cases: Sequence[Case], before: Sequence[Forced]) -> list[Outcome]:
-    answers = bench.oracle().answer([case.fact.question for case in cases])
+    answers = bench.oracle().answer([case.question for case in cases])
     parts = zip(cases, before, bench.scores(cases), answers, strict=True)
     return [Outcome(case, b, a, answer.text) for case, b, a, answer in parts]
 
@@ -100,7 +99,7 @@ def run_lora(bench: Bench, cases: Sequence[Case], options: Options) -> None:
 def both_forms(bench: Bench, said: Sequence[tuple[Case, str, str]]) -> Targets:
     """Targets of (case, answer, statement): own prompt and answer, question and statement."""
     prompts = [case.prompt for case, _, _ in said]
-    questions = [f"Question: {case.fact.question}\nAnswer:" for case, _, _ in said]
+    questions = [f"Question: {case.question}\nAnswer:" for case, _, _ in said]
     targets = [answer for _, answer, _ in said] + [statement for _, _, statement in said]
     return encode_targets(bench.tokenizer, prompts + questions, targets)
 

@@ -24,8 +24,8 @@ class LoraEdit:
     rank: int = 8
     alpha: float = 16.0
     modules: tuple[str, ...] = ("q_proj", "v_proj", "down_proj")
-    lr: float = 7e-4
-    max_steps: int = 36
+    lr: float = 1e-3
+    max_steps: int = 40
     edits_per_step: int = 12
     keep_per_step: int = 8
     keep_weight: float = 1.0

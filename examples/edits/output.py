@@ -64,7 +64,7 @@ def _row(outcome: Outcome) -> dict[str, object]:
         "target": outcome.case.target,
         "before": msgspec.to_builtins(outcome.before),
         "after": msgspec.to_builtins(outcome.after),
-        "question": fact.question,
+        "question": outcome.case.question,
         "answer_after": outcome.answer,
     }
 
@@ -75,7 +75,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
     for o in outcomes:
         match = f"{_match(o.before)} → {_match(o.after)}"
         log_p = f"{o.before.log_p:.1f} → {o.after.log_p:.1f}"
-        cells = (o.case.prompt, o.case.target, match, log_p, o.case.fact.question, o.answer)
+        cells = (o.case.prompt, o.case.target, match, log_p, o.case.question, o.answer)
         lines.append("| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |")
     return "\n".join(lines)
 

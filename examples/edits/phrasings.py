@@ -122,11 +122,7 @@ def own_prompt(fact: Fact) -> str:
     """
     stem = fact.edit_fact.rstrip(" .")
     cut = stem.removesuffix(fact.edited_answer)
-    if (
-        cut != stem
-        and fact.subject in cut
-        and not cut.startswith((fact.subject, subject_phrase(fact)))
-    ):
+    if cut != stem and fact.subject in cut and not cut.startswith(fact.subject):
         return cut.rstrip()
     answer = _with_article(fact.edit_fact, fact.edited_answer, "the|an?")
     article = answer.removesuffix(fact.edited_answer)

@@ -12,6 +12,8 @@ from contraflow.auditing.report import write_report
 from support.audits import made_audit
 from support.browser import Opened, chromium
 
+pytestmark = pytest.mark.slow
+
 SIZES = ((1, 3), (1, 300), (3, 3), (3, 300))
 HEIGHT = 900
 # Elements of the page that stick out of the window without being inside a part that scrolls.

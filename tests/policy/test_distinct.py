@@ -252,7 +252,7 @@ def test_a_prompt_that_is_too_long_is_refused() -> None:
 
 
 def first_word(text: str) -> str:
-    return text.split()[0].rstrip("?")
+    return text.split(maxsplit=1)[0].rstrip("?")
 
 
 def test_merged_texts_are_drawn_as_wholes(many: Space) -> None:

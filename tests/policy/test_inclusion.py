@@ -1,4 +1,4 @@
-"""Inclusion probabilities against the formula in 400 digits, where float64 would round to 0 or 1."""
+"""Inclusion probabilities against the formula in 400 digits."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from typing import Any
 
@@ -124,6 +125,14 @@ def test_many_requests_are_in_flight_up_to_the_limit():
         questions = [f"who is number {i} ?" for i in range(16)]
         assert oracle.answer(questions) == [expected(q) for q in questions]
         assert server.most_in_flight == 4
+
+
+def test_a_notebook_with_a_running_loop_can_ask():
+    async def cell() -> list[Answer]:
+        return opened(server).oracle("bare").answer(["who ?"])
+
+    with stand_in() as server:
+        assert asyncio.run(cell()) == [expected("who ?")]
 
 
 def test_usage_counts_every_request_and_token():

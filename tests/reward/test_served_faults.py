@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 import sys
+import threading
 import time
 import traceback
 from typing import Any
@@ -62,6 +64,20 @@ def test_a_request_has_a_time_limit(kind: str):
         answerer = ask(server, [Fault(kind)], timeout_s=0.2)
         assert time.monotonic() - started < 5
         assert answerer.usage.retries == 1
+
+
+def test_ctrl_c_ends_the_requests_in_flight():
+    with stand_in() as server:
+        oracle = opened(server).oracle("bare")
+        server.behavior.faults = [Fault("hang")] * 3
+        main = threading.main_thread().ident
+        assert main is not None
+        threading.Timer(0.2, signal.pthread_kill, (main, signal.SIGINT)).start()
+        started = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            oracle.answer(["who ?", "what ?", "how ?"])
+        assert time.monotonic() - started < 5
+        assert oracle.answer(["who ?"])[0].text == answer_to("who ?")
 
 
 def test_retry_after_is_waited_for():

@@ -30,11 +30,15 @@ Answers = dict[Inquiry, Answer]
 
 @dataclass(frozen=True)
 class Asked:
-    """The questions of one edit, and the original answer that counts: the file's or the control's."""
+    """The questions of one edit, and the original answer that counts: the file's or the control's.
+
+    largest_unseen: as in `EditDraws`.
+    """
 
     edit: Edit
     original_answer: str
     questions: tuple[AuditQuestion, ...]
+    largest_unseen: float | None = None
 
     def inquiries(self, styles: Sequence[AskStyle], *, of_edited: bool) -> list[Inquiry]:
         """What the control is asked, or the edited model, with the edit in the prompt if any."""

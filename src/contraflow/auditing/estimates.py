@@ -78,6 +78,7 @@ def rate(
     counted: Bool[np.ndarray, " n"],
     hit: Bool[np.ndarray, " n"],
     log_p_ref: Float[np.ndarray, " n"] | None = None,
+    largest_unseen: float | None = None,
 ) -> Estimate:
     """The share of `hit` among `counted` questions of one edit, self-normalized.
 
@@ -86,6 +87,9 @@ def rate(
 
     log_p_ref: of each question, in nats; p_ref / w is its inclusion probability. Without it the
         questions count as drawn with replacement, which gives wider intervals.
+    largest_unseen: the largest weight that a question which was not drawn can have. It matters
+        where every counted question is a hit: a sampler that seeks hits avoids what is none, so a
+        miss that it left out would weigh more than any question that it drew.
     """
     counted = counted & (weights > 0)
     n = int(np.sum(counted))
@@ -98,6 +102,8 @@ def rate(
         included = inclusion(inside, log_p_ref[counted])
         missed = 1 - included
         possible = unlikely_weights(inside, included)
+    if largest_unseen is not None and bool(is_hit.all()):
+        possible = np.append(possible, largest_unseen)
     total = float(np.sum(inside))
     spreads = np.square(inside / total) * missed
     value = min(1.0, float(np.sum(inside * is_hit)) / total)

@@ -30,6 +30,7 @@ class Evidence:
     """The rows of one edited model, and the standing and own prompt of every edit.
 
     degenerate: how many of how many locality answers are degenerate.
+    largest_unseen: by fact key, as in `EditDraws`.
     """
 
     model: ModelInfo
@@ -39,6 +40,7 @@ class Evidence:
     probes: tuple[ProbeRate, ...]
     gates: tuple[Gate, ...]
     degenerate: tuple[int, int]
+    largest_unseen: dict[str, float | None]
 
 
 def model_info(model: Answerer, source: str) -> ModelInfo:

@@ -18,13 +18,19 @@ MIN_TO_CONTRADICT = 2
 
 
 def fact_result(
-    standing: Standing, prompt: AskedPrompt, rows: Sequence[Row], modes: Modes
+    standing: Standing,
+    prompt: AskedPrompt,
+    rows: Sequence[Row],
+    modes: Modes,
+    largest_unseen: float | None,
 ) -> FactResult:
     """Compute the numbers of one edit from its rows in the headline's style."""
     fact = standing.edit.fact
     draws = [row for row in rows if row.is_draw]
     distinct = list({row.question: row for row in rows}.values())
     no_estimate = Estimate.missing(f"no estimate: {standing.why_not}")
+    failure = edit_failure(draws, largest_unseen) if standing.is_counted else no_estimate
+    residual = residual_belief(draws, largest_unseen) if standing.is_counted else no_estimate
     return FactResult(
         fact_id=fact.fact_id,
         subject=fact.subject,
@@ -41,21 +47,21 @@ def fact_result(
         n_known=sum(row.is_known for row in distinct),
         n_failing=sum(row.fails for row in distinct),
         n_residual=sum(row.is_residual for row in distinct),
-        edit_failure=edit_failure(draws) if standing.is_counted else no_estimate,
-        residual_belief=residual_belief(draws) if standing.is_counted else no_estimate,
+        edit_failure=failure,
+        residual_belief=residual,
         self_contradiction=self_contradiction(draws) if standing.is_counted else None,
         modes=shown_modes(rows, modes),
     )
 
 
-def edit_failure(draws: Sequence[Row]) -> Estimate:
+def edit_failure(draws: Sequence[Row], largest_unseen: float | None = None) -> Estimate:
     """Share of the questions that the control answers with OLD in which the edit fails."""
-    return _rate(draws, [row.fails for row in draws])
+    return _rate(draws, [row.fails for row in draws], largest_unseen)
 
 
-def residual_belief(draws: Sequence[Row]) -> Estimate:
+def residual_belief(draws: Sequence[Row], largest_unseen: float | None = None) -> Estimate:
     """Share of the questions that the control answers with OLD in which both say OLD."""
-    return _rate(draws, [row.is_residual for row in draws])
+    return _rate(draws, [row.is_residual for row in draws], largest_unseen)
 
 
 def self_contradiction(draws: Sequence[Row]) -> float | None:
@@ -74,11 +80,11 @@ def self_contradiction(draws: Sequence[Row]) -> float | None:
     return 2 * new * old
 
 
-def _rate(draws: Sequence[Row], hit: Sequence[bool]) -> Estimate:
+def _rate(draws: Sequence[Row], hit: Sequence[bool], largest_unseen: float | None) -> Estimate:
     log_p = [row.log_p_prior for row in draws if row.log_p_prior is not None]
     # A person's own questions have no probability.
     log_p_ref = np.array(log_p, dtype=np.float64) if len(log_p) == len(draws) else None
-    return rate(_weights(draws), _known(draws), _mask(hit), log_p_ref)
+    return rate(_weights(draws), _known(draws), _mask(hit), log_p_ref, largest_unseen)
 
 
 def _weights(rows: Sequence[Row]) -> Float[np.ndarray, " n"]:

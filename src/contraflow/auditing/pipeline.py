@@ -18,6 +18,7 @@ from contraflow.auditing.probes import AskedProbe, asked_probes, count_degenerat
 from contraflow.auditing.questions import (
     AuditQuestion,
     DrawBook,
+    EditDraws,
     Sampling,
     given_questions,
     own_questions,
@@ -173,19 +174,25 @@ class Audit:
     def _with_draws(self, asked: Sequence[Asked], standings: Sequence[Standing]) -> list[Asked]:
         """Add the questions that carry weights, for the edits that are counted."""
         draws = self._draws([s.edit for s in standings if s.is_counted])
+        none = EditDraws((), None)
         return [
             replace(
                 one,
                 original_answer=standing.original_answer,
-                questions=_merged([*one.questions, *draws.get(one.edit.fact.key, ())]),
+                questions=_merged([*one.questions, *drawn.questions]),
+                largest_unseen=drawn.largest_unseen,
             )
             for one, standing in zip(asked, standings, strict=True)
+            for drawn in [draws.get(one.edit.fact.key, none)]
         ]
 
-    def _draws(self, edits: Sequence[Edit]) -> dict[str, Sequence[AuditQuestion]]:
+    def _draws(self, edits: Sequence[Edit]) -> dict[str, EditDraws]:
         settings = self.settings
         if settings.own is not None:
-            return {e.fact.key: given_questions(settings.own.get(e.fact.key, ())) for e in edits}
+            return {
+                key: EditDraws(tuple(given_questions(settings.own.get(key, ()))), None)
+                for key in (edit.fact.key for edit in edits)
+            }
         n_sampler = settings.n // 2 if self.policy.has_adapter else 0
         sampling = Sampling(
             n_prior=settings.n - n_sampler,
@@ -231,6 +238,7 @@ class Audit:
             probes=probe_rates(probes, pre, post),
             gates=gates,
             degenerate=count_degenerate(probes, post),
+            largest_unseen={one.edit.fact.key: one.largest_unseen for one in asked},
         )
 
 

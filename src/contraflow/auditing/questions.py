@@ -8,6 +8,7 @@ no repeats. Together they are one sample with known inclusion probabilities (`we
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,11 +99,23 @@ class Sampling:
     identity: str
 
 
+class EditDraws(msgspec.Struct, frozen=True):
+    """The draws of one edit.
+
+    largest_unseen: the largest weight that a question which was not drawn can have; None without
+        draws of the reference. A question of little probability that only P_Q would give has the
+        weight exp(kappa) of its sample, and any other a smaller one.
+    """
+
+    questions: tuple[AuditQuestion, ...]
+    largest_unseen: float | None
+
+
 class _Draws(msgspec.Struct, frozen=True):
     """The draws of one edit as they are kept in a file."""
 
     key: str
-    questions: tuple[AuditQuestion, ...]
+    draws: EditDraws
 
 
 class DrawBook:
@@ -111,7 +124,7 @@ class DrawBook:
     def __init__(self, path: Path, sampling: Sampling) -> None:
         self.path = path
         self.sampling = sampling
-        self._draws: dict[str, tuple[AuditQuestion, ...]] = {}
+        self._draws: dict[str, EditDraws] = {}
         for row in whole_lines(path):
             try:
                 kept = msgspec.convert(row, _Draws)
@@ -120,13 +133,13 @@ class DrawBook:
                     f"{path}: is not what an audit wrote ({error}); delete it, and the questions "
                     "will be drawn again"
                 ) from None
-            self._draws[kept.key] = kept.questions
+            self._draws[kept.key] = kept.draws
 
     def missing(self, edits: Sequence[Edit]) -> list[Edit]:
         """The edits whose questions have not been drawn yet."""
         return [edit for edit in edits if self._key(edit.fact) not in self._draws]
 
-    def of(self, edit: Edit) -> tuple[AuditQuestion, ...]:
+    def of(self, edit: Edit) -> EditDraws:
         """The draws of an edit. Raises: KeyError before `draw`."""
         return self._draws[self._key(edit.fact)]
 
@@ -147,7 +160,7 @@ class DrawBook:
 
 
 @torch.no_grad()
-def draw_questions(policy: LoraPolicy, fact: Fact, sampling: Sampling) -> tuple[AuditQuestion, ...]:
+def draw_questions(policy: LoraPolicy, fact: Fact, sampling: Sampling) -> EditDraws:
     """Draw different questions with the adapter off, and with it on, and weigh their union.
 
     The draws depend on the seed and the fact alone.
@@ -178,7 +191,7 @@ def draw_questions(policy: LoraPolicy, fact: Fact, sampling: Sampling) -> tuple[
         )
         same = found.get(question.text)
         found[question.text] = question if same is None else same.joined(question)
-    return tuple(found.values())
+    return EditDraws(tuple(found.values()), parts[PRIOR].largest_unseen if PRIOR in parts else None)
 
 
 @dataclass(frozen=True)
@@ -188,6 +201,11 @@ class _Part:
     rows: tuple[Ids, ...]
     log_threshold: float
     log_smallest: float
+
+    @property
+    def largest_unseen(self) -> float:
+        """exp(kappa) for a question that this sample did not draw."""
+        return math.exp(self.log_smallest)
 
     def stratum(self, union: Sequence[Ids], log_p: Float[np.ndarray, " m"]) -> Stratum:
         """This sample seen from the union of all samples."""

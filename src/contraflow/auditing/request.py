@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -15,7 +16,9 @@ from contraflow.facts.edit import Edit
 from contraflow.facts.edits import EditsFile, check_edits, read_edits
 from contraflow.system.run_names import SHIPPED
 from contraflow.text.prompts import PromptTemplate
-from contraflow.types import AskStyle
+
+if TYPE_CHECKING:
+    from contraflow.types import AskStyle
 
 NONE = "none"
 

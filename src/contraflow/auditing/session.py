@@ -1,7 +1,6 @@
 """Open the models of an audit, run it, and write what it found.
 
-`run_audit` is for models that are named; `audit` is what `contraflow.auditing` is: it takes modules in
-memory too.
+`run_audit` is for models that are named; `contraflow.audit` takes modules in memory too.
 """
 
 from __future__ import annotations

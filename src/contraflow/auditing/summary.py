@@ -42,8 +42,9 @@ def summarize(evidence: Evidence, styles: Sequence[str], embed: Embed | None) ->
     """Compute every number of one edited model; the headline is of the first style."""
     rows = _of_style(evidence, styles[0])
     modes = {key: failing_modes(of_edit, embed) for key, of_edit in rows.items()}
+    unseen = evidence.largest_unseen
     facts = tuple(
-        fact_result(standing, prompt, rows.get(key, ()), modes.get(key, {}))
+        fact_result(standing, prompt, rows.get(key, ()), modes.get(key, {}), unseen.get(key))
         for standing, prompt in zip(evidence.standings, evidence.prompts, strict=True)
         for key in [standing.edit.fact.key]
     )
@@ -187,12 +188,16 @@ def _shares(rows: RowsOfEdits) -> tuple[tuple[float, ...], ...]:
 def _style_rate(evidence: Evidence, style: str) -> StyleRate:
     counted = {s.edit.fact.key for s in evidence.standings if s.is_counted}
     rows = _of_style(evidence, style)
-    draws = [_draws(of_edit) for key, of_edit in rows.items() if key in counted]
+    draws = [
+        (_draws(of_edit), evidence.largest_unseen.get(key))
+        for key, of_edit in rows.items()
+        if key in counted
+    ]
     problem = _problem(rows)
     return StyleRate(
         style=style,
-        edit_failure=_over_edits([edit_failure(of_edit) for of_edit in draws], problem),
-        residual_belief=_over_edits([residual_belief(of_edit) for of_edit in draws], problem),
+        edit_failure=_over_edits([edit_failure(*of_edit) for of_edit in draws], problem),
+        residual_belief=_over_edits([residual_belief(*of_edit) for of_edit in draws], problem),
     )
 
 

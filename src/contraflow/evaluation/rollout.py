@@ -107,9 +107,7 @@ def _draw_distinct(
     rng: torch.Generator,
     temperature: float,
 ) -> _Drawn:
-    drawn = sample_distinct(
-        policy, facts, n_samples, rng, temperature=temperature, same=normalize
-    )
+    drawn = sample_distinct(policy, facts, n_samples, rng, temperature=temperature, same=normalize)
     rows = zip(drawn.fact_index.tolist(), policy.token_rows(drawn.questions), strict=True)
     sampled = [SampledQuestion(facts[i], ids, policy.question_text(ids)) for i, ids in rows]
     return _Drawn(sampled, drawn.log_p.tolist(), drawn.log_inclusion.tolist())

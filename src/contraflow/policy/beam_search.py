@@ -104,9 +104,7 @@ class StochasticBeamSearch:
                 row = decoder.advance(row, live.ids[:, t])
         return leaves.and_then(live)  # the stop is forced at the longest length
 
-    def _extended(
-        self, children: _Children, best: Int[Tensor, " m"], live: Nodes, t: int
-    ) -> Nodes:
+    def _extended(self, children: _Children, best: Int[Tensor, " m"], live: Nodes, t: int) -> Nodes:
         """The prefixes that the chosen children are, one token longer than their parents."""
         column = children.column[best]
         action_ids = self.policy.constraints.action_ids

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast, get_args
+from typing import TYPE_CHECKING, cast
 
 from contraflow.cli.command import Argument, Command, ParsedArguments
 from contraflow.cli.commands._run_target import RUN, run_config
 from contraflow.cli.preflight import check_out_folder
 from contraflow.errors import UserError
-from contraflow.types import AskStyle
 
 if TYPE_CHECKING:
     from contraflow.auditing.result import AuditResult
+    from contraflow.types import AskStyle
 
-STYLES = tuple(style for style in get_args(AskStyle) if style != "completion")
+STYLES = ("few_shot", "bare", "chat")
 FAILED = 1
 
 
@@ -66,7 +66,7 @@ def _styles(args: ParsedArguments) -> tuple[AskStyle, ...]:
     for style in styles:
         if style not in STYLES:
             raise UserError(f"ask={style}: must be among {', '.join(STYLES)}")
-    return cast(tuple[AskStyle, ...], tuple(dict.fromkeys(styles)))
+    return cast("tuple[AskStyle, ...]", tuple(dict.fromkeys(styles)))
 
 
 def _share(args: ParsedArguments, key: str) -> float | None:

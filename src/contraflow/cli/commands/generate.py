@@ -42,9 +42,7 @@ def run(args: ParsedArguments) -> int:
     target = open_target(args, config)
     count = 0
     with open_output(out) as file, bar("questions", n * len(facts)) as progress:
-        sampled = target.generate(
-            facts, n, temperature=temperature, seed=seed, distinct=distinct
-        )
+        sampled = target.generate(facts, n, temperature=temperature, seed=seed, distinct=distinct)
         records = _advancing(sampled, progress.advance)
         if keep is not None and keep < n:
             records = best_of_each_fact(records, keep)
