@@ -73,9 +73,10 @@ def rollout(
     The random numbers of a fact depend on the seed and its batch only, so that two policies can be
     compared on the same facts. ``on_fact`` receives the number of facts of each finished batch.
 
-    With ``distinct``, no two questions of a fact are equal, ignoring case and punctuation, and each
-    has its ``log_inclusion``. The random numbers then depend on the seed and the position of the
-    fact: with a larger ``n_samples``, the same questions come first and others follow.
+    With ``distinct``, no two questions of a fact are equal, ignoring case, punctuation and a
+    leading article, and each has its ``log_inclusion``. The random numbers then depend on the seed
+    and the position of the fact: with a larger ``n_samples``, the same questions come first and
+    others follow.
     """
     of_run = torch_rng(seed, "rollout", "distinct", device=policy.lm.device)
     facts_per_batch = max(1, QUESTIONS_PER_BATCH // n_samples)

@@ -187,7 +187,7 @@ def check(args: ParsedArguments) -> int:
         print(model.model.name)
         for gate in model.gates:
             print(f"  {'passed' if gate.passed else 'FAILED'}  {gate.name}: {gate.detail}")
-        print(f"  weights: {weights_line(model.weights)}")
+        print(f"  {weights_line(model.weights)}")
         print(f"  {weights_verdict(model.weights)}")
         sound = sound and not model.warnings and all(gate.passed for gate in model.gates)
     for note in result.notes:

@@ -92,10 +92,11 @@ COMMAND = Command(
     log_contradiction, log_entailment, log_p_question, log_p_answer, log_reward, log_pf, and the
     other fields of the fact (fact_id, relation, original_answer, edited_answer).
 
-    distinct=true makes the n questions of a fact different, ignoring case and punctuation: drawn
-    without replacement, the first as any draw and each later one from what is left. log_inclusion
-    is then the log-probability that the question is among the n (otherwise null): means over the n
-    questions with weights exp(log_pf - log_inclusion) estimate means under the sampler.
+    distinct=true makes the n questions of a fact different, ignoring case, punctuation and a
+    leading article: drawn without replacement, the first as any draw and each later one from what
+    is left. log_inclusion is then the log-probability that the question is among the n (otherwise
+    null): means over the n questions with weights exp(log_pf - log_inclusion) estimate means under
+    the sampler.
 
     keep=K writes the K different questions of each fact with the highest log_reward instead of all
     n: fewer failures, but no longer a sample in proportion to the reward.
