@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
-from typing import Any
 
 import pytest
 
@@ -12,15 +10,10 @@ from contraflow.errors import UserError
 from contraflow.reward.oracle.served import check_served, open_served
 from contraflow.settings.served import ServedConfig
 from contraflow.types import Answer, Forced
-from support.served import FEW_SHOT, answer_to, log_p_of, opened, stand_in
+from support.served import FEW_SHOT, expected, opened, stand_in
+from support.served_text import log_p_of
 
 QUESTIONS = ["who is hamlet ?", "where is rome ?", "what ?"]
-
-
-def expected(question: str, end: tuple[str, ...] = ("\n",)) -> Answer:
-    """The line and the sum over its tokens and the line break: −0.05 − 0.01 · length each."""
-    tokens = [" reply", *(f" {word}" for word in question.split()), *end]
-    return Answer(answer_to(question), pytest.approx(log_p_of(tokens)))
 
 
 def test_answers_and_log_p_in_the_order_of_questions():
@@ -69,6 +62,7 @@ def test_a_chat_is_asked_without_stop_and_read_whole():
         body = server.bodies[-1]
         assert body["messages"] == [{"role": "user", "content": "who ?"}]
         assert "stop" not in body
+        assert (body["logprobs"], body["top_logprobs"]) == (True, 1)
         assert answer == Answer(
             "reply who ? Question: more0",
             pytest.approx(log_p_of([" reply", " who", " ?", "\n", "Question:", " more0"])),
@@ -181,77 +175,6 @@ def test_targets_are_found_where_tokens_are_no_characters():
         answerer = opened(server)
         (forced,) = answerer.forced(["São Paulo is"], ["größer heute"])
         assert forced == Forced(pytest.approx(log_p_of([" größer", " heute"])), 2, 2)
-
-
-def test_ignored_echo_means_no_teacher_forcing():
-    with stand_in(echo=False) as server:
-        answerer = opened(server)
-        assert answerer.forced(["a"], ["b"]) is None
-        assert answerer.oracle("bare").answer(["who ?"]) == [expected("who ?")]
-
-
-@pytest.mark.parametrize(
-    ("fault", "line"),
-    [
-        ({"logprobs": False}, "gives no token log-probabilities: no log P"),
-        ({"zero_logprobs": True}, "log-probabilities are all 0"),
-        ({"wrong_echo": True}, "differ when it reads its own answer back"),
-        ({"refuses": ("logprobs",)}, "gives no token log-probabilities: no log P"),
-    ],
-)
-def test_wrong_log_probabilities_are_switched_off(
-    fault: dict[str, Any], line: str, capsys: pytest.CaptureFixture[str]
-):
-    with stand_in(**fault) as server:
-        answerer = opened(server)
-        (answer,) = answerer.oracle("few_shot").answer(["who ?"])
-        assert answer.text == answer_to("who ?")
-        assert math.isnan(answer.log_p)
-        assert answerer.forced(["a"], ["b"]) is None
-        printed = capsys.readouterr().err
-        assert line in printed
-        assert printed.count("\n") == len(answerer.notes) == 1
-
-
-def test_ignored_stop_is_said_and_the_answer_cut(capsys: pytest.CaptureFixture[str]):
-    with stand_in(stop=False) as server:
-        answers = opened(server).oracle("few_shot").answer(QUESTIONS)
-        assert answers == [expected(q) for q in QUESTIONS]
-        assert "ignores stop" in capsys.readouterr().err
-
-
-def test_ignored_max_tokens_is_said(capsys: pytest.CaptureFixture[str]):
-    with stand_in(max_tokens=False) as server:
-        assert opened(server).oracle("few_shot").answer(["who ?"]) == [expected("who ?")]
-        assert "ignores max_tokens" in capsys.readouterr().err
-
-
-def test_answers_that_vary_are_said(capsys: pytest.CaptureFixture[str]):
-    with stand_in(varies=True) as server:
-        opened(server)
-        assert "two equal requests got different answers" in capsys.readouterr().err
-
-
-def test_a_good_server_gets_no_line(capsys: pytest.CaptureFixture[str]):
-    with stand_in() as server:
-        assert opened(server).notes == ()
-        assert capsys.readouterr().err == ""
-
-
-@pytest.mark.parametrize("name", ["stop", "top_p", "max_tokens"])
-def test_a_refused_field_is_left_out(name: str):
-    with stand_in(refuses=(name,)) as server:
-        (answer,) = opened(server).oracle("few_shot").answer(["who ?"])
-        assert answer.text == answer_to("who ?")
-        assert name not in server.bodies[-1]
-
-
-def test_a_model_that_cannot_be_greedy_is_refused():
-    with (
-        stand_in(refuses=("temperature",)) as server,
-        pytest.raises(UserError, match="must answer greedily"),
-    ):
-        opened(server)
 
 
 def test_identity_is_model_tag_entry_and_prompt():

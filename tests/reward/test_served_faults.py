@@ -17,7 +17,8 @@ from contraflow.errors import UserError
 from contraflow.reward.oracle import served_client
 from contraflow.reward.oracle.served import check_served, open_served
 from contraflow.settings.served import ServedConfig
-from support.served import FEW_SHOT, Fault, StandIn, answer_to, opened, stand_in
+from support.served import FEW_SHOT, StandIn, opened, stand_in
+from support.served_text import Fault, answer_to
 
 KEY = "sk-secret-1234567890"
 
@@ -114,6 +115,17 @@ def test_patience_ends_with_the_last_reason():
     assert "last with status 503: loading" in message
     assert "oracle.served.patience_s" in message
     assert "\n" not in message
+
+
+def test_a_long_wait_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(served_client, "_SILENT_S", 0.0)
+    with stand_in() as server:
+        ask(server, [Fault(status=503, message="loading")] * 3)
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1
+    assert "status 503: loading; trying again for up to 300 s" in printed
 
 
 def test_an_answer_beside_a_failure_is_kept():

@@ -1,72 +1,28 @@
-"""A stand-in for an OpenAI-compatible server, whose language model is arithmetic.
-
-It continues a text with " reply", the words of the text's last question, a line break, and more
-lines. A token is a word with the space before it, or one white space; its log-probability depends
-on its length alone, and is that of the most likely token unless the word begins with an x. So
-answers, sums, and texts read back can be written down by hand. Faults are played in order, one a
-request.
-"""
+"""A stand-in for an OpenAI-compatible server; faults are played in order, one a request."""
 
 from __future__ import annotations
 
 import json
-import re
 import socket
 import struct
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import pytest
+
 from contraflow.reward.oracle.served import ServedAnswerer, open_served
 from contraflow.settings.served import ServedConfig
+from contraflow.types import Answer
+from support.served_text import Behavior, Fault, answer_to, completion, log_p_of
 
 FEW_SHOT = (
     "Question: who ?\nAnswer: me .\n\nQuestion: how ?\nAnswer: so .\n\n"
     "Question: {question}\nAnswer:"
 )
-REST = ["\n", "Question:", *(f" more{i}" for i in range(60))]
-
-
-@dataclass
-class Fault:
-    """What happens to one request instead of an answer.
-
-    kind: "status", "reset" (the connection breaks), "cut" (half of the body), "hang", "dribble"
-        (a byte now and then, never the end), or "page" (a web page with status 200).
-    """
-
-    kind: str = "status"
-    status: int = 500
-    message: str = "out of order"
-    code: str | None = None
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass
-class Behavior:
-    """What the server does; the defaults are those of a good one."""
-
-    key: str | None = None
-    models: tuple[dict[str, Any], ...] = ({"id": "tiny", "created": 1, "root": "/models/tiny"},)
-    lists_models: bool = True
-    completions: bool = True
-    chat: bool = True
-    logprobs: bool = True
-    zero_logprobs: bool = False
-    echo: bool = True
-    wrong_echo: bool = False
-    stop: bool = True
-    max_tokens: bool = True
-    usage: bool = True
-    broken_characters: bool = False
-    varies: bool = False
-    refuses: tuple[str, ...] = ()
-    delay_s: float = 0.0
-    faults: list[Fault] = field(default_factory=list)
 
 
 class StandIn:
@@ -112,6 +68,12 @@ def stand_in(**behavior: Any) -> Iterator[StandIn]:
         thread.join()
 
 
+def expected(question: str, end: tuple[str, ...] = ("\n",)) -> Answer:
+    """The line and the sum over its tokens and the line break: −0.05 − 0.01 · length each."""
+    tokens = [" reply", *(f" {word}" for word in question.split()), *end]
+    return Answer(answer_to(question), pytest.approx(log_p_of(tokens)))
+
+
 def opened(server: StandIn, n: int = 10, source: str = "", **settings: Any) -> ServedAnswerer:
     """The server's model, for answers of at most n tokens."""
     return open_served(
@@ -120,41 +82,6 @@ def opened(server: StandIn, n: int = 10, source: str = "", **settings: Any) -> S
         few_shot=FEW_SHOT,
         max_answer_tokens=n,
     )
-
-
-def tokens_of(text: str) -> list[str]:
-    return re.findall(r" ?[^\s]+|\s", text)
-
-
-def log_p_of(tokens: list[str]) -> float:
-    """The sum over tokens of −0.05 − 0.01 · length."""
-    return sum(-0.05 - 0.01 * len(token) for token in tokens)
-
-
-def answer_to(question: str) -> str:
-    return "reply " + " ".join(question.split())
-
-
-def _continuation(text: str) -> list[str]:
-    question = re.split("Question:", text)[-1].removesuffix("\nAnswer:")
-    return [" reply", *(f" {word}" for word in question.split()), *REST]
-
-
-def _write(body: dict[str, Any], prompt: str, behavior: Behavior, n_seen: int) -> list[str]:
-    limit = body.get("max_tokens") or body.get("max_completion_tokens") or 16
-    written: list[str] = []
-    for token in _continuation(prompt)[: limit if behavior.max_tokens else None]:
-        written.append(f"{token}{n_seen}" if behavior.varies and token == " reply" else token)
-        text = "".join(written)
-        if behavior.stop and any(stop in text for stop in body.get("stop") or []):
-            break
-    return written
-
-
-def _cut(text: str, body: dict[str, Any], behavior: Behavior) -> str:
-    stops = (body.get("stop") or []) if behavior.stop else []
-    ends = [text.index(stop) for stop in stops if stop in text]
-    return text[: min(ends, default=len(text))]
 
 
 def _handler(server: StandIn) -> type[BaseHTTPRequestHandler]:
@@ -198,7 +125,7 @@ def _handler(server: StandIn) -> type[BaseHTTPRequestHandler]:
                 elif refused is not None:
                     self._error(400, f"Unsupported parameter: '{refused}'")
                 else:
-                    self._reply(200, _completion(body, chat, behavior, len(server.bodies)))
+                    self._reply(200, completion(body, chat, behavior, len(server.bodies)))
 
         def _key_is_good(self) -> bool:
             sent = self.headers.get("Authorization", "").removeprefix("Bearer ")
@@ -255,42 +182,3 @@ def _handler(server: StandIn) -> type[BaseHTTPRequestHandler]:
                     return
 
     return Handler
-
-
-def _completion(
-    body: dict[str, Any], chat: bool, behavior: Behavior, n_seen: int
-) -> dict[str, Any]:
-    prompt = body["messages"][-1]["content"] if chat else body["prompt"]
-    written = _write(body, prompt, behavior, n_seen)
-    echo = bool(body.get("echo")) and behavior.echo
-    tokens = tokens_of(prompt) * echo + written
-    text = prompt * echo + _cut("".join(written), body, behavior)
-    choice: dict[str, Any] = {"index": 0, "finish_reason": "stop"}
-    choice.update({"message": {"role": "assistant", "content": text}} if chat else {"text": text})
-    if behavior.logprobs and body.get("logprobs"):
-        values = [0.0 if behavior.zero_logprobs else log_p_of([token]) for token in tokens]
-        if echo and behavior.wrong_echo:
-            values = [3 * value for value in values]
-        choice["logprobs"] = (_chat_form if chat else _completion_form)(tokens, values, behavior)
-        if echo and not chat:
-            choice["logprobs"]["token_logprobs"][0] = None
-    reply = {"id": "1", "object": "text_completion", "model": body["model"], "choices": [choice]}
-    if behavior.usage:
-        n_prompt = len(tokens_of(prompt))
-        reply["usage"] = {"prompt_tokens": n_prompt, "completion_tokens": len(written)}
-    return reply
-
-
-def _completion_form(tokens: list[str], values: list[float], behavior: Behavior) -> dict[str, Any]:
-    shown = ["�" if behavior.broken_characters and not t.isascii() else t for t in tokens]
-    top = [
-        {"best": value + 1.0, token: value} if token.strip().startswith("x") else {token: value}
-        for token, value in zip(tokens, values, strict=True)
-    ]
-    return {"tokens": shown, "token_logprobs": values, "top_logprobs": top, "text_offset": []}
-
-
-def _chat_form(tokens: list[str], values: list[float], behavior: Behavior) -> dict[str, Any]:
-    del behavior
-    items = [{"token": t, "logprob": v} for t, v in zip(tokens, values, strict=True)]
-    return {"content": items}

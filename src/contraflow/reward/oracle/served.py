@@ -247,7 +247,9 @@ def _with_either_endpoint(ask: Callable[[Endpoint], T]) -> T:
 
 def _one_token(client: ServedClient, endpoint: Endpoint, model: str) -> Reply:
     content = "Hello" if endpoint == "completions" else [{"role": "user", "content": "Hello"}]
-    body = request_body(endpoint, content, 1, None, {"model": model, "logprobs": None})
+    body = request_body(
+        endpoint, content, 1, None, {"model": model, "logprobs": None, "top_logprobs": None}
+    )
     return client.send([Request(endpoint, body, "Hello")])[0]
 
 

@@ -23,6 +23,7 @@ from contraflow.reward.oracle.served_errors import (
     api_key,
     failure_of,
     out_of_patience,
+    said,
     to_user,
     unreachable,
 )
@@ -30,6 +31,7 @@ from contraflow.reward.oracle.served_reply import Reply, read_reply
 from contraflow.reward.oracle.served_source import ServedSource
 from contraflow.reward.oracle.served_usage import Budget, Usage
 from contraflow.settings.served import ServedConfig
+from contraflow.system.progress import print_plain
 
 Endpoint = Literal["completions", "chat"]
 T = TypeVar("T")
@@ -37,6 +39,8 @@ T = TypeVar("T")
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 30.0
 _FIRST_CONTACT_S = 10.0
+# After failures for so long, a line says what is waited for.
+_SILENT_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ class ServedClient:
         self.settings = settings
         self._budget = Budget(settings)
         self._pause_until = 0.0
+        self._said_waiting = False
         self._jitter = random.Random()
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True, name="served").start()
@@ -182,6 +187,7 @@ class ServedClient:
             await self._pause()
             outcome = await self._send_once(request, repeated=attempt > 0)
             if isinstance(outcome, Reply):
+                self._said_waiting = False
                 return outcome
             if not outcome.passes:
                 raise to_user(outcome, self.source)
@@ -190,10 +196,19 @@ class ServedClient:
             wait = self._wait_s(attempt, outcome.retry_after_s)
             if errors or now + wait > failed_at + patience_s:
                 raise out_of_patience(outcome, self.source, now - failed_at)
+            if now + wait > failed_at + _SILENT_S:
+                self._say_waiting(outcome, patience_s)
             if outcome.retry_after_s:
                 self._pause_until = max(self._pause_until, now + outcome.retry_after_s)
             await asyncio.sleep(wait)
             attempt += 1
+
+    def _say_waiting(self, failure: Failure, patience_s: float) -> None:
+        """Say once in each outage that it is waited for."""
+        if not self._said_waiting:
+            self._said_waiting = True
+            where = self.source.base_url
+            print_plain(f"{where}: {said(failure)}; trying again for up to {patience_s:g} s")
 
     async def _pause(self) -> None:
         while (left := self._pause_until - time.monotonic()) > 0:

@@ -19,7 +19,7 @@ from contraflow.system.addresses import without_passwords
 
 KEY_VARIABLES = ("CONTRAFLOW_API_KEY", "OPENAI_API_KEY")
 # Fields that a server may refuse, and that we can do without.
-OPTIONAL_FIELDS = ("max_tokens", "logprobs", "stop", "top_p", "echo")
+OPTIONAL_FIELDS = ("max_tokens", "top_logprobs", "logprobs", "stop", "top_p", "echo")
 _KEPT = "answers so far are kept"
 
 
@@ -71,13 +71,13 @@ def to_user(failure: Failure, source: ServedSource) -> ServedError:
         message = f"{where} {_refused_key()} ({status})"
     elif status == 404:
         message = (
-            f"{where} does not know the model {source.model!r} or the path ({_said(failure)}); "
+            f"{where} does not know the model {source.model!r} or the path ({said(failure)}); "
             f"check both in {source}"
         )
     elif failure.detail == "insufficient_quota":
         message = f"{where} says that the key's quota is used up; {_KEPT}"
     else:
-        message = f"{where} refuses the request ({_said(failure)}); {_KEPT}"
+        message = f"{where} refuses the request ({said(failure)}); {_KEPT}"
     return ServedError(on_one_line(message), status, failure.detail)
 
 
@@ -87,7 +87,7 @@ def out_of_patience(failure: Failure, source: ServedSource, waited_s: float) -> 
     asks = f", and asks to wait {waits:g} s more" if waits else ""
     return ServedError(
         on_one_line(
-            f"{source.base_url} failed for {waited_s:.0f} s, last with {_said(failure)}{asks}; "
+            f"{source.base_url} failed for {waited_s:.0f} s, last with {said(failure)}{asks}; "
             f"{_KEPT}: start again when it is well, or raise oracle.served.patience_s or lower "
             "oracle.served.concurrency"
         ),
@@ -100,7 +100,7 @@ def unreachable(failure: Failure, source: ServedSource) -> ServedError:
     """The error of an endpoint that did not answer the first request."""
     return ServedError(
         on_one_line(
-            f"nobody answers at {source.base_url} ({_said(failure)}); "
+            f"nobody answers at {source.base_url} ({said(failure)}); "
             f"start the server or correct the address in {source}"
         ),
         failure.status,
@@ -108,7 +108,8 @@ def unreachable(failure: Failure, source: ServedSource) -> ServedError:
     )
 
 
-def _said(failure: Failure) -> str:
+def said(failure: Failure) -> str:
+    """What happened, and the server's own words."""
     return failure.what + (f": {failure.detail}" if failure.detail else "")
 
 

@@ -57,8 +57,10 @@ def probe(client: ServedClient, endpoint: Endpoint, model: str) -> Abilities:
         )
     notes += [note for note in (_max_tokens_note(first), _stop_note(ask, first)) if note]
     wrong = _log_p_fault(first, second)
-    echo, echo_fault = (False, "") if wrong or endpoint == "chat" else _echo(ask, first)
-    wrong = wrong or echo_fault
+    echo = False
+    if not wrong and endpoint == "completions":
+        echo, note, wrong = _echo(ask, first)
+        notes += [note] if note else []
     if wrong:
         notes.append(f"{wrong}: no log P of answers")
     return Abilities(
@@ -152,24 +154,38 @@ def _log_p_fault(first: Reply, second: Reply) -> str:
     return ""
 
 
-def _echo(ask: Callable[..., Reply], first: Reply) -> tuple[bool, str]:
-    """Whether a text can be read back, and a fault where this contradicts the first answer."""
+def _echo(ask: Callable[..., Reply], first: Reply) -> tuple[bool, str, str]:
+    """Whether a text can be read back, a note where it is wrong, and a fault of the answers' log P.
+
+    Every token of a greedy answer is the most likely one, also when it is read back. Where this
+    does not hold only for the text read back, that reading is what is wrong (llama-cpp-python
+    gives a prompt's tokens the probabilities of other places).
+    """
     try:
         # 0 tokens would be natural, but some servers take 0 for "no limit".
         back = ask(PROBE + first.text, n=1, echo=True)
     except ServedError:
-        return False, ""
+        return False, "", ""
     if not back.text.startswith(PROBE) or len(back.tokens) <= len(first.tokens):
-        return False, ""
+        return False, "", ""
     # The text may fall into other tokens when it is read as a whole; equal ones are compared.
     start = _start_of(back, PROBE)
     pairs = list(zip(back.tokens[start:], first.tokens, strict=False))
     same = next((i for i, (a, b) in enumerate(pairs) if a != b), len(pairs))
-    if start == 0 or same == 0:
-        return False, ""
-    if not _near(back.token_log_p[start : start + same], first.token_log_p[:same]):
-        return False, "its log-probabilities differ when it reads its own answer back"
-    return not any(math.isnan(value) for value in back.best_log_p[start:]), ""
+    if start == 0 or same == 0 or any(map(math.isnan, back.best_log_p[start:])):
+        return False, "", ""
+    read = slice(start, start + same)
+    if _near(back.token_log_p[read], first.token_log_p[:same]):
+        return True, "", ""
+    if _is_greedy(first, slice(same)) and not _is_greedy(back, read):
+        return False, "it gives wrong log-probabilities for texts read back: no teacher forcing", ""
+    return False, "", "its log-probabilities differ when it reads its own answer back"
+
+
+def _is_greedy(reply: Reply, part: slice) -> bool:
+    """Whether each token is the most likely one; False where that is not told."""
+    pairs = zip(reply.token_log_p[part], reply.best_log_p[part], strict=True)
+    return all(value >= best - TOLERANCE for value, best in pairs)
 
 
 def _start_of(reply: Reply, prompt: str) -> int:

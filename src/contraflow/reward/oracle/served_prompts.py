@@ -95,6 +95,8 @@ def request_body(
         "max_tokens": max_tokens,
         "stop": stop,
         "logprobs": True if chat else 1,
+        # llama-cpp-python gives a chat no log-probabilities without it.
+        "top_logprobs": 1 if chat else None,
         **fields,
     }
     if "max_completion_tokens" in fields:
