@@ -8,32 +8,14 @@ from typing import Any
 import pytest
 
 from contraflow.evaluation.report import write_report
+from support.browser import Opened, chromium
 from support.run_folder import HOSTILE, build_run
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-QUIET = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 COLUMN = "table.questions tbody tr td[data-label='{}']"
 
 
-class Opened:
-    """A page with its console messages and its requests."""
-
-    def __init__(self, page: Any, url: str) -> None:
-        self.page, self.url = page, url
-        self.problems: list[str] = []
-        self.requests: list[str] = []
-        page.on("console", lambda message: self.problems.append(message.text))
-        page.on("pageerror", lambda error: self.problems.append(str(error)))
-        page.on("request", lambda request: self.requests.append(request.url))
-        page.goto(url)
+class OpenedRun(Opened):
+    """The report of a run, with its table of questions."""
 
     def column(self, label: str) -> list[str]:
         texts: list[str] = self.page.locator(COLUMN.format(label)).all_inner_texts()
@@ -53,14 +35,8 @@ class Opened:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    executable = next(filter(None, map(shutil.which, NAMES)), None)
-    if executable is None:
-        pytest.skip("no Chromium on this machine (apt-get install chromium)")
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=executable, args=list(QUIET))
+    with chromium() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")
@@ -71,13 +47,13 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def opened(browser: Any, report: Path) -> Iterator[Opened]:
+def opened(browser: Any, report: Path) -> Iterator[OpenedRun]:
     page = browser.new_page(viewport={"width": 1280, "height": 900})
-    yield Opened(page, report.as_uri())
+    yield OpenedRun(page, report.as_uri())
     page.close()
 
 
-def test_it_opens_without_error_or_request(opened: Opened) -> None:
+def test_it_opens_without_error_or_request(opened: OpenedRun) -> None:
     opened.page.wait_for_selector("#curves svg path")
     assert opened.problems == []
     assert opened.requests == [opened.url]
@@ -86,7 +62,7 @@ def test_it_opens_without_error_or_request(opened: Opened) -> None:
     assert opened.page.locator("#headline .big").first.inner_text().endswith("%")
 
 
-def test_hostile_text_is_shown_as_text(opened: Opened) -> None:
+def test_hostile_text_is_shown_as_text(opened: OpenedRun) -> None:
     opened.page.get_by_label("Filter questions").fill("onerror")
     assert opened.page.locator(".question-text").all_inner_texts() == [HOSTILE]
     assert opened.page.locator("img").count() == 0
@@ -94,7 +70,7 @@ def test_hostile_text_is_shown_as_text(opened: Opened) -> None:
     assert opened.problems == []
 
 
-def test_a_click_on_a_heading_sorts_and_another_turns_it_round(opened: Opened) -> None:
+def test_a_click_on_a_heading_sorts_and_another_turns_it_round(opened: OpenedRun) -> None:
     assert opened.sort("log R") == "descending"
     falling = opened.numbers("log R")
     assert len(falling) == 50
@@ -105,7 +81,7 @@ def test_a_click_on_a_heading_sorts_and_another_turns_it_round(opened: Opened) -
     assert rising[0] < falling[-1]
 
 
-def test_every_column_sorts_and_one_is_marked_as_sorted(opened: Opened) -> None:
+def test_every_column_sorts_and_one_is_marked_as_sorted(opened: OpenedRun) -> None:
     opened.page.select_option("#stage", label="Both samplers")
     labels = opened.page.locator("table.questions th button").all_inner_texts()
     assert len(labels) == 12
@@ -119,7 +95,7 @@ def test_every_column_sorts_and_one_is_marked_as_sorted(opened: Opened) -> None:
     assert subjects == sorted(subjects, key=str.casefold)
 
 
-def test_facts_are_found_by_a_click_on_a_diagnostic(opened: Opened) -> None:
+def test_facts_are_found_by_a_click_on_a_diagnostic(opened: OpenedRun) -> None:
     opened.page.locator("table.facts th[data-key=var_log_ratio] button").click()
     shown = opened.page.locator("table.facts td[data-label=Var]").all_inner_texts()
     values = [float(text.replace("\u2212", "-")) for text in shown]
@@ -128,13 +104,13 @@ def test_facts_are_found_by_a_click_on_a_diagnostic(opened: Opened) -> None:
     assert opened.problems == []
 
 
-def test_the_keyboard_sorts(opened: Opened) -> None:
+def test_the_keyboard_sorts(opened: OpenedRun) -> None:
     opened.page.locator("th[data-key=question] button").focus()
     opened.page.keyboard.press("Enter")
     assert opened.page.locator("th[data-key=question]").get_attribute("aria-sort") == "ascending"
 
 
-def test_filters_narrow_the_table(opened: Opened) -> None:
+def test_filters_narrow_the_table(opened: OpenedRun) -> None:
     count = opened.page.locator(".controls .count")
     assert count.inner_text() == "96 of 192 questions"
     opened.page.select_option("#stage", label="Both samplers")
@@ -148,13 +124,13 @@ def test_filters_narrow_the_table(opened: Opened) -> None:
     assert count.inner_text() == "0 of 192 questions"
 
 
-def test_more_rows_are_shown_on_demand(opened: Opened) -> None:
+def test_more_rows_are_shown_on_demand(opened: OpenedRun) -> None:
     opened.page.get_by_role("button", name="Show 46 more").click()
     assert len(opened.column("Subject")) == 96
     assert opened.page.locator("#questions button.more").is_hidden()
 
 
-def test_pointing_at_a_curve_tells_its_values(opened: Opened) -> None:
+def test_pointing_at_a_curve_tells_its_values(opened: OpenedRun) -> None:
     chart = opened.page.locator(".curve svg").first
     chart.scroll_into_view_if_needed()
     box = chart.bounding_box()
@@ -169,7 +145,7 @@ def test_nothing_sticks_out_at_any_width(
     browser: Any, report: Path, width: int, scheme: str
 ) -> None:
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    opened = Opened(page, report.as_uri())
+    opened = OpenedRun(page, report.as_uri())
     page.wait_for_selector("#curves svg path")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert opened.problems == []
@@ -185,7 +161,7 @@ def test_a_run_without_evaluation_opens_and_reports_that(
     part.mkdir()
     shutil.copy(whole / kept, part / kept)
     page = browser.new_page()
-    opened = Opened(page, write_report(part).as_uri())
+    opened = OpenedRun(page, write_report(part).as_uri())
     assert "evaluation/after.json is not there" in page.locator(".notice").inner_text()
     assert page.locator("#glossary dt").count() > 20
     assert "[object" not in page.locator("body").inner_text()
@@ -195,7 +171,7 @@ def test_a_run_without_evaluation_opens_and_reports_that(
 
 def test_a_report_about_one_fact_has_no_intervals(browser: Any, tmp_path: Path) -> None:
     page = browser.new_page()
-    opened = Opened(page, write_report(build_run(tmp_path / "one", n_facts=1)).as_uri())
+    opened = OpenedRun(page, write_report(build_run(tmp_path / "one", n_facts=1)).as_uri())
     text = page.locator("body").inner_text()
     assert "8 questions about one fact. There are no intervals" in text
     assert "no interval: it needs two facts" in page.locator("table.metrics").inner_text()

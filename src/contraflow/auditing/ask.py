@@ -51,10 +51,16 @@ def style_of(text: str, style: AskStyle) -> AskStyle:
     return style if text.rstrip().endswith("?") else "completion"
 
 
+def behind(prefix: str, text: str) -> str:
+    """A text with an edit in the prompt before it, if there is one."""
+    return f"{prefix.strip()} {text}" if prefix.strip() else text
+
+
 def inquiries(texts: Sequence[str], styles: Sequence[AskStyle], prefix: str = "") -> list[Inquiry]:
     """Every text in every style, a text to be continued once; with a prefix in front."""
-    lead = f"{prefix.strip()} " if prefix.strip() else ""
-    found = [Inquiry(style_of(text, style), lead + text) for text in texts for style in styles]
+    found = [
+        Inquiry(style_of(text, style), behind(prefix, text)) for text in texts for style in styles
+    ]
     return list(dict.fromkeys(found))
 
 

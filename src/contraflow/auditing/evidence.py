@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from contraflow.auditing.ask import Answers, inquiries, verdict
+from contraflow.auditing.ask import Answers, behind, inquiries, verdict
 from contraflow.auditing.result import Gate, ModelInfo, ProbeRate
 from contraflow.auditing.rows import Row
 from contraflow.auditing.standing import Standing
@@ -65,7 +65,7 @@ def _forced(model: Answerer, standings: Sequence[Standing]) -> list[Forced | Non
     if not readable:
         return scores
     edits = [standings[i].edit for i in readable]
-    prompts = [f"{edit.prefix.strip()} {edit.prompt}".strip() for edit in edits]
+    prompts = [behind(edit.prefix, edit.prompt) for edit in edits]
     found = model.forced(prompts, [edit.fact.edited_answer for edit in edits])
     for i, score in zip(readable, found or [], strict=False):
         scores[i] = score

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from contraflow.auditing.ask import Answers, Inquiry, style_of
+from contraflow.auditing.ask import Answers, Inquiry, behind, style_of
 from contraflow.auditing.estimates import proportion
 from contraflow.auditing.result import ProbeRate
 from contraflow.facts.edit import Edit, Probe
@@ -37,8 +37,8 @@ def asked_probes(probes: Sequence[tuple[Edit, Probe]], style: AskStyle) -> list[
     for edit, probe in probes:
         if probe.answers:
             kind = style_of(probe.prompt, style)
-            lead = f"{edit.prefix.strip()} " if edit.prefix.strip() else ""
-            before, after = Inquiry(kind, probe.prompt), Inquiry(kind, lead + probe.prompt)
+            before = Inquiry(kind, probe.prompt)
+            after = Inquiry(kind, behind(edit.prefix, probe.prompt))
             asked.append(AskedProbe(edit, probe, before, after))
     return asked
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from contraflow.system.files import whole_file, write_error
+from contraflow.system.files import write_lines
 
 PROMPT = "prompt"
 PLAIN = "plain"
@@ -74,12 +74,4 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 def write_rows(path: Path, rows: Iterable[Row]) -> int:
     """Write one JSON object per line and return their number. Raises: UserError."""
-    count = 0
-    try:
-        with whole_file(path) as file:
-            for row in rows:
-                file.write(msgspec.json.encode(row) + b"\n")
-                count += 1
-    except OSError as error:
-        raise write_error(path, error) from None
-    return count
+    return write_lines(path, (msgspec.json.encode(row) for row in rows))

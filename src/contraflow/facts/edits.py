@@ -15,7 +15,7 @@ from contraflow.errors import UserError
 from contraflow.facts.edit import Edit, EditorScores, Probe, prompt_of, row_of
 from contraflow.facts.fact import shorten
 from contraflow.facts.formats import OnError, Skipped, convert_edits
-from contraflow.system.files import whole_file, write_error
+from contraflow.system.files import write_lines
 
 __all__ = [
     "Edit",
@@ -100,16 +100,7 @@ def write_edits(path: str | Path, edits: Iterable[Edit]) -> int:
 
     Raises: UserError if the file cannot be written.
     """
-    path = Path(path)
-    count = 0
-    try:
-        with whole_file(path) as file:
-            for edit in edits:
-                file.write(msgspec.json.encode(row_of(edit)) + b"\n")
-                count += 1
-    except OSError as error:
-        raise write_error(path, error) from None
-    return count
+    return write_lines(Path(path), (msgspec.json.encode(row_of(edit)) for edit in edits))
 
 
 def _notes(edits: Sequence[Edit], skipped: Skipped) -> tuple[str, ...]:

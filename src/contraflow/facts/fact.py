@@ -19,7 +19,7 @@ import msgspec
 from contraflow.errors import UserError, on_one_line
 from contraflow.facts.encoding import HEAD_BYTES, UTF8_BOM, refuse_utf16
 from contraflow.facts.json_values import Infinity, NaN, decode_json
-from contraflow.system.files import whole_file, write_error
+from contraflow.system.files import write_lines
 
 MAX_PROBLEMS_SHOWN = 10
 # Probability that an eligible relation is held out.
@@ -254,16 +254,7 @@ def write_facts(path: str | Path, facts: Iterable[Fact]) -> int:
 
     Raises: UserError if the file cannot be written.
     """
-    path = Path(path)
-    count = 0
-    try:
-        with whole_file(path) as file:
-            for fact in facts:
-                file.write(msgspec.json.encode(fact) + b"\n")
-                count += 1
-    except OSError as error:
-        raise write_error(path, error) from None
-    return count
+    return write_lines(Path(path), (msgspec.json.encode(fact) for fact in facts))
 
 
 def default_facts() -> list[Fact]:

@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
@@ -82,6 +82,22 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def write_lines(path: Path, lines: Iterable[bytes]) -> int:
+    """Write one line each and return their number; the file is renamed into place at the end.
+
+    Raises: UserError if the file cannot be written.
+    """
+    count = 0
+    try:
+        with whole_file(path) as file:
+            for line in lines:
+                file.write(line + b"\n")
+                count += 1
+    except OSError as error:
+        raise write_error(path, error) from None
+    return count
 
 
 def write_atomically(path: str | Path, content: bytes | memoryview) -> None:
