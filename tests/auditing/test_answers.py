@@ -68,3 +68,23 @@ def test_a_line_of_something_else_is_refused_by_number(tmp_path: Path) -> None:
     path.write_text('{"question": "a?"}\n')
     with pytest.raises(UserError, match=r"answers\.jsonl:1: is not an answer"):
         AnswerBook(path)
+
+
+class Failing(Parrot):
+    """Answers two questions, then its server is gone."""
+
+    def answer(self, questions: Sequence[str]) -> list[Answer]:
+        super().answer(questions[:2])
+        raise UserError("the server is gone")
+
+    def answered(self, questions: Sequence[str]) -> dict[str, Answer]:
+        return {q: Answer(f"{self.identity}: {q}", -1.0) for q in questions if q in self.asked}
+
+
+def test_answers_of_a_batch_that_failed_are_not_paid_for_again(tmp_path: Path) -> None:
+    with AnswerBook(tmp_path / "answers.jsonl") as book, pytest.raises(UserError, match="gone"):
+        book.ask(Failing(), ["a?", "b?", "c?"])
+    oracle = Parrot()
+    with AnswerBook(tmp_path / "answers.jsonl") as book:
+        book.ask(oracle, ["a?", "b?", "c?"])
+    assert oracle.asked == ["c?"]

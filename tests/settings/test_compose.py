@@ -318,3 +318,9 @@ def test_experiments_only_override() -> None:
         choices = yaml.safe_load(text).get("defaults", [])
         assert all(key.startswith("override /") for choice in choices for key in choice)
     assert group_defaults()["experiment"] == "null"
+
+
+def test_a_served_oracle_is_read_as_typed() -> None:
+    """Hydra reads no unquoted # in a value."""
+    name = "openai:http://localhost:8000/v1#my-edited-model"
+    assert compose_config([f"oracle.name={name}"]).oracle.name == name

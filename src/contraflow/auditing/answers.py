@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -28,6 +29,15 @@ class _Line(msgspec.Struct, frozen=True):
     question: str
     answer: str
     log_p: float | None
+
+
+@runtime_checkable
+class RemembersAnswers(Protocol):
+    """An oracle that knows which questions it has answered when it fails half-way."""
+
+    def answered(self, questions: Sequence[str]) -> dict[str, Answer]:
+        """The answers that are there already, without a request."""
+        ...
 
 
 class AnswerBook:
@@ -79,7 +89,15 @@ class AnswerBook:
         new = self.missing(oracle, questions)
         for start in range(0, len(new), QUESTIONS_PER_BATCH):
             batch = new[start : start + QUESTIONS_PER_BATCH]
-            self._keep(key, batch, oracle.answer(batch))
+            try:
+                answers = oracle.answer(batch)
+            except BaseException:
+                # A server may have answered, and been paid for, a part of the batch.
+                if isinstance(oracle, RemembersAnswers):
+                    done = oracle.answered(batch)
+                    self._keep(key, list(done), list(done.values()))
+                raise
+            self._keep(key, batch, answers)
             if on_answers is not None:
                 on_answers(len(batch))
         return [self._answers[key, question] for question in questions]

@@ -91,6 +91,8 @@ def _as_typed(override: str, names: set[str]) -> str:
     """
     head, equals, typed = override.partition("=")
     key = override_key(override)
+    if key == "oracle.name" and typed.startswith("openai:"):
+        return f"{head}={_quoted(typed.strip())}"  # Hydra does not read the # before a model's name
     is_list = key in text_list_keys()
     if not equals or not (is_list or key in names):
         return override

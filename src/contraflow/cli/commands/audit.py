@@ -109,7 +109,7 @@ COMMAND = Command(
 
     edited= and control= name a folder or hub model, a PEFT adapter's folder, a delta.safetensors
     (tensors that replace the control's), or a served model as openai:http://HOST:PORT/v1#MODEL (its
-    key is read from OPENAI_API_KEY).
+    key is read from CONTRAFLOW_API_KEY, else OPENAI_API_KEY).
 
     Answers are kept in the folder: an audit that was stopped goes on, and nothing is asked twice.
     Writes report.html, audit.json and questions.jsonl. docs/audit.md explains every number.
