@@ -22,13 +22,13 @@ from contraflow.auditing.answers import AnswerBook
 from contraflow.auditing.evidence import Evidence, model_info
 from contraflow.auditing.judgements import with_judgements
 from contraflow.auditing.pipeline import ANSWERS, Audit, AuditSettings
-from contraflow.auditing.report import write_report
+from contraflow.auditing.report.page import write_report
+from contraflow.auditing.report.terminal import text_report
 from contraflow.auditing.request import AuditRequest
 from contraflow.auditing.result import AuditResult, write_result
 from contraflow.auditing.rows import Row, write_rows
 from contraflow.auditing.search import adapted
 from contraflow.auditing.summary import differences, summarize
-from contraflow.auditing.text_report import text_report
 from contraflow.errors import UserError
 from contraflow.facts.edits import Edit, check_edits, write_edits
 from contraflow.models.embedder import load_embedder

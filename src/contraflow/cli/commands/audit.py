@@ -178,7 +178,7 @@ COMMAND = Command(
 
 def check(args: ParsedArguments) -> int:
     """Print the gates and weights of a finished audit; 1 if one of its conditions failed."""
-    from contraflow.auditing.meanings import weights_line, weights_verdict
+    from contraflow.auditing.report.meanings import weights_line, weights_verdict
     from contraflow.auditing.result import read_result
 
     result = read_result(args.required_path("out") / "audit.json")

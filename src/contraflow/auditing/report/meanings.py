@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from contraflow.auditing.estimates import proportion
+from contraflow.auditing.report.shown import NO_ESTIMATE, Unit, is_known
 from contraflow.auditing.result import Estimate, ModelResult, WeightCheck
-from contraflow.auditing.shown import NO_ESTIMATE, Unit, is_known
 
 FEW_FAILING = 10.0
 LARGE_SHARE = 0.1

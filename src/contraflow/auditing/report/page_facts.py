@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from contraflow.auditing.interval_marks import interval_mark
-from contraflow.auditing.markup import Markup, data, joined, tag
+from contraflow.auditing.report.interval_marks import interval_mark
+from contraflow.auditing.report.markup import Markup, data, joined, tag
+from contraflow.auditing.report.shown import (
+    interval_text,
+    is_known,
+    number,
+    plural,
+    value_text,
+    why,
+)
+from contraflow.auditing.report.worst_first import worst_first
 from contraflow.auditing.result import Estimate, FactResult, ModelResult
-from contraflow.auditing.shown import interval_text, is_known, number, plural, value_text, why
-from contraflow.auditing.worst_first import worst_first
 
 
 @dataclass(frozen=True)

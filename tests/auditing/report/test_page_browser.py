@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from contraflow.auditing.report import write_report
+from contraflow.auditing.report.page import write_report
 from support.audits import made_audit
 from support.browser import Opened, chromium
 

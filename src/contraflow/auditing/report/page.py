@@ -10,14 +10,14 @@ import html
 from collections.abc import Iterable
 from pathlib import Path
 
-from contraflow.auditing.markup import Markup, data, joined, tag
-from contraflow.auditing.page_details import limits, probes, setup, styles, warnings
-from contraflow.auditing.page_discovery import discovery
-from contraflow.auditing.page_facts import facts_table
-from contraflow.auditing.page_matrix import matrices
-from contraflow.auditing.page_summary import MARK, cards, comparison, headline_html, masthead
-from contraflow.auditing.page_weights import ground
-from contraflow.auditing.report_data import script_data
+from contraflow.auditing.report.markup import Markup, data, joined, tag
+from contraflow.auditing.report.page_data import script_data
+from contraflow.auditing.report.page_details import limits, probes, setup, styles, warnings
+from contraflow.auditing.report.page_discovery import discovery
+from contraflow.auditing.report.page_facts import facts_table
+from contraflow.auditing.report.page_matrix import matrices
+from contraflow.auditing.report.page_summary import MARK, cards, comparison, headline_html, masthead
+from contraflow.auditing.report.page_weights import ground
 from contraflow.auditing.result import AuditResult, ModelResult
 from contraflow.auditing.rows import Row
 from contraflow.evaluation.report import asset, fill_page

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from contraflow.auditing.headline import headline
-from contraflow.auditing.interval_marks import interval_mark
-from contraflow.auditing.markup import Markup, data, joined, tag
-from contraflow.auditing.meanings import CARDS, MINOR, Measure
-from contraflow.auditing.result import AuditResult, Difference, Estimate, ModelResult
-from contraflow.auditing.shown import (
+from contraflow.auditing.report.headline import headline
+from contraflow.auditing.report.interval_marks import interval_mark
+from contraflow.auditing.report.markup import Markup, data, joined, tag
+from contraflow.auditing.report.meanings import CARDS, MINOR, Measure
+from contraflow.auditing.report.shown import (
     NO_ESTIMATE,
     Unit,
     interval_text,
@@ -20,6 +19,7 @@ from contraflow.auditing.shown import (
     value_text,
     why,
 )
+from contraflow.auditing.result import AuditResult, Difference, Estimate, ModelResult
 from contraflow.system.addresses import without_logins
 
 TONES = {"edit_failure": "failing", "residual_belief": "old"}

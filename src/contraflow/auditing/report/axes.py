@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from contraflow.auditing.markup import Markup, joined, tag
+from contraflow.auditing.report.markup import Markup, joined, tag
 
 
 def vertical_axis(top: float, count: int = 4) -> Markup:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from contraflow.auditing.axes import label_below, ticks, vertical_axis
-from contraflow.auditing.interval_marks import interval_mark, polyline
-from contraflow.auditing.markup import Markup, joined, tag
+from contraflow.auditing.report.axes import label_below, ticks, vertical_axis
+from contraflow.auditing.report.interval_marks import interval_mark, polyline
+from contraflow.auditing.report.markup import Markup, joined, tag
+from contraflow.auditing.report.shown import full_text, interval_text, value_text
 from contraflow.auditing.result import ModelResult, SourceYield
 from contraflow.auditing.rows import ADAPTED, OWN, PARAPHRASE, PRIOR, SAMPLER
-from contraflow.auditing.shown import full_text, interval_text, value_text
 
 SOURCE_NAMES = {
     SAMPLER: "trained sampler",

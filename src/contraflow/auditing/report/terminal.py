@@ -5,8 +5,10 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from contraflow.auditing.headline import headline
-from contraflow.auditing.meanings import CARDS, reservations, weights_line
+from contraflow.auditing.report.headline import headline
+from contraflow.auditing.report.meanings import CARDS, reservations, weights_line
+from contraflow.auditing.report.shown import clipped, full_text, plural, printable
+from contraflow.auditing.report.worst_first import worst_first
 from contraflow.auditing.result import (
     AuditResult,
     Difference,
@@ -15,8 +17,6 @@ from contraflow.auditing.result import (
     FailureMode,
     ModelResult,
 )
-from contraflow.auditing.shown import clipped, full_text, plural, printable
-from contraflow.auditing.worst_first import worst_first
 
 WIDTH = 100
 N_FACTS = 4

@@ -4,8 +4,7 @@ import math
 
 import pytest
 
-from contraflow.auditing.result import Estimate
-from contraflow.auditing.shown import (
+from contraflow.auditing.report.shown import (
     clipped,
     full_text,
     interval_text,
@@ -15,6 +14,7 @@ from contraflow.auditing.shown import (
     upper_bound,
     value_text,
 )
+from contraflow.auditing.result import Estimate
 
 
 def estimate(

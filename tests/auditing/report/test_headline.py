@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from contraflow.auditing.estimates import wilson
-from contraflow.auditing.headline import headline
+from contraflow.auditing.report.headline import headline
 from contraflow.auditing.result import Estimate, ModelInfo, ModelResult, SourceYield
 from support.audits import made_result
 

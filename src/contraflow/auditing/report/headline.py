@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from contraflow.auditing.result import Estimate, ModelResult
-from contraflow.auditing.rows import OWN
-from contraflow.auditing.shown import (
+from contraflow.auditing.report.shown import (
     full_text,
     is_known,
     plural,
@@ -13,6 +11,8 @@ from contraflow.auditing.shown import (
     value_text,
     why,
 )
+from contraflow.auditing.result import Estimate, ModelResult
+from contraflow.auditing.rows import OWN
 
 # A score this near to the natural success rate hides nothing.
 SAME = 0.02

@@ -11,10 +11,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from contraflow.auditing.headline import headline
-from contraflow.auditing.meanings import CARDS
-from contraflow.auditing.page_details import command
-from contraflow.auditing.report import write_report
+from contraflow.auditing.report.headline import headline
+from contraflow.auditing.report.meanings import CARDS
+from contraflow.auditing.report.page import write_report
+from contraflow.auditing.report.page_details import command
+from contraflow.auditing.report.shown import interval_text, number, value_text
 from contraflow.auditing.result import (
     AuditResult,
     Estimate,
@@ -24,7 +25,6 @@ from contraflow.auditing.result import (
     write_result,
 )
 from contraflow.auditing.rows import Row
-from contraflow.auditing.shown import interval_text, number, value_text
 from support.audits import made_audit, made_result
 from support.audits_page import data_of, written
 from support.html_tree import Node

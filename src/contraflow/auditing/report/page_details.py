@@ -6,9 +6,10 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from contraflow.auditing.interval_marks import bar_mark, interval_mark
-from contraflow.auditing.markup import Markup, data, joined, tag
-from contraflow.auditing.meanings import LIMITS
+from contraflow.auditing.report.interval_marks import bar_mark, interval_mark
+from contraflow.auditing.report.markup import Markup, data, joined, tag
+from contraflow.auditing.report.meanings import LIMITS
+from contraflow.auditing.report.shown import interval_text, is_known, plural, value_text, why
 from contraflow.auditing.result import (
     AuditResult,
     Estimate,
@@ -18,7 +19,6 @@ from contraflow.auditing.result import (
     ProbeRate,
     StyleRate,
 )
-from contraflow.auditing.shown import interval_text, is_known, plural, value_text, why
 from contraflow.system.addresses import without_logins
 
 

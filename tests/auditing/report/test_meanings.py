@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from contraflow.auditing.estimates import proportion
-from contraflow.auditing.meanings import CARDS, MINOR, locality_kept, weights_verdict
+from contraflow.auditing.report.meanings import CARDS, MINOR, locality_kept, weights_verdict
 from contraflow.auditing.result import ModelResult, ProbeRate, WeightCheck
 from support.audits import made_result
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from contraflow.auditing.markup import Markup, tag
+from contraflow.auditing.report.markup import Markup, tag
 from contraflow.auditing.result import VERDICTS, ModelResult
 
 N_HEAT = 10
