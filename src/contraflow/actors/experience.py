@@ -1,0 +1,136 @@
+"""A learner's batch: fresh questions first, the rest from replay by priority.
+
+A fact is the unit, because every loss here compares or averages within facts. Of the facts of a
+batch, `exchange.newest_share` get the questions that an actor has just sampled for them. The others
+get stored questions, as `replay.sampling` draws them, as long as these may be used again; where too
+few may, fresh questions take their place, and the learner waits for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from contraflow.actors.exchange import Exchange
+from contraflow.actors.groups import merge
+from contraflow.actors.ledger import FreshGroup
+from contraflow.actors.uses import Uses
+from contraflow.experience.collect import Batch, Experience
+from contraflow.experience.scorer import Scorer
+from contraflow.facts import Fact
+from contraflow.policy.lora import LoraPolicy
+from contraflow.replay.base import ReplayStore
+from contraflow.reward.schedule import RewardSchedule
+from contraflow.seeding import python_rng
+from contraflow.settings.learning import ExplorationConfig
+from contraflow.settings.running import ReplayConfig
+from contraflow.types import ScoredQuestion
+
+_FACTS_PER_READ = 8
+
+
+@dataclass(frozen=True)
+class BatchBounds:
+    """How old and how used the questions of a batch are."""
+
+    versions_behind: int  # the oldest fresh group
+    versions_behind_mean: float  # over fresh groups
+    uses: int  # of the most used question, this step included
+    uses_mean: float
+
+
+class LearnerExperience(Experience):
+    """Batches from an exchange and from the replay that the actors fill."""
+
+    def __init__(
+        self,
+        policy: LoraPolicy,
+        scorer: Scorer,
+        replay: ReplayStore,
+        reward: RewardSchedule,
+        settings: ExplorationConfig,
+        *,
+        seed: int,
+        exchange: Exchange,
+        facts: Sequence[Fact],
+        capacity_per_fact: int = ReplayConfig.capacity_per_fact,
+    ) -> None:
+        super().__init__(policy, scorer, replay, reward, settings, seed=seed)
+        self.exchange = exchange
+        self.uses = Uses(exchange.settings.max_reuse)
+        self.capacity_per_fact = capacity_per_fact
+        self.bounds = BatchBounds(0, 0.0, 0, 0.0)
+        self._facts = {fact.key: fact for fact in facts}
+        self._stored: set[str] = set()  # facts with questions in replay, as far as is known
+
+    def find_stored(self) -> None:
+        """Look up which facts have questions in replay, which an earlier run may have filled."""
+        kept = [entry.scored for entry in self.replay.entries()]
+        self._stored = {s.fact_key for s in kept} & set(self._facts)
+
+    def forget_unstored(self) -> None:
+        """Forget the uses of questions that replay no longer holds."""
+        self.uses.keep(entry.scored for entry in self.replay.entries())
+
+    def collect(self, facts: Sequence[Fact], step: int, seen: Sequence[Fact] = ()) -> Batch:  # noqa: ARG002
+        """Return the batch of a step; waits for actors. The facts are those of actors' questions.
+
+        Raises: UserError where the exchange cannot go on.
+        """
+        n_facts = self.exchange.ledger.facts_per_step
+        n_stored = n_facts - self.exchange.ledger.n_fresh(step)
+        stored = list(islice(self._stored_groups(step), n_stored))
+        fresh = self.exchange.take(n_facts - len(stored))
+        new = [s for group in fresh for s in group.batch.scored]
+        known = {_key(s) for s in new}
+        again = [s for row in stored for s in row if _key(s) not in known]
+        self._stored |= {s.fact_key for s in new}
+        self._count_uses(fresh, new, again)
+        self.exchange.meter.learned(sum(map(_draws, fresh)) + len(again))
+        parts = [group.batch for group in fresh]
+        if again:
+            keys = dict.fromkeys(s.fact_key for s in again)
+            owners = [self._facts[key] for key in keys]
+            parts.append(self._batch(owners, again, [1] * len(again), 1.0, n_replayed=len(again)))
+        return merge(parts, str(self.policy.lm.device))
+
+    def _stored_groups(self, step: int) -> Iterator[list[ScoredQuestion]]:
+        """Rows of up to n stored questions, each of one fact, that may be used again."""
+        rng = python_rng(self.seed, step, "replayed facts")
+        keys = rng.sample(sorted(self._stored), len(self._stored))
+        for start in range(0, len(keys), _FACTS_PER_READ):
+            some = keys[start : start + _FACTS_PER_READ]
+            for row in self.replay.sample(some, self.capacity_per_fact, rng):
+                usable = [s for s in row if self._may_use(s)][: self.settings.n_samples]
+                # A fact with one question has no differences to learn from.
+                if len(usable) > 1:
+                    yield usable
+
+    def _may_use(self, scored: ScoredQuestion) -> bool:
+        return self.uses.left(scored) and self.policy.constraints.admits(scored.question_ids)
+
+    def _count_uses(
+        self,
+        fresh: Sequence[FreshGroup],
+        new: Sequence[ScoredQuestion],
+        again: Sequence[ScoredQuestion],
+    ) -> None:
+        self.uses.fresh(new)
+        self.uses.again(again)
+        behind = [self.exchange.ledger.behind(group.version) for group in fresh] or [0]
+        uses = [self.uses.of(s) for s in (*new, *again)]
+        self.bounds = BatchBounds(
+            versions_behind=max(behind),
+            versions_behind_mean=sum(behind) / len(behind),
+            uses=max(uses),
+            uses_mean=sum(uses) / len(uses),
+        )
+
+
+def _key(scored: ScoredQuestion) -> tuple[str, tuple[int, ...]]:
+    return scored.fact_key, scored.question_ids
+
+
+def _draws(group: FreshGroup) -> int:
+    return sum(group.batch.counts)

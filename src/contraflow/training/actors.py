@@ -1,0 +1,72 @@
+"""A learner with actors: what is opened before its first step, and what is written at its end."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from contraflow.actors.build import ActorPlan, build_worker
+from contraflow.actors.exchange import Exchange
+from contraflow.actors.experience import LearnerExperience
+from contraflow.actors.ledger import Ledger
+from contraflow.errors import UserError
+from contraflow.experience.scorer import Scorer
+from contraflow.run.build import open_replay
+from contraflow.system.files import write_atomically
+from contraflow.system.progress import print_line
+from contraflow.training.rank import Learner
+
+EXCHANGE_FILE = "exchange.json"
+
+
+def open_actors(learner: Learner, namespace: str) -> LearnerExperience | None:
+    """Start the actors of a learner in the joined Ray cluster; None for another exchange.
+
+    Raises: UserError where replay cannot be opened.
+    """
+    config = learner.config
+    if config.exchange.kind != "actors":
+        return None
+    from contraflow.actors.ray_pool import RayPool
+
+    parts = learner.parts
+    plan = ActorPlan.of(config, parts, learner.train_facts, learner.replay, namespace)
+    pool = RayPool(config.exchange, partial(build_worker, plan))
+    facts_per_step = min(config.trainer.facts_per_step, len(learner.train_facts))
+    return LearnerExperience(
+        parts.policy,
+        Scorer(parts.policy, parts.oracle, parts.judge),
+        # A client of its own: resuming adds what the store lacks, and takes away nothing.
+        open_replay(config, namespace, url=plan.replay_url),
+        parts.reward,
+        config.exploration,
+        seed=config.seed,
+        exchange=Exchange(Ledger(config.exchange, facts_per_step), pool, config.exchange),
+        facts=learner.train_facts,
+        capacity_per_fact=config.replay.capacity_per_fact,
+    )
+
+
+def close_actors(experience: LearnerExperience, folder: Path) -> None:
+    """End the actors, and write and log what the exchange has counted since this start."""
+    exchange = experience.exchange
+    rates = exchange.meter.overall()
+    totals = exchange.meter.totals()
+    counts = exchange.counts()
+    exchange.close()
+    experience.replay.close()
+    record = {"actors": exchange.pool.size, **asdict(counts), **asdict(totals), **asdict(rates)}
+    try:
+        path = folder / EXCHANGE_FILE
+        write_atomically(path, msgspec.json.format(msgspec.json.encode(record)))
+    except UserError as error:
+        print_line(str(error))
+    print_line(
+        f"{exchange.pool.size} actors scored {totals.questions} questions "
+        f"({rates.questions_per_second:.1f} a second) and were idle {rates.actors_idle:.0%} of the "
+        f"time, the learner {rates.learner_idle:.0%}; restarts {counts.restarts}, facts too late "
+        f"for the learner {counts.expired}"
+    )

@@ -1,0 +1,154 @@
+"""Whole runs of `exchange=actors` with real Ray and models small enough to load in a second.
+
+`python -m support.actor_runs FOLDER JSON` trains as the command line does; the JSON has settings of
+`exchange` and `trainer`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import warnings
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from contraflow.actors.ledger import Ledger
+from contraflow.actors.messages import Collected
+from contraflow.replay.codec import content_id
+from contraflow.replay.embedded import EmbeddedReplay
+from contraflow.replay.existing import recorded_namespace
+from contraflow.settings import (
+    Config,
+    ExchangeConfig,
+    JudgeConfig,
+    ModelConfig,
+    ReplayConfig,
+)
+from support.judges import save_judge
+from support.models import save_tiny_model
+from support.processes import child_environment
+from support.runs import tiny_config, write_tiny_facts
+
+REPLAY_URL = "CONTRAFLOW_REPLAY_URL"
+RECEIVED = "received.txt"  # the questions that actors have reported
+
+
+def prepare(folder: Path) -> Path:
+    """Save a tiny sampler, a tiny judge and facts."""
+    save_tiny_model("llama", folder / "model")
+    save_judge("bert", folder / "judge", ("entailment", "neutral", "contradiction"))
+    write_tiny_facts(folder / "facts.jsonl")
+    return folder
+
+
+def config_of(folder: Path, changes: dict[str, Any]) -> Config:
+    """Return a run with actors; replay keeps everything."""
+    url = os.environ.get(REPLAY_URL)  # not in a command line, where others could read it
+    store = "embedded" if url is None else "redis"
+    keep_all = ReplayConfig(store=store, capacity_per_fact=5000, near_duplicate=0.0, url=url)
+    config = tiny_config(
+        folder,
+        model=ModelConfig(name=str(folder / "model"), device="cpu"),
+        judge=JudgeConfig(name=str(folder / "judge")),
+        replay=keep_all,
+        exchange=ExchangeConfig(
+            **{"kind": "actors", "actors": 2, "timeout_s": 120.0, **changes.get("exchange", {})}
+        ),
+    )
+    return replace(config, trainer=replace(config.trainer, **changes.get("trainer", {})))
+
+
+def start(folder: Path, log: Path, **changes: dict[str, Any]) -> subprocess.Popen[bytes]:
+    """Start a run in a process of its own."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "support.actor_runs", str(folder), json.dumps(changes)],
+            env={**os.environ, **child_environment()},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
+def descendants(pid: int, *names: str) -> list[psutil.Process]:
+    """Return the processes that one has started, directly or not, whose name begins so."""
+    found = []
+    for process in psutil.Process(pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if process.name().startswith(names) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def actors_of(run: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """Return the processes of a run's actors."""
+    return descendants(run.pid, "ray::RayActor", "ray::actor-")
+
+
+def n_steps_of(folder: Path) -> int:
+    """Return how many steps a run has logged."""
+    history = folder / "run" / "history.jsonl"
+    return history.read_bytes().count(b"\n") if history.is_file() else 0
+
+
+def wait_for_steps(run: subprocess.Popen[bytes], folder: Path, n: int, log: Path) -> None:
+    """Wait until a run has logged n steps. Fails where it ends before."""
+    deadline = time.monotonic() + 240
+    while n_steps_of(folder) < n:
+        assert run.poll() is None, log.read_text()[-3000:]
+        assert time.monotonic() < deadline, log.read_text()[-3000:]
+        time.sleep(0.05)
+
+
+def received(folder: Path) -> set[str]:
+    """Return fact and content id of every question that an actor has reported."""
+    return set((folder / RECEIVED).read_text().split("\n")) - {""}
+
+
+def stored(folder: Path) -> set[str]:
+    """Return fact and content id of every question in a run's replay, which has ended."""
+    namespace = recorded_namespace(folder / "run")
+    assert namespace is not None
+    with EmbeddedReplay(namespace, ReplayConfig(), folder / "run") as replay:
+        return {f"{e.scored.fact_key} {content_id(e.scored)}" for e in replay.entries()}
+
+
+def _record(folder: Path) -> None:
+    """Let this process write down what actors report."""
+    original = Ledger.receive
+
+    def receive(self: Ledger, collected: Collected) -> None:
+        with (folder / RECEIVED).open("a") as file:
+            for scored in collected.batch.scored:
+                file.write(f"{scored.fact_key} {content_id(scored)}\n")
+        original(self, collected)
+
+    Ledger.receive = receive  # type: ignore[method-assign]
+
+
+def main() -> int:
+    from contraflow.cli.failures import report_failure
+    from contraflow.training import job
+
+    warnings.simplefilter("ignore")
+    folder = Path(sys.argv[1])
+    job.write_report = lambda folder: folder / "report.html"
+    job.print_summary = lambda *_: None
+    _record(folder)
+    try:
+        job.train(config_of(folder, json.loads(sys.argv[2])))
+    except BaseException as error:
+        return report_failure(error)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""Train a space's policy with a learner's experience, and measure it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+
+from contraflow.actors.experience import LearnerExperience
+from contraflow.exactness.check import _total_variation
+from contraflow.exactness.space import FACTS, Space
+from contraflow.experience.stream import FactStream
+from contraflow.gflownet.objectives import Objective
+from contraflow.settings.learning import OptimizerConfig
+from contraflow.training.module import SamplerModule
+from contraflow.training.publishing import Publishing
+
+
+class Recorder(L.Callback):
+    """Keeps the metrics of every step."""
+
+    def __init__(self) -> None:
+        self.steps: list[dict[str, float]] = []
+
+    def on_train_batch_end(self, _trainer: Any, module: Any, *_: Any) -> None:
+        self.steps.append(dict(module.outcome.metrics))
+
+
+def fit_space(
+    space: Space, learner: LearnerExperience, objective: Objective, n_steps: int, lr: float = 6e-3
+) -> list[dict[str, float]]:
+    """Train for some steps, end the actors, and return the metrics of each step."""
+    optimizer = OptimizerConfig(lr=lr, flow_lr=1e-2, log_z_lr=1e-2, final_lr_share=0.005)
+    module = SamplerModule(
+        space.policy, learner, space.reward, objective, optimizer, n_steps=n_steps
+    )
+    recorder = Recorder()
+    trainer = L.Trainer(
+        accelerator="cpu",
+        max_steps=n_steps,
+        gradient_clip_val=1.0,
+        callbacks=[Publishing(learner), recorder],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    try:
+        trainer.fit(module, FactStream(FACTS, len(FACTS), n_steps, learner.seed))
+    finally:
+        learner.exchange.close()
+        learner.replay.close()
+    return recorder.steps
+
+
+def total_variation(space: Space) -> float:
+    """Distance of the policy from R / Z in the worse of the two facts."""
+    return max(_total_variation(space, fact) for fact in FACTS)
