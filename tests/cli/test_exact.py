@@ -17,7 +17,7 @@ SMALL = ("vocab=2", "max_len=2", "n_steps=3")
 def test_the_choices_are_those_of_the_code_that_it_calls() -> None:
     """The command repeats them, so that help needs no torch."""
     from contraflow.exactness import space
-    from contraflow.run.build import build_objective
+    from contraflow.run.learning import build_objective
     from contraflow.settings import Config, ObjectiveConfig
 
     assert REWARDS == space.REWARD_KINDS and set(ARCHITECTURES) == set(space.ARCHITECTURES)
@@ -40,6 +40,16 @@ def test_json_holds_the_question_and_the_answer(contraflow: Call, flag: str) -> 
     )
     assert numbers["n_questions"] == 2 + 4
     assert 0 <= numbers["total_variation"] <= 1 and numbers["log_z_error"] >= 0
+
+
+def test_json_names_the_loss_and_how_it_sampled(contraflow: Call) -> None:
+    loss = ("penalty=linex", "alpha=0.5", "bound=3", "forward_kl=0.25", "distinct=true")
+    result = contraflow("exact", "objective=vargrad", *loss, *SMALL, "--json")
+    assert result.code == 0, result.err
+    numbers = json.loads(result.out)
+    assert (numbers["penalty"], numbers["alpha"], numbers["bound"]) == ("linex", 0.5, 3.0)
+    assert numbers["forward_kl"] == 0.25 and numbers["distinct"] is True
+    assert numbers["total_variation"] != numbers["total_variation_untrained"]
 
 
 def test_the_table_says_where_no_z_is_modeled(contraflow: Call) -> None:
@@ -77,6 +87,13 @@ def test_what_it_refuses(contraflow: Call) -> None:
         contraflow("exact", "vocab=10", "max_len=4"), "11110 questions are too many to enumerate"
     )
     assert_one_error(contraflow("exact", "lam=0"), "lam=0: must be a number above 0")
+    assert_one_error(contraflow("exact", "penalty=cosh"), "penalty=cosh", "shifted_cosh")
+    assert_one_error(contraflow("exact", "forward_kl=2"), "objective.forward_kl=2.0: must be from")
+    assert_one_error(contraflow("exact", "penalty=huber"), "objective.bound=None: must be set with")
+    assert_one_error(
+        contraflow("exact", "objective=rloo", "penalty=linex"),
+        "objective.penalty=linex: must be square with objective.name=rloo, which has no residuals",
+    )
     assert_one_error(contraflow("exact", "n_steps=none"), "n_steps=none: must be a whole number")
     assert_one_error(contraflow("exact", "json=yes"), "json=yes: must be one of true, false")
     assert_one_error(contraflow("exact", "--jsn"), "--jsn")

@@ -26,6 +26,7 @@ from support.objectives import (
     BOUNDED,
     LAMBDAS,
     OBJECTIVES,
+    PENALIZED,
     gradients,
     leaves,
     naive_loss,
@@ -82,9 +83,12 @@ def test_vargrad_by_hand():
     assert float(VarGrad()(u, torch.tensor([0, 1, 0, 1, 1]))) == pytest.approx(26 / 5)
 
 
-def test_group_mean_of_a_group_without_members_is_zero():
-    got = group_mean(torch.tensor([1.0, 3.0, 7.0]), torch.tensor([0, 0, 2]))
-    assert got.tolist() == [2.0, 0.0, 7.0]
+def test_every_question_has_the_mean_of_its_group():
+    """Whatever the numbers of the groups are: 9 is no size, and 0 and 1 have no members."""
+    values = torch.tensor([1.0, 7.0, 3.0])
+    assert group_mean(values, torch.tensor([2, 9, 2])).tolist() == [2.0, 7.0, 2.0]
+    weight = torch.tensor([1.0, 5.0, 3.0])
+    assert group_mean(values, torch.tensor([2, 9, 2]), weight).tolist() == [2.5, 7.0, 2.5]
 
 
 @settings(max_examples=60, deadline=None)
@@ -111,7 +115,7 @@ def test_every_loss_equals_its_naive_loop(
     for row, expected in enumerate(us):
         assert u.u[row, : len(expected)].tolist() == pytest.approx(expected, abs=1e-4, rel=1e-6)
         assert not u.u[row, len(expected) :].any()
-    for objective in (SubTB(lam), SubTB(lam, False), *OBJECTIVES[-4:], *BOUNDED):
+    for objective in (SubTB(lam), SubTB(lam, False), *OBJECTIVES[-4:], *BOUNDED, *PENALIZED):
         loss = float(objective(u, torch.tensor(group)))
         # Between two rewards of zero, float32 gives a residual of 30 an error of about 1e-3.
         rounding = 0.2 if any(nothing) else 1e-3
@@ -120,7 +124,7 @@ def test_every_loss_equals_its_naive_loop(
         assert all(bool(grad.isfinite().all()) for grad in grads)
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES + BOUNDED, ids=str)
+@pytest.mark.parametrize("objective", OBJECTIVES + BOUNDED + PENALIZED, ids=str)
 def test_nothing_moves_at_the_exact_solution(objective: Objective):
     """u constant along every path (another constant for each fact): loss 0 and gradient 0
     everywhere.
@@ -138,7 +142,7 @@ def test_nothing_moves_at_the_exact_solution(objective: Objective):
         torch.testing.assert_close(grad, torch.zeros_like(grad), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES + BOUNDED, ids=str)
+@pytest.mark.parametrize("objective", OBJECTIVES + BOUNDED + PENALIZED, ids=str)
 def test_padding_changes_nothing(objective: Objective):
     """Five more columns with any flow; log-probabilities beyond the end are 0 by contract."""
     paths, reward = random_case(1, [3, 1, 5])
@@ -157,7 +161,7 @@ def test_padding_changes_nothing(objective: Objective):
     assert not wide_grads[2][:, 6:].any()
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES + BOUNDED, ids=str)
+@pytest.mark.parametrize("objective", OBJECTIVES + BOUNDED + PENALIZED, ids=str)
 def test_the_order_of_questions_changes_nothing(objective: Objective):
     paths, reward = random_case(2, [3, 1, 5, 2])
     group, order = torch.tensor([0, 1, 0, 1]), torch.tensor([2, 0, 3, 1])
@@ -284,7 +288,7 @@ def test_long_questions_do_not_outweigh_short_ones():
     )
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES + BOUNDED, ids=str)
+@pytest.mark.parametrize("objective", OBJECTIVES + BOUNDED + PENALIZED, ids=str)
 def test_gradients_stay_finite_with_stops_of_mass_zero(objective: Objective):
     """log P(stop) = -inf before the minimum length, log R ≈ −80 after a −50 penalty, R = 0."""
     paths, _ = random_case(6, [4, 6, 5])

@@ -19,6 +19,7 @@ from contraflow.gflownet.objectives import (
     VarGrad,
     potentials,
 )
+from contraflow.gflownet.penalties import Linex, Penalty, ShiftedCosh, Square
 from contraflow.types import PathLogProbs, TerminalReward
 
 LAMBDAS = (0.1, 0.5, 0.9, 1.0, 2.0)
@@ -30,12 +31,25 @@ OBJECTIVES: list[Objective] = [
     VarGrad(),
     ContrastiveTB(),
 ]
-BOUNDED: list[Objective] = [
-    SubTB(0.9, bound=2.0),
-    TrajectoryBalance(2.0),
-    DetailedBalance(2.0),
-    VarGrad(2.0),
-    ContrastiveTB(2.0),
+
+
+def balance_losses(penalty: Penalty) -> list[Objective]:
+    """Return each loss of residuals with one terminal reward, with a penalty."""
+    return [
+        SubTB(0.9, penalty=penalty),
+        TrajectoryBalance(penalty),
+        DetailedBalance(penalty),
+        VarGrad(penalty),
+        ContrastiveTB(penalty),
+    ]
+
+
+BOUNDED = balance_losses(Square(2.0))
+# The bounds keep the losses of far residuals in float32's range.
+PENALIZED = [
+    *balance_losses(Linex(8.0)),
+    *balance_losses(Linex(alpha=0.5)),
+    *balance_losses(ShiftedCosh(3.0)),
 ]
 
 
@@ -75,14 +89,43 @@ def naive_u(paths: PathLogProbs, reward: TerminalReward, row: int) -> list[float
     return [*u, float(reward.log_reward[row]) - sum(log_pf[:length]) - stop]
 
 
-def naive_penalty(residual: float, bound: float | None) -> float:
-    """Square a residual, or follow the tangent beyond the bound."""
-    if bound is None or abs(residual) <= bound:
-        return residual**2
-    return bound**2 + 2 * bound * (abs(residual) - bound)  # the tangent at the bound
+def naive_curve(penalty: Penalty, residual: float) -> tuple[float, float]:
+    """Return cost and slope of a residual by the formulas of the paper, times two."""
+    if isinstance(penalty, Linex):
+        a = penalty.alpha
+        e = math.exp(a * residual)
+        return 2 * (e - a * residual - 1) / a**2, 2 * (e - 1) / a
+    if isinstance(penalty, ShiftedCosh):
+        return (
+            math.exp(residual) + math.exp(-residual) - 2,
+            math.exp(residual) - math.exp(-residual),
+        )
+    return residual**2, 2 * residual
 
 
-def naive_subtb(us: list[dict[int, float]], lam: float, bound: float | None) -> float:
+def naive_penalty(residual: float, penalty: Penalty) -> float:
+    """Return the cost of a residual, which follows the tangent beyond the limit."""
+    limit = math.inf if penalty.limit is None else penalty.limit
+    at = max(-limit, min(limit, residual))
+    cost, slope = naive_curve(penalty, at)
+    return cost + slope * (residual - at)
+
+
+def naive_center(values: Sequence[float], penalty: Penalty) -> float:
+    """Minimize the sum of penalties by golden-section search."""
+    low, high = min(values), max(values)
+    ratio = (math.sqrt(5) - 1) / 2
+    cost = lambda c: sum(naive_penalty(x - c, penalty) for x in values)  # noqa: E731
+    for _ in range(100):
+        a, b = high - ratio * (high - low), low + ratio * (high - low)
+        if cost(a) <= cost(b):
+            high = b
+        else:
+            low = a
+    return (low + high) / 2
+
+
+def naive_subtb(us: list[dict[int, float]], lam: float, penalty: Penalty) -> float:
     """Average the SubTB loss over paths given as {place: u}.
 
     A path of one node has no pair and costs nothing.
@@ -91,39 +134,43 @@ def naive_subtb(us: list[dict[int, float]], lam: float, bound: float | None) -> 
     for u in us:
         above = below = 0.0
         for i, j in itertools.combinations(sorted(u), 2):
-            above += lam ** (j - i) * naive_penalty(u[i] - u[j], bound)
+            above += lam ** (j - i) * naive_penalty(u[j] - u[i], penalty)
             below += lam ** (j - i)
         losses.append(above / below if below else 0.0)
     return sum(losses) / len(losses)
 
 
-def naive_spread(ends: Sequence[float], group: Sequence[int], bound: float | None) -> float:
-    """Return the mean penalty of the distance to the mean of the same fact."""
+def naive_spread(ends: Sequence[float], group: Sequence[int], penalty: Penalty) -> float:
+    """Return the mean penalty of the distance to the center of the same fact.
+
+    The loss is trajectory balance at the log Z(f) that minimizes it, which for squares is the mean.
+    """
     total = 0.0
     for fact in set(group):
         own = [e for e, owner in zip(ends, group, strict=True) if owner == fact]
-        total += sum(naive_penalty(e - sum(own) / len(own), bound) for e in own)
+        center = naive_center(own, penalty)
+        total += sum(naive_penalty(e - center, penalty) for e in own)
     return total / len(ends)
 
 
 def naive_loss(objective: Objective, us: list[list[float]], group: Sequence[int]) -> float:
     """Compute a loss by loops over pairs, steps or facts."""
-    bound = objective.bound
+    penalty = objective.penalty
     if isinstance(objective, SubTB):
-        return naive_subtb([dict(enumerate(u)) for u in us], objective.lam, bound)
+        return naive_subtb([dict(enumerate(u)) for u in us], objective.lam, penalty)
     if isinstance(objective, TrajectoryBalance):
-        return sum(naive_penalty(u[0] - u[-1], bound) for u in us) / len(us)
+        return sum(naive_penalty(u[-1] - u[0], penalty) for u in us) / len(us)
     if isinstance(objective, DetailedBalance):
-        return sum(naive_penalty(a - b, bound) for u in us for a, b in itertools.pairwise(u)) / len(
-            us
-        )
+        steps = [b - a for u in us for a, b in itertools.pairwise(u)]
+        return sum(naive_penalty(step, penalty) for step in steps) / len(us)
     ends = [u[-1] for u in us]
     if isinstance(objective, ContrastiveTB):
         pairs = [
             (i, j) for i, j in itertools.combinations(range(len(us)), 2) if group[i] == group[j]
         ]
-        return sum(naive_penalty(ends[i] - ends[j], bound) for i, j in pairs) / max(1, len(pairs))
-    return naive_spread(ends, group, bound)
+        costs = [naive_penalty(s * (ends[i] - ends[j]), penalty) for i, j in pairs for s in (1, -1)]
+        return sum(costs) / max(1, len(costs))
+    return naive_spread(ends, group, penalty)
 
 
 def naive_modified(
@@ -144,9 +191,8 @@ def naive_modified(
             }
         )
     firsts = [u[min(u)] for u in us]
-    return naive_subtb(us, objective.lam, objective.bound) + naive_spread(
-        firsts, group, objective.bound
-    )
+    within = naive_subtb(us, objective.lam, objective.penalty)
+    return within + naive_spread(firsts, group, objective.penalty)
 
 
 def leaves(paths: PathLogProbs) -> tuple[PathLogProbs, list[Tensor]]:

@@ -22,6 +22,7 @@ from contraflow.gflownet.objectives import (
     TrajectoryBalance,
     VarGrad,
 )
+from contraflow.gflownet.penalties import Square
 from contraflow.run.build import Parts
 from contraflow.settings import OptimizerConfig, TrainerConfig
 from contraflow.training.module import SamplerModule
@@ -34,9 +35,9 @@ from support.tables import small_experience, small_policy
 OBJECTIVES: dict[str, Objective] = {
     "subtb": SubTB(0.9),
     "subtb without levels": SubTB(0.9, route_level=False),
-    "subtb bounded": SubTB(1.0, bound=1.0),
+    "subtb bounded": SubTB(1.0, penalty=Square(1.0)),
     "tb": TrajectoryBalance(),
-    "db": DetailedBalance(bound=2.0),
+    "db": DetailedBalance(Square(2.0)),
     "vargrad": VarGrad(),
     "modified_subtb": ModifiedSubTB(),
     "ctb": ContrastiveTB(),

@@ -22,6 +22,7 @@ from contraflow.gflownet.objectives import Objective
 from contraflow.replay.memory import MemoryReplay
 from contraflow.settings.learning import ExplorationConfig, OptimizerConfig
 from contraflow.settings.running import ReplayConfig
+from contraflow.training.loss import StepLoss
 from contraflow.training.module import SamplerModule
 
 EXPLORATION = ExplorationConfig(
@@ -46,7 +47,12 @@ class ExactSettings:
     lr: float = LR  # of the adapter
     flow_lr: float = 1e-2
     log_z_lr: float = 1e-2
-    count_repeats: bool = True  # as `exploration.count_repeats`
+    # As in `exploration`; an objective that is on policy has no replay and no other temperature.
+    count_repeats: bool = True
+    distinct: bool = False
+    distinct_weights: str = "inclusion"
+    prior_share: float = 0.0
+    n_samples: int = EXPLORATION.n_samples
 
 
 def adapter_lr(objective: str) -> float:
@@ -76,13 +82,15 @@ class Exactness:
 
 
 def run_exact(
-    settings: ExactSettings, objective: Objective, on_step: StepHook | None = None
+    settings: ExactSettings, objective: Objective | StepLoss, on_step: StepHook | None = None
 ) -> Exactness:
     """Train on the table through policy, experience, replay, objective and Lightning; measure.
 
     Args:
+        objective: alone, or with the forward KL beside it.
         on_step: called after each optimizer step.
     """
+    loss = objective if isinstance(objective, StepLoss) else StepLoss(objective)
     started = time.monotonic()
     space = make_space(
         architecture=settings.architecture,
@@ -92,17 +100,24 @@ def run_exact(
         seed=settings.seed,
     )
     untrained = max(_total_variation(space, fact) for fact in FACTS)
-    _fit(space, settings, objective, on_step)
-    return _measure(space, objective, untrained, time.monotonic() - started)
+    _fit(space, settings, loss, on_step)
+    return _measure(space, loss.objective, untrained, time.monotonic() - started)
 
 
-def _fit(
-    space: Space, settings: ExactSettings, objective: Objective, on_step: StepHook | None
-) -> None:
+def exploration_of(settings: ExactSettings, objective: Objective) -> ExplorationConfig:
+    """Return how an experiment samples."""
+    names = ("count_repeats", "distinct", "distinct_weights", "prior_share", "n_samples")
+    chosen = {name: getattr(settings, name) for name in names}
+    if objective.on_policy:
+        chosen |= {"use_buffer_prob": 0.0, "pf_temp_prob": 0.0}
+    return replace(EXPLORATION, **chosen)
+
+
+def _fit(space: Space, settings: ExactSettings, loss: StepLoss, on_step: StepHook | None) -> None:
     replay = MemoryReplay(
         "exact", ReplayConfig(capacity_per_fact=len(space.questions), near_duplicate=0.0)
     )
-    exploration = replace(EXPLORATION, count_repeats=settings.count_repeats)
+    exploration = exploration_of(settings, loss.objective)
     experience = Experience(
         space.policy, space.scorer, replay, space.reward, exploration, seed=settings.seed
     )
@@ -110,7 +125,7 @@ def _fit(
         lr=settings.lr, flow_lr=settings.flow_lr, log_z_lr=settings.log_z_lr, final_lr_share=0.005
     )
     module = SamplerModule(
-        space.policy, experience, space.reward, objective, optimizer, n_steps=settings.n_steps
+        space.policy, experience, space.reward, loss, optimizer, n_steps=settings.n_steps
     )
     stream = FactStream(FACTS, len(FACTS), settings.n_steps, settings.seed)
     with _quiet_lightning():

@@ -6,23 +6,32 @@ evaluated with the current policy.
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
+from numpy import ndarray
 from torch import Tensor
 
+from contraflow.experience.draws import draw_weighted, sample_questions
+from contraflow.experience.replayed import StoredDraw, draw_stored
 from contraflow.experience.scorer import SampledQuestion, Scorer
 from contraflow.facts import Fact
-from contraflow.policy.lora import LoraPolicy, fact_index_of, stack_questions
+from contraflow.models.transfer import to_device
+from contraflow.policy.lora import LoraPolicy, stack_questions
 from contraflow.replay.base import ReplayStore
 from contraflow.reward.schedule import RewardParts, RewardSchedule
 from contraflow.seeding import python_rng, torch_rng
 from contraflow.settings.learning import ExplorationConfig
+from contraflow.settings.running import ReplayConfig
 from contraflow.types import Questions, ScoredQuestion
+
+__all__ = ["Batch", "Experience", "sample_questions"]
 
 
 @dataclass(frozen=True)
@@ -35,27 +44,48 @@ class Batch:
 
     facts: tuple[Fact, ...]
     scored: tuple[ScoredQuestion, ...]
-    counts: tuple[
-        int, ...
-    ]  # how often each was sampled; all 1 where every draw is a row of its own
+    # how often each was sampled; all 1 where every draw is a row of its own
+    counts: tuple[int, ...]
     pf_temp: float  # sampling temperature (1 for replay)
     n_replayed: int
     device: str
+    # share of each row in means over the distribution sampled; None: its count over the draws
+    weights: tuple[float, ...] | None = None
+    # the loss uses the weights; otherwise all rows weigh the same
+    weighs_loss: bool = False
+    prior_share: float = 0.0  # share of the prior in the distribution sampled
+
+    @cached_property
+    def owners(self) -> tuple[int, ...]:
+        """Question i is about ``facts[owners[i]]``."""
+        position = {fact.key: i for i, fact in enumerate(self.facts)}
+        return tuple(position[s.fact_key] for s in self.scored)
 
     @cached_property
     def fact_index(self) -> Int[Tensor, " b"]:
-        """Question i is about ``facts[fact_index[i]]``."""
-        return fact_index_of(self.facts, [s.fact_key for s in self.scored], self.device)
+        """`owners` on the device."""
+        return to_device(torch.tensor(self.owners), self.device)
 
     @cached_property
     def questions(self) -> Questions:
-        """The token ids of all questions."""
-        return stack_questions([s.question_ids for s in self.scored], self.device)
+        """The token ids of all questions, in host memory."""
+        return stack_questions([s.question_ids for s in self.scored], "cpu")
+
+    @cached_property
+    def weight(self) -> Float[Tensor, " b"]:
+        """Share of each row in means over the distribution sampled; 1 for every row of replay."""
+        shares = self.counts if self.weights is None else self.weights
+        return to_device(torch.tensor(shares, dtype=torch.float32), self.device)
 
     @property
-    def draws(self) -> Int[Tensor, " n"]:
+    def loss_weight(self) -> Float[Tensor, " b"] | None:
+        """`weight`, or None where every row weighs the same in the loss."""
+        return self.weight if self.weighs_loss else None
+
+    @property
+    def draws(self) -> Int[ndarray, " n"]:
         """The row of every draw: means over draws index with it."""
-        return torch.repeat_interleave(torch.tensor(self.counts, device=self.device))
+        return np.repeat(np.arange(len(self.scored)), self.counts)
 
 
 class Experience:
@@ -71,6 +101,7 @@ class Experience:
         *,
         seed: int,
         rank: int = 0,
+        replay_settings: ReplayConfig | None = None,
     ) -> None:
         self.policy = policy
         self.scorer = scorer
@@ -79,6 +110,7 @@ class Experience:
         self.settings = settings
         self.seed = seed
         self.rank = rank
+        self.replay_settings = replay_settings or ReplayConfig()
 
     def collect(self, facts: Sequence[Fact], step: int, seen: Sequence[Fact] = ()) -> Batch:
         """Return the batch of a step: new questions about ``facts``, or stored ones about ``seen``.
@@ -102,6 +134,8 @@ class Experience:
 
     def _fresh(self, facts: Sequence[Fact], step: int, pf_temp: float) -> Batch:
         rng = torch_rng(self.seed, step, self.rank, "sample", device=self.policy.lm.device)
+        if self.settings.distinct or self.settings.n_prior:
+            return self._fresh_weighted(facts, step, pf_temp, rng)
         sampled = sample_questions(self.policy, facts, self.settings.n_samples, rng, pf_temp)
         scored = self.scorer.score(sampled, step)
         counts = Counter((s.fact_key, s.question_ids) for s in scored)
@@ -111,9 +145,26 @@ class Experience:
             return self._batch(facts, scored, [1] * len(scored), pf_temp)
         return self._batch(facts, unique, list(counts.values()), pf_temp)
 
+    def _fresh_weighted(
+        self, facts: Sequence[Fact], step: int, pf_temp: float, rng: torch.Generator
+    ) -> Batch:
+        settings = self.settings
+        draws = draw_weighted(self.policy, facts, settings, rng, pf_temp)
+        scored = self.scorer.score([draw.question for draw in draws], step)
+        self.replay.add(scored, self.reward.priority(RewardParts.of(scored)).tolist())
+        is_weighted = settings.distinct_weights != "equal"
+        return replace(
+            self._batch(facts, scored, [draw.count for draw in draws], pf_temp),
+            weights=tuple(draw.weight for draw in draws),
+            weighs_loss=is_weighted if settings.distinct else settings.count_repeats,
+            prior_share=settings.n_prior / settings.n_samples,
+        )
+
     def _replayed(self, seen: Sequence[Fact], n_facts: int, step: int) -> Batch | None:
         """Return stored questions of up to n_facts facts, or None when too few are stored."""
         rng = python_rng(self.seed, step, self.rank, "replay")
+        if self.settings.correct_replay:
+            return self._replayed_weighted(seen, n_facts, rng)
         rows = self.replay.sample([f.key for f in seen], self.settings.n_samples, rng)
         found: list[ScoredQuestion] = []
         n_found = 0
@@ -127,6 +178,28 @@ class Experience:
             return None
         return self._batch(seen, found, [1] * len(found), 1.0, n_replayed=len(found))
 
+    def _replayed_weighted(
+        self, seen: Sequence[Fact], n_facts: int, rng: random.Random
+    ) -> Batch | None:
+        """Like `_replayed`, from all that is stored of a fact, weighted to a mean over it."""
+        stored = self.replay.sample(
+            [f.key for f in seen], self.replay_settings.capacity_per_fact, rng
+        )
+        draws: list[StoredDraw] = []
+        n_found = 0
+        for row in stored:
+            usable = [s for s in row if self.policy.constraints.admits(s.question_ids)]
+            if len(usable) > 1 and n_found < n_facts:
+                priorities = self.reward.priority(RewardParts.of(usable)).tolist()
+                n = self.settings.n_samples
+                draws += draw_stored(usable, priorities, n, rng, self.replay_settings)
+                n_found += 1
+        if len(draws) < self.settings.n_samples:
+            return None
+        scored = [draw.scored for draw in draws]
+        batch = self._batch(seen, scored, [1] * len(scored), 1.0, n_replayed=len(scored))
+        return replace(batch, weights=tuple(draw.weight for draw in draws), weighs_loss=True)
+
     def prefixes(self, batch: Batch, step: int) -> list[list[ScoredQuestion]]:
         """Score every prefix of a batch's questions as a question of its own.
 
@@ -136,13 +209,13 @@ class Experience:
         shortest = self.policy.constraints.min_len
         sampled: list[SampledQuestion] = []
         n_prefixes: list[int] = []
-        for scored, fact_index in zip(batch.scored, batch.fact_index.tolist(), strict=True):
+        for scored, owner in zip(batch.scored, batch.owners, strict=True):
             lengths = range(shortest, len(scored.question_ids) + 1)
             n_prefixes.append(len(lengths))
             for length in lengths:
                 ids = scored.question_ids[:length]
                 text = self.policy.question_text(ids)
-                sampled.append(SampledQuestion(batch.facts[fact_index], ids, text))
+                sampled.append(SampledQuestion(batch.facts[owner], ids, text))
         prefixes = iter(self.scorer.score(sampled, step))
         return [[next(prefixes) for _ in range(n)] for n in n_prefixes]
 
@@ -158,20 +231,3 @@ class Experience:
         used = tuple(f for f in facts if f.key in present)
         device = str(self.policy.lm.device)
         return Batch(used, tuple(scored), tuple(counts), pf_temp, n_replayed, device)
-
-
-def sample_questions(
-    policy: LoraPolicy,
-    facts: Sequence[Fact],
-    n_samples: int,
-    rng: torch.Generator,
-    temperature: float = 1.0,
-) -> list[SampledQuestion]:
-    """Sample n questions per fact; questions of one fact are adjacent, facts in their order."""
-    questions = policy.sample(facts, n_samples, rng, temperature)
-    owners = [fact for fact in facts for _ in range(n_samples)]
-    rows = policy.token_rows(questions)
-    return [
-        SampledQuestion(fact, ids, policy.question_text(ids))
-        for fact, ids in zip(owners, rows, strict=True)
-    ]

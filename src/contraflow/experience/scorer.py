@@ -10,9 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
+import torch
 
 from contraflow.facts import Fact
-from contraflow.policy.lora import LoraPolicy, fact_index_of, stack_questions
+from contraflow.policy.lora import LoraPolicy, stack_questions
 from contraflow.reward.judge.scores import Judge
 from contraflow.text.questions import question_ok
 from contraflow.types import Oracle, ScoredQuestion
@@ -123,9 +124,7 @@ class Scorer:
             raise RuntimeError("this process holds no oracle and no judge")
         answers = self.oracle.answer([r.question for r in requests])
         texts = [answer.text for answer in answers]
-        scores = self.judge.score([r.edit_fact for r in requests], texts)
-        log_c = scores.log_contradiction.tolist()
-        log_e = _log_entailment(self.judge, [r.original_fact for r in requests], texts)
+        log_c, log_e = _judged(self.judge, requests, texts)
         return [
             OracleJudgement(answer.text, answer.log_p, c, e)
             for answer, c, e in zip(answers, log_c, log_e, strict=True)
@@ -134,11 +133,12 @@ class Scorer:
     def _log_prior(self, new: list[SampledQuestion]) -> list[list[float]]:
         """Return per question the base model's log-probability of each token and of the stop."""
         facts = list({q.fact.key: q.fact for q in new}.values())
-        device = self.policy.lm.device
-        index = fact_index_of(facts, [q.fact.key for q in new], device)
-        paths = self.policy.prior(facts, index, stack_questions([q.ids for q in new], device))
-        rows = zip(paths.log_pf.tolist(), paths.log_p_stop.tolist(), new, strict=True)
-        return [[*log_pf[: len(q.ids)], log_p_stop] for log_pf, log_p_stop, q in rows]
+        position = {fact.key: i for i, fact in enumerate(facts)}
+        index = [position[q.fact.key] for q in new]
+        paths = self.policy.prior(facts, index, stack_questions([q.ids for q in new], "cpu"))
+        # One copy to the host: each copy waits for a GPU.
+        rows = torch.cat([paths.log_pf, paths.log_p_stop[:, None]], 1).tolist()
+        return [[*row[: len(q.ids)], row[-1]] for row, q in zip(rows, new, strict=True)]
 
     def _evict(self) -> None:
         # Oldest first: dictionaries keep the order of insertion.
@@ -146,15 +146,21 @@ class Scorer:
             del self._cache[key]
 
 
-def _log_entailment(judge: Judge, originals: Sequence[str], answers: Sequence[str]) -> list[float]:
-    """Return log P(the original fact entails the answer); 0 where a fact has no original."""
-    known = [i for i, original in enumerate(originals) if original]
-    log_e = [0.0] * len(originals)
-    if known:
-        scores = judge.score([originals[i] for i in known], [answers[i] for i in known])
-        for i, value in zip(known, scores.log_entailment.tolist(), strict=True):
-            log_e[i] = value
-    return log_e
+def _judged(
+    judge: Judge, requests: Sequence[ScoreRequest], answers: Sequence[str]
+) -> tuple[list[float], list[float]]:
+    """log C of each answer, and log P(the original fact entails it); 0 where there is none.
+
+    One call of the judge, which batches the pairs of both by length.
+    """
+    known = [i for i, request in enumerate(requests) if request.original_fact]
+    premises = [r.edit_fact for r in requests] + [requests[i].original_fact for i in known]
+    scores = judge.score(premises, [*answers, *(answers[i] for i in known)])
+    n = len(requests)
+    log_e = [0.0] * n
+    for i, value in zip(known, scores.log_entailment[n:].tolist(), strict=True):
+        log_e[i] = value
+    return scores.log_contradiction[:n].tolist(), log_e
 
 
 def _scored(

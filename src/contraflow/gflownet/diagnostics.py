@@ -1,8 +1,9 @@
 """Diagnostics of the sampler from log R and log P_F of a batch.
 
-Pure functions on tensors; independent of the model. ``group`` is the number of each question's
-fact. Every quantity is computed within a fact, since each has its own Z, and averaged over facts.
-With w = R / P_F of questions sampled from P_F:
+Pure functions on arrays in host memory; independent of the model. A step has some ten numbers per
+question, and on a GPU every operation on them would be a kernel, every result a wait for it.
+``group`` is the number of each question's fact. Every quantity is computed within a fact, since
+each has its own Z, and averaged over facts. With w = R / P_F of questions sampled from P_F:
 
     ELBO      E[log w] ≤ log Z               how much of the target the samples cover
     log Ẑ     log E[w]                       Monte Carlo estimate of log Z
@@ -17,15 +18,14 @@ logged share of replayed questions shows which batches these are.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
-
-from contraflow.gflownet.objectives import centered
-from contraflow.types import as_mask
+from numpy import ndarray
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,10 @@ class Health:
 
 
 def health(
-    log_reward: Float[Tensor, " b"],
-    log_pf: Float[Tensor, " b"],
-    group: Int[Tensor, " b"],
-    ids: Int[Tensor, "b t"],
-    lengths: Int[Tensor, " b"],
+    log_reward: Float[ndarray, " b"],
+    log_pf: Float[ndarray, " b"],
+    group: Int[ndarray, " b"],
+    questions: Sequence[Sequence[Hashable]],
     rng: torch.Generator,
 ) -> Health:
     """Return all diagnostics of a batch.
@@ -61,31 +60,30 @@ def health(
         log_reward: log R of each question, in nats.
         log_pf: log P_F of each question, its stop included, in nats.
         group: the fact of each question.
-        ids: token ids of the questions, padded on the right to ``lengths``.
+        questions: the tokens (ids or words) of each question.
         rng: samples the subsets of `subset_distance`.
     """
     log_w = log_reward - log_pf
+    lengths = np.array([len(question) for question in questions], dtype=np.float64)
     members = _rows_of_facts(group)
-    distinct = [_distinct(ids, lengths, rows) for rows in members]
+    distinct = [_distinct(questions, rows) for rows in members]
     return Health(
         elbo=_mean(float(log_w[rows].mean()) for rows in members),
         log_z_mc=_mean(_log_z_mc(log_w[rows]) for rows in members),
-        eubo=_mean(float((log_w[rows].softmax(0) * log_w[rows]).sum()) for rows in members),
+        eubo=_mean(float((_softmax(log_w[rows]) * log_w[rows]).sum()) for rows in members),
         ess=_mean(effective_share(log_w[rows]) for rows in members),
         slope=slope(log_reward, log_pf, group),
         rank_correlation=_mean(
             rank_correlation(log_reward[rows], log_pf[rows]) for rows in distinct
         ),
         fcs=_mean(subset_distance(log_reward[rows], log_pf[rows], rng) for rows in distinct),
-        prefix_entropy=_mean(prefix_entropy(ids[rows], lengths[rows]) for rows in members),
-        length_reward_correlation=_mean(
-            correlation(lengths[r].to(log_reward.dtype), log_reward[r]) for r in distinct
-        ),
+        prefix_entropy=_mean(prefix_entropy([questions[r] for r in rows]) for rows in members),
+        length_reward_correlation=_mean(correlation(lengths[r], log_reward[r]) for r in distinct),
     )
 
 
 def log_z_gap(
-    log_w: Float[Tensor, " b"], log_z: Float[Tensor, " b"], group: Int[Tensor, " b"]
+    log_w: Float[ndarray, " b"], log_z: Float[ndarray, " b"], group: Int[ndarray, " b"]
 ) -> float:
     """Return the mean over facts of |log Ẑ(f) − log F(s_0)|, in nats.
 
@@ -96,14 +94,19 @@ def log_z_gap(
     return _mean(abs(_log_z_mc(log_w[rows]) - float(log_z[rows[0]])) for rows in members)
 
 
-def _rows_of_facts(group: Int[Tensor, " b"]) -> list[Int[Tensor, " n"]]:
+def variance_within(values: Float[ndarray, " b"], group: Int[ndarray, " b"]) -> float:
+    """Return the mean square of the values after the mean of each fact is subtracted."""
+    return float(np.square(_centered(values, group)).mean())
+
+
+def _rows_of_facts(group: Int[ndarray, " b"]) -> list[Int[ndarray, " n"]]:
     """Row numbers of the questions of each fact in the batch."""
-    return [torch.nonzero(group == g).squeeze(1) for g in group.unique()]
+    return [np.flatnonzero(group == g) for g in np.unique(group)]
 
 
-def _log_z_mc(log_w: Float[Tensor, " n"]) -> float:
+def _log_z_mc(log_w: Float[ndarray, " n"]) -> float:
     """log of the mean of w."""
-    return float(log_w.logsumexp(0)) - math.log(len(log_w))
+    return float(np.logaddexp.reduce(log_w)) - math.log(len(log_w))
 
 
 def _mean(values: Iterable[float]) -> float:
@@ -112,44 +115,56 @@ def _mean(values: Iterable[float]) -> float:
     return sum(defined) / len(defined) if defined else math.nan
 
 
-def effective_share(log_w: Float[Tensor, " n"]) -> float:
+def _softmax(x: Float[ndarray, " n"]) -> Float[ndarray, " n"]:
+    weights = np.exp(x - x.max())
+    shares: Float[ndarray, " n"] = weights / weights.sum()
+    return shares
+
+
+def _centered(x: Float[ndarray, " b"], group: Int[ndarray, " b"]) -> Float[ndarray, " b"]:
+    """Subtract from each value the mean of its fact."""
+    _, fact = np.unique(group, return_inverse=True)
+    means = np.bincount(fact, weights=x) / np.bincount(fact)
+    rest: Float[ndarray, " b"] = x - means[fact]
+    return rest
+
+
+def effective_share(log_w: Float[ndarray, " n"]) -> float:
     """Return the effective sample size over n: 1 for equal weights, 1/n if one weight dominates."""
-    return 1.0 / (len(log_w) * float(log_w.softmax(0).square().sum()))
+    return 1.0 / (len(log_w) * float(np.square(_softmax(log_w)).sum()))
 
 
-def slope(x: Float[Tensor, " b"], y: Float[Tensor, " b"], group: Int[Tensor, " b"]) -> float:
+def slope(x: Float[ndarray, " b"], y: Float[ndarray, " b"], group: Int[ndarray, " b"]) -> float:
     """Return the least-squares slope of y on x, both centered per fact; NaN if x is constant."""
-    dx = centered(x, group)
-    dy = centered(y, group)
-    spread = float(dx.square().sum())
-    return float((dx * dy).sum()) / spread if spread > 1e-9 else math.nan
+    dx = _centered(x, group)
+    dy = _centered(y, group)
+    spread = float(dx @ dx)
+    return float(dx @ dy) / spread if spread > 1e-9 else math.nan
 
 
-def correlation(x: Float[Tensor, " n"], y: Float[Tensor, " n"]) -> float:
+def correlation(x: Float[ndarray, " n"], y: Float[ndarray, " n"]) -> float:
     """Return Pearson's correlation; NaN if x or y is constant."""
     dx = x - x.mean()
     dy = y - y.mean()
-    spread = float(dx.norm() * dy.norm())
+    spread = math.sqrt(float(dx @ dx) * float(dy @ dy))
     return float(dx @ dy) / spread if spread > 1e-6 else math.nan
 
 
-def rank_correlation(x: Float[Tensor, " n"], y: Float[Tensor, " n"]) -> float:
+def rank_correlation(x: Float[ndarray, " n"], y: Float[ndarray, " n"]) -> float:
     """Return Spearman's correlation: Pearson's of the ranks, ties at their mean rank."""
     return correlation(ranks(x), ranks(y))
 
 
-def ranks(x: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+def ranks(x: Float[ndarray, " n"]) -> Float[ndarray, " n"]:
     """Return the ranks from 1, ties at their mean rank."""
-    place: Tensor
-    counts: Tensor
-    _, place, counts = torch.unique(x, return_inverse=True, return_counts=True)
-    mean_ranks = counts.cumsum(0) - (counts.to(x.dtype) - 1) / 2
+    _, place, counts = np.unique(x, return_inverse=True, return_counts=True)
+    mean_ranks: Float[ndarray, " m"] = counts.cumsum() - (counts - 1) / 2
     return mean_ranks[place]
 
 
 def subset_distance(
-    log_reward: Float[Tensor, " n"],
-    log_pf: Float[Tensor, " n"],
+    log_reward: Float[ndarray, " n"],
+    log_pf: Float[ndarray, " n"],
     rng: torch.Generator,
     n_subsets: int = 16,
 ) -> float:
@@ -164,26 +179,27 @@ def subset_distance(
         return math.nan
     total = 0.0
     for _ in range(n_subsets):
-        rows = torch.randperm(n, generator=rng)[: max(2, n // 2)].to(log_pf.device)
-        total += 0.5 * float((log_pf[rows].softmax(0) - log_reward[rows].softmax(0)).abs().sum())
+        rows = torch.randperm(n, generator=rng)[: max(2, n // 2)].numpy()
+        difference = _softmax(log_pf[rows]) - _softmax(log_reward[rows])
+        total += 0.5 * float(np.abs(difference).sum())
     return total / n_subsets
 
 
-def prefix_entropy(ids: Int[Tensor, "n t"], lengths: Int[Tensor, " n"], n_tokens: int = 3) -> float:
+def prefix_entropy(questions: Sequence[Sequence[Hashable]], n_tokens: int = 3) -> float:
     """Return the entropy in nats of the first ``n_tokens`` tokens of n questions.
 
     0 if all begin alike (collapse), log n if no two do.
     """
-    width = min(n_tokens, ids.shape[1])
-    prefixes = torch.where(as_mask(lengths, width), ids[:, :width], -1)
-    counts = torch.unique(prefixes, dim=0, return_counts=True)[1].float()
-    share = counts / counts.sum()
-    return float(-(share * share.log()).sum())
+    counts = Counter(tuple(question[:n_tokens]) for question in questions)
+    share = np.array(list(counts.values())) / len(questions)
+    return abs(float(-(share * np.log(share)).sum()))  # of one share: 0, and not -0
 
 
-def _distinct(ids: Tensor, lengths: Tensor, rows: Tensor) -> Tensor:
+def _distinct(
+    questions: Sequence[Sequence[Hashable]], rows: Int[ndarray, " n"]
+) -> Int[ndarray, " m"]:
     """The first of the given rows for each distinct question."""
-    seen: dict[tuple[int, ...], int] = {}
+    seen: dict[tuple[Hashable, ...], int] = {}
     for row in rows.tolist():
-        seen.setdefault(tuple(ids[row, : int(lengths[row])].tolist()), row)
-    return torch.tensor(list(seen.values()), device=rows.device)
+        seen.setdefault(tuple(questions[row]), row)
+    return np.array(list(seen.values()))

@@ -40,21 +40,65 @@ class RewardConfig:
             check(getattr(self, key) >= 0, f"reward.{key}", getattr(self, key), "0 or more")
 
 
+BALANCE = ("subtb", "tb", "db", "vargrad", "modified_subtb", "ctb")
+POLICY_GRADIENTS = ("rloo", "grpo")
+PENALTIES = ("square", "huber", "linex", "shifted_cosh")
+# They compare the questions of a fact; the loss of a single question is always 0.
+COMPARES_QUESTIONS = ("vargrad", "ctb", *POLICY_GRADIENTS)
+
+
 @dataclass
 class ObjectiveConfig:
     name: str = "subtb"
     lam: float = 1.0
     forward_looking: bool = True
-    # Residuals above it count linearly (Huber loss); null is the squared loss.
+    # What a residual costs: square, huber, linex (forward KL) or shifted_cosh.
+    penalty: str = "square"
+    # linex: 2 (exp(alpha r) - alpha r - 1) / alpha^2.
+    alpha: float = 1.0
+    # Residuals above it count linearly, whatever the penalty; null is no bound.
     bound: float | None = None
+    # Share of the forward KL term in the loss; the objective above has the rest.
+    forward_kl: float = 0.0
+    # Share at the end of a linear schedule; null keeps it constant.
+    forward_kl_end: float | None = None
+    # Steps of that schedule; 0 is the whole run.
+    forward_kl_horizon: int = 0
+    # Exponent of the forward KL term's weights R / q; below 1 they are flatter.
+    forward_kl_power: float = 1.0
+    # Weight of the KL to the prior in grpo.
+    beta: float = 0.04
 
     def __post_init__(self) -> None:
-        choices = ("subtb", "tb", "db", "vargrad", "modified_subtb", "ctb")
-        check_choice("objective.name", self.name, choices)
-        check(self.lam > 0, "objective.lam", self.lam, "above 0")
-        check(
-            self.bound is None or self.bound > 0, "objective.bound", self.bound, "above 0, or null"
-        )
+        check_choice("objective.name", self.name, (*BALANCE, *POLICY_GRADIENTS))
+        check_choice("objective.penalty", self.penalty, PENALTIES)
+        for key in ("lam", "alpha"):
+            check(getattr(self, key) > 0, f"objective.{key}", getattr(self, key), "above 0")
+        bound = self.bound
+        check(bound is None or bound > 0, "objective.bound", bound, "above 0, or null")
+        needs_bound = self.penalty == "huber"
+        check(not needs_bound or bound is not None, "objective.bound", bound, "set with huber")
+        check(self.beta >= 0, "objective.beta", self.beta, "0 or more")
+        self._check_forward_kl()
+        if self.name in POLICY_GRADIENTS:
+            reason = f"with objective.name={self.name}, which has no residuals"
+            is_plain = self.penalty == "square"
+            check(is_plain, "objective.penalty", self.penalty, f"square {reason}")
+            check(bound is None, "objective.bound", bound, f"null {reason}")
+
+    def _check_forward_kl(self) -> None:
+        for key in ("forward_kl", "forward_kl_end"):
+            share = getattr(self, key)
+            check(share is None or 0 <= share <= 1, f"objective.{key}", share, "from 0 to 1")
+        horizon = self.forward_kl_horizon
+        check(horizon >= 0, "objective.forward_kl_horizon", horizon, "0 or more")
+        power = self.forward_kl_power
+        check(0 < power <= 1, "objective.forward_kl_power", power, "above 0 and at most 1")
+
+    @property
+    def uses_forward_kl(self) -> bool:
+        """Whether the forward KL term has a share at some step."""
+        return self.forward_kl > 0 or bool(self.forward_kl_end)
 
 
 @dataclass
@@ -80,6 +124,9 @@ class OptimizerConfig:
         check(self.weight_decay >= 0, "optimizer.weight_decay", self.weight_decay, "0 or more")
 
 
+DISTINCT_WEIGHTS = ("inclusion", "normalized", "equal")
+
+
 @dataclass
 class ExplorationConfig:
     n_samples: int = 8
@@ -89,9 +136,27 @@ class ExplorationConfig:
     use_buffer_prob: float = 0.25
     # false: a question sampled k times for a fact counts once in the loss, not k times.
     count_repeats: bool = True
+    # n different questions of a fact: exact sampling without replacement.
+    distinct: bool = False
+    # inclusion: unbiased; normalized: the weights of a fact sum to 1; equal: all weigh the same.
+    distinct_weights: str = "inclusion"
+    # Share of a fact's questions drawn from the prior P_Q (adapter off), all different.
+    prior_share: float = 0.0
+    # Weight replayed questions so that the loss is a mean over all stored ones of a fact.
+    correct_replay: bool = False
 
     def __post_init__(self) -> None:
         check(self.n_samples >= 1, "exploration.n_samples", self.n_samples, "at least 1")
+        weights = self.distinct_weights
+        check_choice("exploration.distinct_weights", weights, DISTINCT_WEIGHTS)
+        share = self.prior_share
+        check(0 <= share < 1, "exploration.prior_share", share, "at least 0 and below 1")
+        check(
+            share == 0 or 1 <= self.n_prior < self.n_samples,
+            "exploration.prior_share",
+            share,
+            f"a share that gives both P_F and the prior a question of n_samples={self.n_samples}",
+        )
         for key in ("pf_temp_prob", "use_buffer_prob"):
             check(
                 0 <= getattr(self, key) <= 1,
@@ -105,3 +170,8 @@ class ExplorationConfig:
             self.pf_temp_low,
             f"above 0 and at most pf_temp_high={self.pf_temp_high}",
         )
+
+    @property
+    def n_prior(self) -> int:
+        """How many questions of a fact are drawn from the prior."""
+        return round(self.prior_share * self.n_samples)

@@ -6,8 +6,9 @@ import json
 
 from contraflow.cli.command import Argument, Command, ParsedArguments
 from contraflow.errors import UserError
+from contraflow.settings.learning import BALANCE, PENALTIES, POLICY_GRADIENTS, ObjectiveConfig
 
-OBJECTIVES = ("subtb", "tb", "db", "vargrad", "modified_subtb", "ctb")
+OBJECTIVES = (*BALANCE, *POLICY_GRADIENTS)
 # Copies of the names in exactness/space.py, which imports torch.
 REWARDS = ("table", "random", "sparse", "peaky")
 ARCHITECTURES = ("llama", "gpt2")
@@ -37,14 +38,16 @@ def run(args: ParsedArguments) -> int:
     as_json = args.boolean("json")
     seed = args.integer("seed", 0)
     n_steps = args.optional_integer("n_steps", 1) or STEPS_OF_OBJECTIVE.get(name, DEFAULT_STEPS)
-    lam = args.positive("lam")
+    learned = _objective(args, name)
+    distinct = args.boolean("distinct")
 
     from contraflow.exactness.check import ExactSettings, adapter_lr, run_exact
-    from contraflow.run.build import build_objective
-    from contraflow.settings import Config, ObjectiveConfig
+    from contraflow.run.learning import build_objective
+    from contraflow.settings import Config
     from contraflow.system.progress import bar
+    from contraflow.training.loss import StepLoss
 
-    objective = build_objective(Config(objective=ObjectiveConfig(name=name, lam=lam)))
+    loss = StepLoss.of(build_objective(Config(objective=learned)), learned, n_steps)
     settings = ExactSettings(
         objective=name,
         seed=seed,
@@ -54,11 +57,28 @@ def run(args: ParsedArguments) -> int:
         architecture=architecture,  # type: ignore[arg-type]
         n_steps=n_steps,
         lr=adapter_lr(name),
+        distinct=distinct,
     )
     with bar(f"exact: {name}, {n_questions} questions, reward={reward}", n_steps) as progress:
-        result = run_exact(settings, objective, lambda: progress.advance(1)).as_dict()
-    print(json.dumps(vars(settings) | {"lam": lam} | result) if as_json else _table(result))
+        result = run_exact(settings, loss, lambda: progress.advance(1)).as_dict()
+    chosen = {key: getattr(learned, key) for key in ("lam", "penalty", "alpha", "bound")}
+    chosen["forward_kl"] = learned.forward_kl
+    print(json.dumps(vars(settings) | chosen | result) if as_json else _table(result))
     return 0
+
+
+def _objective(args: ParsedArguments, name: str) -> ObjectiveConfig:
+    """The settings of the loss. Raises: UserError."""
+    bound = None if args.text("bound") is None else args.positive("bound")
+    forward_kl = 0.0 if args.text("forward_kl") is None else args.positive("forward_kl")
+    return ObjectiveConfig(
+        name=name,
+        lam=args.positive("lam"),
+        penalty=args.choice("penalty", PENALTIES),
+        alpha=args.positive("alpha"),
+        bound=bound,
+        forward_kl=forward_kl,
+    )
 
 
 def _table(result: dict[str, float | int | None]) -> str:
@@ -89,12 +109,14 @@ COMMAND = Command(
     worse of the two facts is printed.
 
     At the optimum total variation is 0, log F(s_0) is log Z, and log P_F is log R plus a constant
-    (slope 1).
+    (slope 1). Policy gradients (rloo, grpo) see their own draws only; the optimum of grpo is not
+    R/Z.
     """,
     examples=(
         "contraflow exact objective=subtb seed=3",
         "contraflow exact objective=vargrad reward=peaky architecture=gpt2 json=true",
         "contraflow exact objective=tb vocab=3 max_len=3 n_steps=300",
+        "contraflow exact objective=vargrad penalty=linex distinct=true",
     ),
     run=run,
     arguments=(
@@ -110,6 +132,16 @@ COMMAND = Command(
         Argument("reward", "KIND", ", ".join(REWARDS), default="table"),
         Argument("architecture", "NAME", ", ".join(ARCHITECTURES), default="llama"),
         Argument("lam", "X", "λ of subtb and modified_subtb", default="1.0"),
+        Argument("penalty", "NAME", ", ".join(PENALTIES), default="square"),
+        Argument("alpha", "X", "α of penalty=linex", default="1.0"),
+        Argument("bound", "X", "residuals above it count linearly; by default there is no bound"),
+        Argument("forward_kl", "SHARE", "share of the forward KL in the loss; by default 0"),
+        Argument(
+            "distinct",
+            "true|false",
+            "draw without replacement, as exploration.distinct",
+            default="false",
+        ),
         Argument("n_steps", "N", "optimizer steps; by default 1600, or 1200 for modified_subtb"),
         Argument(
             "json",

@@ -1,0 +1,121 @@
+"""The loss of a step: the objective, and beside it the forward KL on the same questions."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from contraflow.experience.collect import Batch
+from contraflow.gflownet.forward_kl import forward_kl
+from contraflow.gflownet.objectives import Objective
+from contraflow.gflownet.potentials import Potentials, TokenTerms
+from contraflow.policy.lora import LoraPolicy
+from contraflow.reward.ramps import LinearSchedule
+from contraflow.settings.learning import ObjectiveConfig
+from contraflow.types import PathLogProbs, TerminalReward, as_mask
+
+NO_FORWARD_KL = LinearSchedule(0.0, 0.0, 0)
+
+
+@dataclass(frozen=True)
+class StepLoss:
+    """(1 − s) · objective + s · forward KL, where s follows a schedule over the steps."""
+
+    objective: Objective
+    share: LinearSchedule = NO_FORWARD_KL
+    power: float = 1.0
+
+    @classmethod
+    def of(cls, objective: Objective, settings: ObjectiveConfig, n_steps: int) -> StepLoss:
+        """The loss of a run of ``n_steps`` by its settings."""
+        start = settings.forward_kl
+        end = start if settings.forward_kl_end is None else settings.forward_kl_end
+        horizon = settings.forward_kl_horizon or n_steps
+        return cls(objective, LinearSchedule(start, end, horizon), settings.forward_kl_power)
+
+    @property
+    def uses_forward_kl(self) -> bool:
+        """Whether the forward KL has a share at some step."""
+        return max(self.share.start, self.share.end) > 0
+
+    def terms(self, batch: Batch) -> int:
+        """Return the number of terms that the loss is the mean of, by which ranks are weighted.
+
+        A weighted loss is a mean over facts. It counts the draws of each, of which equal ones share
+        a row, so that facts of all ranks weigh the same.
+        """
+        if not batch.weighs_loss:
+            return self.objective.terms(batch.fact_index)
+        return self.objective.terms(torch.tensor(batch.owners)[batch.draws])
+
+    def __call__(
+        self,
+        batch: Batch,
+        reward: TerminalReward,
+        paths: PathLogProbs,
+        u: Potentials,
+        policy: LoraPolicy,
+        step: int,
+    ) -> Float[Tensor, ""]:
+        """Return the loss of a batch; a term without a share is not computed."""
+        share = self.share(step)
+        if share == 0:
+            return self.objective(u, batch.fact_index, batch.loss_weight)
+        # Replay is a chosen set, not a sample: its questions have no density.
+        is_set = batch.n_replayed > 0
+        log_q = torch.zeros_like(reward.log_reward) if is_set else log_density(batch, paths, policy)
+        loss = share * forward_kl(
+            reward.log_reward,
+            paths.log_p_question,
+            batch.weight.log(),
+            log_q,
+            batch.fact_index,
+            self.power,
+        )
+        if share < 1:
+            balance = self.objective(u, batch.fact_index, batch.loss_weight)
+            loss = loss + (1 - share) * balance
+        return loss
+
+
+@torch.no_grad()
+def log_density(batch: Batch, paths: PathLogProbs, policy: LoraPolicy) -> Float[Tensor, " b"]:
+    """Return log of the density that new questions were drawn with, in nats.
+
+    That is (1 − s) P_F + s P_Q, where P_F has the temperature of the step; at temperatures other
+    than 1 the questions are read once more. The policy is the one that sampled: a step learns
+    after it has sampled.
+    """
+    log_q = paths.log_p_question.detach().float()
+    if batch.pf_temp != 1.0:
+        tempered = policy.evaluate(batch.facts, batch.owners, batch.questions, batch.pf_temp)
+        log_q = tempered.log_p_question.float()
+    share = batch.prior_share
+    if share == 0:
+        return log_q
+    log_prior = torch.tensor([s.log_p_question for s in batch.scored], device=log_q.device)
+    return torch.logaddexp(log_q + math.log1p(-share), log_prior + math.log(share))
+
+
+def token_terms(
+    batch: Batch, reward: TerminalReward, paths: PathLogProbs, prior_weight: float, ceiling: float
+) -> TokenTerms:
+    """Return the log-probabilities of each token and of the stop, by policy and prior.
+
+    Args:
+        prior_weight: w / T, the weight of log P_Q in log R.
+        ceiling: of log P_Q in log R.
+    """
+    at_stop = paths.lengths[:, None]
+    padded = torch.nn.functional.pad(paths.log_pf, (0, 1))
+    log_pf = padded.scatter(1, at_stop, paths.log_p_stop[:, None])
+    log_prior = torch.zeros(log_pf.shape)
+    for row, scored in enumerate(batch.scored):
+        log_prior[row, : len(scored.log_prior)] = torch.tensor(scored.log_prior)
+    log_prior = log_prior.to(log_pf.device)
+    score = reward.log_reward - prior_weight * log_prior.sum(1).clamp(max=ceiling)
+    return TokenTerms(log_pf, log_prior, as_mask(paths.lengths + 1, log_pf.shape[1]), score)
