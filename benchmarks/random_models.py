@@ -5,6 +5,7 @@ every short string of letters.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -102,13 +103,7 @@ def deberta_config(layers: int, width: int, heads: int, vocabulary: int) -> Debe
 
 def random_lm(config: PreTrainedConfig, device: torch.device, dtype: torch.dtype) -> CausalLM:
     """Frozen causal LM in eval mode, with the same weights at every call."""
-    torch.manual_seed(0)
-    model = (
-        AutoModelForCausalLM.from_config(config, dtype=dtype)
-        .to(device)
-        .eval()
-        .requires_grad_(False)
-    )
+    model = random_weights(AutoModelForCausalLM, config, device, dtype)
     return CausalLM(model, byte_tokenizer(config.vocab_size), identity="random")
 
 
@@ -116,6 +111,14 @@ def random_judge(
     config: PreTrainedConfig, device: torch.device, dtype: torch.dtype
 ) -> torch.nn.Module:
     """Frozen classifier of text pairs in eval mode, with the same weights at every call."""
+    return random_weights(AutoModelForSequenceClassification, config, device, dtype)
+
+
+def random_weights(
+    kind: Any, config: PreTrainedConfig, device: torch.device, dtype: torch.dtype
+) -> torch.nn.Module:
+    """A frozen model in eval mode, made on its device: on a host that takes most of a minute."""
     torch.manual_seed(0)
-    model = AutoModelForSequenceClassification.from_config(config, dtype=dtype)
+    with device:
+        model: torch.nn.Module = kind.from_config(config, dtype=dtype)
     return model.to(device).eval().requires_grad_(False)

@@ -27,7 +27,7 @@ from transformers import (
     PreTrainedConfig,
 )
 
-from benchmarks.random_models import byte_tokenizer
+from benchmarks.random_models import byte_tokenizer, random_weights
 from contraflow.facts import Fact
 from contraflow.gflownet.objectives import Objective, potentials
 from contraflow.models.resolve import resolve_model
@@ -172,6 +172,15 @@ class Straightforward:
             log_c.append(self.judge_model.score([fact.edit_fact], [answer]).log_contradiction)
             log_e.append(self.judge_model.score([fact.original_fact], [answer]).log_entailment)
         return torch.cat(log_c).to(self.device), torch.cat(log_e).to(self.device)
+
+    def judge_at_once(
+        self, facts: Sequence[Fact], answers: Sequence[str]
+    ) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
+        """`judge`, with one call for each kind of statement."""
+        edited = self.judge_model.score([f.edit_fact for f in facts], answers)
+        original = self.judge_model.score([f.original_fact for f in facts], answers)
+        log_c = edited.log_contradiction.to(self.device)
+        return log_c, original.log_entailment.to(self.device)
 
     @torch.no_grad()
     def prior(self, prompts: Sequence[str], questions: Rows) -> PathLogProbs:
@@ -343,9 +352,8 @@ def random_pipeline(
     tokens, and a pass for each use of the logits.
     """
     tokenizer = byte_tokenizer(config.vocab_size)
-    torch.manual_seed(0)
-    oracle = AutoModelForCausalLM.from_config(config, dtype=dtype).to(device).eval()
-    base = AutoModelForCausalLM.from_config(config, dtype=dtype).to(device).eval()
+    oracle = random_weights(AutoModelForCausalLM, config, device, dtype)
+    base = random_weights(AutoModelForCausalLM, config, device, dtype)
     adapter = LoraConfig(
         r=16,
         lora_alpha=32,

@@ -1,12 +1,12 @@
-"""Time and memory of each loss, forward and backward, from given logits.
+"""Time and memory of each loss, forward and backward, from given hidden states.
 
     python -m benchmarks.cpu.objectives       # b = 64, t = 32, v = 50,000: 5 minutes on two cores
     python -m benchmarks.cpu.objectives --b 8 --t 16 --v 2000 --repeats 3
 
 Every row is measured in processes of its own, in turn, `--repeats` times: median seconds, and peak
-memory above that of the logits. "ours" is `action_log_probs` and the package's loss. "textbook" is
-what one writes from the papers: a full log-softmax, gathered, and a Python loop over sub-trajectory
-lengths.
+memory beside that of all logits, which a frozen head computes from states of 64 numbers. "ours" is
+`action_log_probs` and the package's loss. "textbook" is what one writes from the papers: a full
+log-softmax, gathered, and a Python loop over sub-trajectory lengths.
 "naive" loops over all pairs of all paths. The last column is the share of our time that goes to the
 vocabulary; the rest is the loss itself.
 """
@@ -37,8 +37,9 @@ from contraflow.gflownet.objectives import (
     potentials,
     prefix_potentials,
 )
-from contraflow.policy.action_log_probs import action_log_probs
+from contraflow.policy.action_log_probs import ActionHead, action_log_probs
 from contraflow.policy.constraints import Constraints
+from contraflow.policy.states import Actions
 from contraflow.types import PathLogProbs, PrefixReward, TerminalReward
 
 OBJECTIVES: dict[str, Objective] = {
@@ -50,17 +51,19 @@ OBJECTIVES: dict[str, Objective] = {
     "ctb": ContrastiveTB(),
 }
 KINDS = ("ours", "textbook", "naive")
+WIDTH = 64  # of the hidden states
 
 
 class Case:
-    """Random logits, tokens, flows and rewards: paths of full length, eight questions per fact."""
+    """Random states, tokens, flows and rewards: paths of full length, eight questions per fact."""
 
     def __init__(self, b: int, t: int, v: int) -> None:
         g = torch.Generator().manual_seed(0)
         self.b = b
         self.t = t
         self.v = v
-        self.logits = torch.randn(b * (t + 1), v, generator=g).requires_grad_()
+        self.hidden = torch.randn(b * (t + 1), WIDTH, generator=g).requires_grad_()
+        self.head = torch.randn(v, WIDTH, generator=g) / WIDTH**0.5
         self.tokens = torch.randint(0, v - 1, (b, t), generator=g)
         self.flow = torch.randn(b, t + 1, generator=g).requires_grad_()
         self.log_reward = torch.randn(b, generator=g)
@@ -72,7 +75,13 @@ class Case:
         """The package's log P of the tokens [b·t] and of the stop [b·(t+1)], row after row."""
         step = torch.arange(self.t + 1).repeat(self.b)
         at = torch.arange(self.b * (self.t + 1)).view(self.b, self.t + 1)[:, :-1].flatten()
-        return action_log_probs(self.logits, self.constraints, step, at, self.tokens.flatten())
+        actions = Actions(at, self.tokens.flatten(), at.numpy())
+        head = ActionHead(lambda hidden: hidden @ self.head.T, self.head, lambda _logits: 1.0)
+        return action_log_probs(self.hidden, head, self.constraints, step, actions)
+
+    def logits(self) -> Tensor:
+        """All of them, [b t+1 v]."""
+        return (self.hidden @ self.head.T).view(self.b, self.t + 1, self.v)
 
 
 def ours(case: Case, name: str) -> Tensor:
@@ -135,7 +144,7 @@ def naive(case: Case, name: str) -> Tensor:
 
 def _textbook_u(case: Case, name: str) -> tuple[Tensor, Tensor]:
     """Potentials of every node [b, n], and which columns are nodes [n]."""
-    logits = case.logits.view(case.b, case.t + 1, case.v)
+    logits = case.logits()
     stop_forbidden = torch.zeros_like(logits, dtype=torch.bool)
     stop_forbidden[:, 0, -1] = True
     log_p = logits.masked_fill(stop_forbidden, -torch.inf).log_softmax(-1)
@@ -184,7 +193,7 @@ def measure_one(args: argparse.Namespace) -> None:
 
 def _vocabulary_seconds(case: Case) -> float:
     """Seconds of the part of our loss that touches [b t v]."""
-    case.logits.grad = None
+    case.hidden.grad = None
     step = torch.arange(case.t + 1).repeat(case.b)
     started = time.perf_counter()
     taken, log_pterm = case.action_log_probs()
@@ -207,12 +216,12 @@ def measure_all(args: argparse.Namespace) -> None:
     processor = platform.processor() or platform.machine()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {processor}")
     print(
-        f"b = {args.b}, t = {args.t}, v = {args.v}: logits of {logits:.0f} MiB; "
+        f"b = {args.b}, t = {args.t}, v = {args.v}: all logits are {logits:.0f} MiB; "
         f"medians of {args.repeats}\n"
     )
     print(
         "| objective | variant | forward s | backward s "
-        "| memory above the logits, MiB | time, ours = 1 | vocabulary |"
+        "| memory, MiB | time, ours = 1 | vocabulary |"
     )
     print("|---|---|---|---|---|---|---|")
     for (kind, name), runs in found.items():

@@ -5,10 +5,12 @@ card's bandwidth.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from benchmarks.clock import Clock
+from benchmarks.gpu.measure import Deadline
 from contraflow import default_facts
 from contraflow.facts import Fact
 from contraflow.policy.constraints import Constraints
@@ -19,12 +21,17 @@ QUESTIONS_PER_FACT = 8
 
 
 def decode_curve(
-    policy: LoraPolicy, way: str, sizes: Sequence[int], repeats: int, card: float
-) -> list[dict[str, float]]:
-    """Medians of a decoding pass for each number of rows.
+    policy: LoraPolicy,
+    way: str,
+    sizes: Sequence[int],
+    repeats: int,
+    card: float,
+    deadline: Deadline,
+) -> Iterator[dict[str, float]]:
+    """Medians of a decoding pass for each number of rows, each when it is known.
 
     A pass takes the time of questions of full length less that of questions of a third of it,
-    divided by the passes between.
+    divided by the passes between. A size for which no time is left is left out.
 
     Args:
         way: the decoder, "static" or "eager".
@@ -35,17 +42,21 @@ def decode_curve(
     third = max(1, full.max_len // 3)
     short = replace(full, min_len=third, max_len=third)
     policy.lm.decoding = way  # type: ignore[assignment]
-    found = []
     for n in sizes:
         about = facts[: n // QUESTIONS_PER_FACT]
-        seconds = [_pass_seconds(policy, about, full, short, seed) for seed in range(repeats + 1)]
+        started = time.monotonic()
+        seconds = []
+        for seed in range(repeats + 1):
+            so_far = (time.monotonic() - started) / max(1, seed)
+            if not deadline.allows(so_far):
+                break
+            seconds.append(_pass_seconds(policy, about, full, short, seed))
         policy.constraints = full
-        median = statistics.median(seconds[1:])  # the first one is a warm-up
+        if len(seconds) < 2:  # the first one is a warm-up
+            return
+        median = statistics.median(seconds[1:])
         share = pass_bytes(policy, about, n) / median / card
-        found.append(
-            {"rows": n, "ms": 1e3 * median, "tokens_per_s": n / median, "bandwidth_share": share}
-        )
-    return found
+        yield {"rows": n, "ms": 1e3 * median, "tokens_per_s": n / median, "bandwidth_share": share}
 
 
 def _pass_seconds(

@@ -1,14 +1,18 @@
 """A training step on one GPU, phase by phase, against the straightforward pipeline; and decoding
 passes by the number of rows.
 
-    python -m benchmarks.gpu.step --out gpu.json          # one GPU, bf16, some minutes
+    python -m benchmarks.gpu.step --out gpu.json          # one GPU, bf16, some three minutes
     python -m benchmarks.gpu.step --tiny --device cpu     # the same code in seconds: does it run?
 
 Random weights of gpt2-large's and DeBERTa-v3-large's shapes, nothing is downloaded: 8 facts x 8
 questions x 25 tokens, every question and answer written to its last token so that the work is
 fixed. Three ways in turn, `--repeats` times: the package with static decoding (CUDA graphs on a
-GPU, not recorded elsewhere), the package with eager decoding, and `straightforward.py`. Printed are
-medians and ranges.
+GPU, not recorded elsewhere), the package with eager decoding, and `straightforward.py`, whose judge
+takes its pairs one by one, and once more in one batch. Printed are medians and ranges, each table
+when it is known: seconds, memory, decoding passes, waits of the host, and kernels.
+
+No repeat is started that would end after `--minutes`; `--out` is written after every table, so that
+a run that was cut has what it measured.
 
 Bandwidth is what a decoding pass must move (weights once, head rows, keys and values of every row)
 over its time, as a share of what a large copy reaches on the same card. `python -m studies.scaling
@@ -21,194 +25,171 @@ import argparse
 import json
 import platform
 import statistics
-import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from transformers import PreTrainedConfig
 
-from benchmarks.clock import Clock, copy_bandwidth
+from benchmarks.clock import copy_bandwidth
 from benchmarks.gpu.decode_curve import decode_curve
-from benchmarks.random_models import (
-    byte_tokenizer,
-    deberta_config,
-    gpt2_config,
-    random_judge,
-    random_lm,
+from benchmarks.gpu.measure import (
+    EAGER,
+    PLAIN,
+    STATIC,
+    Deadline,
+    Step,
+    count_syncs,
+    measure_steps,
+    profile_kernels,
+    steps_of,
 )
-from benchmarks.straightforward import Straightforward, random_pipeline
+from benchmarks.gpu.pipelines import LARGE, TINY, Ours, Size, both_pipelines, plain_judge
+from benchmarks.gpu.tables import curve_row, kernels_table, ratios, steps_table, syncs_table
+from benchmarks.straightforward import Straightforward
 from benchmarks.work.counter import WorkCounter, watching_judge
-from contraflow import compose_config, default_facts
-from contraflow.experience.collect import sample_questions
-from contraflow.facts import Fact
-from contraflow.gflownet.objectives import SubTB, potentials
-from contraflow.policy.constraints import question_constraints
-from contraflow.policy.lora import LoraPolicy, stack_questions
-from contraflow.reward.judge import NliJudge
-from contraflow.reward.oracle import FrozenLMOracle
-from contraflow.seeding import torch_rng
-from contraflow.settings.models import JudgeConfig, LoraConfig, OracleConfig
-from contraflow.text.prompts import answer_prompt, task_prompt
-from contraflow.types import TerminalReward
-
-PHASES = ("generate", "answer", "judge", "prior", "learn")
-STATIC = "static"
-EAGER = "eager"
-PLAIN = "straightforward"
-OBJECTIVE = SubTB(0.9)
+from contraflow import default_facts
 
 
-@dataclass(frozen=True)
-class Size:
-    """Shapes of the models and of a step."""
+class Results:
+    """What was measured so far; written to a file after every addition."""
 
-    sampler: PreTrainedConfig
-    judge: PreTrainedConfig
-    facts: int
-    questions: int  # per fact
-    tokens: int  # of each question and answer
-    curve: tuple[int, ...]  # rows of the decoding passes
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+        self._found: dict[str, Any] = {}
 
-
-LARGE = Size(
-    gpt2_config(36, 1280, 20, 50257),
-    deberta_config(24, 1024, 16, 50257),
-    facts=8,
-    questions=8,
-    tokens=25,
-    curve=(8, 16, 32, 64, 128, 256, 512),
-)
-TINY = Size(
-    gpt2_config(2, 32, 4, 300),
-    deberta_config(1, 32, 4, 300),
-    facts=2,
-    questions=4,
-    tokens=6,
-    curve=(8, 16),
-)
+    def add(self, **found: Any) -> None:
+        """Add results and write all of them."""
+        self._found |= found
+        if self._file is not None:
+            self._file.write_text(json.dumps(self._found, indent=1) + "\n")
 
 
-class Ours:
-    """The package's own parts on one backbone."""
+class Benchmark:
+    """The tables, in the order in which they are printed."""
 
-    def __init__(
-        self, size: Size, judge: NliJudge, device: torch.device, dtype: torch.dtype
-    ) -> None:
-        config = compose_config(["experiment=gpt2_large_zsre", "data.facts=none"])
-        self.prompts = (config.prompt.task, config.prompt.answer)
-        self.size = size
-        self.judge = judge
-        self.lm = random_lm(size.sampler, device, dtype)
-        constraints = question_constraints(
-            self.lm.tokenizer,
-            vocabulary="latin",
-            min_len=size.tokens,
-            max_len=size.tokens,
-            device=device,
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.repeats: int = args.repeats
+        self.deadline = Deadline(args.minutes)
+        self.device = torch.device(args.device)
+        self.size: Size = TINY if args.tiny else LARGE
+        self.dtype = torch.float32 if args.tiny else torch.bfloat16
+        self.copy_bytes = 1 << (20 if args.tiny else 30)
+        self.results = Results(args.out)
+        started = time.monotonic()
+        self.ours, self.plain = both_pipelines(self.size, self.device, self.dtype)
+        print(f"{environment(self.device)}; models made in {time.monotonic() - started:.0f} s")
+        facts = list(default_facts())[: self.size.facts]
+        self.steps = steps_of(self.ours, self.plain, facts)
+        self.results.add(environment=environment(self.device))
+
+    def run(self) -> None:
+        """Measure and print everything that there is time for."""
+        self.times()
+        self.uncompiled()
+        self.curve()
+        if self.deadline.left() > 0:
+            self.waits()
+        if self.deadline.left() > 0:
+            self.kernels()
+        if self.deadline.left() > 0:
+            self.results.add(work=count_work(self.ours, self.steps[EAGER]))
+        print(f"{self.deadline.left():.0f} s left")
+
+    def times(self) -> None:
+        """Seconds of the phases, their ratios, and memory."""
+        size = self.size
+        print(
+            f"{size.facts} facts x {size.questions} questions x {size.tokens} tokens, "
+            f"{self.dtype}, {self.repeats} repeats",
+            flush=True,
         )
-        lora = LoraConfig(target_modules=["c_attn"])
-        self.policy = LoraPolicy(self.lm, task_prompt(config.prompt.task), constraints, lora)
-        answers = OracleConfig(max_answer_tokens=size.tokens, batch_size=512)
-        self.oracle = FrozenLMOracle(self.lm, answer_prompt(config.prompt.answer), answers)
-        self.oracle._ends = self.oracle._ends[:0]  # no token ends an answer
-        trained = [p for p in self.policy.parameters() if p.requires_grad]
-        trained += [p for p in self.lm.model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(trained, lr=1e-4)
+        found = measure_steps(self.steps, self.device, self.repeats, self.deadline)
+        print(f"\n{steps_table(found.seconds)}\n")
+        faster = ratios(found.seconds)
+        for judge, ratio in faster.items():
+            print(f"{ratio:.1f} times the straightforward pipeline with {judge}")
+        for way, phases in found.seconds.items():
+            print(self._speed_and_memory(way, phases["generate"], found.peaks[way]))
+        medians = {
+            way: {phase: statistics.median(times) for phase, times in phases.items()}
+            for way, phases in found.seconds.items()
+        }
+        self.results.add(
+            phases=medians, seconds=found.seconds, peak_bytes=found.peaks, ratios=faster
+        )
 
-    def step(self, facts: Sequence[Fact], seed: int, phase: Callable[[str], Any]) -> None:
-        """One training step without replay. Questions differ each time, so no cache helps."""
-        device = self.lm.device
-        n = self.size.questions
-        with phase("generate"):
-            sampled = sample_questions(self.policy, facts, n, torch_rng(seed, device=device))
-        with phase("answer"):
-            answers = [a.text for a in self.oracle.answer([s.text for s in sampled])]
-        with phase("judge"):
-            edited = [s.fact.edit_fact for s in sampled]
-            log_c = self.judge.score(edited, answers).log_contradiction
-            self.judge.score([s.fact.original_fact for s in sampled], answers)
-        index = torch.arange(len(facts), device=device).repeat_interleave(n)
-        questions = stack_questions([s.ids for s in sampled], device)
-        with phase("prior"):
-            self.policy.prior(facts, index, questions)
-        with phase("learn"):
-            paths = self.policy.evaluate(facts, index, questions)
-            loss = OBJECTIVE(potentials(paths, TerminalReward(log_c.to(device))), index)
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
+    def _speed_and_memory(self, way: str, generate: list[float], peak: int) -> str:
+        n_tokens = self.size.facts * self.size.questions * self.size.tokens
+        model: Ours | Straightforward = self.plain if way == PLAIN else self.ours
+        return (
+            f"{way}: {n_tokens / statistics.median(generate):,.0f} question tokens/s; weights "
+            f"{model.weight_bytes() / 2**20:,.0f} MiB and at most {peak / 2**20:,.0f} above them"
+        )
 
-    def weight_bytes(self) -> int:
-        """Bytes of the one model, adapter included."""
-        return sum(p.numel() * p.element_size() for p in self.lm.model.parameters())
+    def uncompiled(self) -> None:
+        """Prior and learning by layers that are not compiled, to see what that is worth."""
+        layers = self.ours.policy._tree_layers
+        before = layers.compile_failed
+        layers.compile_failed = True
+        only = {STATIC: self.steps[STATIC]}
+        found = measure_steps(only, self.device, min(3, self.repeats), self.deadline)
+        layers.compile_failed = before
+        if found.seconds:
+            ms = {p: 1e3 * statistics.median(found.seconds[STATIC][p]) for p in ("prior", "learn")}
+            cells = ", ".join(f"{phase} {value:.1f} ms" for phase, value in ms.items())
+            print(f"with uncompiled layers: {cells}", flush=True)
+            self.results.add(uncompiled_ms=ms)
+
+    def curve(self) -> None:
+        """Decoding passes by the number of rows."""
+        card = copy_bandwidth(self.device, self.copy_bytes)
+        print(f"\na large copy moves {card / 1e9:,.0f} GB/s\n")
+        print("| rows | way | ms a pass | tokens/s | of it |\n" + "|---" * 5 + "|", flush=True)
+        curves: dict[str, list[dict[str, float]]] = {STATIC: [], EAGER: []}
+        for way, rows in curves.items():
+            repeats = min(3, self.repeats)
+            for row in decode_curve(
+                self.ours.policy, way, self.size.curve, repeats, card, self.deadline
+            ):
+                rows.append(row)
+                print(curve_row(row, way), flush=True)
+                self.results.add(copy_bytes_per_s=card, curves=curves)
+
+    def waits(self) -> None:
+        """How often the host waits for the device in a step."""
+        found = {way: count_syncs(self.steps[way], self.device) for way in (STATIC, EAGER)}
+        print(f"\n{syncs_table(found)}", flush=True)
+        by_way = {way: dict(counter.by_phase) for way, counter in found.items()}
+        self.results.add(waits=by_way)
+
+    def kernels(self) -> None:
+        """The longest kernels of each phase."""
+        found = profile_kernels(self.steps[STATIC], self.device)
+        print(f"\n{kernels_table(found)}", flush=True)
+        self.results.add(
+            kernels={
+                phase: {"n": k.n_calls, "ms": k.total_ms, "longest": k.longest(12)}
+                for phase, k in found.items()
+            }
+        )
 
 
-def straightforward_step(
-    plain: Straightforward, facts: Sequence[Fact], n: int, phase: Callable[[str], Any]
-) -> None:
-    """The same step on the straightforward pipeline, with ``n`` questions per fact."""
-    about = [fact for fact in facts for _ in range(n)]
-    prompts = plain.task_prompts(facts, n)
-    with phase("generate"):
-        questions = plain.sample(prompts)
-        texts = plain.question_texts(questions)
-    with phase("answer"):
-        answers = plain.answer_texts(plain.answer(plain.answer_prompts(texts)))
-    with phase("judge"):
-        log_c, _ = plain.judge(about, answers)
-    with phase("prior"):
-        plain.prior(prompts, questions)
-    with phase("learn"):
-        plain.learn(prompts, questions, log_c, OBJECTIVE, len(facts))
-        plain.update()
+def count_work(ours: Ours, eager_step: Step) -> dict[str, Any]:
+    """Counted work of an eager step, for `studies/scaling.py`.
 
-
-def measure_steps(
-    ours: Ours, plain: Straightforward, repeats: int
-) -> tuple[dict[str, dict[str, list[float]]], dict[str, int]]:
-    """Seconds of each way and phase, and peak bytes allocated above the models.
-
-    The first round of each way is a warm-up and not counted.
+    The judge is the plain one: what is replayed cannot be counted.
     """
-    device = ours.lm.device
-    facts = list(default_facts())[: ours.size.facts]
-    peaks = dict.fromkeys((STATIC, EAGER, PLAIN), 0)
-    clocks = {way: Clock(device) for way in peaks}
-    for repeat in range(repeats + 1):
-        for n, (way, clock) in enumerate(clocks.items()):
-            held = _reset_peak(device)
-            if way == PLAIN:
-                straightforward_step(plain, facts, ours.size.questions, clock.phase)
-            else:
-                ours.lm.decoding = way  # type: ignore[assignment]
-                ours.step(facts, 10 * repeat + n, clock.phase)
-            peaks[way] = max(peaks[way], _peak(device) - held)
-    seconds = {way: {p: clock.found[p][1:] for p in PHASES} for way, clock in clocks.items()}
-    return seconds, peaks
-
-
-def _reset_peak(device: torch.device) -> int:
-    """Forget the peak so far; return the bytes that are allocated now."""
-    if device.type != "cuda":
-        return 0
-    torch.cuda.reset_peak_memory_stats(device)
-    return torch.cuda.memory_allocated(device)
-
-
-def _peak(device: torch.device) -> int:
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
-
-
-def count_work(ours: Ours) -> dict[str, Any]:
-    """Counted work of an eager step, for `studies/scaling.py`."""
+    recorded = ours.judge
+    ours.judge = plain_judge(recorded)
     counter = WorkCounter()
-    ours.lm.decoding = "eager"
-    with counter.watching(ours.lm), watching_judge(ours.judge, counter):
-        ours.step(list(default_facts())[: ours.size.facts], -1, counter.phase)
+    try:
+        with counter.watching(ours.lm), watching_judge(ours.judge, counter):
+            eager_step(counter.phase)
+    finally:
+        ours.judge = recorded
     return {name: asdict(work) for name, work in counter.found.items()}
 
 
@@ -225,84 +206,9 @@ def environment(device: torch.device) -> str:
     )
 
 
-def save_random_judge(
-    size: Size, folder: Path, device: torch.device, dtype: torch.dtype
-) -> NliJudge:
-    """The package's own judge on random weights, which it loads from a folder."""
-    size.judge.id2label = {0: "entailment", 1: "neutral", 2: "contradiction"}
-    random_judge(size.judge, torch.device("cpu"), dtype).save_pretrained(folder)
-    byte_tokenizer(size.judge.vocab_size).save_pretrained(folder)
-    batches = JudgeConfig(batch_size=128)
-    return NliJudge(folder, batches, device=str(device), dtype=dtype, probe=False)
-
-
-def steps_table(seconds: dict[str, dict[str, list[float]]]) -> str:
-    """Median (least, most) milliseconds of each phase and way."""
-    lines = [f"| ms | {' | '.join(seconds)} | straightforward over static |\n|---|---|---|---|---|"]
-    whole = {}
-    for way, phases in seconds.items():
-        whole[way] = [sum(parts) for parts in zip(*phases.values(), strict=True)]
-    for phase in (*PHASES, "step"):
-        times = {way: whole[way] if phase == "step" else seconds[way][phase] for way in seconds}
-        cells = [
-            f"{1e3 * statistics.median(t):.1f} ({1e3 * min(t):.1f}, {1e3 * max(t):.1f})"
-            for t in times.values()
-        ]
-        ratio = statistics.median(times[PLAIN]) / statistics.median(times[STATIC])
-        lines.append(f"| {phase} | {' | '.join(cells)} | {ratio:.1f} |")
-    return "\n".join(lines)
-
-
 def main() -> None:
-    args = _arguments()
-    device = torch.device(args.device)
-    size = TINY if args.tiny else LARGE
-    dtype = torch.float32 if args.tiny else torch.bfloat16
-    print(environment(device), flush=True)
-    with tempfile.TemporaryDirectory() as folder:
-        judge = save_random_judge(size, Path(folder), device, dtype)
-    ours = Ours(size, judge, device, dtype)
-    plain = random_pipeline(size.sampler, ours.prompts, judge, size.tokens, device, dtype)
-    print(
-        f"{size.facts} facts x {size.questions} questions x {size.tokens} tokens, {dtype}, "
-        f"{args.repeats} repeats\n"
-    )
-    seconds, peaks = measure_steps(ours, plain, args.repeats)
-    print(steps_table(seconds))
-    n_tokens = size.facts * size.questions * size.tokens
-    for way, phases in seconds.items():
-        rate = n_tokens / statistics.median(phases["generate"])
-        weights = (plain if way == PLAIN else ours).weight_bytes() / 2**20
-        print(
-            f"{way}: {rate:,.0f} question tokens/s; weights {weights:,.0f} MiB and at most "
-            f"{peaks[way] / 2**20:,.0f} above them"
-        )
-    card = copy_bandwidth(device, 1 << (20 if args.tiny else 30))
-    print(f"\na large copy moves {card / 1e9:,.0f} GB/s\n")
-    print("| rows | way | ms a pass | tokens/s | of it |\n" + "|---" * 5 + "|")
-    curves = {}
-    for way in (STATIC, EAGER):
-        curves[way] = decode_curve(ours.policy, way, size.curve, args.repeats, card)
-    for way, rows in curves.items():
-        for r in rows:
-            print(
-                f"| {r['rows']} | {way} | {r['ms']:.2f} | {r['tokens_per_s']:,.0f} "
-                f"| {r['bandwidth_share']:.0%} |"
-            )
-    if args.out:
-        medians = {}
-        for way, phases in seconds.items():
-            medians[way] = {phase: statistics.median(times) for phase, times in phases.items()}
-        result = {
-            "environment": environment(device),
-            "phases": medians,
-            "seconds": seconds,
-            "peak_bytes": peaks,
-            "work": count_work(ours),
-            "copy_bytes_per_s": card,
-            "curves": curves,
-        }
-        args.out.write_text(json.dumps(result, indent=1) + "\n")
+    """Run the benchmark of the command line."""
+    Benchmark(_arguments()).run()
 
 
 def _arguments() -> argparse.Namespace:
@@ -314,6 +220,7 @@ def _arguments() -> argparse.Namespace:
         "--tiny", action="store_true", help="two narrow layers, two facts: to see that it runs"
     )
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--minutes", type=float, default=4.0, help="start nothing that ends later")
     parser.add_argument("--out", type=Path, help="write everything here as JSON")
     return parser.parse_args()
 

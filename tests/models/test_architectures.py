@@ -21,7 +21,7 @@ from contraflow.errors import UserError
 from contraflow.facts import Fact
 from contraflow.models.architecture import max_positions
 from contraflow.models.causal_lm import CausalLM
-from contraflow.policy import lora
+from contraflow.policy import draw
 from contraflow.policy.lora import LoraPolicy
 from contraflow.run import build
 from contraflow.run.session import open_run
@@ -82,14 +82,16 @@ class SampledLogProbs:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, n_questions: int, stop_column: int) -> None:
         self.total = torch.zeros(n_questions)
         self._alive, self._stop = torch.arange(n_questions), stop_column
-        self._draw = lora._categorical
-        monkeypatch.setattr(lora, "_categorical", self.draw)
+        self._draw = draw.categorical
+        monkeypatch.setattr(draw, "categorical", self.draw)
 
-    def draw(self, logits: torch.Tensor, row: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-        column = self._draw(logits, row, rng)
+    def draw(
+        self, logits: torch.Tensor, row: torch.Tensor, u: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        column, log_p = self._draw(logits, row, u)
         self.total[self._alive] += logits.log_softmax(-1)[row, column]
         self._alive = self._alive[column != self._stop]
-        return column
+        return column, log_p
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

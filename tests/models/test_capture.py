@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,13 +19,15 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from contraflow.facts import Fact
-from contraflow.models import static_decoding
-from contraflow.models.capture import WARM_UPS, CaptureFailed, captured
+from contraflow.models import static_decoding, static_step, writing
+from contraflow.models.capture import WARM_UPS, CaptureFailed, Recording, captured
 from contraflow.models.causal_lm import CausalLM
 from contraflow.models.static_decoding import StaticStep
+from contraflow.reward.oracle import FrozenLMOracle
 from contraflow.run import build
 from contraflow.seeding import torch_rng
 from contraflow.settings import JudgeConfig, ModelConfig
+from contraflow.text.prompts import answer_prompt
 from support.decoding import both, policies
 from support.facts import FACTS
 from support.judges import save_judge
@@ -58,9 +60,19 @@ CAPTURABLE = """
     cat.default clone.default copy_.default cos.default embedding.default gelu.default
     index_copy_.default index_fill_.int_Scalar mean.dim mm.default mul.Tensor
     native_layer_norm.default neg.default pow.Tensor_Scalar relu.default rsqrt.default
-    silu.default sin.default tanh.default
+    silu.default sin.default sub.Tensor tanh.default
     _unsafe_view.default alias.default expand.default select.int slice.Tensor split.Tensor
     split_with_sizes.default t.default transpose.int unsqueeze.default view.default
+"""
+
+
+# What choosing a token and writing it down adds.
+CHOOSING = """
+    _log_softmax.default add_.Tensor argmax.default bitwise_not.default clamp.default clamp_.default
+    constant_pad_nd.default cumsum.default div.Tensor eq.Scalar gather.default gt.Scalar
+    index.Tensor index_select.default log.default logical_and_.default logical_not.default lt.Scalar
+    masked_fill.Scalar masked_fill_.Scalar max.dim searchsorted.Tensor sum.dim_IntList
+    where.self
 """
 
 
@@ -88,6 +100,36 @@ def test_a_step_repeats_its_operations_and_waits_for_no_value(lm: CausalLM, adap
         "may a CUDA graph hold these? none may be read by the host or be of a size that a value "
         "decides"
     )
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("writer", ["sampler", "oracle"])
+def test_choosing_is_part_of_a_step_and_waits_for_no_value(
+    lm: CausalLM, two_facts: list[Fact], writer: str
+) -> None:
+    policy, switch = policies(lm)
+    switch("static")
+    if writer == "sampler":
+        policy.sample(two_facts, 12, torch_rng("draws"))
+        made = policy._static_steps
+    else:
+        oracle = FrozenLMOracle(lm, answer_prompt("ask : {question}\nfact :"))
+        oracle.answer(["who is hamlet ?", "wrote ?"])
+        made = oracle._static
+    step = next(iter(made._steps.values()))
+    runs, places = [], []
+    for _ in range(3):
+        step._index.zero_(), step._positions.zero_(), step.texts.step.zero_()
+        with Recorder() as recorder, lm.frozen() if writer == "oracle" else nullcontext():
+            step._step()
+        runs.append(recorder.seen)
+        texts = step.texts
+        held = [step.ids, *texts.written.tensors, texts.going, texts.noise, texts.step]
+        places.append([x.data_ptr() for x in held])
+    assert runs[0] == runs[1] == runs[2]
+    assert places[0] == places[1] == places[2]
+    seen = {name.removeprefix("aten.") for name, *_ in runs[0]}
+    assert not seen - set(CAPTURABLE.split()) - set(CHOOSING.split())
 
 
 @pytest.mark.parametrize(
@@ -124,7 +166,7 @@ def test_where_a_gpu_refuses_decoding_goes_on_eagerly(
     def refuse(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr(static_decoding, what, refuse)
+    monkeypatch.setattr(static_step if what == "captured" else static_decoding, what, refuse)
     switch("static")
     for _ in range(2):
         assert policy.sample(two_facts, 17, torch_rng("draws")).ids.tolist() == expected
@@ -151,6 +193,12 @@ def test_a_fresh_policy_frees_the_graphs_of_the_untrained_one(tmp_path: Path) ->
     assert parts.policy.sample(FACTS, 4, torch_rng("draws")).ids.tolist() == drawn
 
 
+def move_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let texts move to a smaller size as soon as half of them have ended."""
+    monkeypatch.setattr(writing, "ASK_EVERY", 1)
+    monkeypatch.setattr(static_step, "SHRINK", 2)
+
+
 def test_what_recording_runs_leaves_no_trace(
     monkeypatch: pytest.MonkeyPatch, two_facts: list[Fact]
 ) -> None:
@@ -159,13 +207,14 @@ def test_what_recording_runs_leaves_no_trace(
     expected = policy.sample(two_facts, 17, torch_rng("draws")).ids.tolist()
     sizes = []
 
-    def warm_up(step: Callable[[], None], _device: torch.device) -> Callable[[], None]:
+    def warm_up(step: Callable[[], None], _device: torch.device, _pool: object) -> Recording:
         for _ in range(WARM_UPS):
             step()
         sizes.append(step)
-        return step
+        return Recording(step)
 
-    monkeypatch.setattr(static_decoding, "captured", warm_up)
+    monkeypatch.setattr(static_step, "captured", warm_up)
+    move_often(monkeypatch)
     switch("static")
     assert policy.sample(two_facts, 17, torch_rng("draws")).ids.tolist() == expected
     assert len(sizes) > 1, "texts have moved to a smaller size, made in the middle of it"
@@ -177,16 +226,17 @@ def test_a_smaller_size_that_cannot_be_captured_changes_nothing(
     policy, switch = policies(fresh_lm("gpt2"))
     expected = policy.sample(two_facts, 17, torch_rng("draws")).ids.tolist()
     switch("static")
-    original, recorded, refused = static_decoding.captured, [], []
+    recorded, refused = [], []
 
-    def only_once(step: Callable[[], None], device: torch.device) -> Callable[[], None]:
+    def only_once(step: Callable[[], None], _device: torch.device, _pool: object) -> Recording:
         if recorded:
             refused.append(step)
             raise CaptureFailed("out of memory")
         recorded.append(step)
-        return original(step, device)
+        return Recording(step)
 
-    monkeypatch.setattr(static_decoding, "captured", only_once)
+    monkeypatch.setattr(static_step, "captured", only_once)
+    move_often(monkeypatch)
     assert policy.sample(two_facts, 17, torch_rng("draws")).ids.tolist() == expected
     assert refused
 
@@ -214,7 +264,9 @@ class StandIn:
         patch.setattr(
             torch.cuda,
             "CUDAGraph",
-            lambda: SimpleNamespace(replay=lambda: self.log.append("replay")),
+            lambda: SimpleNamespace(
+                replay=lambda: self.log.append("replay"), pool=lambda: "this graph's"
+            ),
         )
 
 
@@ -222,8 +274,9 @@ def test_a_step_is_warmed_up_then_captured_once_then_replayed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cuda = StandIn(monkeypatch)
-    go = captured(lambda: cuda.log.append("step"), torch.device("cuda", 1))
-    go()
+    recording = captured(lambda: cuda.log.append("step"), torch.device("cuda", 1))
+    recording.run()
+    assert recording.pool == "this graph's"
     warm_up = ["wait", "beside", *["step"] * WARM_UPS, "end of beside", "wait"]
     assert cuda.log == [
         "device",
@@ -244,4 +297,4 @@ def test_a_refusal_to_record_is_one_line(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_on_a_cpu_a_step_is_itself() -> None:
     step = lambda: None  # noqa: E731
-    assert captured(step, torch.device("cpu")) is step
+    assert captured(step, torch.device("cpu")) == Recording(step)

@@ -148,7 +148,7 @@ def test_quantized_sampling_and_scoring_are_one_distribution(
         alone = policy.evaluate(two_facts, index[row : row + 1], one).log_p_question
         torch.testing.assert_close(alone[0], together[row], atol=3e-4, rtol=0)
     context = policy.lm.prefill(policy._prefix, policy.encode(two_facts))
-    first = policy.constraints.columns(questions.ids[:, 0])
+    first = torch.tensor(policy.constraints.columns_of(questions.ids[:, 0].tolist()))
     of_cache = policy.constraints.mask_(
         policy.lm.logits(context.last_hidden, policy.constraints.action_ids), 0
     )

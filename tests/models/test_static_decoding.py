@@ -15,13 +15,8 @@ from contraflow.facts import Fact
 from contraflow.models import static_decoding
 from contraflow.models.causal_lm import CausalLM
 from contraflow.models.decoding import EagerDecoder
-from contraflow.models.static_decoding import (
-    StaticDecoder,
-    StaticSteps,
-    length_bucket,
-    row_bucket,
-    start_decoding,
-)
+from contraflow.models.static_decoding import StaticDecoder, StaticSteps, start_decoding
+from contraflow.models.static_step import length_bucket, row_bucket
 from contraflow.reward.oracle import FrozenLMOracle
 from contraflow.run import build
 from contraflow.seeding import torch_rng

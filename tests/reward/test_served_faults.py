@@ -67,17 +67,26 @@ def test_a_request_has_a_time_limit(kind: str):
         assert answerer.usage.retries == 1
 
 
+def _interrupt_once_all_hang(server: StandIn, interrupted: list[float]) -> None:
+    """Send SIGINT to the main thread when every fault is in use, and note the time."""
+    deadline = time.monotonic() + 20
+    while server.behavior.faults and time.monotonic() < deadline:
+        time.sleep(0.01)
+    main = threading.main_thread().ident
+    assert main is not None
+    interrupted.append(time.monotonic())
+    signal.pthread_kill(main, signal.SIGINT)
+
+
 def test_ctrl_c_ends_the_requests_in_flight():
     with stand_in() as server:
         oracle = opened(server).oracle("bare")
         server.behavior.faults = [Fault("hang")] * 3
-        main = threading.main_thread().ident
-        assert main is not None
-        threading.Timer(0.2, signal.pthread_kill, (main, signal.SIGINT)).start()
-        started = time.monotonic()
+        interrupted: list[float] = []
+        threading.Thread(target=_interrupt_once_all_hang, args=(server, interrupted)).start()
         with pytest.raises(KeyboardInterrupt):
             oracle.answer(["who ?", "what ?", "how ?"])
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - interrupted[0] < 5
         assert oracle.answer(["who ?"])[0].text == answer_to("who ?")
 
 

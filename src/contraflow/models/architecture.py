@@ -89,3 +89,9 @@ class LogitTransform:
         if self.cap is not None:
             logits = self.cap * torch.tanh(logits / self.cap)
         return logits
+
+    def slope(self, logits: Tensor) -> Tensor | float:
+        """The derivative by the head's output, at logits that are already transformed."""
+        if self.cap is None:
+            return self.scale
+        return self.scale * (1 - (logits / self.cap).square())

@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface, eager_mask
 
 from contraflow.models.architecture import unsupported
+from contraflow.models.decode_attention import decode_attention, fits, fused_attention
 
 NAME = "contraflow_shared_prefix"
 
@@ -52,6 +53,48 @@ def sharing_prefix(prefix: PrefixCache | None) -> Iterator[None]:
         _active.reset(token)
 
 
+@dataclass
+class _Layer:
+    """What the one layer that runs now attends to; see `layer_prefix`."""
+
+    running: bool = False
+    prefix: tuple[Tensor, Tensor] | None = None
+    index: Int[Tensor, " 1"] | None = None
+    fused: bool = False
+
+
+# Compiled code can read no context variable, and must not depend on the number of the layer, or
+# each layer would be compiled. Therefore what differs between layers is put here.
+_layer = _Layer()
+
+
+@contextmanager
+def layer_prefix(
+    prefix: tuple[Tensor, Tensor] | None,
+    index: Int[Tensor, " 1"] | None = None,
+    *,
+    fused: bool = False,
+) -> Iterator[None]:
+    """Make the layer that is called in the block attend to these keys and values.
+
+    Args:
+        index: the position that a static decoding step writes; later ones hold nothing.
+        fused: decode by the attention of `decode_attention.py` that is one operation.
+    """
+    _layer.running, _layer.prefix, _layer.index, _layer.fused = True, prefix, index, fused
+    try:
+        yield
+    finally:
+        _layer.running, _layer.prefix, _layer.index, _layer.fused = False, None, None, False
+
+
+def _prefix_of(module: nn.Module) -> tuple[Tensor, Tensor] | None:
+    if _layer.running:
+        return _layer.prefix
+    prefix = active_prefix()
+    return None if prefix is None else prefix.layers[int(module.layer_idx)]  # type: ignore[arg-type]
+
+
 def shared_prefix_attention(
     module: nn.Module,
     query: Float[Tensor, "b h t d"],
@@ -70,11 +113,16 @@ def shared_prefix_attention(
     """
     if softcap is not None or s_aux is not None:
         raise unsupported(type(module).__name__, "its attention caps scores or has sinks")
-    prefix = active_prefix()
-    layer = None if prefix is None else prefix.layers[int(module.layer_idx)]  # type: ignore[arg-type]
+    layer = _prefix_of(module)
     if query.shape[2] > 1:
         return _prefill(query, key, value, attention_mask, scaling, layer), None
-    return _decode(query, key, value, attention_mask, scaling, layer), None
+    if _layer.fused and fits(query, key, value, attention_mask):
+        assert attention_mask is not None and _layer.index is not None
+        keys, values = (None, None) if layer is None else layer
+        scale = scaling if scaling is not None else query.shape[-1] ** -0.5
+        inputs = (query, key, value, attention_mask, _layer.index, keys, values)
+        return fused_attention(*inputs, scale), None
+    return decode_attention(query, key, value, attention_mask, scaling, layer), None
 
 
 def _prefill(
@@ -94,52 +142,11 @@ def _prefill(
         value = torch.cat([prefix[1].expand(len(value), -1, -1, -1), value], 2)
         mask = None if mask is None else nn.functional.pad(mask, (length, 0))
     repeats = query.shape[1] // key.shape[1]
-    out: Tensor = nn.functional.scaled_dot_product_attention(
-        query,
-        key.repeat_interleave(repeats, 1),
-        value.repeat_interleave(repeats, 1),
-        mask,
-        scale=scaling,
-    )
+    if repeats > 1:
+        key = key.repeat_interleave(repeats, 1)
+        value = value.repeat_interleave(repeats, 1)
+    out: Tensor = nn.functional.scaled_dot_product_attention(query, key, value, mask, scale=scaling)
     return out.transpose(1, 2).contiguous()
-
-
-def _decode(
-    query: Float[Tensor, "b h 1 d"],
-    key: Float[Tensor, "b g s d"],
-    value: Float[Tensor, "b g s d"],
-    mask: Float[Tensor, "b 1 1 s"] | None,
-    scaling: float | None,
-    prefix: tuple[Tensor, Tensor] | None,
-) -> Float[Tensor, "b 1 h d"]:
-    """One token in many rows: one product per key head of all rows with the single prefix."""
-    b, h, t, d = query.shape
-    g, s = key.shape[1], key.shape[2]
-    grouped = query.reshape(b, g, h // g, d) * (scaling if scaling is not None else d**-0.5)
-    own: Tensor = (grouped @ key.transpose(2, 3)).view(b, h, t, s)
-    if mask is not None:
-        own = own + mask[..., :s]
-    if prefix is None:
-        weights = _softmax(own)
-        without_prefix: Tensor = (weights.view(b, g, -1, s) @ value).view(b, h, t, d)
-        return without_prefix.transpose(1, 2).contiguous()
-    # The rows of each key head are folded into one matrix: [g, b * h/g, d] @ [g, d, length].
-    keys, values = (x[0] for x in prefix)
-    folded = grouped.transpose(0, 1).reshape(g, -1, d)
-    shared = (folded @ keys.transpose(1, 2)).view(g, b, h // g, -1)
-    shared = shared.transpose(0, 1).reshape(b, h, t, -1)
-    weights = _softmax(torch.cat([shared, own], -1))
-    on_shared, on_own = weights.split([keys.shape[1], s], -1)
-    from_own = on_own.reshape(b, g, -1, s) @ value
-    on_shared = on_shared.reshape(b, g, h // g, -1).transpose(0, 1)
-    from_shared = on_shared.reshape(g, b * (h // g), -1) @ values
-    total: Tensor = from_own + from_shared.view(g, b, -1, d).transpose(0, 1)
-    return total.view(b, h, t, d).transpose(1, 2).contiguous()
-
-
-def _softmax(scores: Tensor) -> Tensor:
-    """Softmax in float32, returned in the dtype of the scores."""
-    return scores.softmax(-1, dtype=torch.float32).to(scores.dtype)
 
 
 def install() -> None:

@@ -19,6 +19,7 @@ from typing import Any, Literal, cast
 
 import torch
 from jaxtyping import Float, Int
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import DynamicCache
@@ -31,6 +32,7 @@ from contraflow.models.attention import PrefixCache, sharing_prefix
 from contraflow.models.token_tree import TokenTree
 
 Decoding = Literal["auto", "eager", "static"]
+Compiling = Literal["auto", "on", "off"]
 
 
 @dataclass
@@ -119,12 +121,18 @@ class CausalLM:
     """
 
     def __init__(
-        self, model: nn.Module, tokenizer: Any, identity: str, decoding: Decoding = "auto"
+        self,
+        model: nn.Module,
+        tokenizer: Any,
+        identity: str,
+        decoding: Decoding = "auto",
+        compiling: Compiling = "auto",
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.identity = identity  # stable name of the frozen weights, part of replay keys
         self.decoding = decoding
+        self.compiling = compiling
         self.adapter: Any = None  # the PeftModel around `model`, once a policy has added one
         check_architecture(model)
         attention.install()
@@ -143,6 +151,11 @@ class CausalLM:
         return self.decoding == "static" or (self.decoding == "auto" and self.device.type == "cuda")
 
     @property
+    def compiles(self) -> bool:
+        """Whether the layers of a static decoding step are compiled (`step_layers.py`)."""
+        return self.compiling == "on" or (self.compiling == "auto" and self.device.type == "cuda")
+
+    @property
     def hidden_size(self) -> int:
         return int(self.head.weight.shape[1])
 
@@ -158,12 +171,18 @@ class CausalLM:
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """Run the pretrained weights alone within the block: adapter off, no gradient."""
+        # PEFT's own switch takes longer than a pass: it describes the whole model first.
+        modules = [] if self.adapter is None else self.adapter.modules()
+        layers = [module for module in modules if isinstance(module, BaseTunerLayer)]
+        before = [layer._disable_adapters for layer in layers]
         with torch.no_grad():
-            if self.adapter is None:
+            try:
+                for layer in layers:
+                    layer._disable_adapters = True
                 yield
-            else:
-                with self.adapter.disable_adapter():
-                    yield
+            finally:
+                for layer, disabled in zip(layers, before, strict=True):
+                    layer._disable_adapters = disabled
 
     def hidden(self, ids: Int[Tensor, "b t"], context: Context) -> Float[Tensor, "b t d"]:
         """Read t new tokens per row and return their last hidden states.
@@ -197,8 +216,9 @@ class CausalLM:
         Fills `cache` if one is given; differentiable without one.
         """
         dtype = cast(Any, self.model).dtype
-        additive_mask = torch.zeros(tree.visible.shape, dtype=dtype, device=self.device)
-        additive_mask = additive_mask.masked_fill(~tree.visible, torch.finfo(dtype).min)[:, None]
+        visible = tree.visible
+        additive_mask = torch.zeros(visible.shape, dtype=dtype, device=self.device)
+        additive_mask = additive_mask.masked_fill_(~visible, torch.finfo(dtype).min)[:, None]
         out = self._forward(tree.ids, additive_mask, prefix.length + tree.depths, cache, prefix)
         return out.flatten(0, 1)
 
@@ -259,6 +279,10 @@ class CausalLM:
         weight, bias = self.head_rows(rows)
         return self._transform(functional.linear(hidden, weight, bias).float())
 
+    def logit_slope(self, logits: Float[Tensor, "*s"]) -> Float[Tensor, "*s"] | float:
+        """The derivative of logits by the output of the LM head: 1 for most models."""
+        return self._transform.slope(logits)
+
     def head_rows(self, rows: Int[Tensor, " a"]) -> tuple[Tensor, Tensor | None]:
         """Return weight [a d] and bias [a] of the LM head for the vocabulary ids `rows`.
 
@@ -317,8 +341,9 @@ class CausalLM:
         with self.frozen():
             positions = torch.arange(len(ids), device=self.device)[None]
             hidden = self._forward(tokens, torch.ones_like(tokens), positions, cache, None)[0]
-        layers = tuple((layer.keys, layer.values) for layer in cache.layers)
-        return PrefixCache(layers, len(ids)), hidden
+        layers = ((layer.keys, layer.values) for layer in cache.layers)
+        contiguous = tuple((keys.contiguous(), values.contiguous()) for keys, values in layers)
+        return PrefixCache(contiguous, len(ids)), hidden
 
     def prefill(self, prefix: PrefixCache, prompts: Sequence[Sequence[int]]) -> Context:
         """Read prompts after a shared prefix with the active adapter; pad rows on the left.

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from contraflow.errors import UserError
 from contraflow.models.architecture import check_architecture, max_positions, unsupported
-from contraflow.models.causal_lm import CausalLM, Decoding
+from contraflow.models.causal_lm import CausalLM, Compiling, Decoding
 from contraflow.models.token_tree import TokenTree
 
 TEXT = "The capital of France is Paris. Who wrote Hamlet?"
@@ -30,7 +30,11 @@ QUANTIZED_TOLERANCE = 1.0  # in 8 bits and bfloat16, SmolLM2-135M is 0.2 off
 
 
 def checked_lm(
-    model: nn.Module, tokenizer: Any, identity: str, decoding: Decoding = "auto"
+    model: nn.Module,
+    tokenizer: Any,
+    identity: str,
+    decoding: Decoding = "auto",
+    compiling: Compiling = "auto",
 ) -> CausalLM:
     """Return a CausalLM that computes what the model itself computes.
 
@@ -40,7 +44,7 @@ def checked_lm(
     ids = _probe_ids(model, tokenizer)
     try:
         reference = _own_log_probs(model, ids)
-        lm = CausalLM(model, tokenizer, identity, decoding)
+        lm = CausalLM(model, tokenizer, identity, decoding, compiling)
         ours = log_probs(lm, ids)
     except (UserError, torch.OutOfMemoryError):
         raise

@@ -1,73 +1,185 @@
-"""Log-probabilities of the actions taken and of the stop, with a memory-efficient gradient.
+"""Log-probabilities of the actions taken and of the stop, and their gradient by hidden state.
 
-The log-normalizer is the only computation over all actions. Autograd would keep and accumulate
-several tensors of the size of the logits: four times their memory, and most of the time is spent
-on filling it. Here the forward pass keeps no such tensor, and the backward pass writes one, the
-gradient.
+The logits of all actions at all states are the largest tensors of a training step. Here they exist
+for a block of states at a time and are computed once. With logits z = s W h, P = softmax(z) and a
+frozen head W, the gradient of log P(a) = z_a − log Σ exp z by the hidden state h is
+
+    s (W_a − Σ_c P(c) W_c)
+
+so the forward pass keeps Σ_c P(c) W_c, one vector per state, and the backward pass needs no logits.
+Autograd would keep several tensors of the size of the logits; recomputing them instead is a third
+matrix product.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from contraflow.models.causal_lm import CausalLM
 from contraflow.policy.constraints import Constraints
+from contraflow.policy.states import Actions
 
-_CHUNK_STATES = 64  # bounds the size of temporary tensors over all actions
+# States whose logits exist at a time. On a CPU, the logits of a block stay in its caches.
+BLOCK_STATES = 128
+# On an accelerator few large blocks are faster; their float32 logits may take this many bytes.
+BLOCK_BYTES = 128 * 2**20
+
+
+@dataclass(frozen=True)
+class ActionHead:
+    """The map from hidden states to the logits of a actions, for a frozen head.
+
+    logits: float32, in new memory, which is overwritten here.
+    weight: W of the head, one row per action.
+    slope: d logit / d (W h) at some logits: a number, or one for each of them.
+    """
+
+    logits: Callable[[Float[Tensor, "m d"]], Float[Tensor, "m a"]]
+    weight: Float[Tensor, "a d"]
+    slope: Callable[[Float[Tensor, "*s"]], Float[Tensor, "*s"] | float]
+
+    @classmethod
+    def of(cls, lm: CausalLM, action_ids: Int[Tensor, " a"], temperature: float) -> ActionHead:
+        """The head of a model, its logits divided by the temperature."""
+
+        def logits(hidden: Tensor) -> Tensor:
+            found = lm.logits(hidden, action_ids)
+            return found if temperature == 1.0 else found / temperature
+
+        def slope(of: Tensor) -> Tensor | float:
+            return lm.logit_slope(of * temperature) / temperature
+
+        return cls(logits, lm.head_rows(action_ids)[0], slope)
 
 
 def action_log_probs(
-    logits: Float[Tensor, "m a"],
+    hidden: Float[Tensor, "m d"],
+    head: ActionHead,
     constraints: Constraints,
     step: Int[Tensor, " m"],
-    at: Int[Tensor, " n"],
-    taken: Int[Tensor, " n"],
-) -> tuple[Float[Tensor, " n"], Float[Tensor, " m"]]:
-    """Return log P of n actions taken at some of m states, and log P(stop) at every state.
+    actions: Actions,
+) -> tuple[Float[Tensor, " e"], Float[Tensor, " m"]]:
+    """Return log P of e actions taken at some of m states, and log P(stop) at every state.
 
     Args:
-        logits: of the a actions at each state; the last column is the stop.
         step: number of tokens written at each state.
-        at: the state at which each action is taken.
-        taken: the column of each action taken.
 
-    log P(stop) is -inf where the stop is masked. Differentiable once.
+    log P(stop) is -inf where the stop is masked. Differentiable once, by the hidden states.
     """
-    return cast(tuple[Tensor, Tensor], _ActionLogProbs.apply(logits, constraints, step, at, taken))
+    out = _ActionLogProbs.apply(hidden, head, constraints, step, actions)
+    return cast(tuple[Tensor, Tensor], out)
 
 
 class _ActionLogProbs(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, logits: Tensor, constraints: Constraints, step: Tensor, at: Tensor, taken: Tensor
+        ctx: Any,
+        hidden: Tensor,
+        head: ActionHead,
+        constraints: Constraints,
+        step: Tensor,
+        actions: Actions,
     ) -> tuple[Tensor, Tensor]:
-        chunks = zip(logits.split(_CHUNK_STATES), step.split(_CHUNK_STATES), strict=True)
-        log_z = torch.cat([constraints.log_normalizer(chunk, t) for chunk, t in chunks])
-        ctx.save_for_backward(logits, log_z, step, at, taken)
-        ctx.constraints = constraints
-        return logits[at, taken] - log_z[at], constraints.log_pterm(logits, log_z, step)
+        keeps = ctx.needs_input_grad[0]
+        parts = [
+            _read_block(block, head, constraints, keeps=keeps)
+            for block in _blocks(hidden, len(head.weight), step, actions)
+        ]
+        log_taken, log_pterm, *kept = (torch.cat(part) for part in zip(*parts, strict=True))
+        if keeps:
+            ctx.save_for_backward(step, actions.at, actions.column, *kept)
+            ctx.head = head
+            ctx.constraints = constraints
+            ctx.dtype = hidden.dtype
+        return log_taken, log_pterm
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        """d log P(a) / d logit(c) = [a = c] - P(c), over the actions that are not masked."""
-        logits, log_z, step, at, taken = ctx.saved_tensors
+        step, at, column, expected, slope_taken, slope_stop = ctx.saved_tensors
         constraints: Constraints = ctx.constraints
+        weight: Tensor = ctx.head.weight
         grad_taken, grad_stop = grads
-        may_stop = step >= constraints.min_len
-        must_stop = step >= constraints.max_len
-        grad_stop = grad_stop.masked_fill(~may_stop, 0.0)
-        grad_log_z = -grad_stop.index_add(0, at, grad_taken)
-        # The gradient of log_z at a column is P(column), computed in place: exp(logit - log_z).
-        grad = torch.empty_like(logits)
-        for start in range(0, len(logits), _CHUNK_STATES):
-            chunk = slice(start, start + _CHUNK_STATES)
-            torch.sub(logits[chunk], log_z[chunk, None], out=grad[chunk])
-            grad[chunk].exp_().mul_(grad_log_z[chunk, None])
-        grad[:, -1].masked_fill_(~may_stop, 0.0)
-        grad[must_stop, :-1] = 0.0
-        grad[:, -1] += grad_stop
-        grad.index_put_((at, taken), grad_taken, accumulate=True)
-        return grad, None, None, None, None
+        # Where the stop is masked or forced, its log-probability is constant.
+        is_free = (step >= constraints.min_len) & (step < constraints.max_len)
+        grad_stop = grad_stop.masked_fill(~is_free, 0.0)
+        total = grad_stop.index_put((at,), grad_taken, accumulate=True)
+        dtype = grad_taken.dtype  # float32, also where the model is of half precision
+        of_stop = (grad_stop * slope_stop)[:, None] * weight[-1].to(dtype)
+        grad = of_stop - total[:, None] * expected.to(dtype)
+        # Not index_add_: on a GPU its order of addition, and so its rounding, varies.
+        along = (grad_taken * slope_taken)[:, None] * weight[column].to(dtype)
+        grad.index_put_((at,), along, accumulate=True)
+        return grad.to(ctx.dtype), None, None, None, None
+
+
+@dataclass(frozen=True)
+class _Block:
+    hidden: Float[Tensor, "k d"]
+    step: Int[Tensor, " k"]
+    at: Int[Tensor, " n"]  # within the block
+    column: Int[Tensor, " n"]
+
+
+def _blocks(hidden: Tensor, n_actions: int, step: Tensor, actions: Actions) -> Iterator[_Block]:
+    """Split the states, each with the actions taken at it."""
+    size = BLOCK_STATES
+    if hidden.device.type != "cpu":
+        size = max(size, BLOCK_BYTES // (4 * n_actions))
+    starts = list(range(0, len(hidden), size))
+    ends = [*starts[1:], len(hidden)]
+    cuts = actions.cuts([*starts, len(hidden)])
+    for number, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        taken = slice(cuts[number], cuts[number + 1])
+        yield _Block(
+            hidden[start:end], step[start:end], actions.at[taken] - start, actions.column[taken]
+        )
+
+
+def _read_block(
+    block: _Block, head: ActionHead, constraints: Constraints, *, keeps: bool
+) -> tuple[Tensor, ...]:
+    """log P of the block's actions and of the stop; if ``keeps``, what their gradient needs."""
+    logits = head.logits(block.hidden)
+    log_z = constraints.log_normalizer(logits, block.step)
+    z_taken = logits[block.at, block.column]
+    z_stop = logits[:, -1].clone()
+    log_taken = z_taken - log_z[block.at]
+    log_pterm = constraints.log_pterm(logits, log_z, block.step)
+    if not keeps:
+        return log_taken, log_pterm
+    slope_taken = torch.ones_like(z_taken) * head.slope(z_taken)
+    slope_stop = torch.ones_like(z_stop) * head.slope(z_stop)
+    expected = _expected_row(logits, log_z, block.step, head, constraints)
+    return log_taken, log_pterm, expected, slope_taken, slope_stop
+
+
+def _expected_row(
+    logits: Float[Tensor, "k a"],
+    log_z: Float[Tensor, " k"],
+    step: Int[Tensor, " k"],
+    head: ActionHead,
+    constraints: Constraints,
+) -> Float[Tensor, "k d"]:
+    """Σ_c P(c) s_c W_c at each state; the probabilities are written over the logits."""
+    slope = head.slope(logits)
+    p = _probabilities_(logits, log_z, step, constraints)
+    if isinstance(slope, Tensor):
+        p.mul_(slope)
+        return p.to(head.weight.dtype) @ head.weight
+    return (p.to(head.weight.dtype) @ head.weight) * slope
+
+
+def _probabilities_(
+    logits: Float[Tensor, "k a"], log_z: Tensor, step: Tensor, constraints: Constraints
+) -> Float[Tensor, "k a"]:
+    """P of every action, written over the logits; 0 for all where the stop is forced."""
+    must_stop = step >= constraints.max_len
+    p = logits.sub_(log_z.masked_fill(must_stop, torch.inf)[:, None]).exp_()
+    p[:, -1].masked_fill_(step < constraints.min_len, 0.0)
+    return p

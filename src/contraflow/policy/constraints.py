@@ -8,7 +8,9 @@ although several token ids spell a question mark; the other ids are not actions.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -71,23 +73,31 @@ class Constraints:
             logits[:, :-1] = -torch.inf
         return logits
 
-    def columns(self, ids: Int[Tensor, "*s"]) -> Int[Tensor, "*s"]:
+    def mask_early_stop_(
+        self, logits: Float[Tensor, "n a"], step: Int[Tensor, " 1"]
+    ) -> Float[Tensor, "n a"]:
+        """`mask_` for a step below max_len that is a tensor, so that the host need not read it."""
+        logits[:, -1:].masked_fill_(step < self.min_len, -torch.inf)
+        return logits
+
+    @cached_property
+    def _column_of(self) -> dict[int, int]:
+        """The column of each vocabulary id, in host memory."""
+        return {token: column for column, token in enumerate(self.action_ids.tolist())}
+
+    def columns_of(self, ids: Sequence[int]) -> list[int]:
         """Return the columns of vocabulary ids. Raises: ValueError when an id is not an action."""
-        largest = int(ids.max()) if ids.numel() else 0
-        size = max(int(self.action_ids.max()), largest) + 1
-        table = torch.full((size,), -1, device=ids.device)
-        table[self.action_ids] = torch.arange(len(self.action_ids), device=ids.device)
-        found = table[ids]
-        if bool((found < 0).any()):
-            raise ValueError(
-                f"token ids {ids[found < 0].unique().tolist()[:5]} are no actions here"
-            )
-        return found
+        try:
+            return [self._column_of[token] for token in ids]
+        except KeyError:
+            unknown = sorted(set(ids) - set(self._column_of))
+            raise ValueError(f"token ids {unknown[:5]} are no actions here") from None
 
     def admits(self, ids: tuple[int, ...]) -> bool:
         """Whether the environment can produce this question."""
-        are_actions = bool(torch.isin(torch.tensor(ids), self.action_ids.cpu()).all())
-        return are_actions and self.stop_id not in ids and self.min_len <= len(ids) <= self.max_len
+        last = len(self._column_of) - 1  # the stop, which is no token of a question
+        columns = (self._column_of.get(token, last) for token in ids)
+        return self.min_len <= len(ids) <= self.max_len and all(c != last for c in columns)
 
 
 def question_constraints(

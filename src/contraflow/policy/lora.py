@@ -21,29 +21,35 @@ On a GPU, sampling gives up 2 and 4 for the fixed shapes that a CUDA graph requi
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+import numpy as np
 import peft
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch.nn import functional
 
 from contraflow.errors import UserError
 from contraflow.facts import Fact
+from contraflow.models import trained_linear
 from contraflow.models.causal_lm import CausalLM
 from contraflow.models.decoding import Decoder
+from contraflow.models.read_layers import ReadLayers
 from contraflow.models.static_decoding import StaticSteps, start_decoding
-from contraflow.models.token_tree import TokenTree
-from contraflow.policy.action_log_probs import action_log_probs
+from contraflow.models.transfer import packed_to_device, to_device
+from contraflow.models.tree_layers import TreeLayers
+from contraflow.models.writing import write
+from contraflow.policy import draw
+from contraflow.policy.action_log_probs import ActionHead, action_log_probs
 from contraflow.policy.constraints import Constraints
 from contraflow.policy.flow import StateFlow
+from contraflow.policy.states import QuestionStates
 from contraflow.settings.models import LoraConfig
 from contraflow.text.prompts import PromptTemplate
-from contraflow.types import PathLogProbs, Questions, as_mask
+from contraflow.types import PathLogProbs, Questions
 
-CHUNK_STATES = 128  # states whose logits exist at a time in `evaluate`
 ALL_LINEAR = "all-linear"
+MOST_PROMPTS = 4096  # whose token ids are kept
 
 
 class LoraPolicy(nn.Module):
@@ -69,6 +75,9 @@ class LoraPolicy(nn.Module):
         for parameter in lm.model.parameters():
             parameter.requires_grad_(False)
         self._prefix = lm.prefix_cache(prompt.header, prompt.opening)
+        self._known_ids: dict[str, list[int]] = {}
+        self._tree_layers = TreeLayers(lm)
+        self._read_layers = ReadLayers(lm)
         self._static_steps = StaticSteps()
         self._frozen_steps = StaticSteps()  # recorded with the adapter off
         if lora is not None:
@@ -98,6 +107,7 @@ class LoraPolicy(nn.Module):
                 f"model.lora.target_modules={targets}: {str(error).splitlines()[0]}"
             ) from error
         self.lm.adapter.eval()
+        trained_linear.install(self.lm.adapter)
 
     @property
     def has_adapter(self) -> bool:
@@ -110,7 +120,7 @@ class LoraPolicy(nn.Module):
         Raises: UserError when a prompt leaves no room for the longest question.
         """
         room = self.lm.max_positions - self._prefix.length - self.constraints.max_len - 1
-        bodies = [self.lm.encode(self._body(fact), first=not self._prefix.length) for fact in facts]
+        bodies = [self._encoded(self._body(fact)) for fact in facts]
         for fact, ids in zip(facts, bodies, strict=True):
             if len(ids) > room:
                 raise UserError(
@@ -119,6 +129,14 @@ class LoraPolicy(nn.Module):
                     "or the prompt"
                 )
         return bodies
+
+    def _encoded(self, text: str) -> list[int]:
+        """Encode a text; a step needs each prompt three times."""
+        if text not in self._known_ids:
+            if len(self._known_ids) >= MOST_PROMPTS:
+                self._known_ids.clear()
+            self._known_ids[text] = self.lm.encode(text, first=not self._prefix.length)
+        return self._known_ids[text]
 
     def _body(self, fact: Fact) -> str:
         return self.prompt.body(subject=fact.subject, edit_fact=fact.edit_fact)
@@ -132,9 +150,15 @@ class LoraPolicy(nn.Module):
         The rows of a fact are adjacent, in the order of the facts. Logits are divided by the
         temperature after masking.
         """
-        row = torch.arange(len(facts), device=self.lm.device).repeat_interleave(n_samples)
-        decoder = self.decoder(facts, len(row))
-        return self._decode(decoder, row, rng, temperature)
+        row = torch.arange(len(facts) * n_samples, device=self.lm.device) // n_samples
+        with self._read_layers.active(self._prefix):
+            context = self.lm.prefill(self._prefix, self.encode(facts))
+        request = draw.request(self.constraints, len(row), rng, temperature, self.lm.device)
+        written = write(
+            self.lm, context, row, request, self._static_steps, self.constraints.action_ids
+        )
+        width = max(1, int(written.lengths.max()))
+        return Questions(written.ids[:, :width], written.lengths)
 
     def decoder(self, facts: Sequence[Fact], n_texts: int, *, frozen: bool = False) -> Decoder:
         """Read the prompts of facts and return a decoder of up to ``n_texts`` questions.
@@ -144,141 +168,76 @@ class LoraPolicy(nn.Module):
 
         Raises: UserError when a prompt is too long.
         """
+        with self._read_layers.active(self._prefix):
+            context = self.lm.prefill(self._prefix, self.encode(facts))
         return start_decoding(
             self.lm,
-            self.lm.prefill(self._prefix, self.encode(facts)),
+            context,
             n_texts,
             self.constraints.max_len,
             self._frozen_steps if frozen else self._static_steps,
             self.constraints.action_ids,
         )
 
-    def _decode(
-        self, decoder: Decoder, row: Int[Tensor, " b"], rng: torch.Generator, temperature: float
-    ) -> Questions:
-        """Sample until every question has stopped; ``row`` is each question's row of the decoder.
-
-        Several questions may share a row.
-        """
-        constraints = self.constraints
-        b = len(row)
-        ids = torch.zeros(b, constraints.max_len, dtype=torch.long, device=self.lm.device)
-        lengths = torch.zeros(b, dtype=torch.long, device=self.lm.device)
-        alive = torch.arange(b, device=self.lm.device)  # the unfinished questions
-        stop_column = len(constraints.action_ids) - 1
-        for t in range(constraints.max_len):
-            logits = constraints.mask_(decoder.logits(), t) / temperature
-            column = _categorical(logits, row, rng)
-            unfinished = column != stop_column
-            alive = alive[unfinished]
-            row = row[unfinished]
-            token = constraints.action_ids[column[unfinished]]
-            if len(alive) == 0:
-                break
-            ids[alive, t] = token
-            lengths[alive] = t + 1
-            if t + 1 < constraints.max_len:
-                row = decoder.advance(row, token)
-        width = max(1, int(lengths.max()))
-        return Questions(ids[:, :width], lengths)
-
     def evaluate(
         self,
         facts: Sequence[Fact],
-        fact_index: Int[Tensor, " b"],
+        fact_index: Int[Tensor, " b"] | Sequence[int],
         questions: Questions,
         temperature: float = 1.0,
     ) -> PathLogProbs:
         """Return log-probabilities and flows along given questions, differentiable.
 
         Question i is about ``facts[fact_index[i]]``. The log-probabilities are those with which
-        `sample` samples at ``temperature``.
+        `sample` samples at ``temperature``. Questions and indices in host memory cost no wait for
+        the device.
 
         Raises: ValueError when a token is not an action; UserError when a prompt is too long.
         """
         states = self._states(facts, fact_index, questions)
-        taken = self.constraints.columns(questions.ids[questions.mask])
-        at = states.index[:, :-1][questions.mask]
-        log_taken, log_pterm = self._action_log_probs(states, at, taken, temperature)
-        on_path = as_mask(questions.lengths + 1, states.index.shape[1])
-        log_pf = torch.zeros(questions.mask.shape, dtype=log_taken.dtype, device=log_taken.device)
-        log_flow = self.flow(states.hidden, states.step)
-        return PathLogProbs(
-            log_pf=log_pf.masked_scatter(questions.mask, log_taken),
-            log_pterm=log_pterm[states.index].masked_fill(~on_path, 0.0),
-            log_flow=log_flow[states.index].masked_fill(~on_path, 0.0),
-            lengths=questions.lengths,
+        with self._tree_layers.active(self._prefix):
+            hidden = self.lm.tree_hidden(self._prefix, states.tree).index_select(0, states.nodes)
+        head = ActionHead.of(self.lm, self.constraints.action_ids, temperature)
+        log_taken, log_pterm = action_log_probs(
+            hidden, head, self.constraints, states.step, states.actions
         )
-
-    def _action_log_probs(
-        self,
-        states: _States,
-        at: Int[Tensor, " n"],
-        taken: Int[Tensor, " n"],
-        temperature: float,
-    ) -> tuple[Float[Tensor, " n"], Float[Tensor, " m"]]:
-        """log P of the action columns taken at the given states, and log P(stop) at every state.
-
-        Logits are computed for a chunk of states at a time, and again in the backward pass. All at
-        once, the logits and their gradients would be most of the memory of a training step.
-        """
-        order = at.argsort()
-        chunk_starts = torch.arange(0, len(states.step), CHUNK_STATES, device=at.device)
-        ends = torch.searchsorted(at[order], chunk_starts[1:], right=False).tolist()
-        log_taken = []
-        log_pterm = []
-        for start, rows in zip(chunk_starts.tolist(), order.tensor_split(ends), strict=True):
-            chunk = slice(start, start + CHUNK_STATES)
-            chunk_taken, chunk_pterm = checkpoint(
-                self._action_log_probs_of_chunk,
-                states.hidden[chunk],
-                states.step[chunk],
-                at[rows] - start,
-                taken[rows],
-                temperature,
-                use_reentrant=False,
-                preserve_rng_state=False,
-            )
-            log_taken.append(chunk_taken)
-            log_pterm.append(chunk_pterm)
-        return torch.cat(log_taken)[order.argsort()], torch.cat(log_pterm)
-
-    def _action_log_probs_of_chunk(
-        self,
-        hidden: Float[Tensor, "m d"],
-        step: Tensor,
-        at: Tensor,
-        taken: Tensor,
-        temperature: float,
-    ) -> tuple[Tensor, Tensor]:
-        logits = self.lm.logits(hidden, self.constraints.action_ids)
-        if temperature != 1.0:
-            logits = logits / temperature
-        return action_log_probs(logits, self.constraints, step, at, taken)
+        log_flow = self.flow(hidden, states.step)
+        # Entries beyond a question point one past the end, where a 0 is.
+        of_states = functional.pad(torch.stack([log_pterm, log_flow]), (0, 1))[:, states.along]
+        return PathLogProbs(
+            log_pf=functional.pad(log_taken, (0, 1))[states.into],
+            log_pterm=of_states[0],
+            log_flow=of_states[1],
+            lengths=states.lengths,
+        )
 
     @torch.no_grad()
     def prior(
-        self, facts: Sequence[Fact], fact_index: Int[Tensor, " b"], questions: Questions
+        self,
+        facts: Sequence[Fact],
+        fact_index: Int[Tensor, " b"] | Sequence[int],
+        questions: Questions,
     ) -> PathLogProbs:
         """`evaluate` by the frozen base model, in the same environment and without gradient."""
         with self.lm.frozen():
             return self.evaluate(facts, fact_index, questions)
 
-    def _states(self, facts: Sequence[Fact], fact_index: Tensor, questions: Questions) -> _States:
-        """Read the token tree of the questions; each distinct state is returned once."""
+    def _states(
+        self,
+        facts: Sequence[Fact],
+        fact_index: Int[Tensor, " b"] | Sequence[int],
+        questions: Questions,
+    ) -> QuestionStates:
+        """Number the states of questions; each distinct state is there once."""
         prompts = self.encode(facts)
-        owners = fact_index.tolist()
-        rows = zip(owners, questions.ids.tolist(), questions.lengths.tolist(), strict=True)
-        sequences = [prompts[owner] + ids[:length] for owner, ids, length in rows]
-        tree = TokenTree.of(sequences, self.lm.device)
-        # s_0 is the state after the last token of the prompt.
-        start = torch.tensor([len(prompts[owner]) - 1 for owner in owners], device=self.lm.device)
-        step = torch.arange(questions.ids.shape[1] + 1, device=self.lm.device)
-        step = torch.minimum(step[None, :], questions.lengths[:, None])  # s_L repeats past the end
-        path = tree.paths.gather(1, start[:, None] + step)
-        nodes, index = path.unique(return_inverse=True)
-        hidden = self.lm.tree_hidden(self._prefix, tree)[nodes]
-        return _States(hidden, torch.zeros_like(nodes).index_put((index,), step), index)
+        owners = fact_index.tolist() if isinstance(fact_index, Tensor) else fact_index
+        return QuestionStates.of(
+            [prompts[owner] for owner in owners],
+            self.token_rows(questions),
+            questions.ids.shape[1],
+            self.constraints,
+            self.lm.device,
+        )
 
     def release_graphs(self) -> None:
         """Free the CUDA graphs of sampling and their memory, before another policy is trained."""
@@ -291,39 +250,12 @@ class LoraPolicy(nn.Module):
 
     def token_rows(self, questions: Questions) -> list[tuple[int, ...]]:
         """Return the token ids of each question, without padding."""
-        rows = zip(questions.ids.tolist(), questions.lengths.tolist(), strict=True)
-        return [tuple(ids[:n]) for ids, n in rows]
+        rows = torch.cat([questions.lengths[:, None], questions.ids], 1).tolist()
+        return [tuple(ids[:n]) for n, *ids in rows]
 
     def texts(self, questions: Questions) -> list[str]:
         """Return the text of each question."""
         return [self.question_text(ids) for ids in self.token_rows(questions)]
-
-
-@dataclass(frozen=True)
-class _States:
-    """m distinct states, and the states along each question's path."""
-
-    hidden: Float[Tensor, "m d"]
-    step: Int[Tensor, " m"]  # question tokens written so far
-    index: Int[Tensor, "b t+1"]  # the state s_k of each question; s_L past the end
-
-
-def _categorical(
-    logits: Float[Tensor, "r a"], row: Int[Tensor, " n"], rng: torch.Generator
-) -> Int[Tensor, " n"]:
-    """Sample one action for each of n questions from the distribution of its row.
-
-    Inverts the cumulative distribution with one uniform number per question: for this many columns
-    that is far faster than one noise value per column.
-    """
-    p = logits.softmax(-1)
-    total = p.cumsum(-1)
-    u = torch.rand(len(row), 1, generator=rng, device=logits.device) * total[row, -1:]
-    column = torch.searchsorted(total[row], u, right=True).squeeze(1)
-    column = column.clamp(max=logits.shape[-1] - 1)
-    # `right` skips actions of probability 0, except the last one: a parallel cumulative sum may
-    # round it above its neighbor, and a masked stop would be sampled. Use the most likely action.
-    return torch.where(p[row, column] > 0, column, p.argmax(-1)[row])
 
 
 def fact_index_of(
@@ -331,11 +263,14 @@ def fact_index_of(
 ) -> Int[Tensor, " b"]:
     """Return for each `Fact.key` the position of its fact in ``facts``. Raises: KeyError."""
     position = {fact.key: i for i, fact in enumerate(facts)}
-    return torch.tensor([position[key] for key in keys], device=device)
+    return to_device(torch.tensor([position[key] for key in keys]), device)
 
 
 def stack_questions(rows: Sequence[Sequence[int]], device: torch.device | str) -> Questions:
     """Pad token id lists on the right and stack them into Questions."""
     width = max(1, *map(len, rows))
-    ids = torch.tensor([list(r) + [0] * (width - len(r)) for r in rows], device=device)
-    return Questions(ids, torch.tensor([len(r) for r in rows], device=device))
+    ids = np.zeros((len(rows), width), dtype=np.int64)
+    for row, question in enumerate(rows):
+        ids[row, : len(question)] = question
+    lengths = np.array([len(question) for question in rows], dtype=np.int64)
+    return Questions(*packed_to_device([ids, lengths], device))

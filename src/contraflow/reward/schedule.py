@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from contraflow.errors import UserError
+from contraflow.models.transfer import to_device
 from contraflow.reward.ramps import LinearSchedule
 from contraflow.settings.learning import RewardConfig
 from contraflow.types import ScoredQuestion, TerminalReward
@@ -41,13 +42,16 @@ class RewardParts:
         """
         for s in scored:
             _refuse_non_finite(s)
-        return cls(
-            log_contradiction=torch.tensor([s.log_contradiction for s in scored], device=device),
-            log_p_question=torch.tensor([s.log_p_question for s in scored], device=device),
-            log_p_answer=torch.tensor([s.log_p_answer for s in scored], device=device),
-            log_entailment=torch.tensor([s.log_entailment for s in scored], device=device),
-            question_ok=torch.tensor([s.question_ok for s in scored], device=device),
-        )
+        numbers = [
+            [s.log_contradiction for s in scored],
+            [s.log_p_question for s in scored],
+            [s.log_p_answer for s in scored],
+            [s.log_entailment for s in scored],
+            [float(s.question_ok) for s in scored],
+        ]
+        # One copy: each copy may wait for a GPU.
+        log_c, log_p_question, log_p_answer, log_e, ok = to_device(torch.tensor(numbers), device)
+        return cls(log_c, log_p_question, log_p_answer, log_e, ok > 0)
 
 
 def _refuse_non_finite(scored: ScoredQuestion) -> None:

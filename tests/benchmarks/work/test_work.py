@@ -19,9 +19,9 @@ from contraflow.experience.scorer import SampledQuestion
 from contraflow.models import token_tree
 from contraflow.models.causal_lm import CausalLM
 from contraflow.models.decoding import EagerDecoder
-from contraflow.policy import lora
+from contraflow.policy import action_log_probs
 from contraflow.reward import oracle as oracle_file
-from contraflow.reward.judge import batching
+from contraflow.reward.judge import scoring
 from contraflow.text.prompts import PromptTemplate
 from support import work
 from support.work import (
@@ -89,28 +89,30 @@ def a_question_is_answered_once_until_its_answer_ends(step: CountedStep) -> None
 
 
 def a_pair_is_judged_once_beside_pairs_of_its_length(step: CountedStep) -> None:
-    """Two calls, one per statement. Sorted by length, each row of a batch of B is padded by at most
-    the batch's longest less its shortest. Over the batches these differences add up to at most
-    that of the whole call, so the padding is at most B times that.
+    """One call, of both statements about each answer. Sorted by length, each row of a batch of B is
+    padded by at most the batch's longest less its shortest. Over the batches these differences add
+    up to at most that of the whole call, so the padding is at most B times that.
+
+    Two questions of a fact may have one answer: that pair is read once.
     """
     read = step.found["judge.read"]
-    calls = (step.pairs[::2], step.pairs[1::2])
     assert len(step.judged) == 2 * len(step.distinct)
-    assert read.passes == sum(-(-len(pairs) // JUDGE_BATCH) for pairs in calls)
+    assert len(step.pairs) < len(step.judged)
+    assert read.passes == -(-len(step.pairs) // JUDGE_BATCH)
     padding = read.tokens - sum(step.pairs)
-    assert 0 <= padding <= JUDGE_BATCH * sum(max(pairs) - min(pairs) for pairs in calls)
+    assert 0 <= padding <= JUDGE_BATCH * (max(step.pairs) - min(step.pairs))
 
 
 def the_prior_reads_each_state_once(step: CountedStep) -> None:
-    _each_state_once(step, "prior", uses_of_logits=1)
+    _each_state_once(step, "prior")
 
 
 def learning_reads_each_state_once(step: CountedStep) -> None:
-    """Includes the backward pass, which computes the logits of a chunk of states again."""
-    _each_state_once(step, "learn", uses_of_logits=2)
+    """Includes the backward pass, which needs no logits."""
+    _each_state_once(step, "learn")
 
 
-def _each_state_once(step: CountedStep, phase: str, uses_of_logits: int) -> None:
+def _each_state_once(step: CountedStep, phase: str) -> None:
     """The tree's tokens in one pass; logits at the states only, not within prompts, over the
     actions only.
     """
@@ -118,8 +120,8 @@ def _each_state_once(step: CountedStep, phase: str, uses_of_logits: int) -> None
     read = step.found[f"{phase}.read"]
     head = step.found[f"{phase}.head"]
     assert (read.passes, read.tokens) == (1, n_distinct(paths))
-    assert head.states_read == uses_of_logits * len(step.states)
-    assert head.passes == uses_of_logits * -(-len(step.states) // lora.CHUNK_STATES)
+    assert head.states_read == len(step.states)
+    assert head.passes == -(-len(step.states) // action_log_probs.BLOCK_STATES)
     assert head.actions == len(step.policy.constraints.action_ids) < len(step.policy.lm.head.weight)
 
 
@@ -244,7 +246,7 @@ def judge_in_order_of_arrival(patch: pytest.MonkeyPatch) -> None:
     def arrival(rows: range, key: Callable[[int], int]) -> list[int]:  # noqa: ARG001
         return sorted(rows, key=lambda row: row % 8)  # facts in turn: they are sorted by length
 
-    patch.setattr(batching, "sorted", arrival, raising=False)
+    patch.setattr(scoring, "sorted", arrival, raising=False)
 
 
 def run_the_backbone_again_for_gradients(patch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Debe
 
 from contraflow.errors import UserError
 from contraflow.reward.judge import LABELS, NliJudge
-from contraflow.reward.judge.batching import encode_pairs, score_in_batches
+from contraflow.reward.judge.batching import encode_pairs
 from contraflow.reward.judge.checkpoint import columns_by_probes, named_columns
 from contraflow.reward.judge.probes import PROBES
 from contraflow.settings.models import JudgeConfig
@@ -81,22 +81,6 @@ def test_scores_do_not_depend_on_the_batch(nli_folder: Path) -> None:
         .log_probs
     )
     torch.testing.assert_close(back.flip(0), together, atol=TOLERANCE, rtol=0)
-
-
-def test_rows_keep_their_places_through_length_buckets() -> None:
-    """The score is the length of the text: 7 pairs in batches of 2, sorted by length."""
-    texts = ["aaaa", "a", "aaaaaaa", "aa", "aaaaa", "aaa", "aaaaaa"]
-    batches: list[int] = []
-
-    def score(premises: list[str], hypotheses: list[str]) -> torch.Tensor:
-        batches.append(len(premises))
-        return torch.tensor(
-            [[len(p), len(h), 0.0] for p, h in zip(premises, hypotheses, strict=True)]
-        )
-
-    result = score_in_batches(score, texts, [text * 2 for text in texts], 2)
-    assert result.tolist() == [[len(text), 2 * len(text), 0.0] for text in texts]
-    assert batches == [2, 2, 2, 1]
 
 
 def test_no_pairs_give_no_rows(nli_folder: Path) -> None:

@@ -1,13 +1,7 @@
-"""Tokenization and batching of premise-hypothesis pairs, shared by all judges."""
+"""Tokenization of premise-hypothesis pairs, shared by all judges."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
-
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
-from contraflow.errors import UserError
 
 # Tokens reserved for the premise and the separators, however long the answer is.
 PREMISE_ROOM = 24
@@ -17,9 +11,14 @@ _SEPARATORS = 4
 
 
 def encode_pairs(
-    tokenizer: Any, premises: Sequence[str], hypotheses: Sequence[str], max_length: int
+    tokenizer: Any,
+    premises: Sequence[str],
+    hypotheses: Sequence[str],
+    max_length: int,
+    *,
+    padded: bool = True,
 ) -> Any:
-    """Tokenize the pairs, premise first.
+    """Tokenize the pairs, premise first: tensors, or lists if they are not to be padded.
 
     A pair that is too long loses tokens of the premise, because the answer is what is judged. A
     hypothesis that alone exceeds the limit is cut as well: a long answer must not stop a run.
@@ -31,8 +30,8 @@ def encode_pairs(
         cut,
         truncation="only_first",
         max_length=max_length,
-        padding=True,
-        return_tensors="pt",
+        padding=padded,
+        return_tensors="pt" if padded else None,
     )
 
 
@@ -63,23 +62,3 @@ def _n_tokens(tokenizer: Any, texts: Sequence[str]) -> list[int]:
     if not texts:
         return []
     return [len(ids) for ids in tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
-
-
-def score_in_batches(
-    score: Callable[[Sequence[str], Sequence[str]], Float[Tensor, "n 3"]],
-    premises: Sequence[str],
-    hypotheses: Sequence[str],
-    batch_size: int,
-) -> Float[Tensor, "n 3"]:
-    """Score pairs of similar length together, to pad little; rows are in the caller's order."""
-    if len(premises) != len(hypotheses):
-        raise UserError(
-            f"{len(premises)} premises but {len(hypotheses)} hypotheses; "
-            "give one premise per hypothesis"
-        )
-    result = torch.zeros(len(premises), 3)
-    order = sorted(range(len(premises)), key=lambda row: len(premises[row]) + len(hypotheses[row]))
-    for start in range(0, len(order), batch_size):
-        rows = order[start : start + batch_size]
-        result[rows] = score([premises[row] for row in rows], [hypotheses[row] for row in rows])
-    return result

@@ -16,9 +16,11 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from contraflow.errors import UserError
-from contraflow.reward.judge.batching import cut_premises, encode_pairs, score_in_batches
+from contraflow.reward.judge.batching import cut_premises
 from contraflow.reward.judge.probes import PROBES, self_test
+from contraflow.reward.judge.recorded import ROUNDING, RecordedNetwork, remember_positions
 from contraflow.reward.judge.scores import LABELS, NliScores
+from contraflow.reward.judge.scoring import EXACT, Batch, PairScorer
 from contraflow.settings.models import JudgeConfig
 
 # Matched against the whole label: `not_contradiction` is not a contradiction label.
@@ -58,9 +60,16 @@ class NliJudge:
         dtype = dtype or (torch.float32 if device == "cpu" else torch.bfloat16)
         model = _load(AutoModelForSequenceClassification, name, dtype=dtype)
         self._model = model.eval().requires_grad_(False).to(device)
-        self._device = device
-        self._batch_size = settings.batch_size
+        remember_positions(self._model)
         self._max_length = min(max_length, *_length_limits(config, self._tokenizer))
+        self._raw = PairScorer(
+            RecordedNetwork(self._log_probs, torch.device(device), dtype=dtype),
+            self._tokenizer,
+            self._max_length,
+            settings.batch_size,
+            device,
+            ROUNDING if torch.device(device).type == "cuda" else EXACT,
+        )
         self._columns = named if named is not None else self._columns_by_probes(str(name))
         self.identity = (
             f"nli:{_content(name, config)}:{''.join(map(str, self._columns))}:{self._max_length}"
@@ -70,7 +79,7 @@ class NliJudge:
 
     def score(self, premises: Sequence[str], hypotheses: Sequence[str]) -> NliScores:
         """Log-probabilities in the order of LABELS, rows in the order given."""
-        log_probs = score_in_batches(self._raw, premises, hypotheses, self._batch_size)
+        log_probs = self._raw(premises, hypotheses)
         return NliScores(log_probs[:, list(self._columns)])
 
     def cut_premises(
@@ -79,18 +88,14 @@ class NliJudge:
         """Positions of the premises that are too long for this judge; see `cut_premises`."""
         return cut_premises(self._tokenizer, premises, hypotheses, self._max_length)
 
-    @torch.inference_mode()
-    def _raw(self, premises: Sequence[str], hypotheses: Sequence[str]) -> Float[Tensor, "n 3"]:
+    def _log_probs(self, batch: Batch) -> Float[Tensor, "n 3"]:
         """Log-probabilities in the checkpoint's own column order."""
-        batch = encode_pairs(self._tokenizer, premises, hypotheses, self._max_length).to(
-            self._device
-        )
-        log_probs: Float[Tensor, "n 3"] = self._model(**batch).logits.float().log_softmax(-1).cpu()
+        log_probs: Float[Tensor, "n 3"] = self._model(**batch).logits.float().log_softmax(-1)
         return log_probs
 
     def _columns_by_probes(self, name: str) -> tuple[int, ...]:
         premises, hypotheses, labels = zip(*PROBES, strict=True)
-        log_probs = score_in_batches(self._raw, premises, hypotheses, self._batch_size)
+        log_probs = self._raw(premises, hypotheses)
         return columns_by_probes(log_probs, labels, name)
 
 

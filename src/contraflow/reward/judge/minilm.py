@@ -18,9 +18,11 @@ from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer
 
 from contraflow.errors import UserError
-from contraflow.reward.judge.batching import cut_premises, encode_pairs, score_in_batches
+from contraflow.reward.judge.batching import cut_premises
 from contraflow.reward.judge.probes import self_test
+from contraflow.reward.judge.recorded import ROUNDING, RecordedNetwork
 from contraflow.reward.judge.scores import LABELS, NliScores
+from contraflow.reward.judge.scoring import EXACT, Batch, PairScorer
 from contraflow.settings.models import JudgeConfig
 
 ADAPTER_FILE = "adapter_model.safetensors"
@@ -183,14 +185,20 @@ class PackagedJudge:
         network.backbone = cast(Any, network.backbone).merge_and_unload()
         self._network = network.eval().requires_grad_(False).to(device)
         self._tokenizer = AutoTokenizer.from_pretrained(backbone_folder)
-        self._device = device
-        self._batch_size = (settings or JudgeConfig()).batch_size
+        self._score = PairScorer(
+            RecordedNetwork(self._log_probs, torch.device(device)),
+            self._tokenizer,
+            self._spec.max_length,
+            (settings or JudgeConfig()).batch_size,
+            device,
+            ROUNDING if torch.device(device).type == "cuda" else EXACT,
+        )
         self.identity = _identity(folder, backbone_digest)
         self_test(self.score, str(folder))
 
     def score(self, premises: Sequence[str], hypotheses: Sequence[str]) -> NliScores:
         """Calibrated log-probabilities, rows in the order given."""
-        return NliScores(score_in_batches(self._log_probs, premises, hypotheses, self._batch_size))
+        return NliScores(self._score(premises, hypotheses))
 
     def cut_premises(
         self, premises: Sequence[str], hypotheses: Sequence[str] | None = None
@@ -198,15 +206,9 @@ class PackagedJudge:
         """Positions of the premises that are too long for this judge; see `cut_premises`."""
         return cut_premises(self._tokenizer, premises, hypotheses, self._spec.max_length)
 
-    @torch.inference_mode()
-    def _log_probs(
-        self, premises: Sequence[str], hypotheses: Sequence[str]
-    ) -> Float[Tensor, "n 3"]:
-        batch = encode_pairs(self._tokenizer, premises, hypotheses, self._spec.max_length).to(
-            self._device
-        )
-        logits: Float[Tensor, "n 3"] = self._network(dict(batch)) / self._spec.temperature
-        return logits.log_softmax(-1).cpu()
+    def _log_probs(self, batch: Batch) -> Float[Tensor, "n 3"]:
+        logits: Float[Tensor, "n 3"] = self._network(batch) / self._spec.temperature
+        return logits.log_softmax(-1)
 
 
 def weights_digest(backbone_folder: Path) -> str:

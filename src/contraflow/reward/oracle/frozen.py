@@ -16,9 +16,12 @@ from functools import partial
 import torch
 
 from contraflow.models.causal_lm import CausalLM
-from contraflow.models.static_decoding import StaticSteps, start_decoding
+from contraflow.models.read_layers import ReadLayers
+from contraflow.models.static_decoding import StaticSteps
+from contraflow.models.writing import write
 from contraflow.reward.oracle.cached import AnswerCache, in_chunks
 from contraflow.reward.oracle.ends import EndTokens
+from contraflow.reward.oracle.greedy import Ending, greedy
 from contraflow.reward.oracle.prompting import PromptTokens
 from contraflow.settings.models import OracleConfig
 from contraflow.text.prompts import PromptTemplate
@@ -61,6 +64,8 @@ class FrozenLMOracle:
             self.identity += "|whole"
         self._one_line = line_breaks_end
         self._ends = torch.tensor(sorted(ends.all), device=lm.device)
+        self._ending_now: Ending | None = None
+        self._read_layers = ReadLayers(lm)
         self._static = StaticSteps()
         self._cache = AnswerCache(cache_size)
 
@@ -74,31 +79,23 @@ class FrozenLMOracle:
 
     def _generate(self, questions: Sequence[str]) -> list[Answer]:
         prompts = [self._tokens.body(question) for question in questions]
+        device = self.lm.device
         with self.lm.frozen():
-            context = self.lm.prefill(self._prefix, prompts)
-            decoder = start_decoding(
-                self.lm, context, len(prompts), self.max_answer_tokens, self._static
-            )
-            # Of each unfinished answer: its row in the decoder, and the index of its question.
-            row = torch.arange(len(prompts), device=self.lm.device)
-            question = row
-            tokens: list[list[int]] = [[] for _ in prompts]
-            log_p = [0.0] * len(prompts)
-            for step in range(self.max_answer_tokens):
-                best_log_p, best = (x[row] for x in decoder.logits().log_softmax(-1).max(-1))
-                for i, token, value in zip(
-                    question.tolist(), best.tolist(), best_log_p.tolist(), strict=True
-                ):
-                    log_p[i] += value
-                    tokens[i].append(token)
-                unfinished = ~torch.isin(best, self._ends)
-                if not bool(unfinished.any()) or step + 1 == self.max_answer_tokens:
-                    break
-                question = question[unfinished]
-                row = decoder.advance(row[unfinished], best[unfinished])
-        return [Answer(self._text(ids), value) for ids, value in zip(tokens, log_p, strict=True)]
+            with self._read_layers.active(self._prefix):
+                context = self.lm.prefill(self._prefix, prompts)
+            row = torch.arange(len(prompts), device=device)
+            request = greedy(self._ending(), self.max_answer_tokens, len(prompts))
+            written = write(self.lm, context, row, request, self._static)
+        rows = zip(written.ids.tolist(), written.lengths.tolist(), strict=True)
+        texts = [self._text(ids[:length]) for ids, length in rows]
+        return [Answer(*answer) for answer in zip(texts, written.log_p.tolist(), strict=True)]
+
+    def _ending(self) -> Ending:
+        """The same object for the same end tokens, as recorded steps are bound to it."""
+        if self._ending_now is None or self._ending_now.ids is not self._ends:
+            self._ending_now = Ending(self._ends, len(self.lm.head.weight))
+        return self._ending_now
 
     def _text(self, ids: list[int]) -> str:
-        ends = set(self._ends.tolist())
-        text = self.lm.decode([i for i in ids if i not in ends])
+        text = self.lm.decode(ids)
         return text.strip() if self._one_line else " ".join(text.split())

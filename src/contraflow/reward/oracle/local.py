@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 
 from contraflow.models import attention
 from contraflow.models.architecture import UnsupportedArchitectureError
-from contraflow.models.causal_lm import CausalLM, Decoding
+from contraflow.models.causal_lm import CausalLM, Compiling, Decoding
 from contraflow.models.probe import checked_lm
 from contraflow.models.weight_states import (
     State,
@@ -49,12 +49,20 @@ class Base:
     identity: str
     attention: Mapping[int, tuple[Any, Any]]
     decoding: Decoding = "auto"
+    compiling: Compiling = "auto"
     peft_model: Any = None
 
     @classmethod
-    def of(cls, module: nn.Module, tokenizer: Any, identity: str, decoding: Decoding) -> Base:
+    def of(
+        cls,
+        module: nn.Module,
+        tokenizer: Any,
+        identity: str,
+        decoding: Decoding,
+        compiling: Compiling = "auto",
+    ) -> Base:
         """A base as it is now."""
-        return cls(module, tokenizer, identity, attention_of(module), decoding)
+        return cls(module, tokenizer, identity, attention_of(module), decoding, compiling)
 
 
 @dataclass(frozen=True)
@@ -186,7 +194,7 @@ def fast_lm(
     if isinstance(module, PreTrainedModel):
         try:
             with in_order(state, restoring(base.attention), with_attention(module))():
-                return checked_lm(module, base.tokenizer, identity, base.decoding)
+                return checked_lm(module, base.tokenizer, identity, base.decoding, base.compiling)
         except UnsupportedArchitectureError as error:
             reason = error.reason
     print_plain(

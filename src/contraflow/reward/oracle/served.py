@@ -194,16 +194,31 @@ class ServedOracle:
         Raises: UserError where the server stops to answer or a limit is reached. What was answered
             before is in `answered`, and is not asked for again.
         """
-        new = [question for question in dict.fromkeys(questions) if question not in self._cache]
-
-        def keep(index: int, reply: Reply) -> None:
-            self._cache[new[index]] = self._answer_of(reply)
-
-        self._client.send([self._requests.request(question) for question in new], keep)
+        self.answer_each(questions, lambda _question, _answer: None)
         answers = [self._cache[question] for question in questions]
         for question in list(self._cache)[: max(0, len(self._cache) - self.cache_size)]:
             del self._cache[question]
         return answers
+
+    def answer_each(
+        self, questions: Sequence[str], on_answer: Callable[[str, Answer], None]
+    ) -> None:
+        """Ask, and call `on_answer` with each different question as soon as it is answered.
+
+        The calls come from the thread of the connections. Raises: as `answer`.
+        """
+        new = []
+        for question in dict.fromkeys(questions):
+            if question in self._cache:
+                on_answer(question, self._cache[question])
+            else:
+                new.append(question)
+
+        def keep(index: int, reply: Reply) -> None:
+            self._cache[new[index]] = self._answer_of(reply)
+            on_answer(new[index], self._cache[new[index]])
+
+        self._client.send([self._requests.request(question) for question in new], keep)
 
     def answered(self, questions: Sequence[str]) -> dict[str, Answer]:
         """The answers that are there already, without a request."""

@@ -37,6 +37,11 @@ class ServedSource:
         return (model, tag) if at and model and tag else (self.model, "")
 
     @property
+    def label(self) -> str:
+        """For people: the model and where it is served."""
+        return f"{self.model} ({urlsplit(self.base_url).netloc})"
+
+    @property
     def is_private(self) -> bool:
         """Whether nobody else can read the requests: encrypted, or on this machine."""
         parts = urlsplit(self.base_url)

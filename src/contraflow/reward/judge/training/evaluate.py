@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from contraflow.reward.judge.batching import encode_pairs, score_in_batches
 from contraflow.reward.judge.minilm import PairNetwork
 from contraflow.reward.judge.scores import LABELS
+from contraflow.reward.judge.scoring import PairScorer
 from contraflow.reward.judge.training.pairs import Pair
 
 _CONTRADICTION = LABELS.index("contradiction")
@@ -33,12 +33,8 @@ def pair_logits(
 ) -> Float[Tensor, "n 3"]:
     """Uncalibrated logits, in float32."""
 
-    def score(premises: Sequence[str], hypotheses: Sequence[str]) -> Float[Tensor, "n 3"]:
-        return network(dict(encode_pairs(tokenizer, premises, hypotheses, max_length)))  # type: ignore[no-any-return]
-
-    premises = [pair.premise for pair in pairs]
-    hypotheses = [pair.hypothesis for pair in pairs]
-    return score_in_batches(score, premises, hypotheses, 64)
+    score = PairScorer(network, tokenizer, max_length, 64)
+    return score([pair.premise for pair in pairs], [pair.hypothesis for pair in pairs])
 
 
 def measure(log_probs: Float[Tensor, "n 3"], pairs: Sequence[Pair]) -> Measured:

@@ -1,0 +1,80 @@
+"""A linear layer with its adapter, in three kernels.
+
+PEFT computes the adapter in its own precision, float32, with casts, a scale and an addition: eight
+kernels. A decoding step does it in the precision of the layer. The adapter is not added to the
+weights: in bfloat16 a weight of 0.1 has steps of 0.0005, and the small changes of a young adapter
+would be rounded away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float
+from peft.tuners.lora.layer import Linear as PeftLinear
+from torch import Tensor, nn
+
+from contraflow.models.causal_lm import CausalLM
+
+
+class AdaptedLinear(nn.Module):
+    """A linear layer with its adapter: base(x) + x · down · up, in the dtype of the model.
+
+    `down` and `minus_up` keep their addresses, so that a recording reads the weights of today.
+    """
+
+    def __init__(self, layer: Any, adapter: str, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.base = layer.base_layer
+        self.scale = float(layer.scaling[adapter])
+        # Modules, as a parameter may be replaced.
+        self._adapter = (layer.lora_A[adapter], layer.lora_B[adapter])
+        a, b = self.sources
+        self.down = torch.empty_like(a, dtype=dtype)
+        self.minus_up = torch.empty_like(b, dtype=dtype)
+
+    @property
+    def sources(self) -> tuple[Float[Tensor, "r i"], Float[Tensor, "o r"]]:
+        """The weights of the adapter, without gradient."""
+        a, b = self._adapter
+        return a.weight.detach(), b.weight.detach()
+
+    def forward(self, x: Float[Tensor, "*s i"]) -> Float[Tensor, "*s o"]:
+        out: Tensor = self.base(x)
+        # Subtracted: a compiler makes one `addmm` of a product and a sum, and copies `out` for it.
+        return out - x @ self.down.t() @ self.minus_up.t()
+
+
+@torch.no_grad()
+def refresh(layers: Sequence[AdaptedLinear]) -> None:
+    """Copy the weights of the adapters, which an optimizer may have changed."""
+    if not layers:
+        return
+    sources = [weight for layer in layers for weight in layer.sources]
+    torch._foreach_copy_([x for layer in layers for x in (layer.down, layer.minus_up)], sources)
+    torch._foreach_mul_([layer.minus_up for layer in layers], [-layer.scale for layer in layers])
+
+
+def lean_layer(layer: nn.Module, dtype: torch.dtype) -> nn.Module | None:
+    """Return what computes a layer's output as its adapter is now; None where PEFT must do it."""
+    peft: Any = layer
+    if type(layer) is not PeftLinear or peft.merged:
+        return None
+    active = [name for name in peft.active_adapters if name in peft.lora_A]
+    if peft.disable_adapters or not active:
+        return cast(nn.Module, peft.base_layer)
+    name = active[0]
+    plain = len(active) == 1 and name not in peft.lora_variant
+    plain = plain and peft.lora_B[name].bias is None
+    plain = plain and isinstance(peft.lora_dropout[name], nn.Identity)
+    return AdaptedLinear(peft, name, dtype) if plain else None
+
+
+def adapter_state(lm: CausalLM) -> Hashable:
+    """What decides which adapter the layers use now; a recording is bound to it."""
+    if lm.adapter is None:
+        return None
+    layers = (m for m in lm.model.modules() if isinstance(m, PeftLinear))
+    return tuple((m.disable_adapters, m.merged, tuple(m.active_adapters)) for m in layers)

@@ -1,0 +1,210 @@
+"""Compiled layers of a decoding step against the eager decoder.
+
+Most tests let dynamo trace the layers and run the traced graph as it is: what can break is the
+tracing. One slow test compiles with inductor.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch._dynamo.utils import counters
+
+from contraflow.errors import UserError
+from contraflow.facts import Fact
+from contraflow.models import decode_attention, step_layers
+from contraflow.models.causal_lm import CausalLM
+from contraflow.models.static_step import StaticStep
+from contraflow.reward.oracle import FrozenLMOracle
+from contraflow.seeding import torch_rng
+from contraflow.settings.models import ModelConfig, OracleConfig
+from contraflow.text.prompts import answer_prompt
+from support.decoding import both, policies
+from support.models import ARCHITECTURES, fresh_lm
+
+SIZES = (4, 12)  # questions of each of two facts: 8 and 32 rows
+
+
+@pytest.fixture(params=ARCHITECTURES)
+def lm(request: pytest.FixtureRequest) -> CausalLM:
+    lm = fresh_lm(request.param)
+    lm.compiling = "on"
+    return lm
+
+
+@pytest.fixture
+def traced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step_layers, "BACKEND", "eager")
+    torch._dynamo.reset()
+    counters.clear()
+
+
+def count_fused(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let a CPU use the fused attention, down to heads of 8; return the rows of each call."""
+    rows: list[int] = []
+    usual = decode_attention.decode_attention
+
+    def counted(query: torch.Tensor, *args: Any) -> torch.Tensor:
+        rows.append(len(query))
+        return usual(query, *args)
+
+    monkeypatch.setattr(step_layers, "FUSED_ON", ("cpu",))
+    monkeypatch.setattr(decode_attention, "SMALLEST_DIM", 8)
+    monkeypatch.setattr(decode_attention, "decode_attention", counted)
+    return rows
+
+
+@torch.no_grad()
+@pytest.mark.usefixtures("traced")
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("header", ["fact : the capital of rome", ""])
+def test_compiled_layers_give_the_eager_logits(
+    monkeypatch: pytest.MonkeyPatch, lm: CausalLM, header: str, fused: bool
+) -> None:
+    """Fused: the attention is one operation to the compiler, as on a GPU."""
+    called = count_fused(monkeypatch) if fused else []
+    eager, static, made = both(lm, header)
+    rows = [torch.arange(20) % 3] * 2
+    rng = torch.Generator().manual_seed(5)
+    for _ in range(3):
+        token = torch.randint(3, 18, (20,), generator=rng)
+        rows = [
+            d.advance(row, token)
+            for d, row in zip((eager, static), rows, strict=True)  # type: ignore[arg-type]
+        ]
+        found = static.logits()[rows[1]]
+        torch.testing.assert_close(found, eager.logits()[rows[0]], atol=1e-4, rtol=0)
+    assert made.compile_seconds > 0 and not made.declined
+    assert bool(called) is fused
+
+
+@pytest.mark.usefixtures("traced")
+def test_all_layers_share_one_graph_for_each_size(lm: CausalLM, two_facts: list[Fact]) -> None:
+    """Sampling by an adapter whose layers are traced too: no breaks, and no graph is traced twice.
+
+    The numbers of the layers, or a prefix of their own, would be a graph for each. One more graph
+    reads the prompts.
+    """
+    policy, switch = policies(lm)
+    sampled = {}
+    for decoding in ("eager", "static", "static"):
+        switch(decoding)
+        for n in SIZES:
+            ids = policy.sample(two_facts, n, torch_rng("draws", n)).ids.tolist()
+            assert sampled.setdefault(n, ids) == ids
+    assert counters["stats"]["unique_graphs"] == len(SIZES) + 1
+    assert not counters["graph_break"]
+
+
+@pytest.mark.usefixtures("traced")
+def test_the_oracle_answers_the_same_by_compiled_layers(lm: CausalLM) -> None:
+    policies(lm)  # an adapter, which is off
+    prompt = answer_prompt("ask : who is rome\nfact : the city\nask : {question}\nfact :")
+    answers = []
+    for decoding in ("eager", "static"):
+        lm.decoding = decoding  # type: ignore[assignment]
+        oracle = FrozenLMOracle(lm, prompt, OracleConfig(max_answer_tokens=6))
+        answers.append(oracle.answer(["who is hamlet ?", "what is the capital ?", "wrote ?"]))
+    assert [a.text for a in answers[0]] == [a.text for a in answers[1]]
+    assert [a.log_p for a in answers[0]] == pytest.approx([a.log_p for a in answers[1]], abs=1e-4)
+    assert counters["stats"]["unique_graphs"] == 2  # reads the questions, and decodes
+
+
+@pytest.mark.usefixtures("traced")
+def test_an_optimizer_step_shows_in_compiled_draws(lm: CausalLM, two_facts: list[Fact]) -> None:
+    """The layers keep a copy of the adapter, which is renewed; nothing is traced again."""
+    policy, switch = policies(lm)
+    switch("static")
+    before = policy.sample(two_facts, 12, torch_rng("draws")).ids.tolist()
+    for name, parameter in lm.model.named_parameters():
+        if "lora_B" in name:  # as an optimizer does, and as loading a checkpoint may
+            parameter.data = -parameter.data
+    after = policy.sample(two_facts, 12, torch_rng("draws")).ids.tolist()
+    switch("eager")
+    assert after != before
+    assert after == policy.sample(two_facts, 12, torch_rng("draws")).ids.tolist()
+    assert counters["stats"]["unique_graphs"] == 2  # reads the prompts, and decodes
+
+
+def state_of(lm: CausalLM) -> list[tuple[str, torch.nn.Module, Any]]:
+    """The modules, and how each one runs where it has a forward method of its own."""
+    return [(n, m, m.__dict__.get("forward")) for n, m in lm.model.named_modules()]
+
+
+@pytest.mark.usefixtures("traced")
+def test_after_a_step_the_model_is_as_before(lm: CausalLM, two_facts: list[Fact]) -> None:
+    policy, switch = policies(lm)
+    before = state_of(lm)
+    switch("static")
+    policy.sample(two_facts, 4, torch_rng("draws"))
+    assert state_of(lm) == before
+
+
+def test_without_a_compiler_decoding_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], two_facts: list[Fact]
+) -> None:
+    lm = fresh_lm("gpt2")
+    policy, switch = policies(lm)
+    expected = [policy.sample(two_facts, n, torch_rng("draws")).ids.tolist() for n in SIZES]
+    lm.compiling = "on"
+    count_fused(monkeypatch)
+
+    def broken(*_: Any) -> None:
+        raise RuntimeError("no working C++ compiler\nand forty more lines")
+
+    torch._dynamo.reset()
+    monkeypatch.setattr(step_layers, "BACKEND", broken)
+    switch("static")
+    for n, ids in zip(SIZES, expected, strict=True):
+        assert policy.sample(two_facts, n, torch_rng("draws")).ids.tolist() == ids
+    printed = capsys.readouterr().err
+    assert printed.count("decoding goes on without the fused attention") == 1
+    assert printed.count("decoding goes on without torch.compile") == 1
+    assert printed.count("reading prompts goes on without torch.compile") == 1
+    assert "no working C++ compiler" in printed and "model.compile=off" in printed
+    assert not policy._static_steps.capture_failed
+
+
+def test_no_memory_while_compiling_is_not_a_broken_compiler(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], two_facts: list[Fact]
+) -> None:
+    lm = fresh_lm("llama")
+    policy, switch = policies(lm)
+    expected = policy.sample(two_facts, 4, torch_rng("draws")).ids.tolist()
+    lm.compiling = "on"
+    monkeypatch.setattr(step_layers, "BACKEND", "eager")
+    torch._dynamo.reset()
+
+    def full(_: StaticStep) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(StaticStep, "_step", full)
+    switch("static")
+    assert policy.sample(two_facts, 4, torch_rng("draws")).ids.tolist() == expected
+    assert "decoding goes on without CUDA graphs" in capsys.readouterr().err
+
+
+def test_the_config_chooses_whether_to_compile() -> None:
+    lm = fresh_lm("llama")
+    assert not lm.compiles  # auto: on a GPU
+    lm.compiling = "on"
+    assert lm.compiles
+    with pytest.raises(UserError, match=r"model.compile=yes: must be one of auto, on, off"):
+        ModelConfig(compile="yes")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["gpt2", "llama"])
+def test_inductor_gives_the_eager_questions(architecture: str, two_facts: list[Fact]) -> None:
+    """Compiled by inductor to C++; a GPU gets Triton kernels of the same graph."""
+    torch._dynamo.reset()
+    lm = fresh_lm(architecture)
+    policy, switch = policies(lm)
+    expected = policy.sample(two_facts, 4, torch_rng("draws")).ids.tolist()
+    lm.compiling = "on"
+    switch("static")
+    assert policy.sample(two_facts, 4, torch_rng("draws")).ids.tolist() == expected
+    assert not policy._static_steps.declined, "a C++ compiler is needed here"
+    assert not policy._read_layers.compile_failed
