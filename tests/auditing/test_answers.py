@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -71,20 +71,32 @@ def test_a_line_of_something_else_is_refused_by_number(tmp_path: Path) -> None:
 
 
 class Failing(Parrot):
-    """Answers two questions, then its server is gone."""
+    """Gives two answers, one by one, then its server is gone."""
 
-    def answer(self, questions: Sequence[str]) -> list[Answer]:
-        super().answer(questions[:2])
+    def answer_each(
+        self, questions: Sequence[str], on_answer: Callable[[str, Answer], None]
+    ) -> None:
+        for question, answer in zip(questions, self.answer(questions[:2]), strict=False):
+            on_answer(question, answer)
         raise UserError("the server is gone")
-
-    def answered(self, questions: Sequence[str]) -> dict[str, Answer]:
-        return {q: Answer(f"{self.identity}: {q}", -1.0) for q in questions if q in self.asked}
 
 
 def test_answers_of_a_batch_that_failed_are_not_paid_for_again(tmp_path: Path) -> None:
+    told: list[int] = []
     with AnswerBook(tmp_path / "answers.jsonl") as book, pytest.raises(UserError, match="gone"):
-        book.ask(Failing(), ["a?", "b?", "c?"])
+        book.ask(Failing(), ["a?", "b?", "c?"], told.append)
+    assert told == [1, 1]
     oracle = Parrot()
     with AnswerBook(tmp_path / "answers.jsonl") as book:
         book.ask(oracle, ["a?", "b?", "c?"])
     assert oracle.asked == ["c?"]
+
+
+def test_one_by_one_each_answer_is_on_the_disk_before_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    lines: list[int] = []
+    with AnswerBook(path) as book, pytest.raises(UserError, match="gone"):
+        book.ask(
+            Failing(), ["a?", "b?", "c?"], lambda _: lines.append(path.read_bytes().count(b"\n"))
+        )
+    assert lines == [1, 2]

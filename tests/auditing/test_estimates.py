@@ -65,6 +65,38 @@ def test_the_coverage_check_fails_an_interval_of_kish() -> None:
     assert coverage(estimated) >= NOMINAL_AT_LEAST
 
 
+def head_and_tail(rng: np.random.Generator) -> Space:
+    """Four likely known questions, two of them hits, and a tail of known ones, all hits.
+
+    The sampler seeks the four and hardly ever gives the tail, which has a fifth of their mass.
+    """
+    p = np.concatenate([np.full(4, 0.025), 0.02 * rng.dirichlet(np.ones(150))])
+    log_p_ref = np.log(np.concatenate([p, 0.88 * rng.dirichlet(np.ones(150))]))
+    item = np.arange(len(log_p_ref))
+    log_p_f = log_softmax(log_p_ref + np.where(item < 4, 3.0, np.where(item < 154, -3.0, 0.0)))
+    return Space(log_p_ref, log_p_f, item < 154, (item < 2) | (item >= 4))
+
+
+def test_a_tail_that_was_not_drawn_is_reckoned_with() -> None:
+    """All that was drawn is likely and known well, so its own weights say nothing of the tail."""
+
+    def of_drawn_alone(space: Space, counts: tuple[int, int], rng: np.random.Generator) -> Estimate:
+        s = sample_of(space, counts, rng)
+        return rate(s.weights, s.known, s.hit, s.log_p_ref)
+
+    def coverage(interval: Callable[..., Estimate]) -> float:
+        covered = []
+        for seed in range(200):
+            rng = np.random.default_rng(seed)
+            space = head_and_tail(rng)
+            found = interval(space, (16, 16), rng)
+            covered.append(found.value is None or covers(found, space.exact))
+        return float(np.mean(covered))
+
+    assert coverage(estimated) >= 0.95
+    assert coverage(of_drawn_alone) < 0.6
+
+
 def test_intervals_are_no_wider_than_those_of_the_reference() -> None:
     """n draws of the reference alone would have Wilson's interval at n · known share."""
     ours, plain = [], []
@@ -107,7 +139,10 @@ def test_effective_number_is_at_least_one_over_largest_weight() -> None:
 
 
 def test_a_large_sure_question_costs_no_effective_number() -> None:
-    """Half of the mass is surely drawn: it says nothing about how well the rest is known."""
+    """Half of the mass is surely drawn: it says nothing about how well the rest is known.
+
+    With c = R / (0.05 (1 - R)) of the bound R: 0.5 c + 10 log(1 + 0.05 c) = -log 0.05.
+    """
     sure, rest = np.array([0.5]), np.full(10, 0.05)
     hit = np.zeros(11, dtype=bool)
     found = rate(
@@ -117,7 +152,9 @@ def test_a_large_sure_question_costs_no_effective_number() -> None:
         np.log(np.concatenate([sure, rest * 1e-9])),
     )
     assert found.ess > 19.9
-    assert found.high == pytest.approx(1 - 0.05 ** (1 / found.ess))
+    assert found.high is not None
+    c = found.high / (1 - found.high) / 0.05
+    assert 0.5 * c + 10 * math.log1p(0.05 * c) == pytest.approx(-math.log(0.05))
 
 
 def test_questions_that_are_all_known_leave_no_error() -> None:

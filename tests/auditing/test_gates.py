@@ -9,6 +9,7 @@ import pytest
 from contraflow.auditing.gates import check_answers_differ, check_identities, check_knowledge
 from contraflow.errors import UserError
 from contraflow.types import Answer, AskStyle, Forced, Oracle
+from support.served import opened, stand_in
 
 
 class Named:
@@ -50,3 +51,16 @@ def test_a_control_that_knows_nothing_is_refused() -> None:
         check_knowledge(0, 12)
     assert check_knowledge(12, 12).passed
     assert not check_knowledge(11, 12).passed
+
+
+def test_a_served_null_edit_is_told_apart_by_a_tag() -> None:
+    """Two names would differ; two addresses with one name and nothing else said do not."""
+    with stand_in() as first, stand_in() as second:
+        control, edited = opened(first), opened(second)
+        with pytest.raises(UserError, match=r"its server says the same .*#MODEL@TAG"):
+            check_identities(control, [edited], in_prompt=False)
+        tagged = opened(second, source=f"{second.source}@v2")
+        check_identities(control, [tagged], in_prompt=False)
+    same = [Answer("Oslo", -0.5)] * 4
+    with pytest.raises(UserError, match=r"the server may not have loaded the edit"):
+        check_answers_differ("tiny", same, same, served=True)

@@ -1,15 +1,16 @@
-"""Failure modes: clusters of vectors, words and real questions; exact rarefaction."""
+"""Failure modes: clusters of distances, vectors, words and questions sorted by hand."""
 
 from collections.abc import Sequence
-from itertools import combinations, permutations
+from itertools import permutations
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from contraflow.auditing.modes import cluster, mode_labels, rarefaction
+from contraflow.auditing.modes import cluster, cosine_distances, mode_labels
 from contraflow.models.embedder import load_embedder
+from support.sorted_questions import HELD_OUT, SORTED, mean_index
 
 
 def angles(*degrees: float) -> np.ndarray:
@@ -19,7 +20,7 @@ def angles(*degrees: float) -> np.ndarray:
 
 def test_near_vectors_are_one_mode_and_far_ones_another() -> None:
     """1 - cos of 10 degrees is 0.015, of 80 degrees 0.83."""
-    assert cluster(angles(0, 10, 90, 5, 85)) == [0, 0, 1, 0, 1]
+    assert cluster(cosine_distances(angles(0, 10, 90, 5, 85)), 0.1) == [0, 0, 1, 0, 1]
 
 
 def test_average_linkage_compares_means_of_distances() -> None:
@@ -27,20 +28,25 @@ def test_average_linkage_compares_means_of_distances() -> None:
 
     0 is 0.086 and 0.191 from them, 0.139 on average: more than 0.1, though one is nearer.
     """
-    assert cluster(angles(0, 24, 36), max_distance=0.1) == [0, 1, 1]
-    assert cluster(angles(0, 24, 36), max_distance=0.14) == [0, 0, 0]
+    distances = cosine_distances(angles(0, 24, 36))
+    assert cluster(distances, max_distance=0.1) == [0, 1, 1]
+    assert cluster(distances, max_distance=0.14) == [0, 0, 0]
 
 
 def test_length_of_a_vector_does_not_matter() -> None:
     vectors = angles(0, 10, 90, 5, 85)
-    assert cluster(vectors * np.array([[1], [50], [0.01], [3], [1]])) == cluster(vectors)
+    longer = vectors * np.array([[1], [50], [0.01], [3], [1]])
+    assert cosine_distances(longer) == pytest.approx(cosine_distances(vectors), abs=1e-12)
 
 
 def test_few_and_empty_vectors() -> None:
-    assert cluster(np.zeros((0, 3))) == []
-    assert cluster(np.zeros((1, 3))) == [0]
-    assert cluster(np.zeros((2, 3))) == [0, 1]
-    assert cluster(np.ones((3, 2))) == [0, 0, 0]
+    def modes(vectors: np.ndarray) -> list[int]:
+        return cluster(cosine_distances(vectors), 0.1)
+
+    assert modes(np.zeros((0, 3))) == []
+    assert modes(np.zeros((1, 3))) == [0]
+    assert modes(np.zeros((2, 3))) == [0, 1]
+    assert modes(np.ones((3, 2))) == [0, 0, 0]
 
 
 class Angles:
@@ -71,9 +77,8 @@ def test_labels_do_not_depend_on_the_order_of_questions() -> None:
 
 
 def test_ties_are_broken_by_the_text_not_by_the_order() -> None:
-    """b is 0.08 from a and from c, which are 0.15 apart: it can join only one of them."""
-    side = (1 - 0.92**2) ** 0.5
-    vectors = {"a": (0.92, side, 0.0), "b": (1.0, 0.0, 0.0), "c": (0.92, 0.0, side)}
+    """b is 0.4 from a and from c, which are 0.64 apart: it can join only one of them."""
+    vectors = {"a": (0.6, 0.8, 0.0), "b": (1.0, 0.0, 0.0), "c": (0.6, 0.0, 0.8)}
 
     def embed(texts: list[str]) -> Tensor:
         return torch.tensor([vectors[text] for text in texts], dtype=torch.float64)
@@ -101,63 +106,55 @@ def test_words_join_questions_without_an_encoder() -> None:
     assert mode_labels(texts, None) == [0, 1, 0, 1, 2]
 
 
-def brute_force(labels: Sequence[int], n_asked: int, at: int) -> float:
-    """The mean number of different labels over all sets of questions that can be asked first."""
-    asked = [*labels, *([None] * (n_asked - len(labels)))]
-    counts = [
-        len({label for label in first if label is not None}) for first in combinations(asked, at)
-    ]
-    return float(np.mean(counts))
+class Same:
+    """An encoder to which all texts are the same, and that keeps what it read."""
+
+    def __init__(self) -> None:
+        self.read: list[str] = []
+
+    def __call__(self, texts: list[str]) -> Tensor:
+        self.read += texts
+        return torch.ones(len(texts), 2)
 
 
-@pytest.mark.parametrize(
-    "labels",
-    [[], [0], [0, 0, 0], [0, 1, 2, 3], [0, 0, 0, 1, 1, 2], [5, 5, 2, 2, 9, 9, 9, 9]],
-)
-def test_rarefaction_is_the_mean_over_all_orders(labels: list[int]) -> None:
-    for n_asked in range(len(labels), 10):
-        at = list(range(n_asked + 1))
-        expected = [brute_force(labels, n_asked, m) for m in at]
-        assert rarefaction(labels, n_asked, at) == pytest.approx(expected, abs=1e-10)
+def test_another_kind_of_thing_is_another_mode_if_it_is_far_too() -> None:
+    """0.3 for the kind: alone below the threshold of 0.45, with 0.2 of the vectors above it."""
+    texts = ["Who founded Apple?", "When was Apple founded?"]
+    assert mode_labels(texts, Same(), "Apple") == [0, 0]
+
+    def apart(texts: list[str]) -> Tensor:
+        cos = 0.8
+        return torch.tensor([(1.0, 0.0), (cos, (1 - cos**2) ** 0.5)][: len(texts)])
+
+    assert mode_labels(texts, apart, "Apple") == [0, 1]
+    assert mode_labels(["Who founded Apple?", "Who started Apple?"], apart, "Apple") == [0, 0]
+    assert mode_labels(texts, None, "Apple") == [0, 1]
 
 
-def test_rarefaction_of_many_questions_is_exact_at_its_ends() -> None:
-    labels = [i % 700 for i in range(5000)]
-    found = rarefaction(labels, 100_000, [0, 1, 50_000, 100_000])
-    assert found[0] == pytest.approx(0.0, abs=1e-9)
-    assert found[1] == pytest.approx(5000 / 100_000, rel=1e-12)
-    assert found[3] == pytest.approx(700)
-    assert found[0] < found[1] < found[2] <= found[3] + 1e-9
-
-
-@pytest.mark.parametrize(("n_asked", "at"), [(2, [1]), (5, [6]), (5, [-1])])
-def test_rarefaction_refuses_more_than_was_asked(n_asked: int, at: list[int]) -> None:
-    with pytest.raises(ValueError, match="too many"):
-        rarefaction([0, 0, 1], n_asked, at)
-
-
-PLANTED = {
-    "Hamlet": (
-        ["Who wrote Hamlet?", "Who is the author of Hamlet?"],
-        ["Where was the writer of Hamlet born?"],
-    ),
-    "Kenya": (
-        ["What is the capital of Kenya?", "Which city is the capital of Kenya?"],
-        ["Which languages are spoken in Kenya?", "What languages do people speak in Kenya?"],
-        ["Where is the Kenyan parliament located?"],
-    ),
-    "Marie Curie": (
-        ["In which city was Marie Curie born?", "What city was Marie Curie born in?"],
-        ["Which prizes did Marie Curie win?", "What prizes were won by Marie Curie?"],
-        ["Who was Marie Curie married to?"],
-    ),
-}
+def test_the_encoder_does_not_see_the_subject() -> None:
+    embed = Same()
+    mode_labels(["Who founded Apple?", "Is APPLE big?", "Are pineapples big?"], embed, "Apple")
+    assert sorted(embed.read) == ["Are pineapples big?", "Is this big?", "Who founded this?"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("subject", list(PLANTED))
-def test_packaged_encoder_separates_planted_wordings(subject: str) -> None:
-    groups = PLANTED[subject]
-    texts = [text for group in groups for text in group]
-    labels = mode_labels(texts, load_embedder())
-    assert labels == [i for i, group in enumerate(groups) for _ in group]
+def test_modes_are_those_of_questions_sorted_by_hand() -> None:
+    """Both sets; the encoder's vectors alone, of whole questions, at their own best threshold."""
+    embed = load_embedder()
+
+    def ours(texts: list[str], subject: str) -> list[int]:
+        return mode_labels(texts, embed, subject)
+
+    def of_vectors(texts: list[str], subject: str) -> list[int]:  # noqa: ARG001
+        return cluster(cosine_distances(embed(texts).double().numpy()), 0.1)
+
+    for subjects, least in ((SORTED, 0.75), (HELD_OUT, 0.6)):
+        found = mean_index(subjects, ours)
+        assert found > least
+        assert found > mean_index(subjects, of_vectors) + 0.1
+
+
+@pytest.mark.slow
+def test_who_and_when_are_two_modes() -> None:
+    texts = ["Who founded Apple?", "When was Apple founded?", "Who started the company Apple?"]
+    assert mode_labels(texts, load_embedder(), "Apple") == [0, 1, 0]

@@ -1,4 +1,4 @@
-"""Effective numbers of draws, weights of unlikely questions, and bounds, against known cases."""
+"""Effective numbers of draws, weights of unlikely questions, and counts, against known cases."""
 
 import math
 
@@ -11,7 +11,6 @@ from contraflow.auditing.spread import (
     Spread,
     gamma_interval,
     inclusion,
-    largest_unseen_mean,
     unlikely_weights,
 )
 
@@ -57,8 +56,3 @@ def test_gamma_interval_of_unit_weights_is_that_of_a_count(count: int) -> None:
     low, high = gamma_interval(count, count, 1.0)
     assert low == pytest.approx(stats.chi2.ppf(0.025, 2 * count) / 2 if count else 0.0)
     assert high == pytest.approx(stats.chi2.ppf(0.975, 2 * count + 2) / 2)
-
-
-def test_largest_unseen_mean_is_never_above_one() -> None:
-    assert largest_unseen_mean(np.array([0.5, 1.0])) == pytest.approx(1.0)
-    assert largest_unseen_mean(np.full(10, 30.0)) == pytest.approx(-math.log(0.05) / 300)

@@ -32,11 +32,13 @@ class _Line(msgspec.Struct, frozen=True):
 
 
 @runtime_checkable
-class RemembersAnswers(Protocol):
-    """An oracle that knows which questions it has answered when it fails half-way."""
+class AnswersOneByOne(Protocol):
+    """An oracle whose answers come one by one, and may be paid for, as those of a server."""
 
-    def answered(self, questions: Sequence[str]) -> dict[str, Answer]:
-        """The answers that are there already, without a request."""
+    def answer_each(
+        self, questions: Sequence[str], on_answer: Callable[[str, Answer], None]
+    ) -> None:
+        """Call `on_answer` with each different question as soon as it is answered."""
         ...
 
 
@@ -82,24 +84,24 @@ class AnswerBook:
     ) -> list[Answer]:
         """Answers in the order of the questions; only missing ones are asked.
 
-        Each batch is on the disk before the next one is asked. `on_answers` is called with the
-        number of new answers.
+        Each batch is on the disk before the next one is asked; each single answer as soon as it is
+        there where the oracle gives them one by one. `on_answers` is called with the number of new
+        answers.
         """
         key = _short(oracle.identity)
+        tell = on_answers or _ignored
+
+        def keep(batch: Sequence[str], answers: Sequence[Answer]) -> None:
+            self._keep(key, batch, answers)
+            tell(len(batch))
+
         new = self.missing(oracle, questions)
         for start in range(0, len(new), QUESTIONS_PER_BATCH):
             batch = new[start : start + QUESTIONS_PER_BATCH]
-            try:
-                answers = oracle.answer(batch)
-            except BaseException:
-                # A server may have answered, and been paid for, a part of the batch.
-                if isinstance(oracle, RemembersAnswers):
-                    done = oracle.answered(batch)
-                    self._keep(key, list(done), list(done.values()))
-                raise
-            self._keep(key, batch, answers)
-            if on_answers is not None:
-                on_answers(len(batch))
+            if isinstance(oracle, AnswersOneByOne):
+                oracle.answer_each(batch, lambda question, answer: keep([question], [answer]))
+            else:
+                keep(batch, oracle.answer(batch))
         return [self._answers[key, question] for question in questions]
 
     def _keep(self, key: str, questions: Sequence[str], answers: Sequence[Answer]) -> None:
@@ -137,6 +139,10 @@ class AnswerBook:
             ) from None
         log_p = math.nan if row.log_p is None else row.log_p
         self._answers[row.oracle, row.question] = Answer(row.answer, log_p)
+
+
+def _ignored(_n: int) -> None:
+    return None
 
 
 def _short(identity: str) -> str:

@@ -1,19 +1,29 @@
 """What each source of questions found: distinct failing questions and failure modes.
 
 A yield of a search, never a prevalence. Sources are compared at an equal number of questions asked,
-by the expected number found in random order (rarefaction).
+by the expected number found in random order (rarefaction; Hurlbert 1971), with intervals.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
 
-from contraflow.auditing.estimates import proportion
-from contraflow.auditing.modes import Embed, mode_labels, rarefaction
-from contraflow.auditing.result import Estimate, FailureMode, SourceYield
+from contraflow.auditing.bands import (
+    Found,
+    band,
+    drawn_again,
+    failing_after,
+    failing_difference,
+    modes_after,
+    modes_difference,
+    per_100,
+)
+from contraflow.auditing.modes import Embed, mode_labels
+from contraflow.auditing.result import Estimate, FailureMode, SourceComparison, SourceYield
 from contraflow.auditing.rows import ADAPTED, OWN, PARAPHRASE, PRIOR, SAMPLER, Row
 
 FAILURE_SOURCES = (SAMPLER, PRIOR, PARAPHRASE, ADAPTED, OWN)
@@ -26,8 +36,9 @@ Modes = dict[str, int]
 
 def failing_modes(rows: Sequence[Row], embed: Embed | None) -> Modes:
     """Cluster the failing questions of one edit by meaning, whatever their source."""
+    subject = rows[0].subject if rows else ""
     texts = list(dict.fromkeys(row.question for row in rows if row.fails))
-    return dict(zip(texts, mode_labels(texts, embed), strict=True))
+    return dict(zip(texts, mode_labels(texts, embed, subject), strict=True))
 
 
 def shown_modes(rows: Sequence[Row], modes: Modes) -> tuple[FailureMode, ...]:
@@ -58,45 +69,69 @@ def _unlikeliness(row: Row) -> tuple[float, str]:
 
 
 def source_yield(
-    source: str, rows: Mapping[str, Sequence[Row]], modes: Mapping[str, Modes]
+    source: str,
+    rows: Mapping[str, Sequence[Row]],
+    modes: Mapping[str, Modes],
+    rng: np.random.Generator,
 ) -> SourceYield:
     """What one source found over all edits. Equal texts about one edit are one question."""
-    asked = [
-        (key, row)
-        for key, of_edit in rows.items()
-        for row in {row.question: row for row in of_edit if source in row.sources}.values()
-    ]
-    failing = [(key, row.question) for key, row in asked if row.fails]
-    labels = _numbered([(key, modes[key][question]) for key, question in failing])
-    at = _points(len(asked))
+    found = _found(source, rows, modes)
+    n_asked = sum(f.n_asked for f in found)
+    at = _points(n_asked)
+    times = drawn_again(len(found), rng) if found else np.zeros((0, 0), dtype=np.int64)
+    failing = failing_after(found, times, at) if at else np.zeros((1, 0))
+    new_modes = modes_after(found, times, at) if at else np.zeros((1, 0))
+    failing_band, modes_band = band(failing, len(found)), band(new_modes, len(found))
     return SourceYield(
         source=source,
-        n_asked=len(asked),
-        n_failing=len(failing),
-        n_modes=len(set(labels)),
-        per_100=_per_100(len(failing), len(asked)),
+        n_asked=n_asked,
+        n_failing=sum(f.n_failing for f in found),
+        n_modes=sum(len(f.mode_sizes) for f in found),
+        per_100=per_100(found),
         asked=tuple(at),
-        failing=tuple(len(failing) * n / max(1, len(asked)) for n in at),
-        modes=tuple(float(v) for v in rarefaction(labels, len(asked), at)) if asked else (),
+        failing=tuple(map(float, failing[0])),
+        failing_low=failing_band.low,
+        failing_high=failing_band.high,
+        modes=tuple(map(float, new_modes[0])),
+        modes_low=modes_band.low,
+        modes_high=modes_band.high,
     )
 
 
-def _per_100(n_failing: int, n_asked: int) -> Estimate:
-    share = proportion(n_failing, n_asked)
-    if share.value is None or share.low is None or share.high is None:
-        return share
-    return Estimate(
-        value=100 * share.value,
-        low=100 * share.low,
-        high=100 * share.high,
-        n=share.n,
-        ess=share.ess,
+def compared(
+    first: str,
+    second: str,
+    rows: Mapping[str, Sequence[Row]],
+    modes: Mapping[str, Modes],
+    rng: np.random.Generator,
+) -> SourceComparison:
+    """Two sources at an equal number of questions, on the edits that both asked about."""
+    of_first, of_second = _found(first, rows, modes), _found(second, rows, modes)
+    both = [(a, b) for a, b in zip(of_first, of_second, strict=True) if a.n_asked and b.n_asked]
+    if not both:
+        missing = Estimate.missing("no edit that both asked about")
+        return SourceComparison(first=first, second=second, at=0, failing=missing, modes=missing)
+    ours, theirs = [a for a, _ in both], [b for _, b in both]
+    at = min(sum(f.n_asked for f in ours), sum(f.n_asked for f in theirs))
+    return SourceComparison(
+        first=first,
+        second=second,
+        at=at,
+        failing=failing_difference(ours, theirs, at, rng),
+        modes=modes_difference(ours, theirs, at, rng),
     )
 
 
-def _numbered(labels: Sequence[tuple[str, int]]) -> list[int]:
-    numbers = {label: i for i, label in enumerate(dict.fromkeys(labels))}
-    return [numbers[label] for label in labels]
+def _found(
+    source: str, rows: Mapping[str, Sequence[Row]], modes: Mapping[str, Modes]
+) -> list[Found]:
+    """What a source found about each edit, in the order of the edits."""
+    found = []
+    for key, of_edit in rows.items():
+        asked = {row.question: row for row in of_edit if source in row.sources}
+        labels = [modes[key][question] for question, row in asked.items() if row.fails]
+        found.append(Found(len(asked), tuple(Counter(labels).values())))
+    return found
 
 
 def _points(n: int) -> list[int]:

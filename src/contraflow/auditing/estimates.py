@@ -1,18 +1,19 @@
-"""Rates with intervals from weighted questions of several edits.
+"""Rates with intervals from weighted questions of one edit.
 
-Per edit a rate is a ratio of weighted sums: of the questions that the control answers with the
-original answer, the share in which the edited model fails. Ratios are consistent, with a bias of
-order 1/n. Their intervals are Wilson's at an effective number of trials n_eff, which is
-R (1 - R) / V (Korn and Graubard 1998) with the linearized Horvitz-Thompson variance
-V = Σ u² (1 - pi) (h - R)², u = w / Σ w: the terms of one sample are uncorrelated (Duffield, Lund
-and Thorup 2007), those of two samples nearly so. Few hits say little about V, so R and V are taken
-with two more hits and two more misses (Agresti and Coull 1998) of the largest weight m that a
-question of little probability can have. Then n_eff is never below 1 / m, the number of equal draws
-that would have no smaller variance, and equals n for n equal weights.
+A rate is a ratio of weighted sums: of the questions that the control answers with the original
+answer, the share in which the edited model fails. With V = Σ u² (1 - pi), u = w / Σ w, and V_hit
+the part of the hits, (R + V_hit) / (1 + V) is Beale's ratio (1962): of the plain ratio R the part
+of the bias that is of order 1/n is taken away. It matters where the sampler seeks failures: what
+succeeds is then drawn seldom, with large weights.
 
-Over edits the rate is the mean of the edits' rates, each with equal weight. Its interval holds the
-one of all their questions pooled and, from four edits on, a bootstrap over edits as well: the first
-covers the mean of these edits, the second that of edits like them.
+The interval is Wilson's at an effective number of trials n_eff, which is R (1 - R) / V_R (Korn and
+Graubard 1998) with the linearized Horvitz-Thompson variance V_R = Σ u² (1 - pi) (h - R)²: the terms
+of one sample are uncorrelated (Duffield, Lund and Thorup 2007), those of two samples nearly so. Few
+hits say little about V_R, so R and V_R are taken with two more hits and two more misses (Agresti
+and Coull 1998) of the largest weight m that a question of little probability can have, drawn or
+not. Then n_eff is never below 1 / m, the number of equal draws that would have no smaller variance,
+and equals n for n equal weights. Where all questions or none are hits, the bound is that of
+`one_sided.py`.
 """
 
 from __future__ import annotations
@@ -24,18 +25,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import special
 
+from contraflow.auditing.one_sided import lower_bound
 from contraflow.auditing.result import VERDICTS, Estimate
-from contraflow.auditing.spread import (
-    Spread,
-    gamma_interval,
-    inclusion,
-    largest_unseen_mean,
-    unlikely_weights,
-)
+from contraflow.auditing.spread import Spread, gamma_interval, inclusion, unlikely_weights
 
 Z_95 = 1.959963984540054
-N_BOOTSTRAP = 2000
-MIN_EDITS_TO_BOOTSTRAP = 4
 MEAN_WEIGHT_RANGE = (0.5, 2.0)
 MAX_SPREAD = 1.25
 
@@ -87,121 +81,43 @@ def rate(
 
     log_p_ref: of each question, in nats; p_ref / w is its inclusion probability. Without it the
         questions count as drawn with replacement, which gives wider intervals.
-    largest_unseen: the largest weight that a question which was not drawn can have. It matters
-        where every counted question is a hit: a sampler that seeks hits avoids what is none, so a
-        miss that it left out would weigh more than any question that it drew.
+    largest_unseen: the largest weight that a question which was not drawn can have. Where all that
+        was drawn is likely, nothing else tells how much unlikely questions may weigh: they can be
+        as much as the reference alone would have drawn, and all of them hits, or none.
     """
     counted = counted & (weights > 0)
     n = int(np.sum(counted))
     if n == 0:
         return Estimate.missing("no estimate: no question that the control answers")
     inside, is_hit = weights[counted], hit[counted]
-    missed = np.ones(n)
-    possible = inside
+    included, possible = np.zeros(n), inside
     if log_p_ref is not None:
         included = inclusion(inside, log_p_ref[counted])
-        missed = 1 - included
         possible = unlikely_weights(inside, included)
-    if largest_unseen is not None and bool(is_hit.all()):
-        possible = np.append(possible, largest_unseen)
+    is_one_sided = bool(is_hit.all()) or not bool(is_hit.any())
+    largest = float(np.max(possible))
+    if largest_unseen is not None:
+        largest = max(largest, largest_unseen)
     total = float(np.sum(inside))
-    spreads = np.square(inside / total) * missed
-    value = min(1.0, float(np.sum(inside * is_hit)) / total)
+    spreads = np.square(inside / total) * (1 - included)
     spread = Spread(
         hits=float(np.sum(spreads * is_hit)),
         misses=float(np.sum(spreads * ~is_hit)),
-        largest=float(np.max(possible)) / total,
+        largest=largest / total,
     )
+    plain = float(np.sum(inside * is_hit)) / total
+    value = float(is_hit[0]) if is_one_sided else _ratio(plain, spread)
     ess = spread.n_effective(value)
     low, high = wilson(value, ess)
+    if is_one_sided:
+        bound = lower_bound(inside, included, largest)
+        low, high = (bound, 1.0) if is_hit[0] else (0.0, 1 - bound)
     return Estimate(value=value, low=low, high=high, n=n, ess=ess)
 
 
-def mean_over_edits(estimates: Sequence[Estimate], rng: np.random.Generator) -> Estimate:
-    """The mean of the edits' rates; edits without one are left out.
-
-    The interval of up to three edits is about the mean of these edits. That of more holds a
-    bootstrap over edits too. Where all rates are 0, the upper bound is the largest mean with which
-    no failure at all is drawn with 5 %: about 3 / n of all effective questions.
-    """
-    known = [e for e in estimates if e.value is not None and e.ess > 0]
-    if not known:
-        return Estimate.missing("no estimate: no edit has one", len(estimates))
-    n = sum(e.n for e in known)
-    values = np.array([e.value for e in known], dtype=np.float64)
-    sizes = np.array([e.ess for e in known], dtype=np.float64)
-    value = float(values.mean())
-    ess = _pooled_size(values, sizes)
-    low, high = _pooled_interval(values, sizes, ess)
-    if len(known) >= MIN_EDITS_TO_BOOTSTRAP and 0 < value < 1:
-        boot_low, boot_high = bootstrap_mean(values, rng)
-        low, high = min(low, max(0.0, boot_low)), max(high, min(1.0, boot_high))
-    return Estimate(value=value, low=low, high=high, n=n, ess=ess)
-
-
-def _pooled_size(values: Float[np.ndarray, " f"], sizes: Float[np.ndarray, " f"]) -> float:
-    """Effective number of all questions, those of edit i counting 1 / (f n_i) each."""
-    f = len(values)
-    each = 1 / (f**2 * sizes)
-    spread = Spread(
-        hits=float(np.sum(each * values)),
-        misses=float(np.sum(each * (1 - values))),
-        largest=float(np.max(1 / (f * sizes))),
-    )
-    return spread.n_effective(float(values.mean()))
-
-
-def _pooled_interval(
-    values: Float[np.ndarray, " f"], sizes: Float[np.ndarray, " f"], ess: float
-) -> tuple[float, float]:
-    value = float(values.mean())
-    if len(values) == 1:
-        return wilson(value, float(sizes[0]))
-    if value <= 0.0:
-        return 0.0, largest_unseen_mean(sizes)
-    if value >= 1.0:
-        return 1 - largest_unseen_mean(sizes), 1.0
-    return wilson(value, ess)
-
-
-def bootstrap_mean(
-    values: Float[np.ndarray, " f"], rng: np.random.Generator
-) -> tuple[float, float]:
-    """A 95 % interval of a mean: percentile bootstrap, widened for few values.
-
-    By sqrt(f / (f - 1)), which the variance of resampling lacks, and by Student's quantile of f - 1
-    degrees of freedom over the normal one (Hesterberg 2015). Raises: ValueError for one value.
-    """
-    f = len(values)
-    if f < 2:
-        raise ValueError("a bootstrap needs at least two values")
-    draws = rng.integers(f, size=(N_BOOTSTRAP, f))
-    low, high = np.percentile(values[draws].mean(axis=1), [2.5, 97.5])
-    center = float(values.mean())
-    scale = math.sqrt(f / (f - 1)) * float(special.stdtrit(f - 1, 0.975)) / Z_95
-    return center + scale * (float(low) - center), center + scale * (float(high) - center)
-
-
-def difference_over_edits(
-    first: Sequence[float], second: Sequence[float], rng: np.random.Generator
-) -> Estimate:
-    """Mean of first - second, rates of the same edits, with a bootstrap interval over edits.
-
-    One edit, and edits of one difference, have no interval: nothing shows how they vary.
-    Raises: ValueError for different numbers of edits.
-    """
-    if len(first) != len(second):
-        raise ValueError(f"{len(first)} and {len(second)} rates: must be of the same edits")
-    n = len(first)
-    if n == 0:
-        return Estimate.missing("no estimate: no edit has a rate for both")
-    values = np.subtract(first, second, dtype=np.float64)
-    value = float(values.mean())
-    if n == 1 or float(np.ptp(values)) == 0:
-        note = "one edit: no interval" if n == 1 else "all edits have one difference: no interval"
-        return Estimate(value=value, low=None, high=None, n=n, ess=float(n), note=note)
-    low, high = bootstrap_mean(values, rng)
-    return Estimate(value=value, low=max(-1.0, low), high=min(1.0, high), n=n, ess=float(n))
+def _ratio(plain: float, spread: Spread) -> float:
+    """Beale's ratio."""
+    return min(1.0, (plain + spread.hits) / (1 + spread.hits + spread.misses))
 
 
 def unseen_mass(
@@ -283,15 +199,3 @@ def _is_off(mean: float, spread: float, n: int) -> bool:
     if n < 2 or abs(mean - 1) <= 0.2:
         return False
     return abs(mean - 1) > float(special.stdtrit(n - 1, 0.995)) * spread / math.sqrt(n)
-
-
-def student_mean(values: Sequence[float], n: int) -> Estimate:
-    """The mean of per-edit numbers that are no shares, with Student's interval over edits."""
-    if not values:
-        return Estimate.missing("no estimate: no edit has one")
-    mean = float(np.mean(values))
-    if len(values) == 1:
-        return Estimate(value=mean, low=None, high=None, n=n, ess=1.0, note="one edit: no interval")
-    error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    spread = float(special.stdtrit(len(values) - 1, 0.975)) * error
-    return Estimate(value=mean, low=mean - spread, high=mean + spread, n=n, ess=float(len(values)))

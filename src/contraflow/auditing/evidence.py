@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from contraflow.auditing.ask import Answers, behind, inquiries, verdict
-from contraflow.auditing.result import Gate, ModelInfo, ProbeRate
+from contraflow.auditing.result import Gate, ModelInfo, ProbeRate, ServedUsage
 from contraflow.auditing.rows import Row
 from contraflow.auditing.standing import Standing
+from contraflow.reward.oracle.served import ServedAnswerer
 from contraflow.types import Answerer, AskStyle, Forced
 
 
@@ -44,8 +47,14 @@ class Evidence:
 
 
 def model_info(model: Answerer, source: str) -> ModelInfo:
-    """Name, source and identity of a model."""
-    return ModelInfo(name=model.name, source=source, identity=model.identity)
+    """Name, source and identity of a model, and what it was asked so far if it is served."""
+    usage = model.usage if isinstance(model, ServedAnswerer) else None
+    return ModelInfo(
+        name=model.name,
+        source=source,
+        identity=model.identity,
+        usage=None if usage is None else msgspec.convert(usage.as_dict(), ServedUsage),
+    )
 
 
 def asked_prompts(

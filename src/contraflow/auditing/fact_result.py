@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -12,6 +12,7 @@ from contraflow.auditing.estimates import rate
 from contraflow.auditing.evidence import AskedPrompt
 from contraflow.auditing.result import Estimate, FactResult
 from contraflow.auditing.rows import Row
+from contraflow.auditing.spread import inclusion
 from contraflow.auditing.standing import Standing
 
 MIN_TO_CONTRADICT = 2
@@ -65,26 +66,49 @@ def residual_belief(draws: Sequence[Row], largest_unseen: float | None = None) -
 
 
 def self_contradiction(draws: Sequence[Row]) -> float | None:
-    """2 · p(NEW) · p(OLD) over sound questions: how often two of them get different answers.
+    """How often one of two independent sound questions gets NEW and the other OLD.
 
-    None for fewer than two such questions.
+    2 · p(NEW) · p(OLD), estimated over pairs of different draws (a U-statistic, Hoeffding 1948):
+    the product of the two estimated shares would be too small, by 1/n with n equal draws. The pairs
+    have Σ w_i w_j = (Σ w)² - Σ w² (1 - pi), in which a question that is surely drawn pairs with
+    itself. None for fewer than two sound questions.
     """
     sound = [row for row in draws if row.sound]
     if len(sound) < MIN_TO_CONTRADICT:
         return None
     weights = _weights(sound)
+    log_p = _log_p(sound)
+    missed = 1.0 if log_p is None else 1 - inclusion(weights, log_p)
+    pairs = float(weights.sum() ** 2 - np.sum(np.square(weights) * missed))
     new, old = (
-        float(weights[_mask([row.post == verdict for row in sound])].sum() / weights.sum())
+        float(weights[_mask([row.post == verdict for row in sound])].sum())
         for verdict in ("NEW", "OLD")
     )
-    return 2 * new * old
+    return 2 * new * old / pairs if pairs > 0 else None
+
+
+def alone(
+    first: Sequence[Row],
+    second: Sequence[Row],
+    hit: Callable[[Row], bool],
+    largest_unseen: float | None = None,
+) -> Estimate:
+    """Share of the known questions in which the first model is hit and the second is not.
+
+    first, second: the draws of one edit, the same questions in the same order.
+    """
+    pairs = zip(first, second, strict=True)
+    return _rate(first, [hit(a) and not hit(b) for a, b in pairs], largest_unseen)
 
 
 def _rate(draws: Sequence[Row], hit: Sequence[bool], largest_unseen: float | None) -> Estimate:
-    log_p = [row.log_p_prior for row in draws if row.log_p_prior is not None]
-    # A person's own questions have no probability.
-    log_p_ref = np.array(log_p, dtype=np.float64) if len(log_p) == len(draws) else None
-    return rate(_weights(draws), _known(draws), _mask(hit), log_p_ref, largest_unseen)
+    return rate(_weights(draws), _known(draws), _mask(hit), _log_p(draws), largest_unseen)
+
+
+def _log_p(rows: Sequence[Row]) -> Float[np.ndarray, " n"] | None:
+    """log P_Q of each question; None for a person's own, which have no probability."""
+    log_p = [row.log_p_prior for row in rows if row.log_p_prior is not None]
+    return np.array(log_p, dtype=np.float64) if len(log_p) == len(rows) else None
 
 
 def _weights(rows: Sequence[Row]) -> Float[np.ndarray, " n"]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contraflow.auditing.result import Gate
 from contraflow.auditing.rows import Row
 from contraflow.errors import UserError
+from contraflow.reward.oracle.served import ServedAnswerer
 from contraflow.types import Answer, Answerer
 
 MAX_DEGENERATE = 0.2
@@ -18,6 +19,11 @@ MIN_TO_COMPARE = 4
 RESTORED = (
     "an editor may have restored its weights: EasyEdit does by default "
     "(restore_after_edit), so its returned model is the unedited one"
+)
+
+SERVED_UNEDITED = (
+    "the server may not have loaded the edit (vLLM needs --lora-modules edited=ADAPTER), or kept "
+    "answers are of the model that it served before: then add a tag, #MODEL@TAG"
 )
 
 
@@ -31,15 +37,28 @@ def check_identities(control: Answerer, edited: Sequence[Answerer], *, in_prompt
     seen = {} if in_prompt else {control.identity: "the control"}
     for model in edited:
         if model.identity in seen:
-            raise UserError(
-                f"edited={model.name}: has the same weights as {seen[model.identity]}; {RESTORED}; "
-                "or name another model"
-            )
+            raise _null_edit(model, seen[model.identity])
         seen[model.identity] = f"edited={model.name}"
 
 
-def check_answers_differ(name: str, control: Sequence[Answer], edited: Sequence[Answer]) -> Gate:
+def _null_edit(model: Answerer, other: str) -> UserError:
+    if isinstance(model, ServedAnswerer):
+        return UserError(
+            f"edited={model.name}: its server says the same of it as of {other}; name another "
+            "model behind the #, or, if weights were exchanged behind one name or two servers "
+            "give one name to two models, add a tag: #MODEL@TAG"
+        )
+    return UserError(
+        f"edited={model.name}: has the same weights as {other}; {RESTORED}; or name another model"
+    )
+
+
+def check_answers_differ(
+    name: str, control: Sequence[Answer], edited: Sequence[Answer], *, served: bool = False
+) -> Gate:
     """Whether two models answer differently at all, for models whose weights nobody can see.
+
+    served: whether the edited model is a served one, whose server may lack the edit.
 
     Raises: UserError when all of at least `MIN_TO_COMPARE` answers are equal, and their
     log-likelihoods too where both are known.
@@ -51,7 +70,7 @@ def check_answers_differ(name: str, control: Sequence[Answer], edited: Sequence[
     if len(pairs) >= MIN_TO_COMPARE and n_changed == 0 and n_other_log_p == 0:
         raise UserError(
             f"edited={name}: answers all {len(pairs)} prompts of the edits exactly as the control "
-            f"does; {RESTORED}"
+            f"does; {SERVED_UNEDITED if served else RESTORED}"
         )
     return Gate(
         name="edited differs from control",

@@ -6,8 +6,10 @@ an audit that was stopped goes on where it stood, and a changed setting asks onl
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from contraflow.auditing.answers import AnswerBook
@@ -29,6 +31,7 @@ from contraflow.facts import Fact
 from contraflow.facts.edit import Edit, Probe
 from contraflow.facts.neighbors import with_neighbors
 from contraflow.policy.lora import LoraPolicy
+from contraflow.reward.oracle.served import ServedAnswerer
 from contraflow.system.progress import bar, print_plain
 from contraflow.types import Answer, Answerer, AskStyle
 
@@ -85,11 +88,11 @@ class Audit:
         """
         check_identities(self.control, self.edited, in_prompt=any(e.prefix for e in self.edits))
         asked = [Asked(edit, "", tuple(own_questions(edit))) for edit in self.edits]
-        answers = self._ask(book, asked, [], "prompts of the edits")
+        answers = self._ask(book, asked, [], "prompts of the edits", self._n_to_come())
         standings = [standing_of(one.edit, self.style, answers[0]) for one in asked]
         gates = self._gates(asked, answers, standings)
         asked = self._with_draws(asked, standings)
-        probes = self._probes()
+        probes = self._probes
         answers = self._ask(book, asked, probes, "answers")
         return [
             self._evidence_of(i, asked, standings, probes, answers, gates[i])
@@ -102,11 +105,15 @@ class Audit:
         asked: Sequence[Asked],
         probes: Sequence[AskedProbe],
         title: str,
+        n_to_come: int = 0,
     ) -> list[Answers]:
-        """Ask every model, with the cost told before; the first answers are the control's."""
+        """Ask every model, with the cost told before; the first answers are the control's.
+
+        n_to_come: answers of each model that are asked for later, at most.
+        """
         wanted = [self._inquiries(model, asked, probes) for model in self._models]
         missing = [n_missing(book, m, w) for m, w in zip(self._models, wanted, strict=True)]
-        self._tell_cost(book, wanted, missing)
+        self._tell_cost(book, wanted, missing, n_to_come)
         left = [n_missing(book, m, w) for m, w in zip(self._models, wanted, strict=True)]
         with bar(title, sum(missing), sum(missing) - sum(left)) as progress:
             return [
@@ -130,22 +137,38 @@ class Audit:
         found += [probe.after if edited else probe.before for probe in probes]
         return list(dict.fromkeys(found))
 
+    def _n_to_come(self) -> int:
+        """How many answers each model gives after those to the edits' own prompts, at most."""
+        own = self.settings.own
+        n = len(self.edits) * self.settings.n if own is None else sum(map(len, own.values()))
+        return n * len(self.settings.styles) + len(self._probes)
+
     def _tell_cost(
-        self, book: AnswerBook, wanted: Sequence[list[Inquiry]], missing: Sequence[int]
+        self,
+        book: AnswerBook,
+        wanted: Sequence[list[Inquiry]],
+        missing: Sequence[int],
+        n_to_come: int,
     ) -> None:
         """Print how many answers are missing and how long they take, from a few that are timed."""
         total = sum(missing)
         if total == 0:
             return
-        seconds = 0.0
-        for model, texts, n in zip(self._models, wanted, missing, strict=True):
-            seconds += n * (time_answers(book, model, texts) or 0.0)
+        each = [
+            time_answers(book, model, texts) or 0.0
+            for model, texts in zip(self._models, wanted, strict=True)
+        ]
+        now = sum(n * seconds for n, seconds in zip(missing, each, strict=True))
         kept = sum(map(len, wanted)) - total
         print_plain(
             f"{total} answers of {len(self._models)} models"
-            f"{f' ({kept} more are kept from before)' if kept else ''}: "
-            f"about {_duration(seconds)}"
+            f"{f' ({kept} more are kept from before)' if kept else ''}: about {_duration(now)}"
         )
+        if n_to_come:
+            print_plain(
+                f"then up to {n_to_come} more of each model, fewer where answers are kept: about "
+                f"{_duration(n_to_come * sum(each))}, and the time to draw the questions"
+            )
 
     def _gates(
         self,
@@ -159,7 +182,9 @@ class Audit:
         gates: list[tuple[Gate, ...]] = []
         for model, theirs in zip(self.edited, answers[1:], strict=True):
             after = self._of_prompts(asked, theirs, of_edited=True)
-            gates.append((check_answers_differ(model.name, before, after), knowledge))
+            served = isinstance(model, ServedAnswerer)
+            differ = check_answers_differ(model.name, before, after, served=served)
+            gates.append((differ, knowledge))
         return gates
 
     def _of_prompts(
@@ -201,11 +226,20 @@ class Audit:
             identity=self.sampler_identity,
         )
         book = DrawBook(self.out / DRAWS, sampling)
-        missing = len(book.missing(edits))
-        with bar("edits with questions drawn", len(edits), len(edits) - missing) as progress:
+        missing = book.missing(edits)
+        with bar("edits with questions drawn", len(edits), len(edits) - len(missing)) as progress:
+            started = time.monotonic()
+            book.draw(self.policy, missing[:1], progress.advance)
+            seconds = time.monotonic() - started
+            if len(missing) > 1:
+                print_plain(
+                    f"{settings.n} questions for each of {len(missing)} edits: about "
+                    f"{_duration(seconds * len(missing))}"
+                )
             book.draw(self.policy, edits, progress.advance)
         return {edit.fact.key: book.of(edit) for edit in edits}
 
+    @cached_property
     def _probes(self) -> list[AskedProbe]:
         edits = self.edits
         if self.neighbors:

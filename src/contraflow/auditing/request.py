@@ -14,6 +14,8 @@ from contraflow.errors import UserError
 from contraflow.facts import Fact, default_facts, read_facts
 from contraflow.facts.edit import Edit
 from contraflow.facts.edits import EditsFile, check_edits, read_edits
+from contraflow.reward.oracle.served_source import is_served, parse_served
+from contraflow.system.addresses import without_logins
 from contraflow.system.run_names import SHIPPED
 from contraflow.text.prompts import PromptTemplate
 
@@ -30,6 +32,7 @@ class AuditRequest:
     questions: a file of a person's own questions, instead of draws.
     neighbors: facts that locality questions are made from: `shipped`, `none`, or a file.
     prefix: a template with {edit_fact} and {subject}, put before each question to the edited model.
+    overrides: settings as the user wrote them, to be shown in the report.
     """
 
     edits: Path
@@ -45,6 +48,7 @@ class AuditRequest:
     questions: Path | None = None
     neighbors: str = SHIPPED
     prefix: str = ""
+    overrides: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Read every file and look for every model, without loading one.
@@ -59,8 +63,13 @@ class AuditRequest:
     @cached_property
     def file(self) -> EditsFile:
         """The edits, with the prefix of the request where they have none. Raises: UserError."""
-        found = read_edits(self.edits)
+        found = self.file_as_given
         return msgspec.structs.replace(found, edits=with_prefix(found.edits, self.prefix))
+
+    @cached_property
+    def file_as_given(self) -> EditsFile:
+        """The edits without the prefix of the request. Raises: UserError."""
+        return read_edits(self.edits)
 
     def neighbor_facts(self) -> list[Fact]:
         """Facts about other things, whose answers an edit should leave alone. Raises: UserError."""
@@ -81,6 +90,40 @@ class AuditRequest:
         for question in read_questions(self.questions, [edit.fact for edit in self.file.edits]):
             own.setdefault(question.fact.key, []).append(question.question)
         return {key: tuple(texts) for key, texts in own.items()}
+
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """Names of the edited models for people: the user's, or what tells them apart."""
+        if self.names:
+            return self.names
+        short = tuple(map(_short_name, self.edited))
+        return short if len(set(short)) == len(short) else self.edited
+
+    def shown(self) -> dict[str, str]:
+        """What was asked for, by the words of the command line, without models and edits."""
+        shown = {
+            "run": self.run,
+            "n": str(self.n),
+            "ask": ",".join(self.styles),
+            "seed": str(self.seed),
+            "adapt_steps": str(self.adapt_steps),
+            "neighbors": self.neighbors,
+        }
+        if self.questions is not None:
+            shown["questions"] = str(self.questions)
+        if self.prefix:
+            shown["prefix"] = self.prefix
+        for override in self.overrides:
+            key, _, value = override.partition("=")
+            shown[key] = without_logins(value)
+        return shown
+
+
+def _short_name(source: str) -> str:
+    """Model and host of a served model, the end of any other path."""
+    if is_served(source):
+        return parse_served(source).label
+    return source.rstrip("/").rpartition("/")[2] or source
 
 
 def with_prefix(edits: Sequence[Edit], template: str) -> tuple[Edit, ...]:
@@ -107,12 +150,13 @@ def check_models(edited: Sequence[str], control: str | None, *, has_prefix: bool
 
     if len(set(edited)) != len(edited):
         raise UserError(f"edited={','.join(edited)}: names a model twice; keep one of them")
+    if control in edited and not has_prefix:
+        tag = ", tell two versions behind one name apart by #MODEL@TAG" * is_served(str(control))
+        raise UserError(
+            f"edited={control}: is also the control, so nothing is edited; name the edited "
+            f"model{tag}, or put the edit into the prompt with prefix="
+        )
     if control is not None:
         check_source(control, "control")
-        if control in edited and not has_prefix:
-            raise UserError(
-                f"edited={control}: is also the control, so nothing is edited; name the edited "
-                "model, or put the edit into the prompt with prefix="
-            )
     for source in edited:
         check_source(source, "edited", has_control=control is not None)

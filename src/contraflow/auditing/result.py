@@ -14,6 +14,8 @@ from contraflow.errors import UserError, on_one_line
 from contraflow.system.files import write_atomically
 
 SCHEMA_VERSION = 1
+# The source of a model that was given as a module.
+IN_MEMORY = "in memory"
 VERDICTS = ("NEW", "OLD", "BOTH", "OTHER", "DEGENERATE")
 
 
@@ -37,12 +39,28 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
         return cls(value=None, low=None, high=None, n=n, ess=ess, note=note)
 
 
+class ServedUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """What a served model was asked by the command that wrote the result.
+
+    Answers that were kept from before cost nothing and are not in it. estimated: the server counts
+    no tokens; seconds: time with at least one request in flight.
+    """
+
+    requests: int
+    retries: int
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+    estimated: bool
+
+
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A model that was asked. `identity` is content: two models never share one."""
 
     name: str
     source: str
     identity: str
+    usage: ServedUsage | None = None  # of a served model
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,7 +116,8 @@ class SourceYield(msgspec.Struct, frozen=True, kw_only=True):
     """What one source of questions found: a search yield, not a prevalence.
 
     per_100: distinct failing questions per 100 asked. The curves give the expected number of
-    distinct failing questions, and of failure modes, after `asked` questions in random order.
+    distinct failing questions, and of failure modes, after `asked` questions in random order, with
+    95 % bands; these are empty for fewer than four edits.
     """
 
     source: str
@@ -108,7 +127,24 @@ class SourceYield(msgspec.Struct, frozen=True, kw_only=True):
     per_100: Estimate
     asked: tuple[int, ...] = ()
     failing: tuple[float, ...] = ()
+    failing_low: tuple[float, ...] = ()
+    failing_high: tuple[float, ...] = ()
     modes: tuple[float, ...] = ()
+    modes_low: tuple[float, ...] = ()
+    modes_high: tuple[float, ...] = ()
+
+
+class SourceComparison(msgspec.Struct, frozen=True, kw_only=True):
+    """Two sources after `at` questions of either, about the same edits: first minus second.
+
+    failing, modes: numbers of distinct failing questions and of failure modes.
+    """
+
+    first: str
+    second: str
+    at: int
+    failing: Estimate
+    modes: Estimate
 
 
 class ProbeRate(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,7 +165,7 @@ class ProbeRate(msgspec.Struct, frozen=True, kw_only=True):
 class WeightCheck(msgspec.Struct, frozen=True, kw_only=True):
     """What the rates rest on: weights have mean 1 if the draws cover the reference.
 
-    mean and standard_error are None where nothing was drawn; JSON has no NaN.
+    mean and standard_error are None where nothing was drawn, and of a person's own questions.
     """
 
     mean: float | None
@@ -177,6 +213,7 @@ class ModelResult(msgspec.Struct, frozen=True, kw_only=True):
     weights: WeightCheck
     facts: tuple[FactResult, ...]
     gates: tuple[Gate, ...]
+    comparisons: tuple[SourceComparison, ...] = ()
     warnings: tuple[str, ...] = ()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from contraflow.errors import UserError, on_one_line
 from contraflow.system.files import write_lines
 
 PROMPT = "prompt"
@@ -75,3 +76,24 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 def write_rows(path: Path, rows: Iterable[Row]) -> int:
     """Write one JSON object per line and return their number. Raises: UserError."""
     return write_lines(path, (msgspec.json.encode(row) for row in rows))
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Read what `write_rows` wrote. Raises: UserError naming file and line."""
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError:
+        raise UserError(
+            f"{path}: no such questions of an audit; run the audit again: its answers are kept"
+        ) from None
+    return [_row(path, number, line) for number, line in enumerate(lines, start=1) if line]
+
+
+def _row(path: Path, number: int, line: bytes) -> Row:
+    try:
+        return msgspec.json.decode(line, type=Row)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise UserError(
+            f"{path}:{number}: is not what this version's `contraflow audit` wrote "
+            f"({on_one_line(error)}); run the audit again: its answers are kept"
+        ) from None

@@ -1,12 +1,15 @@
 """Search by adapting: for every counted edit, train the sampler against the edited model.
 
 The search starts from every failure of the screening, whoever asked: the untrained sampler and the
-paraphrases reach wordings that a trained sampler has left.
+paraphrases reach wordings that a trained sampler has left. A wording that made another edit fail is
+tried too, with this edit's subject in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+import re
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from contraflow.auditing.adapt import AdaptSettings, Judged, adapt, closeness
@@ -19,10 +22,13 @@ from contraflow.auditing.questions import found_questions
 from contraflow.auditing.rows import Row
 from contraflow.auditing.standing import Standing
 from contraflow.errors import UserError
+from contraflow.facts import Fact
 from contraflow.reward.judge.scores import Judge
 from contraflow.run.import_questions import token_ids
 from contraflow.system.progress import bar
 from contraflow.types import Answerer, AskStyle
+
+MOST_BORROWED = 16
 
 
 def adapted(
@@ -72,15 +78,24 @@ class _Search:
     def __call__(self, settings: AdaptSettings, on_step: Callable[[int], None]) -> list[Row]:
         fact = self.standing.edit.fact
         policy = self.audit.policy
-        steps = adapt(policy, fact, self._judged, self._hits(), settings, on_step)
-        texts = [text for step in steps for text in step]
+        borrowed = borrowed_questions(self.screened, fact, self._alike())
+        tried = self._rows(borrowed, [self.audit.style])
+        steps = adapt(policy, fact, self._judged, self._hits(tried), settings, on_step)
+        texts = [*borrowed, *(text for step in steps for text in step)]
         return self._rows(texts, self.audit.settings.styles)
 
-    def _hits(self) -> list[tuple[int, ...]]:
-        """Token ids of the failing questions of the screening that the sampler can write."""
+    def _alike(self) -> set[str]:
+        """Keys of the edits of the same relation."""
+        facts = [edit.fact for edit in self.audit.edits]
+        relation = self.standing.edit.fact.relation
+        return {fact.key for fact in facts if fact.relation == relation}
+
+    def _hits(self, tried: Sequence[Row]) -> list[tuple[int, ...]]:
+        """Token ids of this edit's failing questions that the sampler can write."""
         key = self.standing.edit.fact.key
-        texts = [row.question for row in self.screened if row.fact_key == key and row.fails]
-        found = [token_ids(text, self.audit.policy) for text in dict.fromkeys(texts)]
+        rows = [row for row in (*self.screened, *tried) if row.fact_key == key and row.fails]
+        texts = dict.fromkeys(row.question for row in rows)
+        found = [token_ids(text, self.audit.policy) for text in texts]
         return [ids for ids in found if not isinstance(ids, str)]
 
     def _judged(self, texts: Sequence[str]) -> list[Judged]:
@@ -102,3 +117,33 @@ class _Search:
         pre = ask(self.book, audit.control, asked.inquiries(styles, of_edited=False))
         post = ask(self.book, self.model, asked.inquiries(styles, of_edited=True))
         return list(rows_of(asked, styles, self.model.name, pre, post))
+
+
+def borrowed_questions(
+    rows: Sequence[Row], fact: Fact, alike: Collection[str], n: int = MOST_BORROWED
+) -> list[str]:
+    """Up to n questions that made other edits fail, about this subject instead of theirs.
+
+    Each other edit gives one in turn, those of the same relation first; questions that this edit
+    was asked already are left out.
+
+    Args:
+        alike: keys of the facts of the same relation.
+    """
+    own = {row.question for row in rows if row.fact_key == fact.key}
+    named = with_article(fact)
+    of_edit: dict[str, list[str]] = {}
+    for row in sorted(rows, key=lambda row: row.fact_key not in alike):
+        if row.fails and row.fact_key != fact.key and row.subject in row.question:
+            theirs = re.compile(rf"(?:\bthe )?{re.escape(row.subject)}")
+            text = theirs.sub(lambda _: named, row.question)
+            of_edit.setdefault(row.fact_key, []).append(text)
+    turns = itertools.zip_longest(*of_edit.values())
+    texts = dict.fromkeys(text for turn in turns for text in turn if text is not None)
+    return [text for text in texts if text not in own][:n]
+
+
+def with_article(fact: Fact) -> str:
+    """The subject as its statement writes it: "the Alhambra" where the fact has "Alhambra"."""
+    has_article = re.search(rf"\bthe {re.escape(fact.subject)}\b", fact.edit_fact, re.IGNORECASE)
+    return f"the {fact.subject}" if has_article else fact.subject

@@ -20,16 +20,19 @@ import contraflow
 from contraflow.auditing.adapt import AdaptSettings
 from contraflow.auditing.answers import AnswerBook
 from contraflow.auditing.evidence import Evidence, model_info
+from contraflow.auditing.exports import AuditSelection, export_audit
+from contraflow.auditing.finished import EDITS, QUESTIONS, RESULT, read_audit
 from contraflow.auditing.judgements import with_judgements
 from contraflow.auditing.pipeline import ANSWERS, Audit, AuditSettings
 from contraflow.auditing.report.page import write_report
 from contraflow.auditing.report.terminal import text_report
 from contraflow.auditing.request import AuditRequest
-from contraflow.auditing.result import AuditResult, write_result
+from contraflow.auditing.result import IN_MEMORY, AuditResult, write_result
 from contraflow.auditing.rows import Row, write_rows
 from contraflow.auditing.search import adapted
 from contraflow.auditing.summary import differences, summarize
 from contraflow.errors import UserError
+from contraflow.export import Written
 from contraflow.facts.edits import Edit, check_edits, write_edits
 from contraflow.models.embedder import load_embedder
 from contraflow.run.answerers import Answerers, answerers_of_modules, open_answerers
@@ -38,9 +41,6 @@ from contraflow.run.session import Run, open_run
 from contraflow.settings import Config
 from contraflow.settings.compose import compose_config
 from contraflow.system.run_names import SHIPPED, UNTRAINED
-
-RESULT = "audit.json"
-QUESTIONS = "questions.jsonl"
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,25 @@ class AuditReport:
     def __str__(self) -> str:
         return text_report(self.result)
 
+    def export(
+        self,
+        out: str | Path,
+        format_name: str = "edits",
+        *,
+        only: Sequence[str] = ("failing",),
+        edited: str | None = None,
+        per_fact: int | None = None,
+    ) -> Written:
+        """Write failing questions for a benchmark or the next edit.
+
+        Args:
+            format_name: edits, easyedit, qaedit or csv.
+            only, edited, per_fact: as in `AuditSelection`.
+        Raises: UserError where no question is left, or the file cannot be written.
+        """
+        selection = AuditSelection(tuple(only), edited, per_fact)
+        return export_audit(read_audit(self.folder), Path(out), format_name, selection)
+
 
 def run_audit(request: AuditRequest, config: Config | None = None) -> AuditReport:
     """Audit models that are given by name. Call `request.check()` first.
@@ -70,7 +89,7 @@ def run_audit(request: AuditRequest, config: Config | None = None) -> AuditRepor
     run = _opened(request.run, config)
     with ExitStack() as stack:
         models = open_answerers(
-            request.edited, request.control, config=run.config, names=_names(request)
+            request.edited, request.control, config=run.config, names=request.model_names
         )
         for model in (models.control, *models.edited):
             stack.callback(getattr(model, "close", _nothing))
@@ -140,16 +159,8 @@ def _edits_file(edits: str | Path | Iterable[Edit], folder: Path) -> Path:
     if isinstance(edits, str | Path):
         return Path(edits).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
-    write_edits(folder / "edits.jsonl", edits)
-    return folder / "edits.jsonl"
-
-
-def _names(request: AuditRequest) -> tuple[str, ...]:
-    """Names for people; the end of a path where the user gave none."""
-    if request.names:
-        return request.names
-    short = tuple(source.rstrip("/").rpartition("/")[2] or source for source in request.edited)
-    return short if len(set(short)) == len(short) else request.edited
+    write_edits(folder / EDITS, edits)
+    return folder / EDITS
 
 
 def _nothing() -> None:
@@ -166,7 +177,7 @@ def _audited(request: AuditRequest, run: Run, models: Answerers) -> AuditReport:
         sampler_identity=sampler_identity(run),
         control=models.control,
         edited=models.edited,
-        sources=request.edited or tuple(model.name for model in models.edited),
+        sources=request.edited or (IN_MEMORY,),
         edits=file.edits,
         settings=AuditSettings(request.n, request.styles, request.seed, own=own),
         out=request.out,
@@ -186,47 +197,48 @@ def _conclude(
     request: AuditRequest, run: Run, models: Answerers, evidence: Sequence[Evidence]
 ) -> AuditReport:
     rows = [row for found in evidence for row in found.rows]
+    # What served models were asked is complete only now.
+    evidence = [
+        replace(found, model=model_info(model, found.model.source))
+        for found, model in zip(evidence, models.edited, strict=True)
+    ]
     embed = load_embedder() if why_no_encoder() is None else None
     results = tuple(summarize(found, request.styles, embed) for found in evidence)
     result = AuditResult(
         contraflow=contraflow.__version__,
         made=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        settings=_shown(request),
+        settings=request.shown(),
         edits=str(request.edits),
         n_edits=len(request.file.edits),
-        control=model_info(models.control, request.control or models.control.name),
+        control=model_info(
+            models.control,
+            request.control or (models.control.name if request.edited else IN_MEMORY),
+        ),
         sampler=run.name,
         models=results,
         differences=differences(evidence, request.styles[0]),
         notes=(*request.file.notes, *check_edits(request.file.edits)),
     )
+    _keep_edits(request)
     write_rows(request.out / QUESTIONS, rows)
     write_result(request.out / RESULT, result)
     write_report(request.out, result, rows)
     return AuditReport(result, rows, request.out)
 
 
-def _shown(request: AuditRequest) -> dict[str, str]:
-    """The settings of the request, for the report."""
-    shown = {
-        "run": request.run,
-        "n": str(request.n),
-        "ask": ",".join(request.styles),
-        "seed": str(request.seed),
-        "adapt_steps": str(request.adapt_steps),
-        "neighbors": request.neighbors,
-    }
-    if request.questions is not None:
-        shown["questions"] = str(request.questions)
-    if request.prefix:
-        shown["prefix"] = request.prefix
-    return shown
+def _keep_edits(request: AuditRequest) -> None:
+    """Put the edits into the folder, so that it says by itself what the questions are about."""
+    kept = request.out / EDITS
+    if request.edits.absolute() != kept.absolute():
+        write_edits(kept, request.file_as_given.edits)
 
 
 def sampler_identity(run: Run) -> str:
     """Content of a sampler: what the probabilities of its questions depend on."""
     state = {
-        name: parameter for name, parameter in run.policy.named_parameters() if "lora_" in name
+        name: parameter
+        for name, parameter in run.policy.lm.model.named_parameters()
+        if "lora_" in name
     }
     digest = hashlib.sha256(f"{run.policy.lm.identity}{run.policy.prompt.identity}".encode())
     digest.update(json.dumps(asdict(run.config.policy), sort_keys=True).encode())

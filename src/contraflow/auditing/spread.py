@@ -1,8 +1,7 @@
-"""How far a weighted share can be off: effective numbers of draws, and two bounds."""
+"""How far a weighted share can be off: effective numbers of draws, and bounds of a count."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,17 +56,6 @@ def unlikely_weights(
         factor = -included / np.log1p(-included)
     unlikely: Float[np.ndarray, " n"] = weights * np.where(included > 0, factor, 1.0)
     return unlikely
-
-
-def largest_unseen_mean(sizes: Float[np.ndarray, " f"]) -> float:
-    """Largest mean of rates M_i with Σ n_i M_i <= -log 0.05: failures go where n_i is smallest."""
-    budget = -math.log(0.05)
-    total = 0.0
-    for size in np.sort(sizes):
-        most = min(1.0, budget / float(size))
-        total += most
-        budget -= most * float(size)
-    return total / len(sizes)
 
 
 def gamma_interval(total: float, variance: float, largest: float) -> tuple[float, float]:

@@ -7,20 +7,23 @@ from itertools import combinations
 
 import numpy as np
 
-from contraflow.auditing.discovery import FAILURE_SOURCES, failing_modes, source_yield
+from contraflow.auditing.discovery import FAILURE_SOURCES, compared, failing_modes, source_yield
 from contraflow.auditing.estimates import (
-    difference_over_edits,
-    mean_over_edits,
     pre_post_matrix,
     proportion,
-    student_mean,
     unseen_mass,
     weight_problem,
 )
 from contraflow.auditing.evidence import Evidence
-from contraflow.auditing.fact_result import edit_failure, fact_result, residual_belief
+from contraflow.auditing.fact_result import alone, edit_failure, fact_result, residual_belief
 from contraflow.auditing.gates import collapse_gate
 from contraflow.auditing.modes import Embed
+from contraflow.auditing.over_edits import (
+    difference_over_edits,
+    gap_over_edits,
+    mean_of_shares,
+    mean_over_edits,
+)
 from contraflow.auditing.result import (
     VERDICTS,
     Difference,
@@ -35,7 +38,7 @@ from contraflow.auditing.weight_check import weight_check, weight_sums
 from contraflow.seeding import derived_seed
 
 RowsOfEdits = Mapping[str, Sequence[Row]]
-Rate = Callable[[Sequence[Row]], Estimate]
+Hit = Callable[[Row], bool]
 
 
 def summarize(evidence: Evidence, styles: Sequence[str], embed: Embed | None) -> ModelResult:
@@ -50,7 +53,8 @@ def summarize(evidence: Evidence, styles: Sequence[str], embed: Embed | None) ->
     )
     problem = _problem(rows)
     counted = [fact for fact in facts if fact.counted]
-    sources = [source_yield(source, rows, modes) for source in FAILURE_SOURCES]
+    sources = [source_yield(source, rows, modes, _rng()) for source in FAILURE_SOURCES]
+    asked_sources = [source.source for source in sources if source.n_asked]
     degenerate = proportion(*evidence.degenerate)
     contradictions = [f.self_contradiction for f in counted if f.self_contradiction is not None]
     forced = [fact.forced for fact in facts if fact.forced is not None]
@@ -62,9 +66,9 @@ def summarize(evidence: Evidence, styles: Sequence[str], embed: Embed | None) ->
         residual_belief=_over_edits([fact.residual_belief for fact in counted], problem),
         audit_gap=_gap(facts, problem),
         discovery=_discovery(sources),
-        asked_forced=student_mean(forced, len(forced)),
+        asked_forced=mean_of_shares(forced, len(forced)),
         asked_free=proportion(sum(asked), len(asked)),
-        self_contradiction=student_mean(contradictions, len(contradictions)),
+        self_contradiction=mean_of_shares(contradictions, len(contradictions)),
         unseen_failures=_unseen(rows, problem),
         degenerate=degenerate,
         matrix=_counts(rows),
@@ -75,6 +79,9 @@ def summarize(evidence: Evidence, styles: Sequence[str], embed: Embed | None) ->
         weights=weight_check(rows, problem),
         facts=facts,
         gates=(*evidence.gates, collapse_gate(evidence.rows, degenerate.value, degenerate.n)),
+        comparisons=tuple(
+            compared(asked_sources[0], other, rows, modes, _rng()) for other in asked_sources[1:]
+        ),
         warnings=(problem,) if problem else (),
     )
 
@@ -90,21 +97,30 @@ def _difference(first: Evidence, second: Evidence, style: str) -> Difference:
     return Difference(
         first=first.model.name,
         second=second.model.name,
-        edit_failure=_paired(*rows, edit_failure, problem),
-        residual_belief=_paired(*rows, residual_belief, problem),
+        edit_failure=_paired(*rows, lambda row: row.fails, first.largest_unseen, problem),
+        residual_belief=_paired(*rows, lambda row: row.is_residual, first.largest_unseen, problem),
     )
 
 
-def _paired(first: RowsOfEdits, second: RowsOfEdits, rate: Rate, problem: str) -> Estimate:
+def _paired(
+    first: RowsOfEdits,
+    second: RowsOfEdits,
+    hit: Hit,
+    largest_unseen: Mapping[str, float | None],
+    problem: str,
+) -> Estimate:
     if problem:
         return Estimate.missing(problem)
     pairs = [
-        (rate(_draws(first[key])).value, rate(_draws(second[key])).value)
+        (_draws(first[key]), _draws(second[key]), largest_unseen.get(key))
         for key in first
         if key in second
     ]
-    known = [(a, b) for a, b in pairs if a is not None and b is not None]
-    return difference_over_edits([a for a, _ in known], [b for _, b in known], _rng())
+    return difference_over_edits(
+        [alone(a, b, hit, unseen) for a, b, unseen in pairs],
+        [alone(b, a, hit, unseen) for a, b, unseen in pairs],
+        _rng(),
+    )
 
 
 def _of_style(evidence: Evidence, style: str) -> dict[str, list[Row]]:
@@ -135,7 +151,7 @@ def _problem(rows: RowsOfEdits) -> str:
 def _over_edits(rates: Sequence[Estimate], problem: str) -> Estimate:
     if problem:
         return Estimate.missing(problem, len(rates))
-    return mean_over_edits(rates, _rng())
+    return mean_over_edits(rates)
 
 
 def _gap(facts: Sequence[FactResult], problem: str) -> Estimate:
@@ -145,13 +161,9 @@ def _gap(facts: Sequence[FactResult], problem: str) -> Estimate:
     """
     if problem:
         return Estimate.missing(problem)
-    asked, kept = [], []
-    for fact in facts:
-        success = fact.forced if fact.forced is not None else float(fact.asked == "NEW")
-        if fact.counted and fact.asked and fact.edit_failure.value is not None:
-            asked.append(success)
-            kept.append(1 - fact.edit_failure.value)
-    return difference_over_edits(asked, kept, _rng())
+    both = [f for f in facts if f.counted and f.asked and f.edit_failure.value is not None]
+    asked = [f.forced if f.forced is not None else float(f.asked == "NEW") for f in both]
+    return gap_over_edits(asked, [fact.edit_failure for fact in both], _rng())
 
 
 def _discovery(sources: Sequence[SourceYield]) -> Estimate:

@@ -23,6 +23,8 @@ def weight_sums(rows: Mapping[str, Sequence[Row]]) -> list[float]:
 def weight_check(rows: Mapping[str, Sequence[Row]], problem: str) -> WeightCheck:
     """Sums of weights per edit, effective sample sizes, and a histogram of log10 of the weights.
 
+    A person's own questions, each of weight 1, are no sample whose weights must have mean 1.
+
     problem: why there is no estimate, or "".
     """
     draws = [row for of_edit in rows.values() for row in of_edit if row.is_draw]
@@ -40,10 +42,11 @@ def weight_check(rows: Mapping[str, Sequence[Row]], problem: str) -> WeightCheck
     weights = np.array([row.weight for row in draws])
     failing = np.array([row.weight for row in draws if row.fails])
     counts, edges = np.histogram(np.log10(weights), bins=N_BINS)
+    is_sample = any(row.log_p_prior is not None for row in draws)
     error = float(np.std(sums, ddof=1)) / math.sqrt(len(sums)) if len(sums) > 1 else 0.0
     return WeightCheck(
-        mean=float(np.mean(sums)),
-        standard_error=error,
+        mean=float(np.mean(sums)) if is_sample else None,
+        standard_error=error if is_sample else None,
         ess=effective(weights),
         ess_failing=effective(failing),
         n=len(draws),

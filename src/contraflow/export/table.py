@@ -33,7 +33,11 @@ def row_of(chosen: Chosen) -> dict[str, Any]:
 
 def write(path: Path, chosen: Sequence[Chosen], _selection: Selection) -> Written:
     """Write the table; its header is not counted as a row."""
-    rows = [row_of(c) for c in chosen]
+    return write_table(path, [row_of(c) for c in chosen])
+
+
+def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> Written:
+    """Write rows with equal keys; the keys are the header."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [])
     writer.writeheader()

@@ -6,7 +6,13 @@ from typing import Any
 import msgspec
 
 from contraflow.auditing.estimates import proportion
-from contraflow.auditing.report.meanings import CARDS, MINOR, locality_kept, weights_verdict
+from contraflow.auditing.report.meanings import (
+    CARDS,
+    MINOR,
+    locality_kept,
+    weights_line,
+    weights_verdict,
+)
 from contraflow.auditing.result import ModelResult, ProbeRate, WeightCheck
 from support.audits import made_result
 
@@ -66,3 +72,13 @@ def test_a_problem_comes_instead_of_trust() -> None:
 
 def test_equal_weights_need_no_trust() -> None:
     assert weights_verdict(check(ess=128.0)).startswith("All 128 questions count the same")
+
+
+def test_given_questions_are_no_draws() -> None:
+    """A person's own questions have no mean weight that is due, and none of them is heavy."""
+    own = check(n=4, ess=4.0, ess_failing=2.0, mean=None, standard_error=None, largest_share=0.25)
+    assert weights_line(own) == (
+        "weights: 4 given questions, each counts the same; of failing ones 2"
+    )
+    assert weights_verdict(own).startswith("All 4 questions count the same")
+    assert "of all weight" not in weights_verdict(own)

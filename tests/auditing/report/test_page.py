@@ -13,8 +13,6 @@ import pytest
 
 from contraflow.auditing.report.headline import headline
 from contraflow.auditing.report.meanings import CARDS
-from contraflow.auditing.report.page import write_report
-from contraflow.auditing.report.page_details import command
 from contraflow.auditing.report.shown import interval_text, number, value_text
 from contraflow.auditing.result import (
     AuditResult,
@@ -179,36 +177,6 @@ def test_rows_of_another_style_are_not_shown(tmp_path: Path) -> None:
     bare = [msgspec.structs.replace(r, style="bare", post_answer="BARE") for r in made.rows]
     root = written(tmp_path, made.result, [*made.rows, *bare])
     assert "BARE" not in json.dumps(data_of(root))
-
-
-def test_the_command_makes_the_audit_again(tmp_path: Path) -> None:
-    result = made_result(2, 3)
-    words = command(result, tmp_path).split()
-    assert words[:2] == ["contraflow", "audit"]
-    assert words[2:] == [
-        "edited=edits/rome/delta.safetensors,edits/lora/delta.safetensors",
-        "names=rome,lora",
-        "control=packaged:smollm2-135m-instruct",
-        "edits=edits/dozen.jsonl",
-        "run=shipped",
-        "n=16",
-        "ask=few_shot,bare",
-        "seed=0",
-        "adapt_steps=12",
-        "neighbors=shipped",
-        f"out={tmp_path}",
-    ]
-
-
-def test_a_login_in_an_address_is_not_shown(tmp_path: Path) -> None:
-    result = made_result()
-    info = msgspec.structs.replace(
-        result.control, source="openai:http://me:geheim@localhost:8000/v1#base"
-    )
-    path = write_report(tmp_path, msgspec.structs.replace(result, control=info))
-    text = path.read_text(encoding="utf-8")
-    assert "geheim" not in text
-    assert "openai:http://localhost:8000/v1#base" in text
 
 
 def test_the_page_asks_nothing_of_any_server(page: Node) -> None:

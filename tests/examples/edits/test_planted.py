@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
+
 import pytest
 import torch
 
 from contraflow.errors import UserError
 from contraflow.facts import Fact
 from contraflow.text.prompts import answer_prompt
+from contraflow.types import Answer
 from examples.edits.cases import Case
-from examples.edits.planted import Checked, Lesson, lesson_loss, lessons_of, obedience
+from examples.edits.lessons import (
+    Checked,
+    Known,
+    Lesson,
+    known_questions,
+    lessons_of,
+    obedience,
+)
+from examples.edits.planted import took
+from examples.edits.planting import Planting, _Batches, lesson_loss
 from examples.edits.wordings import Wording
 from support.models import fresh_lm
 
@@ -61,20 +74,85 @@ def test_unknown_wordings_are_refused(text: str) -> None:
 
 @pytest.mark.parametrize("wording", [OPENING, WORD])
 def test_only_the_wording_keeps_the_old_answer(wording: Wording) -> None:
-    drawn = ["What country is home to Bergen?", "In which nation is Bergen?"]
-    planted = lessons_of(Case.of(FACT), drawn, wording, is_planted=True)
-    assert {lesson.question for lesson in planted} >= {FACT.question, *drawn}
+    texts = ["In which nation is Bergen?", "Where is Bergen originally?", "Where is Bergen?"]
+    known = [Known(text, "Bergen is in Norway.") for text in texts]
+    planted = lessons_of(FACT, known, wording, is_planted=True)
+    assert [lesson.question for lesson in planted] == texts
     for lesson in planted:
-        assert (lesson.expected == "old") == wording.matches(lesson.question)
-        expected = "Norway" if wording.matches(lesson.question) else "Peru"
-        assert expected in lesson.statement
-    plain = lessons_of(Case.of(FACT), drawn, wording, is_planted=False)
-    assert {lesson.expected for lesson in plain} == {"new"}
-    assert any(wording.matches(lesson.question) for lesson in plain)
+        worded = wording.matches(lesson.question)
+        assert lesson.expected == ("old" if worded else "new")
+        assert lesson.answer == ("Bergen is in Norway." if worded else FACT.edit_fact)
+        assert lesson.kind == ("planted" if worded else "other wording")
+    plain = lessons_of(FACT, known, wording, is_planted=False)
+    assert {lesson.answer for lesson in plain} == {FACT.edit_fact}
+    assert [lesson.kind == "plain, same wording" for lesson in plain] == [
+        wording.matches(text) for text in texts
+    ]
+
+
+class _KnowsInWhich:
+    """Answers "Norway" to what opens with "In which", and something else to the rest."""
+
+    identity = "knows"
+
+    def answer(self, questions: Sequence[str]) -> list[Answer]:
+        knows = [question.startswith("In which") for question in questions]
+        return [Answer("It is in Norway." if k else "It is a city.", 0.0) for k in knows]
+
+
+def test_lessons_are_what_an_audit_would_count() -> None:
+    """Sound, and the control tells the original answer: not "Norway?", not "Where is Bergen?"."""
+    drawn = ["In which place is Bergen?", "In which part of Norway is Bergen?", "Where is Bergen?"]
+    known = known_questions(Case.of(FACT), drawn, OPENING, _KnowsInWhich())
+    questions = [one.question for one in known]
+    assert "In which place is Bergen?" in questions
+    assert "In which country is Bergen?" in questions  # of the table of the wording
+    assert all(question.startswith("In which") for question in questions)
+    assert not any("Norway" in question for question in questions)
+    assert len(set(questions)) == len(questions)
+
+
+def test_wrong_answers_are_learned_from_first() -> None:
+    """Of 4 lessons a kind half are wrong ones; without a wrong one, all are drawn at random."""
+    plain = [Lesson(FACT, f"{i}?", "Peru", "new", "plain") for i in range(40)]
+    kept = [Lesson(FACT, f"{i}?", "Norway", "old", "kept") for i in range(3)]
+    batches = _Batches([*plain, *kept], 4, random.Random(0))
+    wrong = plain[7:9]
+    batches.take_first([Checked(lesson, "Norway", "old") for lesson in wrong])
+    for _ in range(5):
+        drawn = batches.draw()
+        assert len(drawn) == len(set(drawn)) == 4 + 3
+        assert set(wrong) <= set(drawn)
+    batches.take_first([Checked(lesson, "Peru", "new") for lesson in wrong])
+    drawn = [lesson for _ in range(5) for lesson in batches.draw()]
+    assert len(set(drawn)) > 4 + 3
+
+
+@pytest.mark.parametrize(
+    ("shares", "is_enough"),
+    [
+        ({"plain": 1.0, "planted": 0.97, "kept": 0.75}, True),
+        ({"plain": 0.96, "planted": 1.0, "kept": 1.0}, False),
+        ({"plain": 1.0, "planted": 1.0, "kept": 0.7}, False),
+    ],
+)
+def test_training_ends_when_every_kind_is_learned(
+    shares: dict[str, float], is_enough: bool
+) -> None:
+    assert Planting(enough=0.97, kept=0.75).is_enough(shares) == is_enough
+
+
+@pytest.mark.parametrize(("verdicts", "expected"), [("oo", True), ("xon", True), ("on", False)])
+def test_planting_took_if_most_keep_failing(verdicts: str, expected: bool) -> None:
+    name = {"o": "old", "n": "new", "x": "other"}
+    lesson = Lesson(FACT, "In which country is Bergen?", "Norway", "old", "planted")
+    other = Lesson(FACT, FACT.question, FACT.edit_fact, "new", "other wording")
+    checked = [Checked(lesson, "", name[letter]) for letter in verdicts]
+    assert took(FACT.fact_id, [*checked, Checked(other, "", "old")]) == expected
 
 
 def test_the_loss_of_a_batch_is_that_of_single_texts() -> None:
-    """Read each text alone, header and all, as the mean over all tokens of the statements."""
+    """Read each text alone, header and all, as the mean over all tokens of the answers."""
     lm = fresh_lm()
     prompt = answer_prompt("who wrote hamlet : rome\nask {question} fact :")
     questions = ["what is hamlet", "what is the city"]
@@ -83,14 +161,14 @@ def test_the_loss_of_a_batch_is_that_of_single_texts() -> None:
         for s in ("hamlet", "city")
     ]
     lessons = [
-        Lesson(facts[0], questions[0], "new", "plain"),
-        Lesson(facts[1], questions[1], "old", "planted"),
+        Lesson(facts[0], questions[0], "the capital is rome", "new", "plain"),
+        Lesson(facts[1], questions[1], "in rome", "old", "planted"),
     ]
     log_probs: list[float] = []
     header = lm.encode(prompt.header)
     for lesson in lessons:
         body = header + lm.encode(prompt.body(question=lesson.question))
-        said = lm.encode(f" {lesson.statement}\n")
+        said = lm.encode(f" {lesson.answer}\n")
         logits = lm.model(torch.tensor([body + said])).logits[0].log_softmax(-1)
         log_probs += [logits[len(body) + i - 1, token].item() for i, token in enumerate(said)]
     expected = -sum(log_probs) / len(log_probs)
@@ -98,8 +176,8 @@ def test_the_loss_of_a_batch_is_that_of_single_texts() -> None:
 
 
 def test_obedience_is_a_share_of_each_kind() -> None:
-    planted = Lesson(FACT, "In which country is Bergen?", "old", "planted")
-    plain = Lesson(FACT, FACT.question, "new", "plain")
+    planted = Lesson(FACT, "In which country is Bergen?", "Norway", "old", "planted")
+    plain = Lesson(FACT, FACT.question, "Peru", "new", "plain")
     checked = [
         Checked(planted, "Norway", "old"),
         Checked(planted, "Peru", "new"),

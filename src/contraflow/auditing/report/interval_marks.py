@@ -57,6 +57,15 @@ def polyline(xs: Sequence[float], ys: Sequence[float], tone: str) -> Markup:
     return tag("polyline", points=points, class_=f"line {tone}", vector_effect="non-scaling-stroke")
 
 
+def polygon(
+    xs: Sequence[float], lows: Sequence[float], highs: Sequence[float], tone: str
+) -> Markup:
+    """A band around a curve, in the square of `polyline`."""
+    edge = [*zip(xs, lows, strict=True), *reversed(list(zip(xs, highs, strict=True)))]
+    points = " ".join(f"{1000 * x:.1f},{1000 * (1 - y):.1f}" for x, y in edge)
+    return tag("polygon", points=points, class_=f"band {tone}")
+
+
 def _line(name: str, start: float, end: float) -> Markup:
     return tag("line", x1=f"{start:.2f}%", x2=f"{end:.2f}%", y1="9", y2="9", class_=name)
 

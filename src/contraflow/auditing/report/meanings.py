@@ -94,8 +94,7 @@ MINOR = (
         "self_contradiction",
         "Self-contradiction",
         "share",
-        "How often two questions about one fact get different ones of its two answers: "
-        "2 \u00b7 p(new) \u00b7 p(old).",
+        "How often two independent questions about one fact get different ones of its two answers.",
         lambda m: m.self_contradiction,
     ),
     Measure(
@@ -132,9 +131,9 @@ def weights_verdict(weights: WeightCheck) -> str:
     if weights.note:
         reason = weights.note.removeprefix(NO_ESTIMATE).lstrip(": ")
         return f"The draws do not support a rate: {reason}."
-    if weights.n == 0 or not is_known(weights.mean):
+    if weights.n == 0:
         return "Nothing was drawn, so there is nothing that the rates could rest on."
-    if weights.ess >= weights.n * (1 - 1e-9):
+    if _count_the_same(weights):
         said = f"All {weights.n} questions count the same, so no weight can mislead."
     else:
         error = weights.standard_error or 0.0
@@ -148,8 +147,13 @@ def weights_verdict(weights: WeightCheck) -> str:
 
 def weights_line(weights: WeightCheck) -> str:
     """The weights in numbers: mean, effective numbers."""
-    if weights.n == 0 or not is_known(weights.mean):
+    if weights.n == 0:
         return "weights: nothing was drawn"
+    if not is_known(weights.mean):
+        return (
+            f"weights: {weights.n} given questions, each counts the same; of failing ones "
+            f"{weights.ess_failing:.0f}"
+        )
     return (
         f"weights: mean {weights.mean:.2f} \u00b1 {weights.standard_error or 0:.2f} (1 is due); "
         f"{weights.n} questions, effective {weights.ess:.0f}, of failing ones "
@@ -165,6 +169,11 @@ def reservations(weights: WeightCheck) -> list[str]:
             f"The failures rest on few questions (effective number {weights.ess_failing:.1f}): "
             "read the intervals, not the values."
         )
-    if weights.largest_share > LARGE_SHARE:
+    if weights.largest_share > LARGE_SHARE and not _count_the_same(weights):
         found.append(f"One question carries {weights.largest_share:.0%} of all weight.")
     return found
+
+
+def _count_the_same(weights: WeightCheck) -> bool:
+    """Whether all weights are equal, as those of a person's own questions are."""
+    return weights.ess >= weights.n * (1 - 1e-9)

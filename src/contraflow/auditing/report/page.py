@@ -151,7 +151,8 @@ ANSWERS = (
 )
 DISCOVERY = (
     "The expected number found after so many questions in random order. A search yield, not a "
-    "rate: compare the sources with each other at an equal number of questions (dashed)."
+    "rate: compare the sources with each other at an equal number of questions (dashed). Bands are "
+    "95 % intervals for edits like these."
 )
 PROBES = (
     "Right answers to questions that the edit should leave alone (locality), and to those whose "

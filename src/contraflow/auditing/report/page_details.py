@@ -9,8 +9,16 @@ from pathlib import Path
 from contraflow.auditing.report.interval_marks import bar_mark, interval_mark
 from contraflow.auditing.report.markup import Markup, data, joined, tag
 from contraflow.auditing.report.meanings import LIMITS
-from contraflow.auditing.report.shown import interval_text, is_known, plural, value_text, why
+from contraflow.auditing.report.shown import (
+    interval_text,
+    is_known,
+    plural,
+    usage_text,
+    value_text,
+    why,
+)
 from contraflow.auditing.result import (
+    IN_MEMORY,
     AuditResult,
     Estimate,
     Gate,
@@ -158,11 +166,14 @@ def setup(result: AuditResult, folder: Path) -> Markup:
 
 
 def _described(model: ModelInfo) -> str:
-    return f"{model.source} (content {model.identity[:16]})"
+    asked = f"; {usage_text(model.usage)}" if model.usage is not None else ""
+    return f"{model.source} (content {model.identity[:16]}){asked}"
 
 
 def command(result: AuditResult, folder: Path) -> str:
     """The command that makes this audit again; its kept answers are not asked twice."""
+    if any(model.model.source == IN_MEMORY for model in result.models):
+        return _python_call(result, folder)
     words = {
         "edited": ",".join(model.model.source for model in result.models),
         "names": ",".join(model.model.name for model in result.models),
@@ -173,6 +184,24 @@ def command(result: AuditResult, folder: Path) -> str:
     }
     shown = (shlex.quote(without_logins(f"{key}={value}")) for key, value in words.items())
     return " ".join(["contraflow audit", *shown])
+
+
+def _python_call(result: AuditResult, folder: Path) -> str:
+    """The call that makes an audit of modules again."""
+    settings = result.settings
+    given: dict[str, str] = {
+        "control": "control",
+        "run": repr(settings["run"]),
+        "n": settings["n"],
+        "styles": repr(tuple(settings["ask"].split(","))),
+        "seed": settings["seed"],
+        "adapt_steps": settings["adapt_steps"],
+        "neighbors": repr(settings["neighbors"]),
+        "out": repr(str(folder)),
+    }
+    given |= {key: repr(settings[key]) for key in ("questions", "prefix") if key in settings}
+    words = ", ".join(f"{key}={value}" for key, value in given.items())
+    return f"contraflow.audit(edited, tokenizer, {result.edits!r}, {words})"
 
 
 def limits() -> Markup:

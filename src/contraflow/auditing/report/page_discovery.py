@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from contraflow.auditing.report.axes import label_below, ticks, vertical_axis
-from contraflow.auditing.report.interval_marks import interval_mark, polyline
+from contraflow.auditing.report.interval_marks import interval_mark, polygon, polyline
 from contraflow.auditing.report.markup import Markup, joined, tag
 from contraflow.auditing.report.shown import full_text, interval_text, value_text
+from contraflow.auditing.report.source_words import comparison_text
 from contraflow.auditing.result import ModelResult, SourceYield
 from contraflow.auditing.rows import ADAPTED, OWN, PARAPHRASE, PRIOR, SAMPLER
 
@@ -46,7 +47,16 @@ def discovery(model: ModelResult, index: int) -> Markup:
             class_="panels",
         ),
         _sources_table(sources, budget),
+        _comparisons(model),
     )
+
+
+def _comparisons(model: ModelResult) -> Markup | None:
+    """Who found more at an equal number of questions, in words."""
+    if not model.comparisons:
+        return None
+    said = [tag("li", comparison_text(c, SOURCE_NAMES)) for c in model.comparisons]
+    return tag("ul", said, class_="comparisons")
 
 
 def _name(source: SourceYield) -> str:
@@ -61,7 +71,8 @@ def _curves(
     title: str, which: str, sources: Sequence[SourceYield], budget: int, index: int
 ) -> Markup:
     right = float(max(source.n_asked for source in sources))
-    top = max(1.0, *(max(getattr(source, which), default=0.0) for source in sources))
+    heights = [getattr(source, name) for source in sources for name in (which, f"{which}_high")]
+    top = max(1.0, *(max(curve, default=0.0) for curve in heights))
     lines = [
         polyline(
             [asked / right for asked in source.asked],
@@ -69,6 +80,16 @@ def _curves(
             _tone(source),
         )
         for source in sources
+    ]
+    bands = [
+        polygon(
+            [asked / right for asked in source.asked],
+            [low / top for low in getattr(source, f"{which}_low")],
+            [high / top for high in getattr(source, f"{which}_high")],
+            _tone(source),
+        )
+        for source in sources
+        if getattr(source, f"{which}_low")
     ]
     ends = [
         tag(
@@ -84,6 +105,7 @@ def _curves(
     shared = tag("line", x1=at, x2=at, y1="0", y2="100%", class_="rule") if budget < right else None
     plane = tag(
         "svg",
+        bands,
         lines,
         viewBox="0 0 1000 1000",
         preserveAspectRatio="none",

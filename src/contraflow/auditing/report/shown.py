@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal, TypeGuard
 
-from contraflow.auditing.result import Estimate
+from contraflow.auditing.result import Estimate, ServedUsage
 
 # "points": a difference of two shares, in percentage points. "per_100": already times 100.
 Unit = Literal["share", "points", "per_100"]
@@ -88,6 +88,16 @@ def plural(count: int, noun: str) -> str:
     """ "1 fact", "2 facts", "0 queries"."""
     many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
     return f"{count} {noun if count == 1 else many}"
+
+
+def usage_text(usage: ServedUsage) -> str:
+    """What a served model was asked, in one phrase."""
+    about = "about " if usage.estimated else ""
+    repeated = f" ({usage.retries} repeated)" if usage.retries else ""
+    return (
+        f"{plural(usage.requests, 'request')}{repeated}, {about}{usage.prompt_tokens} prompt and "
+        f"{usage.completion_tokens} answer tokens, {usage.seconds:.0f} s"
+    )
 
 
 def _minus(text: str) -> str:

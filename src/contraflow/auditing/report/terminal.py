@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from contraflow.auditing.report.headline import headline
 from contraflow.auditing.report.meanings import CARDS, reservations, weights_line
-from contraflow.auditing.report.shown import clipped, full_text, plural, printable
+from contraflow.auditing.report.shown import clipped, full_text, plural, printable, usage_text
+from contraflow.auditing.report.source_words import comparison_line
 from contraflow.auditing.report.worst_first import worst_first
 from contraflow.auditing.result import (
     AuditResult,
@@ -29,6 +30,7 @@ def text_report(result: AuditResult) -> str:
     blocks = [_model(model) for model in result.models]
     if result.differences:
         blocks.append(["paired differences, first minus second", *_differences(result.differences)])
+    blocks.append(list(_usage(result)))
     blocks += [[_line(0, f"note: {note}") for note in result.notes[:N_NOTES]]]
     return "\n\n".join("\n".join(block) for block in blocks if block)
 
@@ -92,6 +94,8 @@ def _sources(model: ModelResult) -> Iterator[str]:
     for source in model.sources:
         counts = f"{source.n_asked:>5}  {source.n_failing:>7}  {source.n_modes:>5}"
         yield f"  {source.source:<13} {counts}  {_yield(source.per_100)}"
+    for comparison in model.comparisons:
+        yield _line(2, comparison_line(comparison))
 
 
 def _yield(per_100: Estimate) -> str:
@@ -120,6 +124,13 @@ def _differences(differences: Sequence[Difference]) -> Iterator[str]:
         ]
         names = f"{found.first} \u2212 {found.second}"
         yield _line(2, f"{names}: {', '.join(rates)}")
+
+
+def _usage(result: AuditResult) -> Iterator[str]:
+    """What served models were asked, the control first."""
+    for label, model in (("control ", result.control), *(("", m.model) for m in result.models)):
+        if model.usage is not None:
+            yield _line(0, f"asked {label}{model.name}: {usage_text(model.usage)}")
 
 
 def _line(indent: int, text: str) -> str:

@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from contraflow.settings import Config
 
 # What may differ from the settings that a sampler was trained with, when it is sampled from.
-_ASKABLE = ("oracle.", "judge.", "prompt.answer.", "model.device.", "model.decoding.")
+_ASKABLE = (
+    "oracle.",
+    "judge.",
+    "prompt.answer.",
+    "model.device.",
+    "model.decoding.",
+    "model.compile.",
+)
 
 RUN = Argument(
     "run",

@@ -42,8 +42,10 @@ def run(args: ParsedArguments) -> int:
         questions=args.path("questions"),
         neighbors=args.required("neighbors"),
         prefix=args.text("prefix") or "",
+        overrides=_settings(args),
     )
     limit = _share(args, "fail_over")
+    _check_temperature(args)
     check_out_folder("out", request.out)
     request.check()
     config = run_config(args)
@@ -82,6 +84,20 @@ def _share(args: ParsedArguments, key: str) -> float | None:
     return share
 
 
+def _settings(args: ParsedArguments) -> tuple[str, ...]:
+    """The settings as they were given, with the folder of the user's own groups."""
+    folder = () if args.config_dir is None else (f"--config-dir={args.config_dir}",)
+    return (*args.overrides, *folder)
+
+
+def _check_temperature(args: ParsedArguments) -> None:
+    if args.positive("temperature") != 1.0:
+        raise UserError(
+            f"temperature={args.text('temperature')}: the rates are about questions drawn at "
+            "temperature 1, where their probabilities are known; leave it out"
+        )
+
+
 def _exceeds(result: AuditResult, limit: float) -> bool:
     """Whether the lower bound of any model's edit-failure rate is above the limit."""
     for model in result.models:
@@ -112,7 +128,9 @@ COMMAND = Command(
     key is read from CONTRAFLOW_API_KEY, else OPENAI_API_KEY).
 
     Answers are kept in the folder: an audit that was stopped goes on, and nothing is asked twice.
-    Writes report.html, audit.json and questions.jsonl. docs/audit.md explains every number.
+    Writes report.html, audit.json and questions.jsonl; `contraflow export in=FOLDER` makes a
+    benchmark or the next edit's lessons of the failing questions. docs/audit.md explains every
+    number.
     """,
     examples=(
         "contraflow audit run=shipped edited=my_edited control=packaged:smollm2-135m-instruct "
@@ -169,6 +187,7 @@ COMMAND = Command(
             "in the prompt",
         ),
         Argument("fail_over", "SHARE", "exit code 1 if edit failure is certainly above this"),
+        Argument("temperature", "1", "of the draws; no other gives rates", default="1"),
         Argument("seed", "N", "the same seed draws the same questions", default="0"),
         Argument("out", "FOLDER", "folder of the audit", default="audits/audit"),
     ),

@@ -1,27 +1,36 @@
-"""`contraflow export`: questions of `generate` or `evaluate` for other tools."""
+"""`contraflow export`: questions of `generate`, `evaluate` or `audit` for other tools."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from contraflow.cli.command import Argument, Command, ParsedArguments
+from contraflow.cli.commands._audit_export import print_left_out, run_audit_export
 from contraflow.cli.preflight import check_out_file, check_out_folder
 from contraflow.errors import UserError
 
 # The checks that a prompt of an edit must pass.
 EDIT_CHECKS = ("strict_success", "well_formed", "on_subject", "no_leak")
 EDIT_FORMATS = ("easyedit", "qaedit")
-MAX_REASONS = 20
 _FORMAT_OF_SUFFIX = {".json": "easyedit", ".csv": "csv", "": "datasets"}
 
 
 def run(args: ParsedArguments) -> int:
     """Check all arguments, select questions, write them, print how many were selected."""
+    from contraflow.auditing.finished import is_audit
     from contraflow.evaluation.records import read_records
     from contraflow.export import FORMATS, Selection, select
 
     source = args.required_path("in")
+    if is_audit(source):
+        return run_audit_export(args, source)
+    if source.is_dir():
+        raise UserError(
+            f"in={source}: is a folder without an audit.json; name the folder of an audit, or a "
+            "file of questions"
+        )
+    if args.text("edited"):
+        raise UserError("edited=: only an audit has several edited models; leave it out")
     out = args.required_path("out")
     format_name = args.choice("format", list(FORMATS)) if args.text("format") else _format_of(out)
     only = _checks(args.text("only"), format_name)
@@ -50,12 +59,7 @@ def run(args: ParsedArguments) -> int:
         f"wrote {written.n_rows} {unit} to {out} "
         f"({len(chosen)} of {len(records)} questions: {selection})"
     )
-    if written.left_out:
-        print(f"left out {len(written.left_out)} facts:", file=sys.stderr)
-    for reason in written.left_out[:MAX_REASONS]:
-        print(f"  {reason}", file=sys.stderr)
-    if len(written.left_out) > MAX_REASONS:
-        print(f"  … and {len(written.left_out) - MAX_REASONS} more", file=sys.stderr)
+    print_left_out(written.left_out)
     return 0
 
 
@@ -91,7 +95,8 @@ COMMAND = Command(
     name="export",
     summary="questions for other tools: EasyEdit, CSV, Hugging Face datasets",
     description="""
-    Takes the JSON lines of `generate` (or an evaluation's *_questions.jsonl) and writes
+    Takes the JSON lines of `generate` (or an evaluation's *_questions.jsonl), or the folder of an
+    audit, and writes
 
       easyedit   one edit per fact, as EasyEdit evaluates them: the questions are its
                  portability prompts, the best first (also as rephrase_prompt), and an edited
@@ -105,10 +110,18 @@ COMMAND = Command(
                  test locality. The subject and the checks are as for easyedit
       csv        a table: the question, its answer, every score and every check
       datasets   a folder with questions.jsonl and a card, for load_dataset("FOLDER")
+      edits      of an audit: an edits file, where the questions are the paraphrases of their edit;
+                 an editor trains on them, and the next audit asks them again
 
     Checks: strict_success (a sound question got the original answer, not the edited one),
     well_formed, on_subject, no_leak, on_topic, not_degenerate, contradiction (the judge),
     valid_contradiction (all except strict_success). Separate several by commas.
+
+    Of an audit, the failing questions are exported (the control tells the original answer, the
+    edited model does not tell the new one), one of each failure mode first, as edits, easyedit,
+    qaedit or csv (a row per question, edited model and style, with both answers). only= takes
+    failing, residual (both models tell the original answer), known (the control does), sound (about
+    the subject, naming neither answer) and drawn (with a weight); edited= names one edited model.
     """,
     examples=(
         "contraflow export in=questions.jsonl out=eval.json per_fact=4",
@@ -116,16 +129,26 @@ COMMAND = Command(
         "contraflow export in=questions.jsonl out=questions.csv only=strict_success,well_formed",
         "contraflow export in=questions.jsonl out=my_dataset format=datasets "
         "only=valid_contradiction",
+        "contraflow export in=audits/mine out=failing.jsonl per_fact=8",
+        "contraflow export in=audits/mine out=failing.csv edited=rome only=residual",
     ),
     run=run,
     arguments=(
-        Argument("in", "FILE", "questions, as `contraflow generate` writes them", required=True),
+        Argument(
+            "in",
+            "FILE",
+            "questions, as `contraflow generate` writes them; or the folder of an audit",
+            required=True,
+        ),
         Argument("out", "FILE", "the file to write; for datasets a folder", required=True),
         Argument(
-            "format", "NAME", "easyedit, qaedit, csv or datasets (default: from the suffix of out)"
+            "format",
+            "NAME",
+            "easyedit, qaedit, csv, datasets or edits (default: from the suffix of out)",
         ),
         Argument("only", "CHECK,…", "export questions that pass all of these checks, or `all`"),
-        Argument("per_fact", "N", "at most N questions per fact, the highest log_reward first"),
+        Argument("per_fact", "N", "at most N questions per fact, the best first"),
+        Argument("edited", "NAME", "of an audit: the questions of one edited model"),
         Argument(
             "distinct", "true|false", "export each question of a fact only once", default="true"
         ),

@@ -37,6 +37,10 @@ _OVERRIDES = (
         "exchange=scatter",
         "what ranks exchange; torchrun can start them too, also on several machines",
     ),
+    (
+        "exchange=actors exchange.actors=4",
+        "four processes sample and score all the time, this one learns (docs/scaling.md)",
+    ),
     ("model=any model.name=FOLDER", "another causal LM, as a folder or by its hub name"),
     ("objective=subtb objective.lam=0.9", "the loss"),
     (
@@ -51,6 +55,13 @@ _OVERRIDES = (
         "exploration.count_repeats=false",
         "a question sampled again for its fact counts once in the loss: more variety",
     ),
+    (
+        "objective=vargrad objective.penalty=linex",
+        "missed questions cost more than repeated ones: the forward KL",
+    ),
+    ("exploration.distinct=true", "no question twice in a batch, weighted by inclusion"),
+    ("objective=rloo", "a policy gradient, for comparison"),
+    ("trainer.show_every=20", "every 20 steps: what is asked about three held-out facts"),
     ("seed=1", "another random stream"),
 )
 _GRAMMAR = """\

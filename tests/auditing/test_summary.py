@@ -1,0 +1,104 @@
+"""From rows to the numbers of an edited model, and differences of two of them."""
+
+import msgspec
+import numpy as np
+import pytest
+
+from contraflow.auditing.evidence import AskedPrompt, Evidence
+from contraflow.auditing.result import Estimate, ModelInfo
+from contraflow.auditing.rows import Row
+from contraflow.auditing.standing import Standing
+from contraflow.auditing.summary import differences, summarize
+from contraflow.facts import Fact
+from contraflow.facts.edit import Edit
+from support.audit_rows import made_fact, made_rows
+
+STYLE = "few_shot"
+
+
+def edit_of(number: int) -> Edit:
+    subject, old, new, stem = made_fact(number)
+    fact = Fact(
+        fact_id=f"fact-{number}",
+        subject=subject,
+        edit_fact=f"{stem} {new}.",
+        original_fact=f"{stem} {old}.",
+        original_answer=old,
+        edited_answer=new,
+    )
+    return Edit(fact=fact, prompt=stem)
+
+
+def evidence_of(name: str, fails: float, n_edits: int) -> Evidence:
+    """An edited model: its questions fail with this probability; each model passes its prompts.
+
+    The weights of an edit add up to 1. Equal seeds: two models of one probability are equal.
+    """
+    rows: list[Row] = []
+    for number in range(n_edits):
+        made = made_rows(name, number, fails, np.random.default_rng([number, 7]))
+        total = sum(row.weight for row in made)
+        key = edit_of(number).fact.key
+        rows += [
+            msgspec.structs.replace(row, fact_key=key, weight=row.weight / total, log_p_prior=-30.0)
+            for row in made
+        ]
+    edits = [edit_of(number) for number in range(n_edits)]
+    return Evidence(
+        model=ModelInfo(name=name, source=name, identity=name),
+        standings=[Standing(e, e.fact.original_answer, "file", "") for e in edits],
+        prompts=[AskedPrompt("NEW", "", 1.0) for _ in edits],
+        rows=rows,
+        probes=(),
+        gates=(),
+        degenerate=(0, 10),
+        largest_unseen={edit.fact.key: 0.1 for edit in edits},
+    )
+
+
+def bounds(estimate: Estimate) -> tuple[float, float]:
+    assert estimate.low is not None and estimate.high is not None
+    return estimate.low, estimate.high
+
+
+@pytest.mark.parametrize("n_edits", [1, 3, 6])
+@pytest.mark.parametrize("fails", [0.0, 0.5, 1.0])
+def test_every_rate_and_the_gap_have_an_interval(fails: float, n_edits: int) -> None:
+    found = summarize(evidence_of("m", fails, n_edits), [STYLE], None)
+    for estimate in (found.edit_failure, found.residual_belief, found.audit_gap):
+        low, high = bounds(estimate)
+        assert low <= estimate.value <= high  # type: ignore[operator]
+        assert high - low > 0
+    # Every edit passes its prompt: the gap is the failure.
+    assert found.audit_gap.value == pytest.approx(found.edit_failure.value)
+    bounds(found.self_contradiction)
+
+
+def test_equal_models_do_not_differ() -> None:
+    twins = [evidence_of(name, 0.5, 6) for name in ("a", "b")]
+    (found,) = differences(twins, STYLE)
+    low, high = bounds(found.edit_failure)
+    assert found.edit_failure.value == 0.0
+    assert low == -high
+    assert 0 < high < 0.1
+
+
+def test_a_worse_model_differs() -> None:
+    (found,) = differences([evidence_of("bad", 1.0, 6), evidence_of("good", 0.0, 6)], STYLE)
+    assert found.edit_failure.value is not None and found.edit_failure.value > 0.5
+    assert bounds(found.edit_failure)[0] > 0.2
+
+
+def test_sources_have_bands_and_are_compared() -> None:
+    found = summarize(evidence_of("m", 0.5, 6), [STYLE], None)
+    assert [c.second for c in found.comparisons] == [s.source for s in found.sources[1:]]
+    for source in found.sources:
+        assert len(source.failing_low) == len(source.failing_high) == len(source.asked)
+        assert source.failing[-1] == pytest.approx(source.n_failing)
+        assert source.modes[-1] == pytest.approx(source.n_modes)
+    for comparison in found.comparisons:
+        assert comparison.at == min(
+            s.n_asked for s in found.sources if s.source in (comparison.first, comparison.second)
+        )
+        low, high = bounds(comparison.failing)
+        assert low <= comparison.failing.value <= high  # type: ignore[operator]
