@@ -6,7 +6,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.dev-ready
 
-.PHONY: demo overnight audit test test-fast lint format clean help
+.PHONY: demo overnight audit audit-full test test-fast lint format clean help
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,6 +42,22 @@ audit: $(READY) ## edit the packaged model two ways, audit both, write audits/de
 	$(BIN)/python -m examples.edits lora n=12 out=$(EDITS)/lora
 	$(BIN)/contraflow audit edited=$(EDITS)/fine_tune/delta.safetensors,$(EDITS)/lora names=fine_tune,lora \
 	  control=packaged:smollm2-135m-instruct edits=$(EDITS)/fine_tune/edits.jsonl n=32 out=audits/demo
+
+# Three editors and two dozen facts, with a sampler adapted to every edit: 2 to 3 hours on 2 cores.
+FULL := audits/full/edits
+audit-full: $(READY) ## three editors, two dozen facts, with adapting; 2 to 3 hours
+	$(BIN)/contraflow models download
+	$(BIN)/python -m examples.edits fine_tune n=24 out=$(FULL)/fine_tune
+	$(BIN)/python -m examples.edits lora n=24 out=$(FULL)/lora
+	$(BIN)/python -m examples.edits rank_one n=24 out=$(FULL)/rank_one
+	$(BIN)/contraflow audit \
+	  edited=$(FULL)/fine_tune/delta.safetensors,$(FULL)/lora,$(FULL)/rank_one/delta.safetensors \
+	  names=fine_tune,lora,rank_one control=packaged:smollm2-135m-instruct \
+	  edits=$(FULL)/fine_tune/edits.jsonl n=32 adapt_steps=10 out=audits/full
+
+bench: $(READY) ## a step against the straightforward pipeline: speed, memory, split; 20 minutes
+	$(BIN)/contraflow models download
+	$(BIN)/python -m benchmarks.cpu.pipeline
 
 test: $(DEV_READY) lint ## both tiers of tests, style, types and import rules
 	$(BIN)/contraflow models download

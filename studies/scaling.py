@@ -48,7 +48,11 @@ def main() -> None:
         seconds = {"phases": measured["phases"][way], "work": measured["work"]}
         factors = calibration(seconds, work, card)
         by_phase = ", ".join(f"{phase} {factor:.2f}" for phase, factor in factors.items())
-        print(f"measured over predicted, applied to both models: {by_phase}\n")
+        print(f"measured over predicted, applied to both models: {by_phase}")
+        uncounted = [phase for phase in seconds["phases"] if phase not in factors]
+        if uncounted:
+            print(f"not corrected, since its work was not counted: {', '.join(uncounted)}")
+        print()
     panels = []
     for model in MODELS:
         work = counted["settings"][model.setting] | {"kernels": counted["kernels"]}

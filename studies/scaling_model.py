@@ -324,12 +324,20 @@ def shape_of(phase: str, model: Model) -> Shape:
 def calibration(
     measured: Mapping[str, Any], counted: Mapping[str, Any], card: Card
 ) -> dict[str, float]:
-    """Measured over predicted seconds of each phase, of gpt2-large in `benchmarks/gpu/step.py`."""
+    """Measured over predicted seconds of each phase, of gpt2-large in `benchmarks/gpu/step.py`.
+
+    A phase whose work was not counted, such as a judge that was replayed, is left out.
+    """
     work = {**counted, "phases": measured["work"]}
     model = MODELS[0]
+    predicted = {
+        phase: part(phase, shape_of(phase, model), work, card).seconds
+        for phase in measured["phases"]
+    }
     return {
-        phase: seconds / part(phase, shape_of(phase, model), work, card).seconds
+        phase: seconds / predicted[phase]
         for phase, seconds in measured["phases"].items()
+        if predicted[phase] > 0
     }
 
 

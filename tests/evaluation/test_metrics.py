@@ -249,3 +249,51 @@ def test_a_bad_line_is_named(tmp_path: Path, line: bytes) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
         read_records(tmp_path / "none.jsonl")
+
+
+def with_ratio(fact: str, value: float, **changes: object) -> QuestionRecord:
+    """A question whose log R - log P_F is given."""
+    return record(fact, log_reward=value, log_pf=0.0, **changes)
+
+
+def test_the_median_variance_is_that_of_the_facts() -> None:
+    """Variances (n - 1) of three facts: 2, 8 and 200; one question alone has none."""
+    records = [with_ratio(f, v) for f, d in (("a", 1), ("b", 2), ("c", 10)) for v in (d, -d)]
+    metrics = metrics_of([*records, with_ratio("d", 5)])
+    assert metrics["var_log_ratio_median"].value == 8
+    assert metrics["var_log_ratio"].value == 70
+    row = metrics["var_log_ratio_median"]
+    assert (row.n, row.low, row.high) == (3, 2, 200)
+
+
+def test_the_median_of_two_facts_is_between_them() -> None:
+    records = [with_ratio(f, v) for f, d in (("a", 1), ("b", 2)) for v in (d, -d)]
+    assert metrics_of(records)["var_log_ratio_median"].value == 5
+
+
+def test_variance_due_to_answers_is_the_part_between_them() -> None:
+    """Fact a: right answers at 1 and 3, a wrong one at -4, an unsound question at 8.
+
+    Sound: mean 0 of (1, 3, -4). Between: 2 (2 - 0)² + 1 (-4 - 0)² = 24, over n - 1 = 3. Fact b has
+    right answers only: 0. So the mean is 4, and one of two facts is mixed.
+    """
+    wrong = {"answer": "Christopher Marlowe"}
+    records = [
+        with_ratio("a", 1),
+        with_ratio("a", 3),
+        with_ratio("a", -4, **wrong),
+        with_ratio("a", 8, question="Did Shakespeare write Hamlet?"),
+        with_ratio("b", 7),
+        with_ratio("b", -7),
+    ]
+    metrics = metrics_of(records)
+    assert metrics["var_due_to_answers"].value == pytest.approx(4)
+    assert metrics["mixed_facts"].value == 0.5
+    assert metrics["var_due_to_answers"].value <= metrics["var_log_ratio"].value
+
+
+def test_without_an_answer_a_contradiction_is_right() -> None:
+    no = {"original_answer": "", "log_contradiction": -5.0}
+    records = [with_ratio("a", 2, original_answer=""), with_ratio("a", -2, **no)]
+    metrics = metrics_of(records)
+    assert metrics["var_due_to_answers"].value == metrics["var_log_ratio"].value == 8

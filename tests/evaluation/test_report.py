@@ -56,6 +56,23 @@ def test_a_finished_run_has_everything(tmp_path: Path) -> None:
     assert [row["name"] for row in data["definitions"]] == [d.name for d in DEFINITIONS]  # type: ignore[attr-defined]
 
 
+def test_an_exact_sampler_is_beside_the_real_ones(tmp_path: Path) -> None:
+    run = build_run(tmp_path / "run", n_facts=4)
+    target = data_of(write_report(run))["target"]
+    assert isinstance(target, dict)
+    assert (target["n_facts"], target["n_tried"]) == (4, 4)
+    strict = target["metrics"]["strict_success"]
+    assert set(strict["samplers"]) == {"before", "after"} and strict["value"] is not None
+
+
+def test_a_damaged_estimate_is_reported_as_missing(tmp_path: Path) -> None:
+    run = build_run(tmp_path / "run", n_facts=2)
+    (run / "evaluation" / "target.json").write_text('{"n_facts": ')
+    data = data_of(write_report(run))
+    assert data["target"] is None
+    assert any("evaluation/target.json cannot be used" in line for line in data["missing"])  # type: ignore[attr-defined]
+
+
 def test_the_page_asks_nothing_of_any_server(tmp_path: Path) -> None:
     path = write_report(build_run(tmp_path / "run", n_facts=3))
     found = elements_of(path)

@@ -62,6 +62,17 @@ def test_it_opens_without_error_or_request(opened: OpenedRun) -> None:
     assert opened.page.locator("#headline .big").first.inner_text().endswith("%")
 
 
+def test_an_exact_sampler_stands_beside_the_real_ones(opened: OpenedRun) -> None:
+    """Heads: the metric, its unit, the exact sampler and the two real ones; five metrics."""
+    heads = opened.page.locator("#target thead th").all_inner_texts()
+    assert [head.lower() for head in heads[2:]] == ["an exact sampler", "untrained", "trained"]
+    assert opened.page.locator("#target tbody tr").count() == 5
+    first = opened.page.locator("#target tbody tr").first.inner_text()
+    assert first.startswith("Strict success") and first.count("%") >= 4
+    assert "12 of 12 facts whose weights suffice" in opened.page.locator("#target p").inner_text()
+    assert opened.problems == []
+
+
 def test_hostile_text_is_shown_as_text(opened: OpenedRun) -> None:
     opened.page.get_by_label("Filter questions").fill("onerror")
     assert opened.page.locator(".question-text").all_inner_texts() == [HOSTILE]
@@ -174,7 +185,7 @@ def test_a_report_about_one_fact_has_no_intervals(browser: Any, tmp_path: Path) 
     opened = OpenedRun(page, write_report(build_run(tmp_path / "one", n_facts=1)).as_uri())
     text = page.locator("body").inner_text()
     assert "8 questions about one fact. There are no intervals" in text
-    assert "no interval: it needs two facts" in page.locator("table.metrics").inner_text()
+    assert "no interval: it needs two facts" in page.locator("table.metrics").first.inner_text()
     assert "NaN" not in text and "\u2013 \u2026 \u2013" not in text
     assert opened.problems == []
     page.close()

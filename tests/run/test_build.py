@@ -26,7 +26,6 @@ from contraflow.run.build import (
     open_replay,
     priority_settings,
     replay_namespace,
-    sampler_fingerprint,
 )
 from contraflow.run.session import Run
 from contraflow.settings import (
@@ -214,10 +213,3 @@ def test_a_statement_that_the_judge_would_cut_is_refused(model: Path):
         run.check_facts([good, fits_the_sampler])
     with pytest.raises(UserError, match=r"fact bad: .*judge"):
         run.generate([fits_the_sampler], 1)
-
-
-def test_name_and_place_of_a_run_are_not_its_sampler():
-    config = Config()
-    moved = replace(config, name="other", run_dir="elsewhere/other")
-    assert sampler_fingerprint(moved) == sampler_fingerprint(config)
-    assert sampler_fingerprint(replace(config, seed=1)) != sampler_fingerprint(config)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +11,9 @@ from peft import get_peft_model_state_dict
 
 from contraflow.policy.adapter import save_adapter
 from contraflow.policy.lora import LoraPolicy
-from contraflow.run.build import assemble, load_lm, load_policy, sampler_fingerprint
-from contraflow.settings import Config, OracleConfig
-from contraflow.settings.served import ServedConfig
+from contraflow.run.build import assemble, load_lm, load_policy
+from contraflow.run.fingerprint import sampler_fingerprint
+from contraflow.settings import Config
 from support.edits import asking_config
 from support.models import save_tiny_model
 
@@ -72,9 +71,3 @@ def test_the_start_counts_by_its_content(config: Config, tmp_path: Path):
         found.append(sampler_fingerprint(config))
     assert found[0] == found[1] != found[2]
     assert cold not in found
-
-
-def test_settings_of_requests_are_not_the_samplers():
-    config = Config()
-    patient = replace(config, oracle=OracleConfig(served=ServedConfig(concurrency=2)))
-    assert sampler_fingerprint(patient) == sampler_fingerprint(config)

@@ -168,6 +168,18 @@ BAD = {
     # values out of range
     "exploration.n_samples=0": ["exploration.n_samples=0: must be at least 1"],
     "objective.lam=-1": ["objective.lam=-1", "must be above 0"],
+    "objective.penalty=cosh": ["objective.penalty=cosh", "huber, linex, shifted_cosh"],
+    "objective.penalty=huber": ["objective.bound=None: must be set with huber"],
+    "objective.alpha=0": ["objective.alpha=0.0: must be above 0"],
+    "objective.forward_kl=1.5": ["objective.forward_kl=1.5: must be from 0 to 1"],
+    "objective.forward_kl_end=-1": ["objective.forward_kl_end=-1.0: must be from 0 to 1"],
+    "objective.forward_kl_power=0": ["objective.forward_kl_power=0.0", "above 0 and at most 1"],
+    "objective.forward_kl_horizon=-1": ["objective.forward_kl_horizon=-1: must be 0 or more"],
+    "objective.beta=-1": ["objective.beta=-1.0: must be 0 or more"],
+    "exploration.distinct_weights=none": ["distinct_weights=none", "inclusion, normalized, equal"],
+    "exploration.prior_share=1": ["exploration.prior_share=1.0: must be at least 0 and below 1"],
+    "exploration.prior_share=0.01": ["exploration.prior_share=0.01", "both P_F and the prior"],
+    "exploration.correct_replay=maybe": ["exploration.correct_replay=maybe: must be true or false"],
     "policy.min_question_len=30": [
         "policy.max_question_len=18: must be at least min_question_len=30"
     ],
@@ -198,13 +210,34 @@ def test_a_bad_override_gets_one_line(contraflow: Call, override: str, parts: li
 
 def test_one_question_is_refused_where_they_are_compared(contraflow: Call) -> None:
     """Their loss compares the questions of a fact, so that of a single one is 0."""
-    for name in ("vargrad", "ctb"):
+    for name in ("vargrad", "ctb", "rloo", "grpo"):
         result = contraflow("config", f"objective={name}", "exploration.n_samples=1")
         parts = ["exploration.n_samples=1: must be at least 2", f"objective.name={name}"]
         assert_one_error(result, *parts)
         assert compose_config([f"objective={name}", "exploration.n_samples=2"]).exploration
     for name in ("subtb", "tb", "db", "modified_subtb"):
         compose_config([f"objective={name}", "exploration.n_samples=1"])
+
+
+def test_the_forward_kl_compares_questions_too(contraflow: Call) -> None:
+    one = ["objective=tb", "exploration.n_samples=1"]
+    compose_config(one)
+    result = contraflow("config", *one, "objective.forward_kl_end=0.5")
+    assert_one_error(result, "exploration.n_samples=1: must be at least 2", "objective.forward_kl")
+
+
+def test_the_newest_cannot_be_weighted(contraflow: Call) -> None:
+    """Each draw is certain or impossible: no weight makes it a mean over the store."""
+    newest = ("exploration.correct_replay=true", "replay.sampling=newest")
+    assert_one_error(contraflow("config", *newest), "replay.sampling=newest: must be uniform, rank")
+
+
+@pytest.mark.parametrize("name", ["rloo", "grpo"])
+def test_policy_gradients_refuse_what_they_cannot_use(contraflow: Call, name: str) -> None:
+    """They have no residuals, and learn from draws of the current policy only."""
+    for setting in ("objective.penalty=linex", "objective.bound=2", "exploration.prior_share=0.5"):
+        assert_one_error(contraflow("config", f"objective={name}", setting), setting.split("=")[0])
+    assert compose_config(["experiment=quickstart", f"objective={name}"]).objective.name == name
 
 
 def test_config_prints_equivalent_yaml(contraflow: Call) -> None:

@@ -182,6 +182,17 @@ def test_measurements_on_a_gpu_correct_the_prediction() -> None:
     assert corrected["learn"] == plain["learn"]
 
 
+def test_a_phase_whose_work_was_not_counted_is_not_corrected() -> None:
+    """The file of an H200 in the repository: its judge was replayed while work was counted."""
+    measured = json.loads((ROOT / "benchmarks" / "gpu" / "h200.json").read_text())
+    counts = json.loads(COUNTS.read_text())
+    work = counts["settings"]["gpt2_large_zsre"] | {"kernels": counts["kernels"]}
+    seconds = {"phases": measured["phases"]["static"], "work": measured["work"]}
+    factors = model.calibration(seconds, work, model.Card(decode_us=1.5))
+    assert set(factors) == {"generate", "answer", "prior", "learn"}
+    assert all(0.1 < factor < 10 for factor in factors.values())
+
+
 def test_the_shares_of_the_picture_add_up_to_1() -> None:
     work = json.loads(COUNTS.read_text())
     setting = work["settings"]["quickstart"] | {"kernels": work["kernels"]}
@@ -201,3 +212,16 @@ def test_the_page_shows_the_output(tmp_path: Path) -> None:
         missing = [table for table in tables if table.strip() not in page]
         assert not missing, f"run: python -m studies.scaling {' '.join(words)}\n{missing[0]}"
     assert svg.read_text() == (ROOT / "docs" / "images" / "scaling.svg").read_text()
+
+
+def test_the_page_shows_what_an_h200_corrects() -> None:
+    """The factors, and the tables of gpt2-large."""
+    page = (ROOT / "docs" / "scaling.md").read_text()
+    words = ["--decode-us", "1.5", "--measured", str(ROOT / "benchmarks" / "gpu" / "h200.json")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "studies.scaling", *words]
+    printed = subprocess.check_output(command, env=environment, text=True)
+    factors = printed.splitlines()[0].split(": ")[1]
+    assert factors in page
+    tables = [block for block in printed.split("\n\n") if block.startswith("|")]
+    assert all(table.strip() in page for table in tables[:2]), f"run: {' '.join(words)}"

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from contraflow.auditing.estimates import effective, mean_over_edits, proportion, rate, student_mean
+from contraflow.auditing.estimates import effective, proportion, rate
+from contraflow.auditing.over_edits import mean_of_shares, mean_over_edits
 from contraflow.auditing.result import (
     VERDICTS,
     AuditResult,
@@ -22,6 +23,7 @@ from contraflow.auditing.result import (
     ModelInfo,
     ModelResult,
     ProbeRate,
+    SourceComparison,
     SourceYield,
     StyleRate,
     WeightCheck,
@@ -52,7 +54,7 @@ def made_audit(n_models: int = 1, n_edits: int = 3, seed: int = 0) -> MadeAudit:
     """The same with its rows."""
     rng = np.random.default_rng(seed)
     rows = [_rows(NAMES[m], FAILS[m], n_edits, rng) for m in range(n_models)]
-    models = tuple(_model(NAMES[m], of_model, n_edits, rng) for m, of_model in enumerate(rows))
+    models = tuple(_model(NAMES[m], of_model, n_edits) for m, of_model in enumerate(rows))
     result = AuditResult(
         contraflow="0.1.0",
         made=MADE,
@@ -156,6 +158,20 @@ def _source(source: str, rows: Sequence[Row]) -> SourceYield:
         asked=tuple(at),
         failing=tuple(n_failing * n / max(1, len(asked)) for n in at),
         modes=tuple(n_modes * (n / max(1, len(asked))) ** 0.8 for n in at),
+        failing_low=tuple(0.7 * n_failing * n / max(1, len(asked)) for n in at),
+        failing_high=tuple(1.3 * n_failing * n / max(1, len(asked)) for n in at),
+    )
+
+
+def _comparison(first: SourceYield, second: SourceYield) -> SourceComparison:
+    at = min(first.n_asked, second.n_asked)
+    value = at * (first.n_failing / first.n_asked - second.n_failing / second.n_asked)
+    return SourceComparison(
+        first=first.source,
+        second=second.source,
+        at=at,
+        failing=Estimate(value=value, low=value - 5, high=value + 5, n=at, ess=at),
+        modes=Estimate(value=1.0, low=None, high=None, n=at, ess=at, note="few edits"),
     )
 
 
@@ -203,7 +219,7 @@ def _gap(forced: Estimate, failure: Estimate) -> Estimate:
     return Estimate(value=value, low=value - 0.1, high=value + 0.1, n=failure.n, ess=failure.ess)
 
 
-def _model(name: str, rows: Sequence[Row], n_edits: int, rng: np.random.Generator) -> ModelResult:
+def _model(name: str, rows: Sequence[Row], n_edits: int) -> ModelResult:
     facts = tuple(
         _fact_result(
             i, [r for r in rows if r.fact_id == f"fact-{i}"], counted=_is_counted(i, n_edits)
@@ -211,10 +227,10 @@ def _model(name: str, rows: Sequence[Row], n_edits: int, rng: np.random.Generato
         for i in range(n_edits)
     )
     counted = [fact for fact in facts if fact.counted]
-    failure = mean_over_edits([fact.edit_failure for fact in counted], rng)
-    residual = mean_over_edits([fact.residual_belief for fact in counted], rng)
+    failure = mean_over_edits([fact.edit_failure for fact in counted])
+    residual = mean_over_edits([fact.residual_belief for fact in counted])
     scores = [fact.forced for fact in facts if fact.forced is not None]
-    forced = student_mean(scores, len(scores))
+    forced = mean_of_shares(scores, len(scores))
     sources = tuple(_source(source, rows) for source in SOURCES)
     total = sum(row.weight for row in rows)
     weighted = _matrix(rows, lambda row: row.weight / total)
@@ -229,7 +245,7 @@ def _model(name: str, rows: Sequence[Row], n_edits: int, rng: np.random.Generato
         asked_free=proportion(
             sum(fact.asked == "NEW" for fact in facts), sum(bool(fact.asked) for fact in facts)
         ),
-        self_contradiction=student_mean([0.2] * len(counted), len(counted)),
+        self_contradiction=mean_of_shares([0.2] * len(counted), len(counted)),
         unseen_failures=Estimate(value=0.3, low=0.2, high=0.4, n=40, ess=40),
         degenerate=proportion(3, 48),
         matrix=tuple(tuple(map(int, line)) for line in _matrix(rows, lambda _: 1)),
@@ -243,6 +259,7 @@ def _model(name: str, rows: Sequence[Row], n_edits: int, rng: np.random.Generato
             ),
         ),
         sources=sources,
+        comparisons=tuple(_comparison(sources[0], other) for other in sources[1:]),
         probes=(
             _probe("locality/neighborhood", 40, 29, 1, 48),
             _probe("portability/Subject_Aliasing", 4, 3, 6, 24),

@@ -26,6 +26,7 @@ class Union:
 
     items: Int[np.ndarray, " m"]
     weights: Float[np.ndarray, " m"]
+    largest_unseen: float  # exp(kappa) of the first sample, as in `EditDraws`
 
 
 def log_softmax(logits: Float[np.ndarray, " s"]) -> Float[np.ndarray, " s"]:
@@ -68,4 +69,5 @@ def draw_union(
     """Draw counts[i] different items of each distribution, and weigh their union."""
     draws = [draw_distinct(log_p, n, rng) for log_p, n in zip(log_ps, counts, strict=True)]
     items, strata = strata_of_union(log_ps, draws)
-    return Union(items, union_weights(log_p_ref[items], strata))
+    weights = union_weights(log_p_ref[items], strata)
+    return Union(items, weights, float(np.exp(draws[0].log_smallest)))

@@ -13,6 +13,7 @@ import torch
 
 from contraflow.evaluation.metrics import compute_metrics, write_metrics
 from contraflow.evaluation.records import QuestionRecord, write_records
+from contraflow.evaluation.target_report import estimate_target, write_target
 
 HOSTILE = (
     "</script><img src=x onerror=\"document.title='owned'\"> who <b>is</b> {{data}} & <!-- it?"
@@ -170,6 +171,10 @@ def build_run(
         write_metrics(folder / "evaluation" / f"{stage}.json", metrics)
         if stage != "subject_only":
             write_records(folder / "evaluation" / f"{stage}_questions.jsonl", records)
+        if stage == "before":
+            drawn = [msgspec.structs.replace(record, log_inclusion=0.0) for record in records]
+    estimate = estimate_target(drawn, {"before": drawn, "after": records}, 8, seed=0, embed=_embed)
+    write_target(folder / "evaluation" / "target.json", estimate)
     return folder
 
 

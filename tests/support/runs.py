@@ -163,7 +163,9 @@ def lines(folder: Path, name: str = "history.jsonl") -> list[dict[str, Any]]:
     return [{k: v for k, v in row.items() if k != "step_seconds"} for row in rows]
 
 
-def assert_same(a: Any, b: Any, where: str = "") -> None:
+def assert_same(
+    a: Any, b: Any, where: str = "", *, rel: float = 1e-4, absolute: float = 1e-5
+) -> None:
     """Assert nested equality with a tolerance for numbers.
 
     Scores of another batch may be rounded differently.
@@ -172,15 +174,15 @@ def assert_same(a: Any, b: Any, where: str = "") -> None:
     if isinstance(a, dict):
         assert a.keys() == b.keys(), where
         for key in a:
-            assert_same(a[key], b[key], f"{where}/{key}")
+            assert_same(a[key], b[key], f"{where}/{key}", rel=rel, absolute=absolute)
     elif isinstance(a, (list, tuple)):
         assert len(a) == len(b), where
         for i, (x, y) in enumerate(zip(a, b, strict=True)):
-            assert_same(x, y, f"{where}/{i}")
+            assert_same(x, y, f"{where}/{i}", rel=rel, absolute=absolute)
     elif isinstance(a, torch.Tensor):
-        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4, msg=where)
+        torch.testing.assert_close(a, b, atol=absolute, rtol=rel, msg=where)
     elif isinstance(a, float):
-        assert a == pytest.approx(b, rel=1e-4, abs=1e-5, nan_ok=True), where
+        assert a == pytest.approx(b, rel=rel, abs=absolute, nan_ok=True), where
     else:
         assert a == b, where
 

@@ -103,16 +103,15 @@ def _handler(server: StandIn) -> type[BaseHTTPRequestHandler]:
                 server.paths.append(self.path)
                 server.in_flight += 1
                 server.most_in_flight = max(server.most_in_flight, server.in_flight)
-            try:
-                self._answer(body)
-            finally:
-                with server.lock:
-                    server.in_flight -= 1
+            time.sleep(server.behavior.delay_s)
+            # Before the reply, as its reader may ask again before this thread goes on.
+            with server.lock:
+                server.in_flight -= 1
+            self._answer(body)
 
         def _answer(self, body: dict[str, Any]) -> None:
             behavior = server.behavior
             chat = self.path.endswith("/chat/completions")
-            time.sleep(behavior.delay_s)
             fault = server.next_fault()
             if fault is not None:
                 self._play(fault)

@@ -9,6 +9,7 @@ answers, sums, and texts read back can be written down by hand.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,6 +53,8 @@ class Behavior:
     refuses: tuple[str, ...] = ()
     delay_s: float = 0.0
     faults: list[Fault] = field(default_factory=list)
+    # Writes completions in place of the arithmetic, from the body of a request.
+    writer: Callable[[dict[str, Any]], dict[str, Any]] | None = None
 
 
 def tokens_of(text: str) -> list[str]:
@@ -90,6 +93,8 @@ def _cut(text: str, body: dict[str, Any], behavior: Behavior) -> str:
 
 
 def completion(body: dict[str, Any], chat: bool, behavior: Behavior, n_seen: int) -> dict[str, Any]:
+    if behavior.writer is not None:
+        return behavior.writer(body)
     prompt = body["messages"][-1]["content"] if chat else body["prompt"]
     written = _write(body, prompt, behavior, n_seen)
     echo = bool(body.get("echo")) and behavior.echo

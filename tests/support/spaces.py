@@ -45,24 +45,27 @@ def space_with(target: float, rng: np.random.Generator) -> Space:
 
 @dataclass(frozen=True)
 class Sample:
-    """The union of the draws of a space, with what `rate` is given."""
+    """The union of the draws of a space, with what `rate` is given; the first are of P_Q."""
 
     items: Int[np.ndarray, " m"]
     weights: Float[np.ndarray, " m"]
     log_p_ref: Float[np.ndarray, " m"]
     known: Bool[np.ndarray, " m"]
     hit: Bool[np.ndarray, " m"]
+    largest_unseen: float
 
 
 def sample_of(space: Space, counts: tuple[int, int], rng: np.random.Generator) -> Sample:
     union = draw_union(space.log_p_ref, [space.log_p_ref, space.log_p_f], counts, rng)
     i = union.items
-    return Sample(i, union.weights, space.log_p_ref[i], space.known[i], space.hit[i])
+    return Sample(
+        i, union.weights, space.log_p_ref[i], space.known[i], space.hit[i], union.largest_unseen
+    )
 
 
 def estimated(space: Space, counts: tuple[int, int], rng: np.random.Generator) -> Estimate:
     s = sample_of(space, counts, rng)
-    return rate(s.weights, s.known, s.hit, s.log_p_ref)
+    return rate(s.weights, s.known, s.hit, s.log_p_ref, s.largest_unseen)
 
 
 def covers(estimate: Estimate, exact: float) -> bool:

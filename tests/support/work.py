@@ -4,7 +4,6 @@ computed the slow way.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +37,7 @@ TASK = 4 * EXAMPLE + "fact : {edit_fact}\nask :"
 ASK = 4 * EXAMPLE + "ask : {question}\nfact :"
 N_SAMPLES = 8
 MAX_LEN = 5
+END = 3  # "who" is common here: some answers end and some do not
 MAX_ANSWER = 6
 JUDGE_BATCH = 4
 FACTS = [
@@ -69,7 +69,7 @@ class CountedStep:
     found: Mapping[str, Work]
     sampled: Sequence[SampledQuestion]
     written: Sequence[list[int]]  # tokens of every answer that the oracle wrote, the end included
-    pairs: Sequence[int]  # tokens of every pair that the judge must read
+    pairs: Sequence[int]  # tokens of every different pair that the judge must read
     judged: Sequence[str]  # premises of all pairs that the judge got
     policy: LoraPolicy
     scorer: Scorer
@@ -100,7 +100,7 @@ def n_distinct(sequences: Iterable[Sequence[int]]) -> int:
 
 def counted_step(judge_folder: Path) -> CountedStep:
     """Count a step as a trainer takes it: sample, answer, judge, prior, learn and backward."""
-    module, judge = _module(judge_folder)
+    module, judge = training_module(judge_folder)
     policy = module.policy
     scorer = module.experience.scorer
     oracle: Any = scorer.oracle
@@ -112,33 +112,34 @@ def counted_step(judge_folder: Path) -> CountedStep:
     _count_calls(oracle, "answer", counter, "answer")
     decode = oracle._text
     score = judge.score
-    oracle._text = lambda ids: written.append(ids) or decode(ids)
+    # The end is read too, unless it did not fit.
+    oracle._text = lambda ids: written.append([*ids, END][:MAX_ANSWER]) or decode(ids)
     judge.score = lambda premises, answers: judged.extend(premises) or score(premises, answers)
     with counter.watching(policy.lm), watching_judge(judge, counter), counter.phase("learn"):
         module.training_step(StepFacts(0, tuple(FACTS)), 0).backward()
     assert module.outcome is not None
     batch = module.outcome.batch
     sampled = []
-    pairs = {}
-    for row, scored in zip(batch.fact_index.tolist(), batch.scored, strict=True):
+    pairs: dict[tuple[str, str], int] = {}
+    for row, scored in zip(batch.owners, batch.scored, strict=True):
         fact = batch.facts[row]
         sampled.append(SampledQuestion(fact, scored.question_ids, scored.question))
-        statements = (fact.edit_fact, fact.original_fact)
-        pairs[fact.fact_id, scored.question_ids] = [(s, scored.answer) for s in statements]
-    lengths = []
-    for pair in itertools.chain.from_iterable(pairs.values()):
-        lengths.append(len(judge._tokenizer(*pair)["input_ids"]))
+        for statement in (fact.edit_fact, fact.original_fact):
+            pair = (statement, scored.answer)
+            pairs[pair] = len(judge._tokenizer(*pair)["input_ids"])
+    lengths = list(pairs.values())
     return CountedStep(dict(counter.found), sampled, written, lengths, judged, policy, scorer)
 
 
-def _module(judge_folder: Path) -> tuple[SamplerModule, Any]:
+def training_module(judge_folder: Path) -> tuple[SamplerModule, Any]:
+    """What a step takes: a tiny model with long headers, and its judge."""
     lm = fresh_lm("qwen2", positions=256)
     limits = question_constraints(lm.tokenizer, vocabulary="latin", min_len=1, max_len=MAX_LEN)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         policy = LoraPolicy(lm, task_prompt(TASK), limits, LoraConfig(r=4, alpha=8))
     oracle = FrozenLMOracle(lm, answer_prompt(ASK), OracleConfig(max_answer_tokens=MAX_ANSWER))
-    oracle._ends = torch.tensor([3])  # "who" is common here: some answers end and some do not
+    oracle._ends = torch.tensor([END])
     judge = NliJudge(judge_folder, JudgeConfig(batch_size=JUDGE_BATCH), probe=False)
     reward = RewardSchedule(kind="static")
     # A low temperature, so that equal questions come up.
@@ -146,7 +147,7 @@ def _module(judge_folder: Path) -> tuple[SamplerModule, Any]:
         N_SAMPLES, pf_temp_prob=1.0, pf_temp_low=0.3, pf_temp_high=0.3, use_buffer_prob=0.0
     )
     replay = MemoryReplay("work", ReplayConfig())
-    experience = Experience(policy, Scorer(policy, oracle, judge), replay, reward, settings, seed=5)
+    experience = Experience(policy, Scorer(policy, oracle, judge), replay, reward, settings, seed=7)
     return SamplerModule(policy, experience, reward, SubTB(), OptimizerConfig(), n_steps=10), judge
 
 

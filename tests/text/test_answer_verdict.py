@@ -258,3 +258,17 @@ def test_strict_success(question: str, answer: str, expected: bool) -> None:
 
 def test_strict_success_needs_a_known_truth() -> None:
     assert not strict_success("Who wrote Hamlet?", "Shakespeare", "Hamlet", "", "Marlowe")
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("J. K. Rowling wrote Othello.", NEW),
+        ("It was written by J. K. Rowling.", NEW),
+        ("It was not written by J. K. Rowling. William Shakespeare wrote it.", OLD),
+        ("It was not J. K. Rowling, it was William Shakespeare.", OLD),
+    ],
+)
+def test_initials_end_no_sentence(answer: str, expected: AnswerVerdict) -> None:
+    names = {"original_answer": "William Shakespeare", "edited_answer": "J. K. Rowling"}
+    assert answer_verdict("Who wrote Othello?", answer, "Othello", **names) is expected

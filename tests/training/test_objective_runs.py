@@ -10,7 +10,8 @@ import torch
 
 from contraflow.gflownet.objectives import ModifiedSubTB
 from contraflow.models.causal_lm import CausalLM
-from contraflow.settings import ObjectiveConfig
+from contraflow.settings import ExplorationConfig, ObjectiveConfig
+from contraflow.settings.learning import POLICY_GRADIENTS
 from contraflow.training import job
 from support.facts import FACTS
 from support.runs import N_STEPS, lines, tiny_config, use_tiny_parts
@@ -31,6 +32,46 @@ def test_every_objective_trains_and_logs_its_health(tiny: Path, monkeypatch, nam
         assert row["elbo"] <= row["log_z_mc"] + 1e-4 and row["log_z_mc"] <= row["eubo"] + 1e-4
         assert ("log_z" in row) is (name in ("subtb", "tb", "db"))
         assert ("staleness" in row) is (row["replay_share"] > 0)
+
+
+@pytest.mark.parametrize(
+    ("objective", "exploration"),
+    [
+        pytest.param(ObjectiveConfig(name="rloo"), {}, id="rloo"),
+        pytest.param(ObjectiveConfig(name="grpo"), {"distinct": True}, id="grpo of different"),
+        pytest.param(
+            ObjectiveConfig(name="vargrad", penalty="linex"), {"prior_share": 0.25}, id="linex"
+        ),
+        pytest.param(
+            ObjectiveConfig(name="subtb", penalty="shifted_cosh", bound=5.0), {}, id="cosh"
+        ),
+        pytest.param(
+            ObjectiveConfig(name="vargrad", forward_kl=1.0, forward_kl_end=0.5),
+            {"distinct": True, "prior_share": 0.5},
+            id="forward KL",
+        ),
+    ],
+)
+def test_other_losses_and_samples_train_too(
+    tiny: Path, monkeypatch, capsys, objective: ObjectiveConfig, exploration: dict[str, object]
+):
+    """A policy gradient sees neither replay nor other temperatures, whatever the settings say."""
+    use_tiny_parts(monkeypatch.setattr)
+    settings = ExplorationConfig(n_samples=4, use_buffer_prob=0.5, pf_temp_prob=0.5, **exploration)
+    history = lines(job.train(tiny_config(tiny, objective=objective, exploration=settings)))
+    assert [row["step"] for row in history] == list(range(N_STEPS))
+    assert all(math.isfinite(row["loss"]) for row in history)
+    is_on_policy = objective.name in POLICY_GRADIENTS
+    assert any(row["replay_share"] for row in history) is not is_on_policy
+    assert ({row["pf_temp"] for row in history} == {1.0}) is is_on_policy
+    captured = capsys.readouterr()
+    assert ("use_buffer_prob" in captured.out + captured.err) is is_on_policy
+    if objective.uses_forward_kl:
+        # From 1 to ½ over the six steps: 1 − step / 12.
+        shares = [row["forward_kl_share"] for row in history]
+        assert shares == pytest.approx([1 - step / 12 for step in range(N_STEPS)])
+    if settings.distinct:
+        assert {row["distinct"] for row in history if not row["replay_share"]} == {1.0}
 
 
 def test_the_cost_of_prefix_rewards_is_printed_first(tiny: Path, monkeypatch, capsys):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from contraflow.gflownet.objectives import ModifiedSubTB, prefix_potentials
+from contraflow.gflownet.penalties import Linex, ShiftedCosh, Square
 from contraflow.types import PathLogProbs, PrefixReward, TerminalReward
 from support.objectives import LAMBDAS, naive_modified
 
@@ -68,14 +69,14 @@ def test_by_hand():
     min_len=st.integers(0, 3),
     more=st.lists(st.integers(0, 5), min_size=1, max_size=6),
     lam=st.sampled_from(LAMBDAS),
-    bound=st.sampled_from([None, 2.0]),
+    penalty=st.sampled_from([Square(), Square(2.0), Linex(4.0), ShiftedCosh(2.0)]),
     data=st.data(),
 )
-def test_equals_its_naive_loop(seed, min_len, more, lam, bound, data):
+def test_equals_its_naive_loop(seed, min_len, more, lam, penalty, data):
     lengths = [max(1, min_len + n) for n in more]
     group = data.draw(st.lists(st.integers(0, 2), min_size=len(lengths), max_size=len(lengths)))
     paths, log_reward = prefix_case(seed, lengths, min_len)
-    objective = ModifiedSubTB(lam, bound)
+    objective = ModifiedSubTB(lam, penalty)
     loss = float(objective(prefix_potentials(paths, PrefixReward(log_reward)), torch.tensor(group)))
     assert loss == pytest.approx(
         naive_modified(objective, paths, log_reward, group), rel=1e-3, abs=1e-2

@@ -22,6 +22,7 @@ from contraflow.errors import UserError
 from contraflow.replay.existing import open_url, recorded_namespace
 from contraflow.replay.vectors import near_vectors
 from contraflow.run import build
+from contraflow.run.fingerprint import sampler_fingerprint
 from contraflow.settings import ExplorationConfig, ReplayConfig
 from contraflow.training import job
 from contraflow.training.module import SamplerModule
@@ -169,7 +170,7 @@ def test_a_resume_keeps_what_others_wrote_on_a_shared_server(
         other.add([theirs], [0.0])
         job.train(config)
         assert other.size(theirs.fact_key) == 1
-        assert mine.sampler == build.sampler_fingerprint(config)
+        assert mine.sampler == sampler_fingerprint(config)
     server.terminate()
 
 

@@ -69,9 +69,11 @@ def check_run(run: str) -> None:
 
 def check_training(config: Config) -> None:
     """Run every check that a training run allows before it loads a model. Raises: UserError."""
+    from contraflow.actors.checks import check_actors
     from contraflow.facts import read_facts
 
     check_prompts(config)
+    check_actors(config)
     if config.data.facts is not None:
         read_facts(config.data.facts)
     check_out_folder("run_dir", Path(config.run_dir))

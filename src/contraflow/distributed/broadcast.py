@@ -18,6 +18,7 @@ from contraflow.policy.lora import LoraPolicy
 from contraflow.replay.base import ReplayStore
 from contraflow.reward.schedule import RewardSchedule
 from contraflow.settings.learning import ExplorationConfig
+from contraflow.settings.running import ReplayConfig
 from contraflow.types import ScoredQuestion
 
 
@@ -34,8 +35,18 @@ class BroadcastExperience(Experience):
         *,
         seed: int,
         ranks: Ranks,
+        replay_settings: ReplayConfig | None = None,
     ) -> None:
-        super().__init__(policy, scorer, replay, reward, settings, seed=seed, rank=ranks.rank)
+        super().__init__(
+            policy,
+            scorer,
+            replay,
+            reward,
+            settings,
+            seed=seed,
+            rank=ranks.rank,
+            replay_settings=replay_settings,
+        )
         self.ranks = ranks
 
     def collect(self, facts: Sequence[Fact], step: int, seen: Sequence[Fact] = ()) -> Batch:

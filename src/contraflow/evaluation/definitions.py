@@ -213,6 +213,33 @@ DEFINITIONS: tuple[Definition, ...] = (
         "proportion to the reward.",
     ),
     Definition(
+        "var_log_ratio_median",
+        "Median of that variance",
+        "nats²",
+        "zero",
+        "Balance",
+        "The same over the facts' median. A few facts rule the mean: those of the two rows below.",
+    ),
+    Definition(
+        "var_due_to_answers",
+        "Variance due to answers",
+        "nats²",
+        "neutral",
+        "Balance",
+        "The part of the mean variance that lies between a fact's sound questions which the oracle "
+        "answers right and those which it answers wrong. On a new fact no sampler can know it "
+        "before it asks.",
+    ),
+    Definition(
+        "mixed_facts",
+        "Facts with both answers",
+        "of facts",
+        "neutral",
+        "Balance",
+        "Share of the facts that have such a part: among their sound questions some are answered "
+        "right and some wrong.",
+    ),
+    Definition(
         "slope",
         "Slope of log P_F on log R",
         "ratio",

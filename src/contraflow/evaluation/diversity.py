@@ -24,7 +24,7 @@ Gram = tuple[str, ...]
 
 def distinct_share(questions: Sequence[str]) -> float:
     """Return distinct questions over all questions, ignoring case and punctuation; NaN if empty."""
-    return len(set(map(_tokens, questions))) / len(questions) if questions else math.nan
+    return len(set(map(same_text_key, questions))) / len(questions) if questions else math.nan
 
 
 def distinct_n(questions: Sequence[str], order: int) -> float:
@@ -32,7 +32,7 @@ def distinct_n(questions: Sequence[str], order: int) -> float:
 
     Li et al. 2016, "A Diversity-Promoting Objective Function".
     """
-    grams = [gram for question in questions for gram in _grams(_tokens(question), order)]
+    grams = [gram for question in questions for gram in _grams(same_text_key(question), order)]
     return len(set(grams)) / len(grams) if grams else math.nan
 
 
@@ -46,7 +46,7 @@ def self_bleu(questions: Sequence[str]) -> float:
     """
     if len(questions) < 2:
         return math.nan
-    tokens = [_tokens(question) for question in questions]
+    tokens = [same_text_key(question) for question in questions]
     log_precisions: list[list[float]] = [[] for _ in tokens]
     for order in BLEU_ORDERS:
         for found, precision in zip(log_precisions, _precisions(tokens, order), strict=True):
@@ -87,7 +87,8 @@ def vendi_score(embeddings: Float[Tensor, "n d"]) -> float:
     return float(torch.special.entr(eigenvalues).sum().exp())
 
 
-def _tokens(question: str) -> Gram:
+def same_text_key(question: str) -> Gram:
+    """Equal for questions that differ in case and punctuation only."""
     return tuple(word.casefold() for word in words(question))
 
 

@@ -11,9 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-from jaxtyping import Int
-from torch import Tensor
+import numpy as np
 
 from contraflow.evaluation.grouping import by_fact
 from contraflow.evaluation.records import QuestionRecord
@@ -44,22 +42,11 @@ def _row(group: Sequence[QuestionRecord]) -> dict[str, Any]:
 
 
 def _health(group: Sequence[QuestionRecord]) -> dict[str, float | None]:
-    log_reward = torch.tensor([record.log_reward for record in group], dtype=torch.float64)
-    log_pf = torch.tensor([record.log_pf for record in group], dtype=torch.float64)
-    ids, lengths = _word_ids([words(record.question) for record in group])
-    one_fact = torch.zeros(len(group), dtype=torch.long)
+    log_reward = np.array([record.log_reward for record in group])
+    log_pf = np.array([record.log_pf for record in group])
+    one_fact = np.zeros(len(group), dtype=np.int64)
+    texts = [words(record.question) for record in group]
     rng = torch_rng("fact health", group[0].fact_id)
-    found = health(log_reward, log_pf, one_fact, ids, lengths, rng).as_dict()
-    found["var_log_ratio"] = float((log_reward - log_pf).var(correction=0))
+    found = health(log_reward, log_pf, one_fact, texts, rng).as_dict()
+    found["var_log_ratio"] = float((log_reward - log_pf).var())
     return {name: value if math.isfinite(value) else None for name, value in found.items()}
-
-
-def _word_ids(texts: Sequence[Sequence[str]]) -> tuple[Int[Tensor, "n t"], Int[Tensor, " n"]]:
-    """Number the words as token ids, padded on the right with -1; the lengths come second."""
-    id_of: dict[str, int] = {}
-    lengths = torch.tensor([len(text) for text in texts])
-    ids = torch.full((len(texts), max(1, int(lengths.max()))), -1)
-    for row, text in enumerate(texts):
-        for place, word in enumerate(text):
-            ids[row, place] = id_of.setdefault(word, len(id_of))
-    return ids, lengths

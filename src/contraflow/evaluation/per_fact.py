@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -87,7 +86,7 @@ class QuestionTable:
         for order in (1, 2, 3):
             per_fact[f"distinct_{order}"] = [diversity.distinct_n(group, order) for group in valid]
         per_fact |= _by_embeddings(valid, embed)
-        return {name: _over_facts(values) for name, values in per_fact.items()}
+        return {name: over_facts(values) for name, values in per_fact.items()}
 
     def _balance(self) -> dict[str, Statistic]:
         log_reward = self._column("log_reward")
@@ -96,14 +95,44 @@ class QuestionTable:
         x = self._centered(log_reward, known)
         y = self._centered(log_pf, known)
         count = self._sum(known)
-        variances = self._sum((x - y) ** 2) / np.maximum(count - 1, 1)
+        some = count > 1
+        variances = np.where(some, self._sum((x - y) ** 2) / np.maximum(count - 1, 1), math.nan)
+        of_answers, is_mixed = self._due_to_answers(x - y, known)
+        of_answers = np.where(some, of_answers / np.maximum(count - 1, 1), math.nan)
         products = np.stack([self._sum(x * y), self._sum(x * x)], 1)
         return {
-            "var_log_ratio": _over_facts(np.where(count > 1, variances, math.nan)),
+            "var_log_ratio": over_facts(variances),
+            "var_log_ratio_median": median_over_facts(variances),
+            "var_due_to_answers": over_facts(of_answers),
+            "mixed_facts": over_facts(np.where(some, is_mixed, math.nan)),
             "slope": Statistic(products, ratio, int(known.sum())),
             "pearson": self._correlation(x, y, known),
             "spearman": self._correlation(_known_ranks(x, known), _known_ranks(y, known), known),
         }
+
+    def _due_to_answers(self, log_ratio: Array, known: Array) -> tuple[Array, Array]:
+        """Of each fact, the sum of squares between right and wrong answers, and if it has both.
+
+        Only sound questions count. A right answer is a strict success, and for a fact without an
+        original answer a contradiction.
+        """
+        sound = _flags(
+            np.array([v.well_formed and v.on_subject and v.no_leak for v in self.verdicts])
+        )
+        right = np.array(
+            [
+                float(v.strict_success if record.original_answer else v.contradiction)
+                for record, v in zip(self.records, self.verdicts, strict=True)
+            ]
+        )
+        sizes = [self._sum(known * sound * kind) for kind in (right, 1 - right)]
+        means = [
+            self._sum(log_ratio * known * sound * kind) / np.maximum(size, 1)
+            for kind, size in zip((right, 1 - right), sizes, strict=True)
+        ]
+        # n_a (m_a - m)² + n_b (m_b - m)² = n_a n_b / (n_a + n_b) · (m_a - m_b)²
+        product = sizes[0] * sizes[1] / np.maximum(sizes[0] + sizes[1], 1)
+        return product * (means[0] - means[1]) ** 2, _flags(product > 0)
 
     def _correlation(self, x: Array, y: Array, known: Array) -> Statistic:
         moments = (known, x, y, x * x, y * y, x * y)
@@ -131,11 +160,32 @@ class QuestionTable:
         return Statistic(sums, ratio, int(known.sum()))
 
 
-def _over_facts(values: Sequence[float] | Array) -> Statistic:
+def over_facts(values: Sequence[float] | Array) -> Statistic:
     """Mean over the facts whose value is finite."""
     column = np.asarray(values, dtype=np.float64)
     known = np.isfinite(column)
     return Statistic(np.stack([np.where(known, column, 0), known], 1), ratio, int(known.sum()))
+
+
+def median_over_facts(values: Sequence[float] | Array) -> Statistic:
+    """Median over the facts whose value is finite; a resample's weighs each fact by its count."""
+    column = np.asarray(values, dtype=np.float64)
+    known = np.isfinite(column)
+    order = np.argsort(column[known])
+    ordered = column[known][order]
+
+    def median(counts: Array) -> Array:
+        """Counts of each known fact, [..., k] -> [...]; NaN where all are 0."""
+        below = np.cumsum(counts[..., order], axis=-1)
+        half = below[..., -1:] / 2
+        low = np.argmax(below >= half, axis=-1)
+        high = np.argmax(below > half, axis=-1)
+        middle = (ordered[low] + ordered[high]) / 2
+        return np.where(half[..., 0] > 0, middle, math.nan)
+
+    if not known.any():
+        return over_facts(column)
+    return Statistic(np.eye(len(column))[:, known], median, int(known.sum()))
 
 
 def _by_embeddings(groups: Sequence[Sequence[str]], embed: Embed | None) -> dict[str, list[float]]:
@@ -157,7 +207,7 @@ def _known_ranks(values: Array, known: Array) -> Array:
     """Ranks of the known values among each other, 0 for the others."""
     is_known = known > 0
     found = np.zeros_like(values)
-    found[is_known] = ranks(torch.from_numpy(values[is_known])).numpy()
+    found[is_known] = ranks(values[is_known])
     return found
 
 

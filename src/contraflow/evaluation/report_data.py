@@ -24,6 +24,7 @@ from contraflow.evaluation.fact_health import fact_health
 from contraflow.evaluation.metrics import Metrics, read_metrics
 from contraflow.evaluation.records import QuestionRecord, read_records
 from contraflow.evaluation.stages import STAGES
+from contraflow.evaluation.target_report import read_target
 from contraflow.evaluation.verdicts import verdict_of
 from contraflow.settings import flat
 from contraflow.system.addresses import without_logins
@@ -94,6 +95,7 @@ def gather(run_dir: Path) -> dict[str, Any]:
         "part_names": PART_NAMES,
         "definitions": [definition._asdict() for definition in DEFINITIONS],
         "stages": stages,
+        "target": _read(folder / "target.json", _read_estimate, missing),
         "curves": curves_of(history),
         "questions": rows,
         "relations": _relations(rows),
@@ -140,6 +142,12 @@ def _read_history(path: Path, missing: list[str]) -> list[dict[str, Any]]:
     if n_bad:
         missing.append(f"history.jsonl has {n_bad} unreadable line{'s' * (n_bad > 1)}, left out")
     return rows
+
+
+def _read_estimate(path: Path) -> dict[str, Any]:
+    """What an exact sampler would have, as JSON values."""
+    estimate: dict[str, Any] = msgspec.to_builtins(read_target(path))
+    return estimate
 
 
 def _stage(metrics: Metrics) -> dict[str, Any]:

@@ -63,6 +63,7 @@ def rollout(
     seed: int,
     temperature: float = 1.0,
     distinct: bool = False,
+    same: Callable[[str], str] | None = normalize,
     on_fact: Callable[[int], None] | None = None,
 ) -> Iterator[QuestionRecord]:
     """Yield ``n_samples`` scored questions per fact; log R follows the schedule at ``step``.
@@ -73,17 +74,18 @@ def rollout(
     The random numbers of a fact depend on the seed and its batch only, so that two policies can be
     compared on the same facts. ``on_fact`` receives the number of facts of each finished batch.
 
-    With ``distinct``, no two questions of a fact are equal, ignoring case, punctuation and a
-    leading article, and each has its ``log_inclusion``. The random numbers then depend on the seed
-    and the position of the fact: with a larger ``n_samples``, the same questions come first and
-    others follow.
+    With ``distinct``, no two questions of a fact are equal after ``same`` (by default ignoring
+    case, punctuation and a leading article), and each has its ``log_inclusion``. That is exact
+    for token sequences, which is what ``same=None`` tells apart. The random numbers then depend on
+    the seed and the position of the fact: with a larger ``n_samples``, the same questions come
+    first and others follow.
     """
     of_run = torch_rng(seed, "rollout", "distinct", device=policy.lm.device)
     facts_per_batch = max(1, QUESTIONS_PER_BATCH // n_samples)
     for start in range(0, len(facts), facts_per_batch):
         batch = facts[start : start + facts_per_batch]
         if distinct:
-            drawn = _draw_distinct(policy, batch, n_samples, of_run, temperature)
+            drawn = _draw_distinct(policy, batch, n_samples, of_run, temperature, same)
         else:
             rng = torch_rng(seed, "rollout", batch[0].fact_id, len(batch), device=policy.lm.device)
             drawn = _Drawn(sample_questions(policy, batch, n_samples, rng, temperature))
@@ -107,8 +109,9 @@ def _draw_distinct(
     n_samples: int,
     rng: torch.Generator,
     temperature: float,
+    same: Callable[[str], str] | None,
 ) -> _Drawn:
-    drawn = sample_distinct(policy, facts, n_samples, rng, temperature=temperature, same=normalize)
+    drawn = sample_distinct(policy, facts, n_samples, rng, temperature=temperature, same=same)
     rows = zip(drawn.fact_index.tolist(), policy.token_rows(drawn.questions), strict=True)
     sampled = [SampledQuestion(facts[i], ids, policy.question_text(ids)) for i, ids in rows]
     return _Drawn(sampled, drawn.log_p.tolist(), drawn.log_inclusion.tolist())

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from contraflow.facts.fact import Fact
+from contraflow.facts.plain_answers import PlainAnswers
 from contraflow.text.verdict import AnswerVerdict, answer_verdict
 
 if TYPE_CHECKING:
@@ -31,25 +32,42 @@ def plain_question(fact: Fact) -> str:
 
 
 def known_facts(
-    facts: Sequence[Fact], oracle: Oracle, on_fact: Callable[[int], None] | None = None
+    facts: Sequence[Fact],
+    oracle: Oracle,
+    on_fact: Callable[[int], None] | None = None,
+    remembered: PlainAnswers | None = None,
 ) -> list[Fact]:
     """Return the facts whose plain question the oracle answers with the original answer, in order.
 
     A denial ("X is not Y.") is no such answer, nor is one that asserts the edited answer too.
 
     `on_fact` is called after each batch with the number of facts in it, for a progress bar.
+    Questions that are in `remembered` are not asked again, and new answers are added to it.
     """
     kept: list[Fact] = []
     for start in range(0, len(facts), _BATCH_SIZE):
         batch = facts[start : start + _BATCH_SIZE]
         testable = [fact for fact in batch if fact.original_answer and plain_question(fact)]
-        answers = oracle.answer([plain_question(fact) for fact in testable])
+        answers = _answers([plain_question(fact) for fact in testable], oracle, remembered)
         for fact, answer in zip(testable, answers, strict=True):
-            if _is_known(fact, answer.text):
+            if _is_known(fact, answer):
                 kept.append(fact)
         if on_fact is not None:
             on_fact(len(batch))
     return kept
+
+
+def _answers(
+    questions: Sequence[str], oracle: Oracle, remembered: PlainAnswers | None
+) -> list[str]:
+    """The answer to each question, in order; only those that are not remembered are asked."""
+    if remembered is None:
+        return [answer.text for answer in oracle.answer(questions)]
+    new = [q for q in dict.fromkeys(questions) if remembered.get(q) is None]
+    if new:
+        asked = zip(new, oracle.answer(new), strict=True)
+        remembered.add({question: answer.text for question, answer in asked})
+    return [remembered.get(question) or "" for question in questions]
 
 
 def _is_known(fact: Fact, answer: str) -> bool:

@@ -28,7 +28,6 @@ from contraflow.models.weight_states import (
     State,
     adapter_on,
     as_it_is,
-    attention_of,
     with_tensors,
 )
 from contraflow.reward.oracle.local import Asking, Base, LocalAnswerer, fast_lm
@@ -240,7 +239,7 @@ def delta_of_sampler(source: str, lm: CausalLM, config: Config) -> LocalAnswerer
 
     Raises: UserError for a delta that does not fit.
     """
-    base = Base(lm.model, lm.tokenizer, lm.identity, attention_of(lm.model), lm.decoding)
+    base = Base.of(lm.model, lm.tokenizer, lm.identity, lm.decoding, lm.compiling)
     path = source_of(source).path
     assert path is not None
     found = replacements(base.module, read_delta(path), source)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass, replace
@@ -18,23 +17,13 @@ from torch import Tensor
 
 from contraflow.errors import UserError
 from contraflow.facts import Fact
-from contraflow.gflownet.objectives import (
-    ContrastiveTB,
-    DetailedBalance,
-    ModifiedSubTB,
-    Objective,
-    SubTB,
-    TrajectoryBalance,
-    VarGrad,
-)
 from contraflow.models.causal_lm import CausalLM
 from contraflow.models.embedder import load_embedder
-from contraflow.models.identity import file_digest, legacy_identity
+from contraflow.models.identity import legacy_identity
 from contraflow.models.packaged import packaged_folder
 from contraflow.models.resolve import resolve_model
 from contraflow.models.sources import source_of
 from contraflow.policy.adapter import (
-    ADAPTER_WEIGHTS,
     adapter_folder,
     load_adapter,
     start_from,
@@ -52,7 +41,7 @@ from contraflow.reward.schedule import RewardParts, RewardSchedule
 from contraflow.run.answerers import delta_of_sampler, open_answerer
 from contraflow.run.loading import device_of as device_of  # noqa: PLC0414 (used by others from here)
 from contraflow.run.loading import load_lm as load_lm  # noqa: PLC0414
-from contraflow.settings import MAY_CHANGE, Config, RewardConfig, flat, shown_settings
+from contraflow.settings import Config, RewardConfig
 from contraflow.system.progress import print_plain
 from contraflow.text.prompts import answer_prompt, task_prompt
 from contraflow.types import Oracle
@@ -61,10 +50,6 @@ Role = Literal["oracle", "judge"]
 ALL_ROLES: tuple[Role, ...] = ("oracle", "judge")
 
 ENCODER = "all-minilm-l6-v2"
-
-# Keys that do not affect the weights of a sampler at a given step.
-# An adapter to start from counts by its content.
-_NOT_IN_FINGERPRINT = (*MAY_CHANGE, "oracle.served.", "model.adapter")
 
 
 @dataclass(frozen=True)
@@ -174,21 +159,6 @@ def build_reward(config: Config) -> RewardSchedule:
     return RewardSchedule(**asdict(config.reward))
 
 
-def build_objective(config: Config) -> Objective:
-    """The objective of a config."""
-    lam = config.objective.lam
-    bound = config.objective.bound
-    makers: dict[str, Callable[[], Objective]] = {
-        "subtb": lambda: SubTB(lam, bound=bound),
-        "tb": lambda: TrajectoryBalance(bound),
-        "db": lambda: DetailedBalance(bound),
-        "vargrad": lambda: VarGrad(bound),
-        "modified_subtb": lambda: ModifiedSubTB(lam, bound),
-        "ctb": lambda: ContrastiveTB(bound),
-    }
-    return makers[config.objective.name]()
-
-
 def replay_namespace(
     config: Config, policy: LoraPolicy, oracle: Oracle, judge: Judge, folder: Path | None = None
 ) -> str:
@@ -290,16 +260,6 @@ def _bring_along(config: Config, store: ReplayStore, namespace: str, folder: Pat
     if n:
         questions = "question has a new priority" if n == 1 else "questions have new priorities"
         print_plain(f"{n} stored {questions}: the reward settings changed")
-
-
-def sampler_fingerprint(config: Config) -> str:
-    """Identify a sampler: a hash of the settings that its weights at a given step depend on."""
-    settings = flat(shown_settings(config))
-    deciding = {k: v for k, v in settings.items() if not k.startswith(_NOT_IN_FINGERPRINT)}
-    if config.model.adapter is not None:
-        weights = adapter_folder(config.model.adapter) / ADAPTER_WEIGHTS
-        deciding["model.adapter"] = file_digest(weights)
-    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:12]
 
 
 @cache

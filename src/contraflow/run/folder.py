@@ -19,6 +19,7 @@ from contraflow.errors import UserError
 from contraflow.evaluation.curves import is_number
 from contraflow.evaluation.metrics import Metric, Metrics, read_metrics
 from contraflow.evaluation.stages import STAGES
+from contraflow.evaluation.target_report import read_target, target_lines
 from contraflow.run.intact import read_run_record
 from contraflow.settings import MAY_CHANGE, Config, flat, shown_settings
 from contraflow.system.addresses import safe_words
@@ -124,6 +125,8 @@ SHOWN = (
     "valid_contradiction",
     "well_formed",
     "distinct_questions",
+    "distinct_valid",
+    "vendi",
     "log_reward",
     "log_contradiction",
 )
@@ -160,6 +163,10 @@ def print_summary(folder: Path, report: Path) -> None:
     run = json.loads((folder / "run.json").read_text())
     if (folder / "evaluation" / "after.json").is_file():
         print(results_table(folder))
+    titles = {stage: names.title for stage, names in STAGES.items()}
+    estimate = read_target(folder / "evaluation" / "target.json")
+    if estimate is not None:
+        print("\n".join(target_lines(estimate, titles)))
     seconds = run["step_seconds_median"]
     print(
         f"median step {'unknown' if seconds is None else f'{seconds:.1f} s'}, "

@@ -35,7 +35,9 @@ def load_lm(config: Config, name: str | None = None, kind: str = "sampler") -> C
     Raises: UserError for a model that does not exist, cannot be loaded, or is not supported.
     """
     base = load_base(config, name or config.model.name, kind)
-    return checked_lm(base.module, base.tokenizer, identity=base.identity, decoding=base.decoding)
+    return checked_lm(
+        base.module, base.tokenizer, base.identity, decoding=base.decoding, compiling=base.compiling
+    )
 
 
 def load_base(config: Config, name: str, kind: str) -> Base:
@@ -62,6 +64,7 @@ def load_base(config: Config, name: str, kind: str) -> Base:
     model.eval().requires_grad_(False)
     if c.gradient_checkpointing and kind == "sampler":
         recompute_layers(model)
-    decoding: Any = c.decoding  # one of the three, by ModelConfig
+    decoding: Any = c.decoding  # each is one of three words, by ModelConfig
+    compiling: Any = c.compile
     identity = model_identity(folder, dtype=c.dtype, quantize=c.quantize)
-    return Base.of(model, tokenizer, identity, decoding)
+    return Base.of(model, tokenizer, identity, decoding, compiling)

@@ -17,7 +17,6 @@ from contraflow.evaluation.records import QuestionRecord
 from contraflow.evaluation.rollout import rollout
 from contraflow.experience.scorer import Scorer
 from contraflow.facts import Fact
-from contraflow.facts.known import known_facts
 from contraflow.facts.locate import FactError
 from contraflow.models.embedder import load_embedder
 from contraflow.policy.adapter import check_adapter
@@ -26,6 +25,7 @@ from contraflow.reward.judge.scores import Judge, LengthLimited
 from contraflow.reward.schedule import RewardSchedule
 from contraflow.run.build import Parts, assemble, why_no_encoder
 from contraflow.run.folder import one_line, read_settings
+from contraflow.run.known import known_to
 from contraflow.seeding import derived_seed
 from contraflow.settings import Config, flat
 from contraflow.system.run_names import SHIPPED, run_folder
@@ -125,13 +125,41 @@ class Run:
         embed = load_embedder() if why_no_encoder() is None else None
         return compute_metrics(records, rng, embed), records
 
+    def draw_for_target(
+        self,
+        facts: Sequence[Fact],
+        n: int,
+        *,
+        seed: int = 0,
+        on_fact: Callable[[int], None] | None = None,
+    ) -> list[QuestionRecord]:
+        """n different token sequences per fact, with the log-probability of being drawn.
+
+        They estimate what an exact sampler of the target has (`evaluation.target_report`), if this
+        sampler is the untrained one.
+        """
+        return list(
+            rollout(
+                self.policy,
+                self._scorer,
+                self.reward,
+                facts,
+                n_samples=n,
+                step=self.reward.final_step,
+                seed=seed,
+                distinct=True,
+                same=None,
+                on_fact=on_fact,
+            )
+        )
+
     def answer(self, questions: Sequence[str]) -> list[Answer]:
         """Answer questions with the frozen base model."""
         return self.oracle.answer(questions)
 
     def known_facts(self, facts: Sequence[Fact]) -> list[Fact]:
         """The facts whose plain question the base model answers correctly."""
-        return known_facts(facts, self.oracle)
+        return known_to(self.oracle, facts)
 
 
 def open_run(run: str | Path, config: Config | None = None) -> Run:

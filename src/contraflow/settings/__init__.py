@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from contraflow.settings.learning import (
+    COMPARES_QUESTIONS,
+    POLICY_GRADIENTS,
     ExplorationConfig,
     ObjectiveConfig,
     OptimizerConfig,
@@ -58,18 +60,21 @@ __all__ = [
 ]
 
 # Keys that may change when a run is resumed: they affect neither sampling nor learning. A folder
-# may be moved and renamed. `model.decoding` only changes the order of the same additions.
+# may be moved and renamed. `model.decoding` and `.compile` only change the order of additions.
 MAY_CHANGE = (
     "name",
     "run_dir",
     "logger.",
     "model.gradient_checkpointing",
     "model.decoding",
+    "model.compile",
     "trainer.threads",
     "trainer.max_time",
     "replay.url",
     "replay.patience_s",
     "exchange.timeout_s",
+    "exchange.actor",  # actors, actor_cpus, actor_gpus
+    "exchange.address",
     "oracle.served.",
 )
 
@@ -105,13 +110,39 @@ class Config:
             self.exchange.kind,
             "scatter, broadcast or symmetric with several trainer.devices",
         )
-        # These compare the questions of a fact; the loss of a single question is always 0.
-        n_samples = self.exploration.n_samples
         check(
-            n_samples > 1 or self.objective.name not in ("vargrad", "ctb"),
+            self.exchange.kind != "actors" or self.trainer.devices == 1,
+            "trainer.devices",
+            self.trainer.devices,
+            "1 with exchange=actors, which has one learner (exchange.actors is their number)",
+        )
+        self._check_learning()
+
+    def _check_learning(self) -> None:
+        """Check what objective and exploration ask of each other."""
+        objective = self.objective
+        exploration = self.exploration
+        n_samples = exploration.n_samples
+        compares = objective.name in COMPARES_QUESTIONS or objective.uses_forward_kl
+        what = "objective.forward_kl" if objective.uses_forward_kl else "objective.name"
+        value = objective.forward_kl if objective.uses_forward_kl else objective.name
+        check(
+            n_samples > 1 or not compares,
             "exploration.n_samples",
             n_samples,
-            f"at least 2 with objective.name={self.objective.name}, which compares questions",
+            f"at least 2 with {what}={value}, which compares questions",
+        )
+        check(
+            exploration.prior_share == 0 or objective.name not in POLICY_GRADIENTS,
+            "exploration.prior_share",
+            exploration.prior_share,
+            f"0 with objective.name={objective.name}, which learns from its own draws only",
+        )
+        check(
+            not (exploration.correct_replay and self.replay.sampling == "newest"),
+            "replay.sampling",
+            self.replay.sampling,
+            "uniform, rank or reward with exploration.correct_replay",
         )
 
 

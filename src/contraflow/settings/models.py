@@ -35,11 +35,14 @@ class ModelConfig:
     adapter: str | None = None
     # static: fixed shapes, as CUDA graphs; eager: only the unfinished rows; auto: static on CUDA.
     decoding: str = "auto"
+    # Whether static decoding compiles the layers (torch.compile); auto: on CUDA.
+    compile: str = "auto"
     lora: LoraConfig = field(default_factory=LoraConfig)
 
     def __post_init__(self) -> None:
         check_choice("model.dtype", self.dtype, ("float32", "bfloat16", "float16"))
         check_choice("model.decoding", self.decoding, ("auto", "eager", "static"))
+        check_choice("model.compile", self.compile, ("auto", "on", "off"))
         mps = " (Apple GPUs are not supported; cpu works there)" if "mps" in self.device else ""
         known = re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device) is not None
         check(known, "model.device", self.device, f"auto, cpu, cuda or cuda:N{mps}")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from contraflow.settings.ranges import check, check_choice
 from contraflow.system.budget import seconds_of
 
+_HOST_AND_PORT = re.compile(r"([\w.-]+|\[[\da-fA-F:]+\]):(\d{1,5})")
 BEST_BY = ("val_elbo", "val_log_reward", "val_log_contradiction")
 
 
@@ -67,14 +69,43 @@ class ReplayConfig:
 
 @dataclass
 class ExchangeConfig:
-    # Has no effect with one rank.
+    # Has no effect with one rank, except for actors.
     kind: str = "scatter"
     # Seconds that a rank waits for another; includes validation and evaluation on rank 0.
     timeout_s: float = 3600.0
+    # The other keys are for exchange=actors only: how many processes sample and score.
+    actors: int = 4
+    # A Ray cluster: auto, or HOST:PORT of its head; null starts one on this machine.
+    address: str | None = None
+    # Share of a batch's facts with questions that are learned for the first time.
+    newest_share: float = 0.75
+    # Steps between two versions of the adapter.
+    publish_every: int = 1
+    # Versions that a question learned for the first time may be behind.
+    max_staleness: int = 16
+    # Steps that may learn from one sampled question.
+    max_reuse: int = 8
+    # CPUs of one actor, and its GPUs or its share of one; 0 GPUs is the CPU.
+    actor_cpus: float = 1.0
+    actor_gpus: float = 0.0
 
     def __post_init__(self) -> None:
-        check_choice("exchange.kind", self.kind, ("local", "broadcast", "scatter", "symmetric"))
+        kinds = ("local", "broadcast", "scatter", "symmetric", "actors")
+        check_choice("exchange.kind", self.kind, kinds)
         check(self.timeout_s > 0, "exchange.timeout_s", self.timeout_s, "above 0")
+        for key in ("actors", "publish_every", "max_reuse"):
+            check(getattr(self, key) >= 1, f"exchange.{key}", getattr(self, key), "at least 1")
+        staleness = self.max_staleness
+        check(staleness >= 0, "exchange.max_staleness", staleness, "0 or more")
+        share = self.newest_share
+        check(0 < share <= 1, "exchange.newest_share", share, "above 0 and at most 1")
+        check(self.actor_cpus > 0, "exchange.actor_cpus", self.actor_cpus, "above 0")
+        gpus = self.actor_gpus
+        ok = gpus >= 0 and (gpus <= 1 or gpus == int(gpus))
+        check(ok, "exchange.actor_gpus", gpus, "from 0 to 1, or a whole number")
+        found = None if self.address is None else _HOST_AND_PORT.fullmatch(self.address)
+        ok = self.address in (None, "auto") or (found is not None and 0 < int(found[2]) < 2**16)
+        check(ok, "exchange.address", self.address, "auto, HOST:PORT of a Ray head, or null")
 
 
 @dataclass
@@ -92,6 +123,9 @@ class TrainerConfig:
     # Metric that selects the weights in `adapter/`; val_log_reward is the mean reward alone.
     best_by: str = "val_elbo"
     probe_every: int = 10
+    # Every so many steps, what is asked about three held-out facts is shown beside what was asked
+    # before training; 0 shows nothing.
+    show_every: int = 0
 
     def __post_init__(self) -> None:
         for key in (
@@ -103,6 +137,7 @@ class TrainerConfig:
             "probe_every",
         ):
             check(getattr(self, key) >= 1, f"trainer.{key}", getattr(self, key), "at least 1")
+        check(self.show_every >= 0, "trainer.show_every", self.show_every, "0 or more")
         check_choice("trainer.best_by", self.best_by, BEST_BY)
         threads = self.threads
         check(threads is None or threads >= 1, "trainer.threads", threads, "at least 1, or null")
@@ -129,9 +164,21 @@ class EvaluationConfig:
     enabled: bool = True
     n_samples: int = 8
     temperature: float = 1.0
+    # Also evaluate the untrained sampler.
+    untrained: bool = True
     # Also evaluate the untrained sampler with the subject-only prompt.
     subject_only_baseline: bool = True
+    # Training facts on which the trained sampler is evaluated too; 0 is none.
+    training_facts: int = 16
+    # Test facts, and different questions of each by the untrained sampler, from which the metrics
+    # of an exact sampler of the target are estimated; 0 is no estimate.
+    target_facts: int = 12
+    target_samples: int = 64
 
     def __post_init__(self) -> None:
         check(self.n_samples >= 1, "evaluation.n_samples", self.n_samples, "at least 1")
         check(self.temperature > 0, "evaluation.temperature", self.temperature, "above 0")
+        for key in ("training_facts", "target_facts"):
+            check(getattr(self, key) >= 0, f"evaluation.{key}", getattr(self, key), "0 or more")
+        samples = self.target_samples
+        check(samples >= 2, "evaluation.target_samples", samples, "at least 2")

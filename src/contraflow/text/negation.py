@@ -30,7 +30,10 @@ _CUE = re.compile(
     r"|\b(?:rather than|instead of|other than|except|unlike|apart from)\b"
     r"|\bit is (?:false|untrue|wrong) that\b"
 )
-_SENTENCE_END = re.compile(r"(?<=[.!?;:])\s+|\s*[\u2014]\s*|\s+-+\s+")
+# A point after a single capital letter or a title ends no sentence: "J. K. Rowling", "St. Louis".
+_SENTENCE_END = re.compile(
+    r"(?<=[.!?;:])(?<!\b[A-Z]\.)(?<!\b(?:St|Mt|Dr|Mr|Ft)\.)\s+|\s*[\u2014]\s*|\s+-+\s+"
+)
 _CLAUSE_END = re.compile(
     r",\s+|\s+(?=(?:but|however|although|though|whereas|while|because)\b)"
     rf"|\s+(?=and (?:it|he|she|they|{_AUXILIARY})\b)"

@@ -9,7 +9,7 @@ from pathlib import Path
 from contraflow.errors import UserError, on_one_line
 from contraflow.facts import Fact, read_facts, split_facts, write_facts
 from contraflow.facts.check import cannot_be_written
-from contraflow.facts.known import known_facts
+from contraflow.run.known import known_to
 from contraflow.seeding import python_rng
 from contraflow.settings import Config
 from contraflow.system.progress import bar, print_line, print_plain
@@ -96,7 +96,7 @@ def _first_known(name: str, facts: list[Fact], cap: int | None, oracle: Oracle) 
     with bar(f"{name} facts that the oracle knows", total) as progress:
         for start in range(0, len(facts), _BATCH_SIZE):
             batch = facts[start : start + _BATCH_SIZE]
-            some = known_facts(batch, oracle)
+            some = known_to(oracle, batch)
             n_queried += len(batch)
             progress.advance(min(len(some), total - len(known)) if cap else _BATCH_SIZE)
             known += some

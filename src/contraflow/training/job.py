@@ -15,18 +15,17 @@ from pathlib import Path
 import lightning as L
 import torch
 
+from contraflow.actors.cluster import joined_cluster
+from contraflow.actors.experience import LearnerExperience
 from contraflow.distributed.messages import Plan, encode
 from contraflow.distributed.ranks import Ranks
 from contraflow.errors import UserError
-from contraflow.evaluation.metrics import write_metrics
-from contraflow.evaluation.records import QuestionRecord, write_records
+from contraflow.evaluation.records import QuestionRecord
 from contraflow.evaluation.report import write_report
 from contraflow.evaluation.rollout import rollout
-from contraflow.evaluation.stages import STAGES
 from contraflow.experience.scorer import Scorer
 from contraflow.facts import Fact, default_facts, read_facts
 from contraflow.policy.adapter import model_card, save_adapter
-from contraflow.policy.lora import LoraPolicy
 from contraflow.run.build import Parts, assemble, check_encoder, open_replay, replay_namespace
 from contraflow.run.folder import open_folder, print_summary, record_cost, results_table
 from contraflow.run.intact import check_run_files
@@ -37,16 +36,21 @@ from contraflow.system.budget import Budget
 from contraflow.system.files import explain_full_disk, write_atomically
 from contraflow.system.progress import Bar, bar, print_line
 from contraflow.text.prompts import answer_prompt, task_prompt
+from contraflow.training.actors import close_actors, open_actors
 from contraflow.training.callbacks import History, Probes, Validation
 from contraflow.training.checkpoints import load_trained, step_of
 from contraflow.training.choose_facts import choose_facts
+from contraflow.training.evaluation import Evaluation
 from contraflow.training.follower import IS_FINISHED, PLAN, run_follower
 from contraflow.training.loggers import close_loggers, loggers_for, wandb_run_id
+from contraflow.training.publishing import Publishing
+from contraflow.training.questions_now import N_QUESTIONS, QuestionsNow
 from contraflow.training.rank import (
     Learner,
     fact_stream,
     join_ranks,
     on_own_gpu,
+    on_policy_note,
     prefix_cost,
     record_memory,
     sampler_module,
@@ -55,8 +59,6 @@ from contraflow.training.rank import (
 from contraflow.training.stopping import GracefulStop, Interrupted, interruption
 
 __all__ = ["Interrupted", "train"]
-
-SUBJECT_ONLY_PROMPT = "Generate a question about {subject}:\nQuestion:"
 
 
 def train(config: Config, started: float | None = None) -> Path:
@@ -98,24 +100,29 @@ def _run_first(config: Config, ranks: Ranks, budget: Budget) -> Path:
     check_encoder(config)
     if config.trainer.threads is not None:
         torch.set_num_threads(config.trainer.threads)
-    job = _Job(config, folder, facts, ranks)
+    with joined_cluster(config):
+        _run_stages(_Job(config, folder, facts, ranks), budget, started)
+    record_cost(folder, time.monotonic() - started)
+    report = write_report(folder)
+    (folder / "finished").touch()
+    print_summary(folder, report)
+    return folder
+
+
+def _run_stages(job: _Job, budget: Budget, started: float) -> None:
+    """Measure, train, measure again; what an error has cost is recorded too."""
     try:
-        with explain_full_disk(folder):
+        with explain_full_disk(job.folder):
             job.before()
             job.fit(budget)
             job.after()
     except BaseException:
         # The error that ended the run is reported, not a second one from recording its cost.
         with suppress(UserError):
-            record_cost(folder, time.monotonic() - started)
+            record_cost(job.folder, time.monotonic() - started)
         raise
     finally:
         job.replay.close()
-    record_cost(folder, time.monotonic() - started)
-    report = write_report(folder)
-    (folder / "finished").touch()
-    print_summary(folder, report)
-    return folder
 
 
 class _Job:
@@ -131,6 +138,7 @@ class _Job:
         # A fact that does not fit is refused before anything slow.
         self.untrained.check_facts(facts)
         self.facts = choose_facts(config, folder, facts, self.untrained.oracle)
+        self.evaluation = Evaluation(folder, self.untrained, self.facts)
         self._trainable: Parts | None = None
         self.namespace = replay_namespace(
             config, self.untrained.policy, self.untrained.oracle, self.untrained.judge, folder
@@ -146,30 +154,7 @@ class _Job:
 
     def before(self) -> None:
         """Measure the untrained sampler on the test facts, with our prompt and the prototype's."""
-        if not self.config.evaluation.enabled:
-            return
-        policy = self.untrained.policy
-        self._measure("before", policy)
-        if self.config.evaluation.subject_only_baseline:
-            prompt = task_prompt(SUBJECT_ONLY_PROMPT)
-            baseline = LoraPolicy(policy.lm, prompt, policy.constraints, None)
-            self._measure("subject_only", baseline)
-
-    def _measure(self, stage: str, policy: LoraPolicy) -> None:
-        path = self.folder / "evaluation" / f"{stage}.json"
-        if path.is_file():
-            return
-        run = replace(self.untrained, name=stage, policy=policy)
-        with bar(f"evaluating the {STAGES[stage].noun}", len(self.facts.test)) as progress:
-            metrics, records = run.evaluate(
-                self.facts.test,
-                self.config.evaluation.n_samples,
-                temperature=self.config.evaluation.temperature,
-                seed=self.config.seed,
-                on_fact=progress.advance,
-            )
-        write_records(path.with_name(f"{stage}_questions.jsonl"), records)
-        write_metrics(path, metrics)
+        self.evaluation.before()
 
     def fit(self, budget: Budget) -> None:
         """Train, from the last checkpoint where there is one."""
@@ -177,16 +162,19 @@ class _Job:
         last = self.folder / "checkpoints" / "last.ckpt"
         self._broadcast_plan(last)
         learner = Learner(config, self.trainable, self.ranks, self.replay, self.facts.train)
-        module = sampler_module(learner)
+        actors = open_actors(learner, self.namespace)
+        module = sampler_module(learner, actors)
         stream = fact_stream(learner)
         if module.objective.needs_prefix_rewards:
             print_line(prefix_cost(config))
+        if module.objective.on_policy:
+            print_line(on_policy_note(config))
         done = step_of(last)
         if done:
             print_line(f"resuming from step {done} of {config.trainer.n_steps} ({last})")
         progress_bars: list[Bar] = []
         stop = GracefulStop(last, config.trainer.checkpoint_every, self.ranks, budget)
-        trainer = self._trainer(learner, stop, lambda: next(iter(progress_bars), None))
+        trainer = self._trainer(learner, stop, lambda: next(iter(progress_bars), None), actors)
         failed = True
         try:
             with bar("training", config.trainer.n_steps, done) as progress:
@@ -196,6 +184,8 @@ class _Job:
             failed = False
         finally:
             stop.restore()
+            if actors is not None:
+                close_actors(actors, self.folder)
             close_loggers(config, failed=failed)
         if stop.why:
             raise interruption(stop.why, trainer.global_step, config, last)
@@ -210,7 +200,11 @@ class _Job:
         self.ranks.broadcast(encode(plan), PLAN)
 
     def _trainer(
-        self, learner: Learner, stop: GracefulStop, progress: Callable[[], Bar | None]
+        self,
+        learner: Learner,
+        stop: GracefulStop,
+        progress: Callable[[], Bar | None],
+        actors: LearnerExperience | None,
     ) -> L.Trainer:
         config = self.config
         folder = self.folder
@@ -225,10 +219,22 @@ class _Job:
         )
         probes = Probes(folder / "probes.jsonl", config.trainer.probe_every)
         callbacks = [History(history, progress), validation, probes, stop]
+        if config.trainer.show_every:
+            before = folder / "evaluation" / "before_questions.jsonl"
+            shown = QuestionsNow(self.facts.test, before, config.trainer.show_every, self._ask)
+            callbacks.insert(-1, shown)
+        if actors is not None:
+            callbacks.insert(0, Publishing(actors))
         return trainer_for(learner, folder, callbacks, loggers_for(config, folder))
 
     def _validate(self, _step: int) -> list[QuestionRecord]:
         """Sample on the validation facts under the final, untempered composite reward."""
+        return self._sample(self.facts.validation, self.config.exploration.n_samples)
+
+    def _ask(self, facts: Sequence[Fact], _step: int) -> list[QuestionRecord]:
+        return self._sample(facts, N_QUESTIONS)
+
+    def _sample(self, facts: Sequence[Fact], n_samples: int) -> list[QuestionRecord]:
         parts = self.trainable
         untempered = replace(parts.reward, reward_temp_end=1.0, reward_temp_start=1.0)
         return list(
@@ -236,8 +242,8 @@ class _Job:
                 parts.policy,
                 Scorer(parts.policy, parts.oracle, parts.judge),
                 untempered,
-                self.facts.validation,
-                n_samples=self.config.exploration.n_samples,
+                facts,
+                n_samples=n_samples,
                 step=untempered.final_step,
                 seed=self.config.seed,
             )
@@ -255,6 +261,6 @@ class _Job:
                 load_trained(policy, checkpoint)
             save_adapter(policy, self.folder / folder, base_model, card)
         if self.config.evaluation.enabled:
-            self._measure("after", policy)
+            self.evaluation.after(policy)
             card = model_card(base_model, settings, results_table(self.folder))
             write_atomically(self.folder / "adapter" / "README.md", card.encode())

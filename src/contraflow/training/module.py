@@ -11,6 +11,7 @@ from typing import Any, Self
 import lightning as L
 import torch
 from jaxtyping import Float
+from numpy import ndarray
 from torch import Tensor
 
 from contraflow.distributed.gradients import all_reduce_gradients, broadcast_parameters
@@ -20,22 +21,22 @@ from contraflow.errors import UserError
 from contraflow.experience.collect import Batch, Experience
 from contraflow.experience.stream import StepFacts
 from contraflow.facts import Fact
-from contraflow.gflownet.diagnostics import health, log_z_gap
 from contraflow.gflownet.objectives import (
     Objective,
     Potentials,
-    centered,
     potentials,
     prefix_potentials,
 )
+from contraflow.models.transfer import to_device
 from contraflow.policy.lora import LoraPolicy
 from contraflow.replay.codec import entries_of
 from contraflow.replay.migrate import with_fact_hashes
 from contraflow.reward.schedule import RewardParts, RewardSchedule
 from contraflow.seeding import torch_rng
 from contraflow.settings.learning import OptimizerConfig
-from contraflow.text.verdict import strict_success
 from contraflow.training.learning_rate import WarmupCosine
+from contraflow.training.loss import StepLoss, token_terms
+from contraflow.training.step_metrics import StepNumbers, step_metrics
 from contraflow.types import PathLogProbs, PrefixReward, TerminalReward
 
 
@@ -44,8 +45,8 @@ class StepOutcome:
     """The batch and the numbers of a training step, for the callbacks that log them."""
 
     batch: Batch
-    log_reward: Float[Tensor, " b"]
-    log_pf: Float[Tensor, " b"]
+    log_reward: Float[ndarray, " b"]
+    log_pf: Float[ndarray, " b"]
     metrics: dict[str, float]
 
 
@@ -60,7 +61,7 @@ class SamplerModule(L.LightningModule):
         policy: LoraPolicy,
         experience: Experience,
         reward: RewardSchedule,
-        objective: Objective,
+        objective: Objective | StepLoss,
         optimizer: OptimizerConfig,
         *,
         n_steps: int,
@@ -72,7 +73,8 @@ class SamplerModule(L.LightningModule):
         super().__init__()
         self.lora = self.trained_parts(policy)
         self.reward = reward
-        self.objective = objective
+        self.loss = objective if isinstance(objective, StepLoss) else StepLoss(objective)
+        self.objective = self.loss.objective
         self.settings = optimizer
         self.n_steps = n_steps
         self.forward_looking = forward_looking
@@ -99,29 +101,31 @@ class SamplerModule(L.LightningModule):
         batch = self.experience.collect(item.facts, step, item.seen)
         parts = RewardParts.of(batch.scored, self.policy.lm.device)
         reward = self.reward(parts, step)
-        paths = self.policy.evaluate(batch.facts, batch.fact_index, batch.questions)
+        paths = self.policy.evaluate(batch.facts, batch.owners, batch.questions)
         u = self._potentials(batch, reward, paths, step)
-        loss = self.objective(u, batch.fact_index)
-        if not bool(torch.isfinite(loss)):
+        loss = self.loss(batch, reward, paths, u, self.policy, step)
+        numbers = StepNumbers.of(loss, reward, paths, u)
+        if not math.isfinite(numbers.loss):
             raise UserError(
-                f"the loss is {loss.item()} at step {step} (facts "
+                f"the loss is {numbers.loss} at step {step} (facts "
                 f"{', '.join(f.fact_id for f in batch.facts)}); "
                 "lower optimizer.lr, optimizer.flow_lr or optimizer.log_z_lr and resume from the "
                 "last checkpoint"
             )
-        self.outcome = self._outcome(batch, parts, reward, paths, u, loss, step)
+        self.outcome = self._outcome(batch, numbers, step)
         return loss
 
     def on_after_backward(self) -> None:
         """All-reduce gradients and metrics, before gradients are clipped."""
         assert self.outcome is not None
         batch = self.outcome.batch
-        own = StepMetrics(self.objective.terms(batch.fact_index), self.outcome.metrics)
+        own = StepMetrics(self.loss.terms(batch), self.outcome.metrics)
         whole = all_reduce_gradients(self.ranks, self.lora.parameters(), own, self.global_step)
         self.outcome = replace(self.outcome, metrics=whole.metrics)
         # Without loggers log_dict is wasted work, and most of a tiny model's step.
         if self.trainer.loggers:
-            named = {f"train/{k}": v for k, v in whole.metrics.items()}
+            # Lightning would copy numbers to the device, each with a wait, and back again.
+            named = {f"train/{k}": torch.tensor(v) for k, v in whole.metrics.items()}
             self.log_dict(named, batch_size=len(batch.scored))
 
     def on_train_start(self) -> None:
@@ -134,7 +138,12 @@ class SamplerModule(L.LightningModule):
     ) -> Potentials:
         if self.objective.needs_prefix_rewards:
             return prefix_potentials(paths, self._prefix_reward(batch, paths, step))
-        return potentials(paths, reward, self._flow_prior(batch, paths, step))
+        u = potentials(paths, reward, self._flow_prior(batch, paths, step))
+        if not self.objective.needs_tokens:
+            return u
+        weight = self.reward.prior_weight(step)
+        ceiling = self.reward.likelihood_ceiling
+        return replace(u, tokens=token_terms(batch, reward, paths, weight, ceiling))
 
     def _prefix_reward(self, batch: Batch, paths: PathLogProbs, step: int) -> PrefixReward:
         """log R of every prefix that may stop, scored as a question of its own; 0 elsewhere."""
@@ -159,82 +168,23 @@ class SamplerModule(L.LightningModule):
         """
         if not (self.forward_looking and self.objective.uses_flow):
             return None
-        prior = torch.zeros_like(paths.log_flow)
+        prior = torch.zeros(paths.log_flow.shape)
         for row, scored in enumerate(batch.scored):
             n = len(scored.question_ids)
-            prior[row, 1 : n + 1] = torch.tensor(scored.log_prior[:n], device=prior.device)
-        cumulative = prior.cumsum(1)
+            prior[row, 1 : n + 1] = torch.tensor(scored.log_prior[:n])
+        cumulative = to_device(prior, paths.log_flow.device).cumsum(1)
         ceiling = self.reward.likelihood_ceiling
         if ceiling < 0:  # 0 is no ceiling: a log-probability above it is a rounding error
             cumulative[:, 1:] = cumulative[:, 1:].clamp(max=ceiling)
         return self.reward.prior_weight(step) * cumulative
 
-    def _outcome(
-        self,
-        batch: Batch,
-        parts: RewardParts,
-        reward: TerminalReward,
-        paths: PathLogProbs,
-        u: Potentials,
-        loss: Tensor,
-        step: int,
-    ) -> StepOutcome:
-        log_pf = paths.log_p_question.detach()
-        owners = [batch.facts[i] for i in batch.fact_index.tolist()]
-        successes = [
-            strict_success(
-                s.question, s.answer, f.subject, f.original_answer, f.edited_answer, f.aliases
-            )
-            for f, s in zip(owners, batch.scored, strict=True)
-        ]
-        draws = batch.draws
-        group = batch.fact_index[draws]
-        log_ratio = u.terminal.detach()[draws]
-
-        def mean(of_rows: Tensor) -> float:
-            return of_rows[draws].float().mean().item()
-
-        metrics = {
-            "loss": loss.item(),
-            "log_reward": mean(reward.log_reward),
-            "log_contradiction": mean(parts.log_contradiction),
-            "log_p_question": mean(parts.log_p_question),
-            "log_p_answer": mean(parts.log_p_answer),
-            "log_entailment": mean(parts.log_entailment),
-            "log_pf": mean(log_pf),
-            "question_ok": mean(parts.question_ok),
-            "strict_success": mean(torch.tensor(successes, device=draws.device)),
-            "distinct": len({(s.fact_key, s.question) for s in batch.scored}) / len(draws),
-            "var_log_ratio": centered(log_ratio, group).square().mean().item(),
-            "reward_temp": self.reward.temperature(step),
-            "pf_temp": batch.pf_temp,
-            "replay_share": batch.n_replayed / len(draws),
-            "question_tokens": mean(batch.questions.lengths),
-        }
-        if self.objective.uses_flow:
-            log_z = paths.log_flow[:, 0].detach()[draws]
-            metrics["log_z"] = log_z.mean().item()
-            metrics["log_z_gap"] = log_z_gap((reward.log_reward - log_pf)[draws], log_z, group)
-        if batch.n_replayed:
-            metrics["staleness"] = sum(step - s.step for s in batch.scored) / len(batch.scored)
-        metrics |= self._health(batch, reward, log_pf, step)
-        return StepOutcome(batch, reward.log_reward, log_pf, metrics)
-
-    def _health(
-        self, batch: Batch, reward: TerminalReward, log_pf: Float[Tensor, " b"], step: int
-    ) -> dict[str, float]:
-        """The diagnostics of this batch, without those that are undefined for it."""
+    def _outcome(self, batch: Batch, numbers: StepNumbers, step: int) -> StepOutcome:
         rng = torch_rng(self.experience.seed, step, self.experience.rank, "health")
-        draws = batch.draws
-        found = health(
-            reward.log_reward[draws],
-            log_pf[draws],
-            batch.fact_index[draws],
-            batch.questions.ids[draws],
-            batch.questions.lengths[draws],
-            rng,
-        )
-        return {name: value for name, value in found.as_dict().items() if math.isfinite(value)}
+        metrics = step_metrics(batch, numbers, step, rng, uses_flow=self.objective.uses_flow)
+        metrics["reward_temp"] = self.reward.temperature(step)
+        if self.loss.uses_forward_kl:
+            metrics["forward_kl_share"] = self.loss.share(step)
+        return StepOutcome(batch, numbers.log_reward, numbers.log_pf, metrics)
 
     def transfer_batch_to_device(self, batch: StepFacts, *_: Any) -> StepFacts:
         """Facts are text: nothing to move."""
@@ -267,7 +217,7 @@ class SamplerModule(L.LightningModule):
         norm = torch.stack(norms).norm().item()
         if self.outcome is not None:
             self.outcome.metrics["grad_norm"] = norm
-        self.log("train/grad_norm", norm)
+        self.log("train/grad_norm", torch.tensor(norm))
 
     def gather_replay(self) -> None:
         """Gather the other ranks' replay on rank 0, where each rank has a store of its own.

@@ -29,11 +29,14 @@ from contraflow.experience.stream import FactStream
 from contraflow.facts import Fact
 from contraflow.policy.lora import LoraPolicy
 from contraflow.replay.base import ReplayStore
-from contraflow.run.build import Parts, build_objective, device_of, sampler_fingerprint
+from contraflow.run.build import Parts, device_of
+from contraflow.run.fingerprint import sampler_fingerprint
+from contraflow.run.learning import build_exploration, build_objective
 from contraflow.settings import Config
 from contraflow.system.files import write_atomically
 from contraflow.system.progress import print_line
 from contraflow.training.checkpoints import AtomicCheckpointIO
+from contraflow.training.loss import StepLoss
 from contraflow.training.module import SamplerModule
 
 
@@ -58,14 +61,14 @@ class Learner:
         return "sampler only" if self.parts.judge is None else "sampler, oracle and judge"
 
 
-def sampler_module(learner: Learner) -> SamplerModule:
-    """The Lightning module of one rank."""
+def sampler_module(learner: Learner, experience: Experience | None = None) -> SamplerModule:
+    """The Lightning module of one rank; ``experience`` is that of a learner with actors."""
     config = learner.config
     return SamplerModule(
         learner.parts.policy,
-        _experience(learner),
+        experience or _experience(learner),
         learner.parts.reward,
-        build_objective(config),
+        StepLoss.of(build_objective(config), config.objective, config.trainer.n_steps),
         config.optimizer,
         n_steps=config.trainer.n_steps,
         forward_looking=config.objective.forward_looking,
@@ -83,10 +86,12 @@ def _experience(learner: Learner) -> Experience:
     scorer = Scorer(parts.policy, parts.oracle, parts.judge, sampler=fingerprint)
     if learner.exchange == "scatter":
         scorer = SharedScorer(parts.policy, parts.oracle, parts.judge, ranks, sampler=fingerprint)
-    shared = (parts.policy, scorer, learner.replay, parts.reward, config.exploration)
+    shared = (parts.policy, scorer, learner.replay, parts.reward, build_exploration(config))
     if learner.exchange == "broadcast":
-        return BroadcastExperience(*shared, seed=config.seed, ranks=ranks)
-    return Experience(*shared, seed=config.seed, rank=ranks.rank)
+        return BroadcastExperience(
+            *shared, seed=config.seed, ranks=ranks, replay_settings=config.replay
+        )
+    return Experience(*shared, seed=config.seed, rank=ranks.rank, replay_settings=config.replay)
 
 
 def fact_stream(learner: Learner) -> FactStream:
@@ -123,6 +128,11 @@ def join_ranks(config: Config) -> tuple[Config, Ranks]:
     if config.exchange.kind == "local":
         raise UserError(
             f"exchange.kind=local: choose scatter, broadcast or symmetric for {info.size} ranks"
+        )
+    if config.exchange.kind == "actors":
+        raise UserError(
+            f"exchange=actors has one learner, and {info.size} ranks were started; start one "
+            "process, and choose the number of actors by exchange.actors"
         )
     if config.replay.store == "embedded" and not info.one_machine:
         raise UserError(
@@ -182,6 +192,14 @@ def prefix_cost(config: Config) -> str:
         "question "
         f"too, so a step asks for up to {n * (most - least + 1)} answers and judgements instead of "
         f"{n} (equal ones once)"
+    )
+
+
+def on_policy_note(config: Config) -> str:
+    """A line on the settings that a policy gradient does not use."""
+    return (
+        f"objective={config.objective.name} learns from the policy's own draws at temperature 1; "
+        "exploration.use_buffer_prob and exploration.pf_temp_prob have no effect"
     )
 
 

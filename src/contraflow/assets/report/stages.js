@@ -75,7 +75,24 @@ function comparisonSection() {
   chartIn(host, (width) => bars(shares, width));
   return section('comparison', 'Before and after', 'Rates with their 95\u2009% intervals, then every metric in numbers.',
     el('div', { class: 'card' }, legend(...STAGE_IDS.map((id) => [id, DATA.stage_names[id]])), host),
-    metricTable());
+    metricTable(), targetTable());
+}
+
+/* An exact sampler of the target (estimated) beside the real ones, on the same facts. */
+function targetTable() {
+  const target = DATA.target;
+  if (!target) return null;
+  const ids = STAGE_IDS.filter((id) => Object.values(target.metrics).some((metric) => id in (metric.samplers || {})));
+  const about = `Estimated from ${target.n_samples} weighted questions of the untrained sampler, on the ${target.n_facts} of ${target.n_tried} facts whose weights suffice; ${target.n} questions a fact.`;
+  const rows = Object.entries(target.metrics).map(([name, metric]) => {
+    const { label, unit, meaning } = definitionOf(name);
+    return el('tr', {}, el('th', { scope: 'row', title: meaning }, rich(label)), el('td', { class: 'unit' }, rich(unit)), metricCell(metric, unit, 'exact'),
+      ids.map((id) => metricCell({ value: metric.samplers[id] }, unit, id)));
+  });
+  const heads = ['an exact sampler', ...ids.map((id) => DATA.stage_names[id])];
+  const head = el('tr', {}, el('th', { scope: 'col' }, 'On the same facts'), el('th', { scope: 'col' }, 'Unit'), heads.map((text) => el('th', { scope: 'col', class: 'number' }, text)));
+  return el('div', { id: 'target' }, el('p', { class: 'note' }, about, target.note ? ` ${target.note[0].toUpperCase()}${target.note.slice(1)}.` : ''),
+    el('div', { class: 'scroll card flush', tabindex: 0, role: 'region', 'aria-label': 'An exact sampler of the target' }, el('table', { class: 'metrics' }, el('thead', {}, head), el('tbody', {}, rows))));
 }
 
 function bars(definitions, width) {

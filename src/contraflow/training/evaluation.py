@@ -1,0 +1,113 @@
+"""The evaluations of a run, each written once: a resumed run keeps those that are there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from contraflow.evaluation.metrics import write_metrics
+from contraflow.evaluation.records import read_records, write_records
+from contraflow.evaluation.stages import STAGES
+from contraflow.evaluation.target_report import estimate_target, write_target
+from contraflow.facts import Fact
+from contraflow.models.embedder import load_embedder
+from contraflow.policy.lora import LoraPolicy
+from contraflow.run.build import why_no_encoder
+from contraflow.run.session import Run
+from contraflow.settings import EvaluationConfig
+from contraflow.system.progress import bar
+from contraflow.text.prompts import task_prompt
+from contraflow.training.choose_facts import ChosenFacts
+
+SUBJECT_ONLY_PROMPT = "Generate a question about {subject}:\nQuestion:"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is measured before and after training, in the run's folder ``evaluation``."""
+
+    run_dir: Path
+    untrained: Run
+    facts: ChosenFacts
+
+    @property
+    def folder(self) -> Path:
+        """Where the results are."""
+        return self.run_dir / "evaluation"
+
+    @property
+    def settings(self) -> EvaluationConfig:
+        """The settings `evaluation.*`."""
+        return self.untrained.config.evaluation
+
+    def before(self) -> None:
+        """Measure the untrained sampler on the test facts, with our prompt and the prototype's.
+
+        Its questions also estimate what an exact sampler of the target would have.
+        """
+        if not self.settings.enabled:
+            return
+        policy = self.untrained.policy
+        if self.settings.untrained:
+            self._measure("before", policy, self.facts.test)
+        if self.settings.subject_only_baseline:
+            prompt = task_prompt(SUBJECT_ONLY_PROMPT)
+            baseline = LoraPolicy(policy.lm, prompt, policy.constraints, None)
+            self._measure("subject_only", baseline, self.facts.test)
+        self._draw_for_target()
+
+    def after(self, policy: LoraPolicy) -> None:
+        """Measure the trained sampler, on the same test facts with the same draws."""
+        self._measure("after", policy, self.facts.test)
+        self._measure("training_facts", policy, self.facts.train[: self.settings.training_facts])
+        self._estimate_target()
+
+    def _measure(self, stage: str, policy: LoraPolicy, facts: Sequence[Fact]) -> None:
+        path = self.folder / f"{stage}.json"
+        if path.is_file() or not facts:
+            return
+        run = replace(self.untrained, name=stage, policy=policy)
+        with bar(f"evaluating the {STAGES[stage].noun}", len(facts)) as progress:
+            metrics, records = run.evaluate(
+                facts,
+                self.settings.n_samples,
+                temperature=self.settings.temperature,
+                seed=self.untrained.config.seed,
+                on_fact=progress.advance,
+            )
+        write_records(path.with_name(f"{stage}_questions.jsonl"), records)
+        write_metrics(path, metrics)
+
+    def _draw_for_target(self) -> None:
+        """Draw the questions from which an exact sampler of the target is estimated."""
+        facts = self.facts.test[: self.settings.target_facts]
+        if self._of_target.is_file() or not facts:
+            return
+        with bar("estimating an exact sampler of the target", len(facts)) as progress:
+            drawn = self.untrained.draw_for_target(
+                facts,
+                self.settings.target_samples,
+                seed=self.untrained.config.seed,
+                on_fact=progress.advance,
+            )
+        write_records(self._of_target, drawn)
+        self._estimate_target()
+
+    @property
+    def _of_target(self) -> Path:
+        return self.folder / "target_questions.jsonl"
+
+    def _estimate_target(self) -> None:
+        """Compare an exact sampler of the target with those that were evaluated so far."""
+        if not self._of_target.is_file():
+            return
+        questions = {s: self.folder / f"{s}_questions.jsonl" for s in ("before", "after")}
+        estimate = estimate_target(
+            read_records(self._of_target),
+            {stage: read_records(path) for stage, path in questions.items() if path.is_file()},
+            self.settings.n_samples,
+            self.untrained.config.seed,
+            load_embedder() if why_no_encoder() is None else None,
+        )
+        write_target(self.folder / "target.json", estimate)
