@@ -156,6 +156,34 @@ GROUPS = (
         "trained",
         log_scale=True,
     ),
+    CurveGroup(
+        "Actors: age and reuse",
+        ("versions_behind", "uses"),
+        "",
+        "Most versions of the adapter since a question was written, and most uses of a question.",
+        "trained",
+    ),
+    CurveGroup(
+        "Actors: rates",
+        ("questions_per_second", "learned_per_second"),
+        "1/s",
+        "Questions scored by all actors, and questions learned from.",
+        "trained",
+    ),
+    CurveGroup(
+        "Actors: idle share",
+        ("actors_idle", "learner_idle"),
+        "share",
+        "Share of the time that actors wait for a version, and the learner for questions.",
+        "trained",
+    ),
+    CurveGroup(
+        "Actors: restarts",
+        ("restarts", "expired"),
+        "",
+        "Actors that were started again, and questions that grew too old to be used, so far.",
+        "trained",
+    ),
 )
 
 LABELS = {
