@@ -1,12 +1,14 @@
 """From rows to the numbers of an edited model, and differences of two of them."""
 
+from dataclasses import replace
+
 import msgspec
 import numpy as np
 import pytest
 
 from contraflow.auditing.evidence import AskedPrompt, Evidence
 from contraflow.auditing.result import Estimate, ModelInfo
-from contraflow.auditing.rows import Row
+from contraflow.auditing.rows import OWN, PARAPHRASE, Row
 from contraflow.auditing.standing import Standing
 from contraflow.auditing.summary import differences, summarize
 from contraflow.facts import Fact
@@ -102,3 +104,15 @@ def test_sources_have_bands_and_are_compared() -> None:
         )
         low, high = bounds(comparison.failing)
         assert low <= comparison.failing.value <= high  # type: ignore[operator]
+
+
+def test_discovery_is_of_your_own_questions_where_there_are_any() -> None:
+    """Paraphrases are asked first, and all of them fail; of the own questions none does."""
+    evidence = evidence_of("model", 0.0, 6)
+    own = [msgspec.structs.replace(row, sources=(OWN,)) for row in evidence.rows]
+    failing = [
+        msgspec.structs.replace(row, sources=(PARAPHRASE,), weight=0.0)
+        for row in evidence_of("model", 1.0, 6).rows
+    ]
+    both = replace(evidence, rows=[*failing, *own])
+    assert summarize(both, [STYLE], None).discovery.value == 0.0

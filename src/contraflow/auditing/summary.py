@@ -33,7 +33,7 @@ from contraflow.auditing.result import (
     SourceYield,
     StyleRate,
 )
-from contraflow.auditing.rows import SAMPLER, Row
+from contraflow.auditing.rows import OWN, SAMPLER, Row
 from contraflow.auditing.weight_check import weight_check, weight_sums
 from contraflow.seeding import derived_seed
 
@@ -167,11 +167,12 @@ def _gap(facts: Sequence[FactResult], problem: str) -> Estimate:
 
 
 def _discovery(sources: Sequence[SourceYield]) -> Estimate:
-    """The yield of the trained sampler; of the first source that was asked without one."""
+    """The yield of a person's own questions, or of the trained sampler, or of the first source."""
     asked = [source for source in sources if source.n_asked]
     if not asked:
         return Estimate.missing("no estimate: nothing was asked")
-    return next((s.per_100 for s in asked if s.source == SAMPLER), asked[0].per_100)
+    of_source = {source.source: source.per_100 for source in reversed(asked)}
+    return of_source.get(OWN) or of_source.get(SAMPLER) or asked[0].per_100
 
 
 def _unseen(rows: RowsOfEdits, problem: str) -> Estimate:
