@@ -12,7 +12,7 @@ from contraflow.training import job, questions_now
 from contraflow.training.questions_now import table
 from support.facts import FACTS
 from support.records import record
-from support.runs import assert_same, lines, tiny_config
+from support.runs import N_STEPS, assert_same, lines, tiny_config
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -53,11 +53,11 @@ def test_showing_questions_changes_nothing_of_a_run(
     monkeypatch.setattr(questions_now, "print_plain", texts.append)
     silent = tiny_config(tiny, "silent")
     shown = tiny_config(tiny, "shown")
-    shown.trainer = replace(shown.trainer, show_every=4)
+    shown.trainer = replace(shown.trainer, show_after=2)
     if measured_before:
         shown.evaluation = EvaluationConfig(enabled=True, n_samples=2)
     folders = [job.train(silent), job.train(shown)]
-    assert len(texts) == shown.trainer.n_steps // 4
+    assert [text.split()[3] for text in texts] == [str(n) for n in (2, 4, 8) if n <= N_STEPS]
     assert all("now" in text for text in texts)
     assert all(("before" in text) == measured_before for text in texts)
     assert_same(lines(folders[0]), lines(folders[1]))

@@ -18,7 +18,7 @@ from contraflow.settings import MAY_CHANGE, Config, flat, shown_settings
 # Actors score, and the learner's fingerprint finds nothing of theirs to score again.
 _OF_ACTORS = tuple(f"exchange.{key}" for key in ("newest_share", "publish_every", "max_"))
 _SHOWN_ONLY = (
-    "trainer.show_every",
+    "trainer.show_after",
     "evaluation.target_",
     "evaluation.training_facts",
     "evaluation.untrained",

@@ -123,9 +123,9 @@ class TrainerConfig:
     # Metric that selects the weights in `adapter/`; val_log_reward is the mean reward alone.
     best_by: str = "val_elbo"
     probe_every: int = 10
-    # Every so many steps, what is asked about three held-out facts is shown beside what was asked
-    # before training; 0 shows nothing.
-    show_every: int = 0
+    # After so many steps, and whenever their number has doubled, what is asked about three held-out
+    # facts is shown beside what was asked before training; 0 shows nothing.
+    show_after: int = 0
 
     def __post_init__(self) -> None:
         for key in (
@@ -137,7 +137,7 @@ class TrainerConfig:
             "probe_every",
         ):
             check(getattr(self, key) >= 1, f"trainer.{key}", getattr(self, key), "at least 1")
-        check(self.show_every >= 0, "trainer.show_every", self.show_every, "0 or more")
+        check(self.show_after >= 0, "trainer.show_after", self.show_after, "0 or more")
         check_choice("trainer.best_by", self.best_by, BEST_BY)
         threads = self.threads
         check(threads is None or threads >= 1, "trainer.threads", threads, "at least 1, or null")

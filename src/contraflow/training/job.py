@@ -219,9 +219,9 @@ class _Job:
         )
         probes = Probes(folder / "probes.jsonl", config.trainer.probe_every)
         callbacks = [History(history, progress), validation, probes, stop]
-        if config.trainer.show_every:
+        if config.trainer.show_after:
             before = folder / "evaluation" / "before_questions.jsonl"
-            shown = QuestionsNow(self.facts.test, before, config.trainer.show_every, self._ask)
+            shown = QuestionsNow(self.facts.test, before, config.trainer.show_after, self._ask)
             callbacks.insert(-1, shown)
         if actors is not None:
             callbacks.insert(0, Publishing(actors))

@@ -21,7 +21,7 @@ _WIDTH = 56  # characters of a question, and of an answer
 
 
 class QuestionsNow(Callback):
-    """Prints questions about held-out facts, with answers, every so many steps.
+    """Prints questions about held-out facts, with answers, after `first`, 2 `first`, 4 `first`, …
 
     Args:
         before: the questions of the untrained sampler (`evaluation/before_questions.jsonl`); a
@@ -33,12 +33,12 @@ class QuestionsNow(Callback):
         self,
         facts: Sequence[Fact],
         before: Path,
-        every: int,
+        first: int,
         ask: Callable[[Sequence[Fact], int], list[QuestionRecord]],
     ) -> None:
         self.facts = facts[:N_FACTS]
         self.before = before
-        self.every = every
+        self.first = first
         self.ask = ask
 
     def on_train_batch_end(
@@ -50,9 +50,15 @@ class QuestionsNow(Callback):
         _index: int,
     ) -> None:
         done = item.step + 1
-        if self.facts and done % self.every == 0:
+        if self.facts and _doubles(done, self.first):
             earlier = read_records(self.before) if self.before.is_file() else []
             print_plain(table(self.facts, earlier, self.ask(self.facts, done), done))
+
+
+def _doubles(step: int, first: int) -> bool:
+    """Whether step is first, 2 first, 4 first, …"""
+    times, rest = divmod(step, first)
+    return rest == 0 and times.bit_count() == 1
 
 
 def table(

@@ -61,7 +61,7 @@ _OVERRIDES = (
     ),
     ("exploration.distinct=true", "no question twice in a batch, weighted by inclusion"),
     ("objective=rloo", "a policy gradient, for comparison"),
-    ("trainer.show_every=20", "every 20 steps: what is asked about three held-out facts"),
+    ("trainer.show_after=10", "after 10, 20, 40, … steps: questions about three held-out facts"),
     ("seed=1", "another random stream"),
 )
 _GRAMMAR = """\
