@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The sampler of run=shipped: the quickstart with its former target (docs/results.md) and an adapter of rank 8 instead of 16 (half the size), packed in half
-# precision. 34 minutes on one thread. Run it again to continue after a stop; more settings may follow.
+# The sampler of run=shipped: the quickstart with its former target (docs/results.md) and an adapter of rank 8 instead of 16
+# (half the size), packed in half precision. 34 minutes on one thread. Run it again to continue after a stop; more settings
+# may follow.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PATH:$PWD/.venv/bin"
