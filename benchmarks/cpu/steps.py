@@ -18,6 +18,7 @@ from contraflow.gflownet.objectives import potentials
 from contraflow.replay.memory import MemoryReplay
 from contraflow.reward.schedule import RewardParts
 from contraflow.run import build
+from contraflow.run.learning import build_objective
 from contraflow.settings import Config
 from contraflow.settings.learning import ExplorationConfig
 from contraflow.settings.running import ReplayConfig
@@ -35,7 +36,7 @@ class Ours:
         self.judge = build.load_judge(config)
         self.policy = build.load_policy(config, lm)
         self.reward = build.build_reward(config)
-        self.objective = build.build_objective(config)
+        self.objective = build_objective(config)
         self.scorer = Scorer(self.policy, self.oracle, self.judge)
         settings = ExplorationConfig(
             config.exploration.n_samples, pf_temp_prob=0.0, use_buffer_prob=0.0
@@ -93,7 +94,7 @@ class StraightforwardSteps:
     def __init__(self, config: Config) -> None:
         self.pipeline = packaged_pipeline(config)
         self.reward = build.build_reward(config)
-        self.objective = build.build_objective(config)
+        self.objective = build_objective(config)
         self.n_samples = config.exploration.n_samples
 
     def step(self, facts: Sequence[Fact], number: int, clock: Clock) -> list[FactStep]:
