@@ -29,6 +29,7 @@ from contraflow.run.known import known_to
 from contraflow.seeding import derived_seed
 from contraflow.settings import Config, flat
 from contraflow.system.run_names import SHIPPED, run_folder
+from contraflow.text.tokens import normalize
 from contraflow.types import Answer, Oracle
 
 
@@ -83,13 +84,15 @@ class Run:
         temperature: float = 1.0,
         seed: int = 0,
         distinct: bool = False,
+        same: Callable[[str], str] | None = normalize,
         on_fact: Callable[[int], None] | None = None,
     ) -> Iterator[QuestionRecord]:
         """Sample n questions per fact, with answers, every reward part and log P_F.
 
         log R is that of the schedule's last phase. With ``distinct`` the n questions of a fact are
         different: drawn without replacement, in the order of the draws, with the log-probability of
-        being drawn. ``on_fact`` is called with the number of facts that are done.
+        being drawn; ``same`` says which are equal (`rollout`). ``on_fact`` is called with the
+        number of facts that are done.
         """
         self.check_facts(facts)
         return rollout(
@@ -102,6 +105,7 @@ class Run:
             seed=seed,
             temperature=temperature,
             distinct=distinct,
+            same=same,
             on_fact=on_fact,
         )
 
@@ -138,20 +142,7 @@ class Run:
         They estimate what an exact sampler of the target has (`evaluation.target_report`), if this
         sampler is the untrained one.
         """
-        return list(
-            rollout(
-                self.policy,
-                self._scorer,
-                self.reward,
-                facts,
-                n_samples=n,
-                step=self.reward.final_step,
-                seed=seed,
-                distinct=True,
-                same=None,
-                on_fact=on_fact,
-            )
-        )
+        return list(self.generate(facts, n, seed=seed, distinct=True, same=None, on_fact=on_fact))
 
     def answer(self, questions: Sequence[str]) -> list[Answer]:
         """Answer questions with the frozen base model."""
