@@ -31,6 +31,7 @@ def test_settings_of_requests_are_not_the_samplers():
         ("objective", "forward_kl", 0.5),
         ("exploration", "distinct", True),
         ("exploration", "correct_replay", True),
+        ("exploration", "n_stored", 4),
     ],
 )
 def test_a_newer_setting_counts_once_it_is_set(room: str, key: str, value: object):

@@ -232,6 +232,21 @@ def test_the_newest_cannot_be_weighted(contraflow: Call) -> None:
     assert_one_error(contraflow("config", *newest), "replay.sampling=newest: must be uniform, rank")
 
 
+@pytest.mark.parametrize(
+    ("with_it", "reason"),
+    [
+        (["objective=rloo"], "0 with objective.name=rloo"),
+        (["objective.forward_kl=0.5"], "0 with objective.forward_kl"),
+        (["exchange=actors", "replay=embedded"], "exchange.newest_share"),
+    ],
+)
+def test_stored_questions_are_refused_where_they_have_no_place(
+    contraflow: Call, with_it: list[str], reason: str
+) -> None:
+    asked = ["config", "experiment=quickstart", "exploration.n_stored=4", *with_it]
+    assert_one_error(contraflow(*asked), "exploration.n_stored=4", reason)
+
+
 @pytest.mark.parametrize("name", ["rloo", "grpo"])
 def test_policy_gradients_refuse_what_they_cannot_use(contraflow: Call, name: str) -> None:
     """They have no residuals, and learn from draws of the current policy only."""

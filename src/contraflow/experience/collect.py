@@ -44,7 +44,8 @@ class Batch:
 
     facts: tuple[Fact, ...]
     scored: tuple[ScoredQuestion, ...]
-    # how often each was sampled; all 1 where every draw is a row of its own
+    # how often each was sampled in this step; all 1 where every draw is a row of its own, 0 for
+    # stored questions beside new ones
     counts: tuple[int, ...]
     pf_temp: float  # sampling temperature (1 for replay)
     n_replayed: int
@@ -130,7 +131,18 @@ class Experience:
                 # Collective where ranks share a scorer: the others may have questions.
                 self.scorer.score([], step)
                 return batch
-        return self._fresh(facts, step, pf_temp)
+        stored = self._stored(facts, step)
+        return _beside(self._fresh(facts, step, pf_temp), stored)
+
+    def _stored(self, facts: Sequence[Fact], step: int) -> list[ScoredQuestion]:
+        """Return up to ``n_stored`` questions of each fact that replay held before this step."""
+        n = self.settings.n_stored
+        if not n:
+            return []
+        rng = python_rng(self.seed, step, self.rank, "stored beside new")
+        rows = self.replay.sample([fact.key for fact in facts], n, rng)
+        admits = self.policy.constraints.admits
+        return [s for row in rows for s in row if admits(s.question_ids)]
 
     def _fresh(self, facts: Sequence[Fact], step: int, pf_temp: float) -> Batch:
         rng = torch_rng(self.seed, step, self.rank, "sample", device=self.policy.lm.device)
@@ -231,3 +243,29 @@ class Experience:
         used = tuple(f for f in facts if f.key in present)
         device = str(self.policy.lm.device)
         return Batch(used, tuple(scored), tuple(counts), pf_temp, n_replayed, device)
+
+
+def _beside(batch: Batch, stored: Sequence[ScoredQuestion]) -> Batch:
+    """Add stored questions to a batch of new ones, but for those that were sampled again.
+
+    Where questions are weighted, the loss is a mean over the mixture: of a fact's n new and k
+    stored questions, the new ones have the share n / (n + k).
+    """
+    new = {(s.fact_key, s.question_ids) for s in batch.scored}
+    others = [s for s in stored if (s.fact_key, s.question_ids) not in new]
+    if not others:
+        return batch
+    weights = None
+    if batch.weights is not None:
+        n_new, n_old = (Counter(s.fact_key for s in some) for some in (batch.scored, others))
+        n_all = n_new + n_old
+        rows = zip(batch.scored, batch.weights, strict=True)
+        weights = tuple(w * n_new[s.fact_key] / n_all[s.fact_key] for s, w in rows)
+        weights += tuple(1 / n_all[s.fact_key] for s in others)
+    return replace(
+        batch,
+        scored=(*batch.scored, *others),
+        counts=(*batch.counts, *[0] * len(others)),
+        n_replayed=len(others),
+        weights=weights,
+    )

@@ -34,6 +34,7 @@ _ADDED = (
     "exploration.distinct",
     "exploration.prior_share",
     "exploration.correct_replay",
+    "exploration.n_stored",
 )
 
 

@@ -144,6 +144,22 @@ class Config:
             self.replay.sampling,
             "uniform, rank or reward with exploration.correct_replay",
         )
+        self._check_stored()
+
+    def _check_stored(self) -> None:
+        """Stored questions have no density, and the learner of actors has its own share of them."""
+        objective = self.objective
+        refused = None
+        if objective.name in POLICY_GRADIENTS:
+            refused = f"objective.name={objective.name}, which learns from its own draws only"
+        elif objective.uses_forward_kl:
+            refused = "objective.forward_kl, which needs the density of every question"
+        elif self.exchange.kind == "actors":
+            refused = "exchange=actors, which has exchange.newest_share for it"
+        n_stored = self.exploration.n_stored
+        check(
+            n_stored == 0 or refused is None, "exploration.n_stored", n_stored, f"0 with {refused}"
+        )
 
 
 def shown_settings(config: Config) -> dict[str, Any]:

@@ -144,11 +144,14 @@ class ExplorationConfig:
     prior_share: float = 0.0
     # Weight replayed questions so that the loss is a mean over all stored ones of a fact.
     correct_replay: bool = False
+    # Stored questions of each fact that join its new ones in a step; they cost no oracle call.
+    n_stored: int = 0
 
     def __post_init__(self) -> None:
         check(self.n_samples >= 1, "exploration.n_samples", self.n_samples, "at least 1")
         weights = self.distinct_weights
         check_choice("exploration.distinct_weights", weights, DISTINCT_WEIGHTS)
+        check(self.n_stored >= 0, "exploration.n_stored", self.n_stored, "0 or more")
         share = self.prior_share
         check(0 <= share < 1, "exploration.prior_share", share, "at least 0 and below 1")
         check(

@@ -56,7 +56,8 @@ def step_metrics(
 ) -> dict[str, float]:
     """Return the metrics of a batch, by name, without those that are undefined for it.
 
-    Means are over draws: a question that was sampled twice counts twice.
+    Means are over draws: a question that was sampled twice counts twice, a stored one beside new
+    ones not at all.
 
     Args:
         rng: samples the subsets of `subset_distance`.
@@ -69,10 +70,10 @@ def step_metrics(
         "log_reward": float(numbers.log_reward[draws].mean()),
         "log_pf": float(numbers.log_pf[draws].mean()),
         **_of_scored(batch, draws),
-        "distinct": len({(s.fact_key, s.question) for s in batch.scored}) / len(draws),
+        "distinct": _n_distinct(batch) / len(draws),
         "var_log_ratio": variance_within(numbers.log_ratio[draws], owners),
         "pf_temp": batch.pf_temp,
-        "replay_share": batch.n_replayed / len(draws),
+        "replay_share": batch.n_replayed / len(batch.scored),
     }
     if uses_flow:
         log_w = (numbers.log_reward - numbers.log_pf)[draws]
@@ -80,10 +81,16 @@ def step_metrics(
         metrics["log_z"] = float(log_z.mean())
         metrics["log_z_gap"] = log_z_gap(log_w, log_z, owners)
     if batch.n_replayed:
-        metrics["staleness"] = step - float(np.mean([s.step for s in batch.scored]))
+        replayed = batch.scored[-batch.n_replayed :]
+        metrics["staleness"] = step - float(np.mean([s.step for s in replayed]))
     questions = [batch.scored[row].question_ids for row in draws]
     found = health(numbers.log_reward[draws], numbers.log_pf[draws], owners, questions, rng)
     return metrics | {k: v for k, v in found.as_dict().items() if math.isfinite(v)}
+
+
+def _n_distinct(batch: Batch) -> int:
+    """How many different questions were drawn."""
+    return len({(batch.scored[i].fact_key, batch.scored[i].question) for i in batch.draws})
 
 
 def _of_scored(batch: Batch, draws: np.ndarray) -> dict[str, float]:
