@@ -52,6 +52,7 @@ class ExactSettings:
     distinct: bool = False
     distinct_weights: str = "inclusion"
     prior_share: float = 0.0
+    n_stored: int = 0
     n_samples: int = EXPLORATION.n_samples
 
 
@@ -106,7 +107,7 @@ def run_exact(
 
 def exploration_of(settings: ExactSettings, objective: Objective) -> ExplorationConfig:
     """Return how an experiment samples."""
-    names = ("count_repeats", "distinct", "distinct_weights", "prior_share", "n_samples")
+    names = ("count_repeats", "distinct", "distinct_weights", "prior_share", "n_stored", "n_samples")
     chosen = {name: getattr(settings, name) for name in names}
     if objective.on_policy:
         chosen |= {"use_buffer_prob": 0.0, "pf_temp_prob": 0.0}
