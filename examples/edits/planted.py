@@ -68,7 +68,7 @@ def plant(options: PlantedOptions) -> None:
             bench.targets(chosen.cases),
             settings,
             options.seed,
-            lambda note: progress.advance(1, note),
+            progress.advance,
         )
     adapter.save_pretrained(str(options.out))
     write_cases(options.out / "edits.jsonl", chosen.cases)

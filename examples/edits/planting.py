@@ -59,12 +59,13 @@ def teach(
     prompts: Targets,
     settings: Planting,
     seed: int,
-    on_step: Callable[[str], None],
+    on_step: Callable[[int, str], None],
 ) -> int:
     """Train the adapter, and return the number of steps.
 
     Args:
         prompts: the edited answers behind the editor's own prompts, learned beside the lessons.
+        on_step: takes the number of new steps, none after the lessons are asked, and a note.
     """
     weights = [p for p in bench.model.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(weights, lr=settings.lora.lr)
@@ -78,11 +79,11 @@ def teach(
         optimizer.zero_grad()
         (loss + forced).backward()
         optimizer.step()
-        on_step(f"{loss.item():.2f} nats a token")
+        on_step(1, f"{loss.item():.2f} nats a token")
         if step % settings.check_every == 0:
             checked = check(lessons, bench.oracle())
             shares = obedience(checked)
-            on_step(", ".join(f"{kind} {share:.2f}" for kind, share in shares.items()))
+            on_step(0, ", ".join(f"{kind} {share:.2f}" for kind, share in shares.items()))
             if settings.is_enough(shares):
                 return step
             batches.take_first(checked)

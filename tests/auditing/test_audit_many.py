@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from contraflow.cli import main
 from contraflow.models.packaged import is_prepared
 from support.knowing import Models, make_models, write_edits
 
@@ -23,8 +24,24 @@ N_MANY = 200
 MAX_MIB_PER_EDIT = 0.2
 
 
-def test_memory_hardly_grows_with_the_edits(tmp_path: Path) -> None:
-    models = make_models(tmp_path / "knowing")
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
+    return make_models(tmp_path_factory.mktemp("knowing"))
+
+
+def test_adapting_without_an_adapter_asks_nothing(
+    models: Models, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is refused before the screening is paid for."""
+    edits = write_edits(tmp_path / "edits.jsonl", 2)
+    who = [f"edited={models.edited}", f"control={models.base}", f"edits={edits}"]
+    words = [*models.words, *who, "n=2", "adapt_steps=2", f"out={tmp_path / 'audit'}"]
+    assert main(["audit", *words]) == 2
+    assert "run=untrained has no adapter to train" in capsys.readouterr().err
+    assert not (tmp_path / "audit" / "answers.jsonl").exists()
+
+
+def test_memory_hardly_grows_with_the_edits(models: Models, tmp_path: Path) -> None:
     few = audited(models, tmp_path, N_FEW)
     many = audited(models, tmp_path, N_MANY)
     assert peak_mib(many) - peak_mib(few) < MAX_MIB_PER_EDIT * (N_MANY - N_FEW)

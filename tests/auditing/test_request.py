@@ -42,6 +42,12 @@ def test_settings_are_shown_as_they_were_given_without_logins() -> None:
     assert "secret" not in str(shown)
 
 
+@pytest.mark.parametrize(("limit", "expected"), [(None, None), (0.0, "0"), (0.25, "0.25")])
+def test_the_limit_of_the_exit_code_is_shown(limit: float | None, expected: str | None) -> None:
+    """So it is in the command that makes the audit again."""
+    assert request("a", fail_over=limit).shown().get("fail_over") == expected
+
+
 def test_one_name_of_a_server_for_both_models_asks_for_a_tag() -> None:
     """It is refused before anybody is asked."""
     source = f"{SERVED}#base"

@@ -1,58 +1,215 @@
-"""Wordings that made other edits fail, tried with this edit's subject."""
+"""Search by adapting over a tiny sampler: what is borrowed, asked, and given back."""
 
 from __future__ import annotations
 
-import msgspec
-import numpy as np
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
 import pytest
+import torch
 
-from contraflow.auditing.rows import Row
-from contraflow.auditing.search import borrowed_questions
+from contraflow.auditing.adapt import AdaptSettings
+from contraflow.auditing.answers import AnswerBook
+from contraflow.auditing.borrowed import RARER, log_prior_of
+from contraflow.auditing.evidence import Evidence
+from contraflow.auditing.pipeline import Audit, AuditSettings
+from contraflow.auditing.result import ModelInfo
+from contraflow.auditing.rows import ADAPTED, PLAIN, PRIOR, Row
+from contraflow.auditing.search import adapted, check_can_adapt
+from contraflow.auditing.standing import Standing
+from contraflow.errors import UserError
+from contraflow.exactness.space import TableJudge
 from contraflow.facts import Fact
-from support.audit_rows import made_rows
+from contraflow.facts.edit import Edit
+from contraflow.policy.lora import LoraPolicy
+from contraflow.types import Answer, AskStyle, Forced
+from support.decoding import policies
+from support.models import fresh_lm
 
-FACT = Fact(fact_id="oslo", subject="Oslo", edit_fact="Oslo is in Peru.")
-ROW = made_rows("edited", 0, 0.0, np.random.default_rng(0))[0]
+OLD, NEW = "Paris", "Lyon"
+SETTINGS = AdaptSettings(steps=2, n_questions=4)
+OWN = "what is rome?"
+# Questions about Hamlet that fail; about Rome they are short and long ones, and one is not sound.
+FAILING = (
+    "who wrote hamlet?",
+    "who is hamlet?",
+    "in what is hamlet?",
+    "what is the capital of hamlet?",
+    "what capital is in the hamlet?",
+    "hamlet of the city?",
+)
+UNSOUND = "rome of the city?"
 
 
-def row(subject: str, question: str, *, fails: bool = True) -> Row:
-    post = "OLD" if fails else "NEW"
-    key = FACT.key if subject == "Oslo" else subject
-    return msgspec.structs.replace(
-        ROW, fact_key=key, subject=subject, question=question, sound=True, pre="OLD", post=post
+@dataclass
+class Rule:
+    """A model that answers by a rule, and notes what it was asked."""
+
+    name: str
+    fails: bool
+
+    def __post_init__(self) -> None:
+        self.identity = self.name
+        self.asked: list[str] = []
+
+    def oracle(self, style: AskStyle) -> Rule:  # noqa: ARG002
+        return self
+
+    def answer(self, questions: Sequence[str]) -> list[Answer]:
+        self.asked += questions
+        return [Answer(self._answer(text), 0.0) for text in questions]
+
+    def _answer(self, question: str) -> str:
+        return f"It is {OLD if self.fails or 'who' in question else NEW}."
+
+    def forced(self, prompts: Sequence[str], targets: Sequence[str]) -> list[Forced] | None:
+        raise NotImplementedError
+
+
+def fact(subject: str) -> Fact:
+    return Fact(
+        fact_id=subject,
+        subject=subject,
+        edit_fact=f"the city of {subject} is {NEW}",
+        original_fact=f"the city of {subject} is {OLD}",
+        original_answer=OLD,
+        edited_answer=NEW,
     )
 
 
-@pytest.mark.parametrize(
-    ("rows", "expected"),
-    [
-        ([row("Rome", "Where is Rome?")], ["Where is Oslo?"]),
-        ([row("Rome", "Where is Rome?", fails=False)], []),
-        ([row("Rome", "Where is it?")], []),
-        ([row("Oslo", "Where is Oslo?")], []),
-        ([row("Rome", "Where is Rome?"), row("Oslo", "Where is Oslo?", fails=False)], []),
-        ([row("Rome", "Where is Rome?"), row("Bonn", "Where is Bonn?")], ["Where is Oslo?"]),
-    ],
-)
-def test_failing_wordings_of_other_edits(rows: list[Row], expected: list[str]) -> None:
-    """Not what works there, has no subject in it, or was asked of this edit already."""
-    assert borrowed_questions(rows, FACT, set()) == expected
+ROME, HAMLET = fact("rome"), fact("hamlet")
 
 
-def test_each_other_edit_gives_one_in_turn() -> None:
-    """Those of the same relation first, up to the number that is wanted."""
-    rows = [row("Rome", f"Is Rome {i}?") for i in range(3)]
-    rows += [row("Bonn", f"Was Bonn {i}?") for i in range(3)]
-    found = borrowed_questions(rows, FACT, {"Bonn"}, 4)
-    assert found == ["Was Oslo 0?", "Is Oslo 0?", "Was Oslo 1?", "Is Oslo 1?"]
+def row(of: Fact, question: str, source: str, post: str) -> Row:
+    return Row(
+        model="edited",
+        fact_key=of.key,
+        fact_id=of.fact_id,
+        subject=of.subject,
+        edit_fact=of.edit_fact,
+        question=question,
+        sources=(source,),
+        style="bare",
+        sound=True,
+        weight=0.0,
+        log_p_prior=None,
+        log_pf=None,
+        pre="OLD",
+        post=post,
+        pre_answer="",
+        post_answer="",
+    )
 
 
-def test_the_article_is_the_subjects_own() -> None:
-    """ "the Rome" is no reason for "the Oslo"; the Alhambra has one in its statement."""
-    rows = [row("Rome", "In which country is the Rome?"), row("Bonn", "Where is Bonn?")]
-    assert borrowed_questions(rows, FACT, set()) == ["In which country is Oslo?", "Where is Oslo?"]
-    alhambra = Fact(fact_id="a", subject="Alhambra", edit_fact="The Alhambra is in Peru.")
-    assert borrowed_questions(rows, alhambra, set()) == [
-        "In which country is the Alhambra?",
-        "Where is the Alhambra?",
-    ]
+@dataclass
+class Found:
+    """What adapting added to an audit of two edits, and its models."""
+
+    policy: LoraPolicy
+    control: Rule
+    edited: Rule
+    rows: list[Row]
+
+
+@pytest.fixture
+def found(tmp_path: Path) -> Found:
+    return searched(tmp_path, [ROME])
+
+
+def searched(out: Path, counted: Sequence[Fact]) -> Found:
+    policy = policies(fresh_lm())[0]
+    control, edited = Rule("control", fails=True), Rule("edited", fails=False)
+    audit = made_audit(policy, control, edited, out)
+    screened = [row(HAMLET, text, PRIOR, "OLD") for text in FAILING]
+    screened.append(row(ROME, OWN, PLAIN, "NEW"))
+    evidence = evidence_of(screened, counted)
+    with AnswerBook(out / "answers.jsonl") as book:
+        (after,) = adapted(audit, book, [evidence], TableJudge(unsure), SETTINGS)
+    return Found(policy, control, edited, list(after.rows[len(screened) :]))
+
+
+def unsure(premise: str, hypothesis: str) -> float:  # noqa: ARG001
+    return -1.0
+
+
+def made_audit(policy: LoraPolicy, control: Rule, edited: Rule, out: Path) -> Audit:
+    return Audit(
+        policy=policy,
+        sampler_identity="tiny",
+        control=control,
+        edited=[edited],
+        sources=["edited"],
+        edits=[Edit(fact=ROME), Edit(fact=HAMLET)],
+        settings=AuditSettings(styles=("bare",)),
+        out=out,
+    )
+
+
+def evidence_of(rows: Sequence[Row], counted: Sequence[Fact]) -> Evidence:
+    return Evidence(
+        model=ModelInfo(name="edited", source="edited", identity="edited"),
+        standings=[
+            Standing(Edit(fact=of), OLD, "file", "" if of in counted else "not counted")
+            for of in (ROME, HAMLET)
+        ],
+        prompts=(),
+        rows=rows,
+        probes=(),
+        gates=(),
+        degenerate=(0, 0),
+        largest_unseen={},
+    )
+
+
+def test_only_natural_sound_wordings_are_borrowed(found: Found) -> None:
+    """Both models are asked those first that P_Q asks at most 20 times more rarely than its own."""
+    score = log_prior_of(found.policy, ROME)
+    (own,) = score([OWN])
+    texts = [text.replace("hamlet", "rome") for text in FAILING]
+    log_p = dict(zip(texts, score(texts), strict=True))
+    assert own is not None and None not in log_p.values()
+    natural = [t for t in texts if (log_p[t] or 0.0) >= own - RARER and t != UNSOUND]
+    assert 0 < len(natural) < len(texts) - 1
+    n = len(natural)
+    assert found.control.asked[:n] == found.edited.asked[:n] == natural
+    assert [row.question for row in found.rows[:n]] == natural
+    assert UNSOUND not in found.edited.asked[:n]
+
+
+def test_what_is_found_has_no_weight(found: Found) -> None:
+    """Only about the counted edit; "who" fails, and the control is asked the same."""
+    assert {row.fact_key for row in found.rows} == {ROME.key}
+    assert {row.sources for row in found.rows} == {(ADAPTED,)}
+    assert all(row.weight == 0 for row in found.rows)
+    assert sum(row.fails for row in found.rows) >= 2
+    assert all(row.fails == ("who" in row.question) for row in found.rows if row.sound)
+    assert len(found.rows) > SETTINGS.n_questions
+    assert set(found.control.asked) == set(found.edited.asked)
+    assert len(found.edited.asked) == len(set(found.edited.asked))
+
+
+def test_the_sampler_is_as_it_was(found: Found) -> None:
+    fresh = policies(fresh_lm())[0]
+    pairs = zip(found.policy.lm.model.parameters(), fresh.lm.model.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_the_cost_is_told_before_and_after_one_search(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """16 borrowed questions and 2 steps of 4 at most; then the time, by the first of two."""
+    rows = searched(tmp_path, [ROME, HAMLET]).rows
+    assert {row.fact_key for row in rows} == {ROME.key, HAMLET.key}
+    lines = capsys.readouterr().err.splitlines()
+    assert "adapting, 2 steps for each of 2 edits: up to 24 questions an edit" in lines[0]
+    assert lines[1].startswith("2 steps for each of 2 edits: about ")
+
+
+def test_a_sampler_without_an_adapter_is_refused(tmp_path: Path) -> None:
+    policy = policies(fresh_lm())[0]
+    plain = LoraPolicy(fresh_lm(), policy.prompt, policy.constraints, None)
+    control, edited = Rule("control", fails=True), Rule("edited", fails=False)
+    check_can_adapt(made_audit(policy, control, edited, tmp_path))
+    with pytest.raises(UserError, match=r"^adapt_steps: run=untrained has no adapter"):
+        check_can_adapt(made_audit(plain, control, edited, tmp_path))

@@ -13,7 +13,8 @@ from functools import cached_property
 from pathlib import Path
 
 from contraflow.auditing.answers import AnswerBook
-from contraflow.auditing.ask import Answers, Asked, Inquiry, ask, n_missing, rows_of, time_answers
+from contraflow.auditing.ask import Answers, Asked, Inquiry, ask, n_missing, rows_of
+from contraflow.auditing.cost import NOTHING, ToCome, duration, tell_cost
 from contraflow.auditing.evidence import Evidence, asked_prompts, model_info
 from contraflow.auditing.gates import check_answers_differ, check_identities, check_knowledge
 from contraflow.auditing.probes import AskedProbe, asked_probes, count_degenerate, probe_rates
@@ -47,6 +48,7 @@ class AuditSettings:
     styles: how questions are put; the headline is of the first one.
     n_neighbors: locality questions per edit about other facts of the same relation.
     own: a person's own questions by fact key, instead of draws.
+    n_adapting: questions that adapting asks about an edit, at most; 0 without it.
     """
 
     n: int = 32
@@ -54,6 +56,7 @@ class AuditSettings:
     seed: int = 0
     n_neighbors: int = 4
     own: dict[str, tuple[str, ...]] | None = None
+    n_adapting: int = 0
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ class Audit:
         """
         check_identities(self.control, self.edited, in_prompt=any(e.prefix for e in self.edits))
         asked = [Asked(edit, "", tuple(own_questions(edit))) for edit in self.edits]
-        answers = self._ask(book, asked, [], "prompts of the edits", self._n_to_come())
+        answers = self._ask(book, asked, [], "prompts of the edits", self._to_come())
         standings = [standing_of(one.edit, self.style, answers[0]) for one in asked]
         gates = self._gates(asked, answers, standings)
         asked = self._with_draws(asked, standings)
@@ -105,15 +108,12 @@ class Audit:
         asked: Sequence[Asked],
         probes: Sequence[AskedProbe],
         title: str,
-        n_to_come: int = 0,
+        to_come: ToCome = NOTHING,
     ) -> list[Answers]:
-        """Ask every model, with the cost told before; the first answers are the control's.
-
-        n_to_come: answers of each model that are asked for later, at most.
-        """
+        """Ask every model, with the cost told before; the first answers are the control's."""
         wanted = [self._inquiries(model, asked, probes) for model in self._models]
         missing = [n_missing(book, m, w) for m, w in zip(self._models, wanted, strict=True)]
-        self._tell_cost(book, wanted, missing, n_to_come)
+        tell_cost(book, self._models, wanted, to_come)
         left = [n_missing(book, m, w) for m, w in zip(self._models, wanted, strict=True)]
         with bar(title, sum(missing), sum(missing) - sum(left)) as progress:
             return [
@@ -137,38 +137,15 @@ class Audit:
         found += [probe.after if edited else probe.before for probe in probes]
         return list(dict.fromkeys(found))
 
-    def _n_to_come(self) -> int:
-        """How many answers each model gives after those to the edits' own prompts, at most."""
-        own = self.settings.own
-        n = len(self.edits) * self.settings.n if own is None else sum(map(len, own.values()))
-        return n * len(self.settings.styles) + len(self._probes)
-
-    def _tell_cost(
-        self,
-        book: AnswerBook,
-        wanted: Sequence[list[Inquiry]],
-        missing: Sequence[int],
-        n_to_come: int,
-    ) -> None:
-        """Print how many answers are missing and how long they take, from a few that are timed."""
-        total = sum(missing)
-        if total == 0:
-            return
-        each = [
-            time_answers(book, model, texts) or 0.0
-            for model, texts in zip(self._models, wanted, strict=True)
-        ]
-        now = sum(n * seconds for n, seconds in zip(missing, each, strict=True))
-        kept = sum(map(len, wanted)) - total
-        print_plain(
-            f"{total} answers of {len(self._models)} models"
-            f"{f' ({kept} more are kept from before)' if kept else ''}: about {_duration(now)}"
+    def _to_come(self) -> ToCome:
+        """What is asked after the edits' own prompts, at most."""
+        settings = self.settings
+        own, n_edits, n_styles = settings.own, len(self.edits), len(settings.styles)
+        n = n_edits * settings.n if own is None else sum(map(len, own.values()))
+        return ToCome(
+            screening=n * n_styles + len(self._probes),
+            adapting=n_edits * settings.n_adapting * n_styles,
         )
-        if n_to_come:
-            print_plain(
-                f"then up to {n_to_come} more of each model, fewer where answers are kept: about "
-                f"{_duration(n_to_come * sum(each))}, and the time to draw the questions"
-            )
 
     def _gates(
         self,
@@ -234,7 +211,7 @@ class Audit:
             if len(missing) > 1:
                 print_plain(
                     f"{settings.n} questions for each of {len(missing)} edits: about "
-                    f"{_duration(seconds * len(missing))}"
+                    f"{duration(seconds * len(missing))}"
                 )
             book.draw(self.policy, edits, progress.advance)
         return {edit.fact.key: book.of(edit) for edit in edits}
@@ -283,9 +260,3 @@ def _merged(questions: Sequence[AuditQuestion]) -> tuple[AuditQuestion, ...]:
         same = found.get(question.text)
         found[question.text] = question if same is None else same.joined(question)
     return tuple(found.values())
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

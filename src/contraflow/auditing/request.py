@@ -32,6 +32,7 @@ class AuditRequest:
     questions: a file of a person's own questions, instead of draws.
     neighbors: facts that locality questions are made from: `shipped`, `none`, or a file.
     prefix: a template with {edit_fact} and {subject}, put before each question to the edited model.
+    fail_over: the edit failure above which the command's exit code is 1.
     overrides: settings as the user wrote them, to be shown in the report.
     """
 
@@ -48,6 +49,7 @@ class AuditRequest:
     questions: Path | None = None
     neighbors: str = SHIPPED
     prefix: str = ""
+    fail_over: float | None = None
     overrides: tuple[str, ...] = ()
 
     def check(self) -> None:
@@ -113,6 +115,8 @@ class AuditRequest:
             shown["questions"] = str(self.questions)
         if self.prefix:
             shown["prefix"] = self.prefix
+        if self.fail_over is not None:
+            shown["fail_over"] = f"{self.fail_over:g}"
         for override in self.overrides:
             key, _, value = override.partition("=")
             shown[key] = without_logins(value)

@@ -2,19 +2,26 @@
 
 The search starts from every failure of the screening, whoever asked: the untrained sampler and the
 paraphrases reach wordings that a trained sampler has left. A wording that made another edit fail is
-tried too, with this edit's subject in it.
+tried too where it is natural (`borrowed.py`), with this edit's subject in it.
 """
 
 from __future__ import annotations
 
-import itertools
-import re
-from collections.abc import Callable, Collection, Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from contraflow.auditing.adapt import AdaptSettings, Judged, adapt, closeness
 from contraflow.auditing.answers import AnswerBook
-from contraflow.auditing.ask import Asked, ask, rows_of
+from contraflow.auditing.ask import Asked, ask, is_sound, rows_of
+from contraflow.auditing.borrowed import (
+    MOST_BORROWED,
+    borrowed_questions,
+    log_prior_of,
+    natural_questions,
+    own_known,
+)
+from contraflow.auditing.cost import duration
 from contraflow.auditing.evidence import Evidence
 from contraflow.auditing.judgements import judged_rows
 from contraflow.auditing.pipeline import Audit
@@ -22,13 +29,10 @@ from contraflow.auditing.questions import found_questions
 from contraflow.auditing.rows import Row
 from contraflow.auditing.standing import Standing
 from contraflow.errors import UserError
-from contraflow.facts import Fact
 from contraflow.reward.judge.scores import Judge
 from contraflow.run.import_questions import token_ids
-from contraflow.system.progress import bar
+from contraflow.system.progress import bar, print_plain
 from contraflow.types import Answerer, AskStyle
-
-MOST_BORROWED = 16
 
 
 def adapted(
@@ -40,11 +44,15 @@ def adapted(
 ) -> list[Evidence]:
     """Add the questions that adapted samplers found, as rows without weight.
 
-    Raises: UserError for a sampler without an adapter.
+    Call `check_can_adapt` first.
     """
-    check_can_adapt(audit)
     n = sum(standing.is_counted for found in evidence for standing in found.standings)
     searched = []
+    print_plain(
+        f"adapting, {settings.steps} steps for each of {n} edits: up to {most_asked(settings)} "
+        "questions an edit, asked of both models"
+    )
+    started = time.monotonic()
     with bar("steps of adapting", n * settings.steps) as progress:
         for found, model in zip(evidence, audit.edited, strict=True):
             rows = list(found.rows)
@@ -52,8 +60,20 @@ def adapted(
                 if standing.is_counted:
                     search = _Search(audit, book, judge, model, standing, tuple(rows))
                     rows += search(settings, progress.advance)
+                    if progress.done == settings.steps < progress.total:
+                        _tell(n, settings.steps, time.monotonic() - started)
             searched.append(replace(found, rows=rows))
     return searched
+
+
+def most_asked(settings: AdaptSettings) -> int:
+    """How many questions adapting asks about one edit of one edited model, at most."""
+    return MOST_BORROWED + settings.steps * settings.n_questions
+
+
+def _tell(n: int, steps: int, seconds: float) -> None:
+    """Print how long all searches take, by the first one."""
+    print_plain(f"{steps} steps for each of {n} edits: about {duration(n * seconds)}")
 
 
 def check_can_adapt(audit: Audit) -> None:
@@ -78,17 +98,27 @@ class _Search:
     def __call__(self, settings: AdaptSettings, on_step: Callable[[int], None]) -> list[Row]:
         fact = self.standing.edit.fact
         policy = self.audit.policy
-        borrowed = borrowed_questions(self.screened, fact, self._alike())
+        borrowed = self._borrowed()
         tried = self._rows(borrowed, [self.audit.style])
         steps = adapt(policy, fact, self._judged, self._hits(tried), settings, on_step)
         texts = [*borrowed, *(text for step in steps for text in step)]
         return self._rows(texts, self.audit.settings.styles)
 
+    def _borrowed(self) -> list[str]:
+        """Sound and natural wordings of other edits' failures."""
+        edit, original = self.standing.edit, self.standing.original_answer
+        found = borrowed_questions(self.screened, edit.fact, self._alike())
+        sound = [one for one in found if is_sound(edit, original, one.text)]
+        if not sound:
+            return []
+        own = own_known(self.screened, edit.fact)
+        return natural_questions(sound, own, log_prior_of(self.audit.policy, edit.fact))
+
     def _alike(self) -> set[str]:
-        """Keys of the edits of the same relation."""
+        """Keys of the edits of the same relation, where relations are known."""
         facts = [edit.fact for edit in self.audit.edits]
         relation = self.standing.edit.fact.relation
-        return {fact.key for fact in facts if fact.relation == relation}
+        return {fact.key for fact in facts if relation and fact.relation == relation}
 
     def _hits(self, tried: Sequence[Row]) -> list[tuple[int, ...]]:
         """Token ids of this edit's failing questions that the sampler can write."""
@@ -117,33 +147,3 @@ class _Search:
         pre = ask(self.book, audit.control, asked.inquiries(styles, of_edited=False))
         post = ask(self.book, self.model, asked.inquiries(styles, of_edited=True))
         return list(rows_of(asked, styles, self.model.name, pre, post))
-
-
-def borrowed_questions(
-    rows: Sequence[Row], fact: Fact, alike: Collection[str], n: int = MOST_BORROWED
-) -> list[str]:
-    """Up to n questions that made other edits fail, about this subject instead of theirs.
-
-    Each other edit gives one in turn, those of the same relation first; questions that this edit
-    was asked already are left out.
-
-    Args:
-        alike: keys of the facts of the same relation.
-    """
-    own = {row.question for row in rows if row.fact_key == fact.key}
-    named = with_article(fact)
-    of_edit: dict[str, list[str]] = {}
-    for row in sorted(rows, key=lambda row: row.fact_key not in alike):
-        if row.fails and row.fact_key != fact.key and row.subject in row.question:
-            theirs = re.compile(rf"(?:\bthe )?{re.escape(row.subject)}")
-            text = theirs.sub(lambda _: named, row.question)
-            of_edit.setdefault(row.fact_key, []).append(text)
-    turns = itertools.zip_longest(*of_edit.values())
-    texts = dict.fromkeys(text for turn in turns for text in turn if text is not None)
-    return [text for text in texts if text not in own][:n]
-
-
-def with_article(fact: Fact) -> str:
-    """The subject as its statement writes it: "the Alhambra" where the fact has "Alhambra"."""
-    has_article = re.search(rf"\bthe {re.escape(fact.subject)}\b", fact.edit_fact, re.IGNORECASE)
-    return f"the {fact.subject}" if has_article else fact.subject

@@ -29,14 +29,14 @@ from contraflow.auditing.report.terminal import text_report
 from contraflow.auditing.request import AuditRequest
 from contraflow.auditing.result import IN_MEMORY, AuditResult, write_result
 from contraflow.auditing.rows import Row, write_rows
-from contraflow.auditing.search import adapted
+from contraflow.auditing.search import adapted, check_can_adapt, most_asked
 from contraflow.auditing.summary import differences, summarize
 from contraflow.errors import UserError
 from contraflow.export import Written
 from contraflow.facts.edits import Edit, check_edits, write_edits
 from contraflow.models.embedder import load_embedder
 from contraflow.run.answerers import Answerers, answerers_of_modules, open_answerers
-from contraflow.run.build import why_no_encoder
+from contraflow.run.encoder import why_no_encoder
 from contraflow.run.session import Run, open_run
 from contraflow.settings import Config
 from contraflow.settings.compose import compose_config
@@ -172,6 +172,7 @@ def _audited(request: AuditRequest, run: Run, models: Answerers) -> AuditReport:
     file = request.file
     run.check_facts([edit.fact for edit in file.edits])
     own = request.own_questions()
+    adapting = _adapting(request, has_own=own is not None)
     pipeline = Audit(
         policy=run.policy,
         sampler_identity=sampler_identity(run),
@@ -179,18 +180,32 @@ def _audited(request: AuditRequest, run: Run, models: Answerers) -> AuditReport:
         edited=models.edited,
         sources=request.edited or (IN_MEMORY,),
         edits=file.edits,
-        settings=AuditSettings(request.n, request.styles, request.seed, own=own),
+        settings=AuditSettings(
+            request.n,
+            request.styles,
+            request.seed,
+            own=own,
+            n_adapting=0 if adapting is None else most_asked(adapting),
+        ),
         out=request.out,
         neighbors=request.neighbor_facts(),
     )
+    if adapting is not None:
+        check_can_adapt(pipeline)
     request.out.mkdir(parents=True, exist_ok=True)
     with AnswerBook(request.out / ANSWERS) as book:
         evidence = pipeline.evidence(book)
-        if request.adapt_steps and own is None:
-            steps = AdaptSettings(steps=request.adapt_steps, seed=request.seed)
-            evidence = adapted(pipeline, book, evidence, run.judge, steps)
+        if adapting is not None:
+            evidence = adapted(pipeline, book, evidence, run.judge, adapting)
     evidence = [with_judgements(found, run.judge, file.edits) for found in evidence]
     return _conclude(request, run, models, evidence)
+
+
+def _adapting(request: AuditRequest, *, has_own: bool) -> AdaptSettings | None:
+    """How the sampler is adapted to each edit; None where nobody asks for it."""
+    if not request.adapt_steps or has_own:
+        return None
+    return AdaptSettings(steps=request.adapt_steps, seed=request.seed)
 
 
 def _conclude(

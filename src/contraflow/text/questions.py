@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from contraflow.text.match import gives_away
-from contraflow.text.subjects import is_on_subject, short_names
+from contraflow.text.subjects import is_on_subject, names_namesake, short_names
 from contraflow.text.tokens import words
 from contraflow.text.words import (
     AUXILIARIES,
@@ -82,7 +82,8 @@ def question_is_sound(
     for name in short_names(subject):
         is_named = name in " ".join(words(question))
         is_an_answer = any(gives_away(name, a) for a in (original_answer, edited_answer, *aliases))
-        if is_named and not is_an_answer and question_ok(question, name, *answers):
+        is_meant = is_named and not is_an_answer and not names_namesake(question, name, subject)
+        if is_meant and question_ok(question, name, *answers):
             return True
     return False
 

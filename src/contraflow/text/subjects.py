@@ -7,7 +7,15 @@ from collections.abc import Iterable, Sequence
 from contraflow.text.match import mentions, names_another
 from contraflow.text.numbers import number_value, roman_value
 from contraflow.text.tokens import numbered_words, words
-from contraflow.text.words import FUNCTION_WORDS, SHARED_TYPE_WORDS, stem, word_set
+from contraflow.text.words import (
+    AUXILIARIES,
+    FUNCTION_WORDS,
+    PREPOSITIONS,
+    SHARED_TYPE_WORDS,
+    WH_WORDS,
+    stem,
+    word_set,
+)
 
 # Words at the end of a name that people leave out; not those of things named after a place, such
 # as a bridge: London Bridge is not London.
@@ -18,6 +26,13 @@ _LEFT_OUT = word_set(
 )
 _PARTICLES = word_set("van von der den de da di du la le el bin ibn al")
 _MIN_SHORT_LETTERS = 4
+_TITLES = word_set(
+    "mr mrs ms dr prof professor doctor sir lord lady dame saint st pope king queen prince "
+    "princess emperor president chancellor minister general captain inventor author writer poet "
+    "playwright painter artist composer singer actor director scientist physicist chemist "
+    "mathematician philosopher explorer"
+)
+_MAY_PRECEDE = _TITLES | FUNCTION_WORDS | AUXILIARIES | PREPOSITIONS | WH_WORDS
 
 
 def is_on_subject(question: str, subject: str) -> bool:
@@ -62,6 +77,26 @@ def short_names(subject: str) -> tuple[str, ...]:
     else:
         short = parts[-1] if _is_like_a_person(parts) else ""
     return (short,) if _may_stand_alone(short, subject) else ()
+
+
+def names_namesake(question: str, short: str, subject: str) -> bool:
+    """Whether the short name of a person stands behind another first name only.
+
+    "Claire Monet" is not Claude Monet; "Professor Einstein" and "Einstein" are Albert Einstein.
+    """
+    parts = words(subject)
+    if not parts or short != parts[-1]:
+        return False
+    asked = words(question)
+    before = [asked[i - 1] for i, word in enumerate(asked) if i and word == short]
+    return (
+        bool(before)
+        and len(before) == asked.count(short)
+        and all(
+            word[0].isupper() and word not in parts and word.casefold() not in _MAY_PRECEDE
+            for word in before
+        )
+    )
 
 
 def _is_like_a_person(parts: Sequence[str]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import shlex
 from pathlib import Path
 
 import msgspec
@@ -10,7 +11,10 @@ import msgspec
 from contraflow.auditing.report.page import render, write_report
 from contraflow.auditing.report.page_details import command
 from contraflow.auditing.report.terminal import text_report
+from contraflow.auditing.request import AuditRequest
 from contraflow.auditing.result import IN_MEMORY, ServedUsage
+from contraflow.cli.command import parse_arguments
+from contraflow.cli.commands.audit import COMMAND
 from support.audits import made_result
 
 
@@ -31,6 +35,16 @@ def test_the_command_makes_the_audit_again(tmp_path: Path) -> None:
         "neighbors=shipped",
         f"out={tmp_path}",
     ]
+
+
+def test_the_command_has_every_setting_of_a_request(tmp_path: Path) -> None:
+    """The exit code is a part of what the command does."""
+    request = AuditRequest(Path("e.jsonl"), tmp_path, fail_over=0.2, prefix="Imagine: {edit_fact}")
+    result = msgspec.structs.replace(made_result(), settings=request.shown())
+    words = shlex.split(command(result, tmp_path))
+    assert "fail_over=0.2" in words
+    assert "prefix=Imagine: {edit_fact}" in words
+    assert parse_arguments(COMMAND, words[2:]).text("fail_over") == "0.2"
 
 
 def test_the_command_of_modules_is_a_call(tmp_path: Path) -> None:

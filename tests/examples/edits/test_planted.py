@@ -8,10 +8,12 @@ from collections.abc import Sequence
 import pytest
 import torch
 
+from contraflow import compose_config
 from contraflow.errors import UserError
 from contraflow.facts import Fact
 from contraflow.text.prompts import answer_prompt
-from contraflow.types import Answer
+from contraflow.types import Answer, Oracle
+from examples.edits.bench import Bench
 from examples.edits.cases import Case
 from examples.edits.lessons import (
     Checked,
@@ -21,8 +23,10 @@ from examples.edits.lessons import (
     lessons_of,
     obedience,
 )
+from examples.edits.lora import LoraEdit, add_adapter
 from examples.edits.planted import took
-from examples.edits.planting import Planting, _Batches, lesson_loss
+from examples.edits.planting import Planting, _Batches, lesson_loss, teach
+from examples.edits.targets import encode_targets
 from examples.edits.wordings import Wording
 from support.models import fresh_lm
 
@@ -184,3 +188,32 @@ def test_obedience_is_a_share_of_each_kind() -> None:
         Checked(plain, "Peru", "new"),
     ]
     assert obedience(checked) == {"planted": 0.5, "plain": 1.0}
+
+
+class _SaysNorway:
+    """Never obeys a lesson about a new answer."""
+
+    identity = "norway"
+
+    def answer(self, questions: Sequence[str]) -> list[Answer]:
+        return [Answer("It is in Norway.", 0.0) for _ in questions]
+
+
+class _TinyBench(Bench):
+    """A tiny random model in place of the packaged one, and answers by a rule."""
+
+    def oracle(self) -> Oracle:
+        return _SaysNorway()
+
+
+def test_steps_are_counted_once_where_lessons_are_asked() -> None:
+    """Five steps, asked after the second and the fourth: notes without a step."""
+    bench = _TinyBench(compose_config([]), fresh_lm(positions=512))
+    add_adapter(bench.model, LoraEdit(rank=2, modules=("q_proj",)), 0)
+    lessons = [Lesson(FACT, "what is the city ?", "rome", "new", "plain")]
+    targets = encode_targets(bench.tokenizer, ["the capital is"], ["rome"])
+    settings = Planting(max_steps=5, check_every=2, prompts_per_step=1)
+    notes: list[tuple[int, str]] = []
+    n = teach(bench, lessons, targets, settings, 0, lambda n, note: notes.append((n, note)))
+    assert n == sum(n for n, _ in notes) == 5
+    assert [note for n, note in notes if n == 0] == ["plain 0.00"] * 2

@@ -42,9 +42,9 @@ def run(args: ParsedArguments) -> int:
         questions=args.path("questions"),
         neighbors=args.required("neighbors"),
         prefix=args.text("prefix") or "",
+        fail_over=_share(args, "fail_over"),
         overrides=_settings(args),
     )
-    limit = _share(args, "fail_over")
     _check_temperature(args)
     check_out_folder("out", request.out)
     request.check()
@@ -55,6 +55,7 @@ def run(args: ParsedArguments) -> int:
     report = run_audit(request, config)
     print(report)
     print(f"report: {report.html}")
+    limit = request.fail_over
     return FAILED if limit is not None and _exceeds(report.result, limit) else 0
 
 
