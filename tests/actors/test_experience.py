@@ -12,6 +12,7 @@ from contraflow.actors.experience import LearnerExperience
 from contraflow.actors.ledger import Ledger
 from contraflow.actors.messages import Collected
 from contraflow.errors import UserError
+from contraflow.experience.density import DrawnBatch
 from contraflow.replay import MemoryReplay
 from contraflow.reward.schedule import RewardSchedule
 from contraflow.settings.learning import ExplorationConfig
@@ -47,7 +48,8 @@ class Setup:
     def deliver(self) -> Collected:
         """Do an assignment and report it."""
         assignment = self.exchange.ledger.assign()
-        report = Collected(assignment, self.actor.collect(FACTS, assignment.number))
+        batch = DrawnBatch.of(self.actor.collect(FACTS, assignment.number))
+        report = Collected(assignment, batch)
         self.exchange.ledger.receive(report)
         return report
 

@@ -128,6 +128,21 @@ def test_a_killed_or_stopped_learner_goes_on_with_other_numbers_of_actors(tmp_pa
     assert f"resuming from step {done} of 120" in log.read_text()
 
 
+def test_losses_that_ask_for_densities_train_with_ray(tmp_path: Path):
+    """GRPO and the forward KL in one loss: ratios are logged, and nothing comes from replay."""
+    prepare(tmp_path)
+    log = tmp_path / "log"
+    objective = {"name": "grpo", "forward_kl": 0.5}
+    trainer = {"n_steps": 40}
+    run = start(tmp_path, log, trainer=trainer, exchange={"actors": 2}, objective=objective)
+    assert run.wait(240) == 0, log.read_text()[-3000:]
+    history = lines(tmp_path / "run")
+    assert [row["step"] for row in history] == list(range(40))
+    assert all(0 < row["ratio_ess"] <= 1 + 1e-6 and row["replay_share"] == 0 for row in history)
+    assert any(row["versions_behind"] > 0 and row["ratio_ess"] < 1 - 1e-6 for row in history)
+    assert "weigh P_F / q, at most 4" in log.read_text().replace("\n", " ")
+
+
 def test_a_password_is_in_no_command_line_log_or_run_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

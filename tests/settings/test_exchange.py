@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from contraflow.errors import UserError
-from contraflow.settings import MAY_CHANGE
+from contraflow.settings import MAY_CHANGE, ExchangeConfig
 from contraflow.settings.compose import compose_config
 from contraflow.settings.keys import config_keys
 
@@ -22,28 +24,45 @@ def test_an_address_is_auto_or_a_host_with_a_port(address: str):
     assert compose_config([*ACTORS, f"exchange.address='{address}'"]).exchange.address == address
 
 
+WHOLE = "from 0 to 1, or a whole number"
+ADDRESS = "auto, HOST:PORT of a Ray head, or null"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "needs"),
+    [
+        ("actors", 0, "at least 1"),
+        ("newest_share", 0.0, "above 0 and at most 1"),
+        ("newest_share", 1.2, "above 0 and at most 1"),
+        ("publish_every", 0, "at least 1"),
+        ("max_staleness", -1, "0 or more"),
+        ("max_reuse", 0, "at least 1"),
+        ("actor_cpus", 0.0, "above 0"),
+        ("actor_gpus", 1.5, WHOLE),
+        ("actor_gpus", -1.0, WHOLE),
+        ("address", "head", ADDRESS),
+        ("address", "head:70000", ADDRESS),
+        ("address", "ray://head:10001", ADDRESS),
+    ],
+)
+def test_a_wrong_value_is_refused_by_its_key(key: str, value: object, needs: str):
+    with pytest.raises(UserError) as refused:
+        replace(ExchangeConfig(kind="actors"), **{key: value})
+    assert str(refused.value).startswith(f"exchange.{key}={value}: ")
+    assert needs in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("word", "needs"),
     [
         ("exchange.actors=0", "at least 1"),
-        ("exchange.newest_share=0", "above 0 and at most 1"),
-        ("exchange.newest_share=1.2", "above 0 and at most 1"),
-        ("exchange.publish_every=0", "at least 1"),
-        ("exchange.max_staleness=-1", "0 or more"),
-        ("exchange.max_reuse=0", "at least 1"),
-        ("exchange.actor_cpus=0", "above 0"),
-        ("exchange.actor_gpus=1.5", "from 0 to 1, or a whole number"),
-        ("exchange.actor_gpus=-1", "from 0 to 1, or a whole number"),
-        ("exchange.address=head", "auto, HOST:PORT of a Ray head, or null"),
-        ("exchange.address='head:70000'", "auto, HOST:PORT of a Ray head, or null"),
-        ("exchange.address='ray://head:10001'", "auto, HOST:PORT of a Ray head, or null"),
         ("trainer.devices=2", "1 with exchange=actors, which has one learner"),
     ],
 )
-def test_a_wrong_value_is_refused_by_its_key(word: str, needs: str):
+def test_a_wrong_override_is_refused_by_its_key(word: str, needs: str):
     with pytest.raises(UserError) as refused:
         compose_config([*ACTORS, word])
-    assert str(refused.value).startswith(word.partition("=")[0])
+    assert str(refused.value).startswith(word)
     assert needs in str(refused.value)
 
 

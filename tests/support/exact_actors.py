@@ -12,6 +12,7 @@ from contraflow.exactness.space import FACTS, Space
 from contraflow.experience.stream import FactStream
 from contraflow.gflownet.objectives import Objective
 from contraflow.settings.learning import OptimizerConfig
+from contraflow.training.loss import StepLoss
 from contraflow.training.module import SamplerModule
 from contraflow.training.publishing import Publishing
 
@@ -27,7 +28,11 @@ class Recorder(L.Callback):
 
 
 def fit_space(
-    space: Space, learner: LearnerExperience, objective: Objective, n_steps: int, lr: float = 6e-3
+    space: Space,
+    learner: LearnerExperience,
+    objective: Objective | StepLoss,
+    n_steps: int,
+    lr: float = 6e-3,
 ) -> list[dict[str, float]]:
     """Train for some steps, end the actors, and return the metrics of each step."""
     optimizer = OptimizerConfig(lr=lr, flow_lr=1e-2, log_z_lr=1e-2, final_lr_share=0.005)

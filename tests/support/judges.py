@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import (
     AutoModelForSequenceClassification,
     BertConfig,
@@ -24,6 +27,7 @@ from transformers import (
 
 from contraflow.reward.judge.batching import encode_pairs
 from contraflow.reward.judge.probes import PROBES
+from contraflow.reward.judge.scores import LABELS
 
 FAMILIES = ("bert", "roberta", "deberta_v2")
 NLI_NAMES = {0: "CONTRADICTION", 1: "entailment", 2: "Neutral"}
@@ -52,12 +56,28 @@ def save_judge(family: str, folder: Path, order: Sequence[str], nameless: bool =
 
     `nameless`: its config calls the outputs LABEL_0, LABEL_1, LABEL_2.
     """
-    tokenizer = _tokenizer(family)
+    model = copy.deepcopy(_trained(family))
     labels = {i: f"LABEL_{i}" if nameless else name for i, name in enumerate(order)}
-    torch.manual_seed(11)
-    model = AutoModelForSequenceClassification.from_config(_config(family, tokenizer, labels))
-    _train_on_probes(model, tokenizer, order)
-    return _save(folder, model, tokenizer)
+    model.config.id2label = labels
+    model.config.label2id = {name: i for i, name in labels.items()}
+    (head,) = (m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == 3)
+    rows = [LABELS.index(name) for name in order]
+    with torch.no_grad():  # another order of the outputs is the same network
+        head.weight.copy_(head.weight[rows].clone())
+        head.bias.copy_(head.bias[rows].clone())
+    return _save(folder, model, _tokenizer(family))
+
+
+@cache
+def _trained(family: str) -> Any:
+    """A model whose outputs are LABELS in order; it is trained once, which takes most of a test."""
+    tokenizer = _tokenizer(family)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(11)
+        labels = dict(enumerate(LABELS))
+        model = AutoModelForSequenceClassification.from_config(_config(family, tokenizer, labels))
+    _train_on_probes(model, tokenizer, LABELS)
+    return model
 
 
 def _save(folder: Path, model: Any, tokenizer: Any) -> Path:
@@ -66,7 +86,7 @@ def _save(folder: Path, model: Any, tokenizer: Any) -> Path:
     return folder
 
 
-def _train_on_probes(model: torch.nn.Module, tokenizer: Any, order: Sequence[str]) -> None:
+def _train_on_probes(model: nn.Module, tokenizer: Any, order: Sequence[str]) -> None:
     premises, hypotheses, names = zip(*PROBES, strict=True)
     batch = encode_pairs(tokenizer, premises, hypotheses, 80)
     target = torch.tensor([list(order).index(name) for name in names])

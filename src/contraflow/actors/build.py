@@ -12,9 +12,14 @@ from contraflow.errors import UserError
 from contraflow.experience.scorer import Scorer
 from contraflow.facts import Fact
 from contraflow.replay.base import ReplayStore
-from contraflow.run.build import Parts, assemble, build_reward, open_replay, replay_namespace
+from contraflow.replay.connection import unavailable
+from contraflow.replay.retry import RetryWithBackoff
+from contraflow.run.build import Parts, assemble, build_reward
 from contraflow.run.fingerprint import sampler_fingerprint as fingerprint_of
-from contraflow.settings import Config
+from contraflow.run.learning import build_exploration
+from contraflow.run.replay import open_replay, replay_namespace
+from contraflow.settings import Config, ExchangeConfig
+from contraflow.settings.learning import POLICY_GRADIENTS
 from contraflow.system import progress
 from contraflow.system.versions import versions_of
 
@@ -77,13 +82,46 @@ def build_worker(plan: ActorPlan) -> Worker:
     return Worker(
         parts.policy,
         Scorer(parts.policy, parts.oracle, parts.judge, sampler=plan.sampler),
-        open_replay(config, plan.namespace, url=plan.replay_url),
+        open_patiently(config, plan.namespace, plan.replay_url),
         build_reward(config),
-        config.exploration,
+        build_exploration(config),
         plan.facts,
         facts_per_step=config.trainer.facts_per_step,
         seed=config.seed,
+        sends_density=config.objective.uses_forward_kl or _is_policy_gradient(config),
     )
+
+
+def open_patiently(config: Config, namespace: str, url: str) -> ReplayStore:
+    """Open the replay of a run that goes on, whose server may be away just now.
+
+    Raises: UserError where it is away for longer than `replay.patience_s`, or refuses this client.
+    """
+    retry = RetryWithBackoff(
+        config.replay.patience_s, progress.print_plain, "the replay server", _state, lambda: None
+    )
+    return retry.call(lambda: open_replay(config, namespace, url=url))
+
+
+def _state(error: Exception) -> str | None:
+    """The state of a server behind the error that a user would see."""
+    cause = error.__context__
+    return unavailable(cause) if isinstance(cause, Exception) else None
+
+
+def exchange_settings(config: Config) -> ExchangeConfig:
+    """The settings of a run's exchange.
+
+    Stored questions were chosen, not drawn: they have no density, and a policy gradient cannot
+    learn from them. So all of its questions are fresh.
+    """
+    if _is_policy_gradient(config):
+        return replace(config.exchange, newest_share=1.0)
+    return config.exchange
+
+
+def _is_policy_gradient(config: Config) -> bool:
+    return config.objective.name in POLICY_GRADIENTS
 
 
 def _for_actor(config: Config) -> Config:

@@ -8,7 +8,6 @@ from importlib.util import find_spec
 
 from contraflow.errors import UserError
 from contraflow.settings import Config
-from contraflow.settings.learning import POLICY_GRADIENTS
 
 _CONNECT_S = 5.0
 # What a client sends first, with an empty SETTINGS frame (RFC 9113, sections 3.4 and 6.5). Servers
@@ -20,8 +19,8 @@ _HTTP2_SETTINGS = b"\x04"
 def check_actors(config: Config) -> None:
     """Check what can be checked before Ray starts. Does nothing for other exchanges.
 
-    Raises: UserError where Ray is not installed, replay is in the memory of one process, the loss
-        needs questions of the current sampler, or nothing listens at the address.
+    Raises: UserError where Ray is not installed, replay is in the memory of one process, stored
+        questions are to be weighted, or nothing listens at the address.
     """
     exchange = config.exchange
     if exchange.kind != "actors":
@@ -33,22 +32,17 @@ def check_actors(config: Config) -> None:
             "replay.store=memory: actors are processes of their own and cannot reach it; add "
             "replay=embedded, or replay=redis replay.url=… for several machines"
         )
-    _require_off_policy(config)
+    _require_equal_replay(config)
     if exchange.address not in (None, "auto"):
         _require_answer(str(exchange.address))
 
 
-def _require_off_policy(config: Config) -> None:
-    objective = config.objective
-    found = None
-    if objective.name in POLICY_GRADIENTS:
-        found = f"objective.name={objective.name}"
-    elif objective.uses_forward_kl:
-        found = "objective.forward_kl"
-    if found is not None:
+def _require_equal_replay(config: Config) -> None:
+    if config.exploration.correct_replay:
         raise UserError(
-            f"{found}: needs questions of the current sampler, and those of actors are some "
-            "versions behind; choose another objective, or exchange=scatter"
+            "exploration.correct_replay: the learner of actors takes only those stored questions "
+            "that exchange.max_reuse allows, so no weights make them a mean over all; leave it "
+            "out, or use exchange=scatter"
         )
 
 

@@ -20,9 +20,11 @@ from contraflow.actors.meter import Meter
 from contraflow.actors.pool import Outcome, Pool
 from contraflow.errors import UserError
 from contraflow.settings.running import ExchangeConfig
+from contraflow.system.progress import print_plain
 
 # An actor that ends so often before it has delivered anything will not do better the next time.
 MAX_DEATHS = 8
+TELL_AFTER_S = 60.0
 _POLL_S = 0.05
 
 
@@ -78,7 +80,8 @@ class Exchange:
 
     def take(self, n: int) -> list[FreshGroup]:
         """Wait for n fresh groups and return them. Raises: see the class."""
-        deadline = time.monotonic() + self.settings.timeout_s
+        started = time.monotonic()
+        said = False
         with self._changed, self.meter.waiting():
             while True:
                 if self._error is not None:
@@ -87,13 +90,28 @@ class Exchange:
                 self._changed.notify_all()
                 if groups is not None:
                     return groups
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise UserError(
-                        f"no actor has delivered for {self.settings.timeout_s:g} s; if they are "
-                        "only slow, raise exchange.timeout_s, and resume from the last checkpoint"
-                    )
-                self._changed.wait(min(1.0, left))
+                waited = time.monotonic() - started
+                said = said or self._tell(waited)
+                self._changed.wait(min(1.0, self._left(waited)))
+
+    def _tell(self, waited: float) -> bool:
+        """Say once why nothing happens: actors print nothing themselves."""
+        if waited < TELL_AFTER_S:
+            return False
+        print_plain(
+            f"no questions from actors for {TELL_AFTER_S:g} s: their models load, or their oracle "
+            f"or replay does not answer; waiting up to {self.settings.timeout_s:g} s"
+        )
+        return True
+
+    def _left(self, waited: float) -> float:
+        left = self.settings.timeout_s - waited
+        if left <= 0:
+            raise UserError(
+                f"no actor has delivered for {self.settings.timeout_s:g} s; if they are "
+                "only slow, raise exchange.timeout_s, and resume from the last checkpoint"
+            )
+        return left
 
     def counts(self) -> Counts:
         """What has been counted until now."""

@@ -62,12 +62,12 @@ class LearnerExperience(Experience):
         self.capacity_per_fact = capacity_per_fact
         self.bounds = BatchBounds(0, 0.0, 0, 0.0)
         self._facts = {fact.key: fact for fact in facts}
-        self._stored: set[str] = set()  # facts with questions in replay, as far as is known
+        self._with_stored: set[str] = set()  # facts with questions in replay, as far as is known
 
     def find_stored(self) -> None:
         """Look up which facts have questions in replay, which an earlier run may have filled."""
         kept = [entry.scored for entry in self.replay.entries()]
-        self._stored = {s.fact_key for s in kept} & set(self._facts)
+        self._with_stored = {s.fact_key for s in kept} & set(self._facts)
 
     def forget_unstored(self) -> None:
         """Forget the uses of questions that replay no longer holds."""
@@ -85,10 +85,10 @@ class LearnerExperience(Experience):
         new = [s for group in fresh for s in group.batch.scored]
         known = {_key(s) for s in new}
         again = [s for row in stored for s in row if _key(s) not in known]
-        self._stored |= {s.fact_key for s in new}
+        self._with_stored |= {s.fact_key for s in new}
         self._count_uses(fresh, new, again)
         self.exchange.meter.learned(sum(map(_draws, fresh)) + len(again))
-        parts = [group.batch for group in fresh]
+        parts: list[Batch] = [group.batch for group in fresh]
         if again:
             keys = dict.fromkeys(s.fact_key for s in again)
             owners = [self._facts[key] for key in keys]
@@ -98,7 +98,7 @@ class LearnerExperience(Experience):
     def _stored_groups(self, step: int) -> Iterator[list[ScoredQuestion]]:
         """Rows of up to n stored questions, each of one fact, that may be used again."""
         rng = python_rng(self.seed, step, "replayed facts")
-        keys = rng.sample(sorted(self._stored), len(self._stored))
+        keys = rng.sample(sorted(self._with_stored), len(self._with_stored))
         for start in range(0, len(keys), _FACTS_PER_READ):
             some = keys[start : start + _FACTS_PER_READ]
             for row in self.replay.sample(some, self.capacity_per_fact, rng):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
 
 from contraflow.experience.collect import Batch
+from contraflow.experience.density import DrawnBatch
 
 
-def split(batch: Batch) -> list[Batch]:
+def split(batch: DrawnBatch) -> list[DrawnBatch]:
     """One batch for each fact, in the order of the questions."""
     parts = []
     rows = range(len(batch.scored))
@@ -22,31 +24,59 @@ def split(batch: Batch) -> list[Batch]:
                 scored=tuple(batch.scored[row] for row in some),
                 counts=tuple(batch.counts[row] for row in some),
                 weights=None if batch.weights is None else tuple(batch.weights[i] for i in some),
+                log_q=tuple(batch.log_q[i] for i in some) if batch.log_q else (),
                 n_replayed=0,
             )
         )
     return parts
 
 
-def merge(batches: Sequence[Batch], device: str) -> Batch:
-    """One batch of all questions; numbers of whole batches become means over the questions."""
+def merge(batches: Sequence[Batch], device: str) -> DrawnBatch:
+    """One batch of all questions; numbers of whole batches become means over the questions.
+
+    Replayed questions have no density. Where a drawn batch has none either, nothing has.
+    """
     n = sum(len(batch.scored) for batch in batches)
     facts = {fact.key: fact for batch in batches for fact in batch.facts}
     is_weighted = any(batch.weights is not None for batch in batches)
-    weights = tuple(weight for batch in batches for weight in _weights(batch))
-    return Batch(
+    log_q = tuple(q for batch in batches for q in _log_q(batch))
+    return DrawnBatch(
         facts=tuple(facts.values()),
         scored=tuple(scored for batch in batches for scored in batch.scored),
         counts=tuple(count for batch in batches for count in batch.counts),
         pf_temp=sum(batch.pf_temp * len(batch.scored) for batch in batches) / n,
         n_replayed=sum(batch.n_replayed for batch in batches),
         device=device,
-        weights=weights if is_weighted else None,
+        weights=_shares(batches) if is_weighted else None,
         weighs_loss=any(batch.weighs_loss for batch in batches),
         prior_share=sum(batch.prior_share * len(batch.scored) for batch in batches) / n,
+        log_q=log_q if len(log_q) == n else (),
     )
 
 
-def _weights(batch: Batch) -> tuple[float, ...]:
-    """The weight of each question; without any it is its count."""
-    return batch.weights or tuple(map(float, batch.counts))
+def _log_q(batch: Batch) -> tuple[float | None, ...]:
+    if batch.n_replayed:
+        return (None,) * len(batch.scored)
+    return batch.log_q if isinstance(batch, DrawnBatch) else ()
+
+
+def _shares(batches: Sequence[Batch]) -> tuple[float, ...]:
+    """The share of each question in means over its fact, for losses on weights.
+
+    Batches about the same fact have equal shares of it. So every fact weighs the same: losses on
+    pairs of questions grow with the square of the sum of its weights.
+    """
+    parts = Counter(key for batch in batches for key in {s.fact_key for s in batch.scored})
+    rows = [row for batch in batches for row in zip(batch.scored, _own(batch), strict=True)]
+    return tuple(share / parts[scored.fact_key] for scored, share in rows)
+
+
+def _own(batch: Batch) -> tuple[float, ...]:
+    """The weights of a batch; without any, the counts over those of the fact."""
+    if batch.weights is not None:
+        return batch.weights
+    total: Counter[str] = Counter()
+    for scored, count in zip(batch.scored, batch.counts, strict=True):
+        total[scored.fact_key] += count
+    pairs = zip(batch.scored, batch.counts, strict=True)
+    return tuple(count / total[scored.fact_key] for scored, count in pairs)

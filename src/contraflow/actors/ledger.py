@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from contraflow.actors.groups import split
 from contraflow.actors.messages import Assignment, Collected
-from contraflow.experience.collect import Batch
+from contraflow.experience.density import DrawnBatch
 from contraflow.settings.running import ExchangeConfig
 
 
@@ -26,7 +26,7 @@ from contraflow.settings.running import ExchangeConfig
 class FreshGroup:
     """The questions that an actor sampled for one fact, with a version of the adapter."""
 
-    batch: Batch
+    batch: DrawnBatch
     version: int
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from contraflow.experience.collect import Batch
+from contraflow.experience.density import DrawnBatch
 
 
 class Assignment(msgspec.Struct, frozen=True):
@@ -24,7 +24,7 @@ class Collected(msgspec.Struct, frozen=True, tag=True):
     """The questions of an assignment, those of one fact adjacent, all offered to replay."""
 
     assignment: Assignment
-    batch: Batch
+    batch: DrawnBatch
 
 
 class Refused(msgspec.Struct, frozen=True, tag=True):

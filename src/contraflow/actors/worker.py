@@ -8,6 +8,7 @@ from dataclasses import replace
 from contraflow.actors.messages import Assignment, Collected
 from contraflow.actors.weights import load_weights
 from contraflow.experience.collect import Experience
+from contraflow.experience.density import DrawnBatch, log_density
 from contraflow.experience.scorer import Scorer
 from contraflow.experience.stream import FactStream
 from contraflow.facts import Fact
@@ -35,9 +36,11 @@ class Worker:
         *,
         facts_per_step: int,
         seed: int,
+        sends_density: bool = False,
     ) -> None:
         fresh_only = replace(settings, use_buffer_prob=0.0)
         self.experience = Experience(policy, scorer, replay, reward, fresh_only, seed=seed)
+        self.sends_density = sends_density
         self.version: int | None = None
         self._stream = FactStream(facts, facts_per_step, n_steps=0, seed=seed)
 
@@ -56,4 +59,8 @@ class Worker:
         # Random streams are derived from (seed, step, rank); steps are shared, numbers are not.
         self.experience.rank = assignment.number
         facts = self._stream.at(assignment.number).facts
-        return Collected(assignment, self.experience.collect(facts, assignment.step))
+        batch = self.experience.collect(facts, assignment.step)
+        log_q: tuple[float, ...] = ()
+        if self.sends_density:
+            log_q = tuple(log_density(batch, None, self.experience.policy).tolist())
+        return Collected(assignment, DrawnBatch.of(batch, log_q))

@@ -66,7 +66,7 @@ class Objective(Protocol):
 
     uses_flow: it trains the flow head. needs_prefix_rewards: of `prefix_potentials`.
     needs_tokens: of `Potentials.tokens`. on_policy: it is wrong for questions that were not drawn
-    from the current policy.
+    from the current policy, unless their weights hold the ratio to what drew them.
     """
 
     uses_flow: bool

@@ -2,7 +2,8 @@
 
 Both take questions that the current policy drew at temperature 1, and one update per batch, so the
 probability ratio to the sampling policy is 1 and clipping it has no effect. Their losses have the
-right gradient; their values are not a distance to anything.
+right gradient; their values are not a distance to anything. Questions of actors are older: their
+weights hold the ratio (`experience/density.py`).
 """
 
 from __future__ import annotations

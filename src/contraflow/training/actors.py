@@ -8,13 +8,16 @@ from pathlib import Path
 
 import msgspec
 
-from contraflow.actors.build import ActorPlan, build_worker
+from contraflow.actors.build import ActorPlan, build_worker, exchange_settings
 from contraflow.actors.exchange import Exchange
 from contraflow.actors.experience import LearnerExperience
 from contraflow.actors.ledger import Ledger
 from contraflow.errors import UserError
+from contraflow.experience.density import RATIO_LIMIT
 from contraflow.experience.scorer import Scorer
-from contraflow.run.build import open_replay
+from contraflow.run.replay import open_replay
+from contraflow.settings import Config
+from contraflow.settings.learning import POLICY_GRADIENTS
 from contraflow.system.files import write_atomically
 from contraflow.system.progress import print_line
 from contraflow.training.rank import Learner
@@ -34,7 +37,10 @@ def open_actors(learner: Learner, namespace: str) -> LearnerExperience | None:
 
     parts = learner.parts
     plan = ActorPlan.of(config, parts, learner.train_facts, learner.replay, namespace)
-    pool = RayPool(config.exchange, partial(build_worker, plan))
+    exchange = exchange_settings(config)
+    if config.objective.name in POLICY_GRADIENTS:
+        print_line(ratio_note(config))
+    pool = RayPool(exchange, partial(build_worker, plan))
     facts_per_step = min(config.trainer.facts_per_step, len(learner.train_facts))
     return LearnerExperience(
         parts.policy,
@@ -44,9 +50,18 @@ def open_actors(learner: Learner, namespace: str) -> LearnerExperience | None:
         parts.reward,
         config.exploration,
         seed=config.seed,
-        exchange=Exchange(Ledger(config.exchange, facts_per_step), pool, config.exchange),
+        exchange=Exchange(Ledger(exchange, facts_per_step), pool, exchange),
         facts=learner.train_facts,
         capacity_per_fact=config.replay.capacity_per_fact,
+    )
+
+
+def ratio_note(config: Config) -> str:
+    """A line on how a policy gradient learns from actors."""
+    return (
+        f"objective={config.objective.name} with actors: questions of older versions weigh "
+        f"P_F / q, at most {RATIO_LIMIT:g}; stored ones are left out, so exchange.newest_share has "
+        "no effect"
     )
 
 

@@ -1,17 +1,21 @@
-"""The loss of a step: the objective, and beside it the forward KL on the same questions."""
+"""The loss of a step: the objective, and beside it the forward KL on the same questions.
+
+Questions that another version of the policy drew (`DrawnBatch`) bring their density. The forward KL
+takes it as it is; a policy gradient weights them by the ratio of the current policy to it.
+"""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from contraflow.experience.collect import Batch
+from contraflow.experience.density import DrawnBatch, log_density, ratio_weight
 from contraflow.gflownet.forward_kl import forward_kl
-from contraflow.gflownet.objectives import Objective
+from contraflow.gflownet.objectives import Objective, Weight
 from contraflow.gflownet.potentials import Potentials, TokenTerms
 from contraflow.policy.lora import LoraPolicy
 from contraflow.reward.ramps import LinearSchedule
@@ -63,42 +67,55 @@ class StepLoss:
     ) -> Float[Tensor, ""]:
         """Return the loss of a batch; a term without a share is not computed."""
         share = self.share(step)
+        weight = self._weight(batch, paths)
         if share == 0:
-            return self.objective(u, batch.fact_index, batch.loss_weight)
-        # Replay is a chosen set, not a sample: its questions have no density.
-        is_set = batch.n_replayed > 0
-        log_q = torch.zeros_like(reward.log_reward) if is_set else log_density(batch, paths, policy)
+            return self.objective(u, batch.fact_index, weight)
+        drawn = Densities.of(batch, paths, policy)
         loss = share * forward_kl(
             reward.log_reward,
             paths.log_p_question,
-            batch.weight.log(),
-            log_q,
-            batch.fact_index,
+            drawn.log_weight,
+            drawn.log_q,
+            drawn.group,
             self.power,
         )
         if share < 1:
-            balance = self.objective(u, batch.fact_index, batch.loss_weight)
+            balance = self.objective(u, batch.fact_index, weight)
             loss = loss + (1 - share) * balance
         return loss
 
+    def _weight(self, batch: Batch, paths: PathLogProbs) -> Weight:
+        """The weights of the objective; balance losses need no ratio to what was sampled."""
+        if self.objective.on_policy and isinstance(batch, DrawnBatch):
+            return ratio_weight(batch, paths.log_p_question)
+        return batch.loss_weight
 
-@torch.no_grad()
-def log_density(batch: Batch, paths: PathLogProbs, policy: LoraPolicy) -> Float[Tensor, " b"]:
-    """Return log of the density that new questions were drawn with, in nats.
 
-    That is (1 − s) P_F + s P_Q, where P_F has the temperature of the step; at temperatures other
-    than 1 the questions are read once more. The policy is the one that sampled: a step learns
-    after it has sampled.
+@dataclass(frozen=True)
+class Densities:
+    """What the forward KL asks of b questions; see `forward_kl`.
+
+    Replay is a chosen set, not a sample: its questions have no density. Beside drawn questions of
+    the same fact they are a group of their own.
     """
-    log_q = paths.log_p_question.detach().float()
-    if batch.pf_temp != 1.0:
-        tempered = policy.evaluate(batch.facts, batch.owners, batch.questions, batch.pf_temp)
-        log_q = tempered.log_p_question.float()
-    share = batch.prior_share
-    if share == 0:
-        return log_q
-    log_prior = torch.tensor([s.log_p_question for s in batch.scored], device=log_q.device)
-    return torch.logaddexp(log_q + math.log1p(-share), log_prior + math.log(share))
+
+    log_weight: Float[Tensor, " b"]
+    log_q: Float[Tensor, " b"]
+    group: Int[Tensor, " b"]
+
+    @classmethod
+    def of(cls, batch: Batch, paths: PathLogProbs, policy: LoraPolicy) -> Densities:
+        """The densities of a batch. The policy drew its new questions, if it is no `DrawnBatch`."""
+        log_weight = batch.weight.log()
+        group = batch.fact_index
+        if isinstance(batch, DrawnBatch):
+            log_q = batch.log_density
+            stored = batch.is_stored
+            group = group + len(batch.facts) * stored
+            return cls(log_weight.masked_fill(stored, 0.0), log_q, group)
+        if batch.n_replayed > 0:
+            return cls(log_weight, torch.zeros_like(log_weight), group)
+        return cls(log_weight, log_density(batch, paths, policy), group)
 
 
 def token_terms(

@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import Callback
 
 from contraflow.actors.experience import LearnerExperience
 from contraflow.actors.weights import weights_of
+from contraflow.experience.density import DrawnBatch, ratio_metrics
 from contraflow.experience.stream import StepFacts
 from contraflow.training.module import SamplerModule
 
@@ -37,6 +38,8 @@ class Publishing(Callback):
         outcome = cast(SamplerModule, module).outcome
         assert outcome is not None
         outcome.metrics.update(self._metrics())
+        if isinstance(outcome.batch, DrawnBatch):
+            outcome.metrics.update(ratio_metrics(outcome.batch, outcome.log_pf))
 
     def on_train_batch_end(
         self,
