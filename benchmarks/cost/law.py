@@ -63,7 +63,7 @@ def fit(points: Sequence[Point]) -> dict[str, dict[str, float]]:
 
 def nonnegative(a: np.ndarray, y: np.ndarray, sweeps: int = 20_000) -> np.ndarray:
     """The x >= 0 with the least ‖ax − y‖, by coordinate descent."""
-    scale = np.linalg.norm(a, axis=0)
+    scale: np.ndarray = np.linalg.norm(a, axis=0)
     gram = (a / scale).T @ (a / scale)
     target = (a / scale).T @ y
     x = np.zeros(a.shape[1])
@@ -73,7 +73,8 @@ def nonnegative(a: np.ndarray, y: np.ndarray, sweeps: int = 20_000) -> np.ndarra
             x[i] = max(0.0, x[i] + target[i] - gram[i] @ x)
         if np.abs(x - before).max() < 1e-14:
             break
-    return x / scale
+    found: np.ndarray = x / scale
+    return found
 
 
 def predict(law: Law, sizes: Sizes) -> dict[str, float]:

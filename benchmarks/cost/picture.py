@@ -5,7 +5,7 @@ line.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from benchmarks.cost.law import Law, predict
 from benchmarks.cost.points import Point, Sizes
@@ -43,7 +43,8 @@ def along(points: Sequence[Point], size: str) -> list[Point]:
     families: dict[Sizes, list[Point]] = {}
     for point in points:
         families.setdefault(replace(point.sizes, **{size: 0}), []).append(point)
-    return sorted(max(families.values(), key=len), key=lambda p: float(getattr(p.sizes, size)))
+    largest = max(families.values(), key=len)
+    return sorted(largest, key=lambda p: float(getattr(p.sizes, size)))
 
 
 def _panel(
@@ -51,7 +52,7 @@ def _panel(
 ) -> str:
     some = along(points, size)
     unit = 1e6 if size == "params" else 1
-    at = [getattr(p.sizes, size) / unit for p in some]
+    at: list[float] = [getattr(p.sizes, size) / unit for p in some]
     spans = [_span(p, quantity) for p in some]
     most = 1.1 * max(high for _, _, high in spans)
     width = _WIDTH - _LEFT - 16
@@ -66,7 +67,8 @@ def _panel(
     line = []
     for value in (max(at) * i / 24 for i in range(1, 25)):
         if value >= min(at):
-            predicted = predict(law, replace(some[0].sizes, **{size: value * unit}))
+            sizes = asdict(some[0].sizes) | {size: value * unit}
+            predicted = predict(law, Sizes(**sizes))
             line.append(f"{x(value):.1f},{y(predicted[quantity]):.1f}")
     fixed = _fixed(some[0].sizes, size)
     parts = [

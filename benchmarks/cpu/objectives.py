@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import platform
 import resource
 import statistics
@@ -63,7 +64,7 @@ class Case:
         self.t = t
         self.v = v
         self.hidden = torch.randn(b * (t + 1), WIDTH, generator=g).requires_grad_()
-        self.head = torch.randn(v, WIDTH, generator=g) / WIDTH**0.5
+        self.head = torch.randn(v, WIDTH, generator=g) / math.sqrt(WIDTH)
         self.tokens = torch.randint(0, v - 1, (b, t), generator=g)
         self.flow = torch.randn(b, t + 1, generator=g).requires_grad_()
         self.log_reward = torch.randn(b, generator=g)

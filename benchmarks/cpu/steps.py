@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.clock import Clock
-from benchmarks.straightforward import Rows, packaged_pipeline
+from benchmarks.straightforward import Rows
+from benchmarks.straightforward_models import packaged_pipeline
 from contraflow import Fact
 from contraflow.experience.collect import Experience
 from contraflow.experience.scorer import Scorer

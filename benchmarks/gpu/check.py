@@ -148,7 +148,7 @@ class Checks:
         """Share of questions that differ for the same random numbers."""
         found = []
         for way in ("static", "eager"):
-            self.policy.lm.decoding = way  # type: ignore[assignment]
+            self.policy.lm.decoding = way
             found.append(self.policy.token_rows(self._some_questions()))
         return _share_of_different(*found)
 
@@ -157,7 +157,7 @@ class Checks:
         questions = self.policy.texts(self._some_questions())
         found = []
         for way in ("static", "eager"):
-            self.policy.lm.decoding = way  # type: ignore[assignment]
+            self.policy.lm.decoding = way
             found.append([answer.text for answer in self.ours.oracle._generate(questions)])
         return _share_of_different(*found)
 

@@ -8,6 +8,7 @@ import statistics
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any, cast
 
 from benchmarks.clock import Clock
 from benchmarks.gpu.measure import Deadline
@@ -75,7 +76,7 @@ def pass_bytes(policy: LoraPolicy, facts: Sequence[Fact], rows: int) -> float:
     """Bytes that a pass of a GPT-2 must move in the middle of these questions: the layers and the
     head once, and each row's own keys and values.
     """
-    config = policy.lm.model.config
+    config = cast(Any, policy.lm.model).config
     constraints = policy.constraints
     prompt_len = sum(len(ids) for ids in policy.encode(facts)) / len(facts)
     layers = 12 * config.n_layer * config.n_embd**2

@@ -19,7 +19,8 @@ from benchmarks.random_models import (
     random_judge,
     random_lm,
 )
-from benchmarks.straightforward import Straightforward, random_pipeline
+from benchmarks.straightforward import Straightforward
+from benchmarks.straightforward_models import random_pipeline
 from contraflow import compose_config
 from contraflow.experience.collect import sample_questions
 from contraflow.facts import Fact

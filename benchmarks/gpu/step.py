@@ -26,6 +26,7 @@ import json
 import platform
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -206,12 +207,12 @@ def environment(device: torch.device) -> str:
     )
 
 
-def main() -> None:
-    """Run the benchmark of the command line."""
-    Benchmark(_arguments()).run()
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the benchmark that the words, or those of the command line, ask for."""
+    Benchmark(_arguments(words)).run()
 
 
-def _arguments() -> argparse.Namespace:
+def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -222,7 +223,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--minutes", type=float, default=4.0, help="start nothing that ends later")
     parser.add_argument("--out", type=Path, help="write everything here as JSON")
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 if __name__ == "__main__":

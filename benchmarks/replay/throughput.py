@@ -99,7 +99,7 @@ class Naive:
             name = content_id(q)
             self.client.set(f"{fact}:{name}", encode_entry(q))
             self.client.zadd(fact, {name: rng.gauss(0, 1)})
-            excess = int(self.client.zcard(fact)) - CAPACITY  # type: ignore[arg-type]
+            excess = int(self.client.zcard(fact)) - CAPACITY
             if excess > 0:
                 worst: Any = self.client.zrange(fact, 0, excess - 1)
                 for entry in worst:
@@ -150,7 +150,7 @@ def rate(
         processes.append(context.Process(target=work, args=args))
     for process in processes:
         process.start()
-    total = sum(out.get() for _ in processes)
+    total: float = sum(out.get() for _ in processes)
     for process in processes:
         process.join()
     return total

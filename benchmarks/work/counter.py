@@ -10,7 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
-from contraflow.models.causal_lm import CausalLM, Context
+from contraflow.models.causal_lm import CausalLM
+from contraflow.models.context import Context
 
 
 @dataclass
@@ -75,14 +76,15 @@ class WorkCounter:
             keep(context, rows)
 
         patched: Any = lm
+        contexts: Any = Context
         patched._forward = counted_forward
         patched.logits = counted_logits
-        Context.keep = counted_keep  # type: ignore[method-assign]
+        contexts.keep = counted_keep
         try:
             yield
         finally:
             del patched._forward, patched.logits
-            Context.keep = keep  # type: ignore[method-assign]
+            contexts.keep = keep
 
     def _count_pass(self, ids: Tensor, shared: int, cache: Any) -> None:
         rows, t = ids.shape

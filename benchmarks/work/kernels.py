@@ -67,7 +67,8 @@ class KernelCounter(TorchDispatchMode):
 
 def n_kernels(call: Callable[[], object]) -> int:
     """Number of kernels that a call starts."""
-    with KernelCounter() as counter:
+    counter = KernelCounter()
+    with counter:
         call()
     return counter.n
 

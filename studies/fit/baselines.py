@@ -35,7 +35,8 @@ from contraflow.models.embedder import load_embedder
 from contraflow.policy.adapter import model_card, save_adapter
 from contraflow.policy.lora import LoraPolicy, fact_index_of, stack_questions
 from contraflow.reward.schedule import RewardParts
-from contraflow.run.build import Parts, assemble, why_no_encoder
+from contraflow.run.build import Parts, assemble
+from contraflow.run.encoder import why_no_encoder
 from contraflow.run.folder import open_folder, record_cost
 from contraflow.run.session import Run
 from contraflow.seeding import derived_seed, python_rng, torch_rng

@@ -53,6 +53,7 @@ class Row(msgspec.Struct, omit_defaults=True):
     wall_seconds: float | None = None  # of the run itself, by its own clock
     seconds: float = 0.0  # in this plan, beside the others
     held_out: dict[str, float] = {}
+    different: dict[str, float] = {}  # of n different questions a fact
     training_facts: dict[str, float] = {}
     at_temperature: dict[str, dict[str, float]] = {}
     target: dict[str, Any] = {}
@@ -130,6 +131,7 @@ def row_of(run: PlannedRun, folder: Path, log: Path, code: int | None) -> Row:
     row.wall_seconds = _json(folder / "run.json").get("wall_seconds")
     row.questions = _json(folder / "cost.json").get("questions", row.questions)
     row.held_out = _measured(evaluation / "after.json")
+    row.different = _measured(evaluation / "different.json")
     row.training_facts = _measured(evaluation / "training_facts.json")
     row.target = _json(evaluation / "target.json")
     for path in sorted(evaluation.glob("after_T*.json")):

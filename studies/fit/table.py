@@ -20,6 +20,7 @@ COLUMNS = {  # key of the held-out facts -> heading
     "var_log_ratio_median": "Var, median",
     "var_due_to_answers": "Var due to answers",
 }
+OF_DIFFERENT = {"strict_success": "strict success, n different", "distinct_valid": "valid of those"}
 OF_TRAINING = {"var_log_ratio": "Var, training facts", "slope": "slope, training facts"}
 
 
@@ -47,7 +48,9 @@ def points_of(rows: Sequence[Row]) -> list[Point]:
     """One point per setting and temperature, of the finished runs."""
     found: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
-        measured = {"": row.held_out} | {f" T={t}": m for t, m in row.at_temperature.items()}
+        measured = {"": row.held_out, " different": row.different} | {
+            f" T={t}": m for t, m in row.at_temperature.items()
+        }
         for suffix, metrics in measured.items():
             if row.status == DONE and all(axis in metrics for axis in AXES):
                 pair = (metrics[AXES[0]], metrics[AXES[1]])
@@ -63,11 +66,20 @@ def _settings_table(rows: Sequence[Row]) -> str:
     for row in rows:
         if row.status == DONE:
             done.setdefault(row.setting, []).append(row)
-    heads = ["setting", "seeds", *COLUMNS.values(), *OF_TRAINING.values(), "questions", "minutes"]
+    heads = [
+        "setting",
+        "seeds",
+        *COLUMNS.values(),
+        *OF_DIFFERENT.values(),
+        *OF_TRAINING.values(),
+        "questions",
+        "minutes",
+    ]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for name, group in done.items():
         cells = [name, str(len(group))]
         cells += [_cell([row.held_out.get(key) for row in group]) for key in COLUMNS]
+        cells += [_cell([row.different.get(key) for row in group]) for key in OF_DIFFERENT]
         cells += [_cell([row.training_facts.get(key) for row in group]) for key in OF_TRAINING]
         cells += [_cell([row.questions for row in group], 0)]
         minutes = [None if r.wall_seconds is None else r.wall_seconds / 60 for r in group]

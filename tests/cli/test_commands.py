@@ -66,7 +66,7 @@ class FakeRun:
 def run(monkeypatch: pytest.MonkeyPatch) -> FakeRun:
     fake = FakeRun()
     put_module(monkeypatch, "contraflow.run.session", open_run=fake.open)
-    put_module(monkeypatch, "contraflow.run.build", why_no_encoder=lambda: None)
+    put_module(monkeypatch, "contraflow.run.encoder", why_no_encoder=lambda: None)
     return fake
 
 
@@ -178,6 +178,15 @@ def test_evaluate_writes_and_prints_metrics(contraflow: Call, facts_file: Path) 
     assert "not defined" in result.out
     assert "temperature" not in result.out
     assert read_metrics("m.json")["well_formed"].value == 0.75
+
+
+def test_evaluate_measures_different_questions(
+    contraflow: Call, run: FakeRun, facts_file: Path
+) -> None:
+    asked = ["evaluate", "run=untrained", f"facts={facts_file}", "n=2", "out=m.json"]
+    assert "different" not in contraflow(*asked).out
+    assert "the 2 questions of a fact are different" in contraflow(*asked, "distinct=true").out
+    assert [call["distinct"] for call in run.calls if "distinct" in call] == [False, True]
 
 
 def test_evaluate_marks_what_has_no_value_or_interval(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from contraflow.facts import Fact, read_facts
+from contraflow.facts import Fact, default_facts, read_facts
 from contraflow.settings import Config
 from support.cli import FACTS, Result, put_module
 
@@ -35,10 +35,22 @@ def test_data_check_sums_up_a_good_file(contraflow: Call, facts_file: Path) -> N
         assert "splits: train " in result.out
 
 
-def test_data_check_without_a_file_checks_the_shipped_facts(contraflow: Call) -> None:
+def test_data_check_without_a_file_checks_the_shipped_facts(
+    contraflow: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it finds in them is in `facts/test_shipped_facts.py`, as that takes some time."""
+    checked: list[Path] = []
+
+    def check_facts(path: Path, vocabulary: str) -> list[Any]:
+        assert vocabulary == "latin"
+        checked.append(path)
+        return []
+
+    put_module(monkeypatch, "contraflow.facts.check", check_facts=check_facts)
     result = contraflow("data", "check")
     assert "facts.jsonl" in result.out + result.err
     assert result.code == 0
+    assert read_facts(checked[0]) == default_facts()
 
 
 def test_data_convert_maps_columns(contraflow: Call) -> None:

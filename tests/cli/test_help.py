@@ -7,12 +7,15 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 
 import pytest
 
 from contraflow import __version__
 from contraflow.cli.command import Command
 from contraflow.cli.commands import COMMANDS
+from contraflow.settings import Config
 from contraflow.settings.keys import choices_of, config_keys, group_defaults, group_names
 from support.cli import Result, assert_one_error
 
@@ -58,7 +61,6 @@ def test_examples_in_help_are_read_without_complaint(
     import shlex
 
     from contraflow.cli.command import parse_arguments
-    from contraflow.settings.compose import compose_config
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_configs" / "experiment").mkdir(parents=True)
@@ -69,7 +71,15 @@ def test_examples_in_help_are_read_without_complaint(
         words = shlex.split(example)
         assert words[: 1 + len(command.name.split())] == ["contraflow", *command.name.split()]
         args = parse_arguments(command, words[1 + len(command.name.split()) :])
-        compose_config(args.overrides, args.config_dir)
+        composed(tuple(args.overrides), args.config_dir)
+
+
+@cache
+def composed(overrides: tuple[str, ...], config_dir: Path | None) -> Config:
+    """The config of an example; many examples have no override at all."""
+    from contraflow.settings.compose import compose_config
+
+    return compose_config(overrides, config_dir)
 
 
 def test_a_table_in_a_help_text_stays_a_table(contraflow: Call) -> None:

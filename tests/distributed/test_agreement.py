@@ -29,7 +29,7 @@ found = {"device": str(ranks._device), "total": total, "seconds": seconds}
 """
 
 
-@pytest.mark.parametrize("with_gpu", [0, 1])
+@pytest.mark.parametrize("with_gpu", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_one_rank_without_a_gpu_makes_all_use_gloo(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

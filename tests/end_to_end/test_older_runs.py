@@ -30,8 +30,8 @@ from contraflow.facts import Fact, read_facts
 from contraflow.models.texts import Chooser, Chosen, Now, Request
 from contraflow.policy import draw
 from contraflow.replay.existing import in_checkpoint, open_embedded
-from contraflow.run.build import open_replay, replay_namespace
 from contraflow.run.fingerprint import sampler_fingerprint
+from contraflow.run.replay import open_replay, replay_namespace
 from contraflow.run.session import open_run, read_run_config
 from contraflow.training.job import train
 from support.runs import assert_same, checkpoint, lines, replay_of

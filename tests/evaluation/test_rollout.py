@@ -86,6 +86,29 @@ def test_more_distinct_questions_begin_with_the_same_ones():
         assert short == [r.question for r in many if r.fact_id == fact][:3]
 
 
+def test_frozen_questions_are_those_of_the_prior():
+    """Drawn with the adapter off, whatever it has learned; its own questions are others."""
+    own: dict[bool, list[QuestionRecord]] = {}
+    for is_trained in (False, True):
+        policy = small_policy(fresh_lm(), n_tokens=14, lora=LoraConfig(r=4, alpha=8))
+        if is_trained:
+            for name, parameter in policy.lm.model.named_parameters():
+                if "lora_B" in name:
+                    generator = torch.Generator().manual_seed(3)
+                    torch.nn.init.normal_(parameter, 0, 0.3, generator=generator)
+        scorer = Scorer(policy, RecordingOracle(), RecordingJudge(arbitrary_log_c))
+        options = {"n_samples": 5, "step": 0, "seed": 7, "distinct": True}
+        reward = RewardSchedule(kind="static")
+        frozen = list(rollout(policy, scorer, reward, FACTS, frozen=True, **options))
+        assert [r.log_pf for r in frozen] == pytest.approx(
+            [r.log_p_question for r in frozen], abs=1e-4
+        )
+        own[is_trained] = frozen
+        others = list(rollout(policy, scorer, reward, FACTS, **options))
+        assert ([r.question for r in others] != [r.question for r in frozen]) == is_trained
+    assert [r.question for r in own[True]] == [r.question for r in own[False]]
+
+
 def test_records_keep_inclusion_probabilities_in_a_file(tmp_path: Path):
     records = distinct_records(4)
     write_records(tmp_path / "q.jsonl", records)

@@ -88,7 +88,7 @@ DIFFERENT = {"distinct": True, "n_samples": 24}
 @pytest.mark.parametrize(
     ("loss", "n_steps", "sampling"),
     [
-        pytest.param(VarGrad(Linex()), 150, {}, id="linex"),
+        pytest.param(VarGrad(Linex()), 150, {}, id="linex", marks=slow),
         pytest.param(
             StepLoss(VarGrad(), MIXED),
             150,

@@ -62,7 +62,7 @@ def test_the_first_step_has_new_ones_only(policy: LoraPolicy):
 
 
 def test_weights_are_those_of_the_mixture(policy: LoraPolicy):
-    """Normalized weights of new questions sum to 1; k stored ones beside n make that n / (n + k)."""
+    """Normalized weights of new ones sum to 1; k stored ones beside n make that n / (n + k)."""
     settings = replace(NEW_ONLY, n_stored=3, distinct=True, distinct_weights="normalized")
     batch, _ = third_step(policy, settings)
     weight = batch.loss_weight

@@ -91,7 +91,8 @@ def test_every_question_has_the_mean_of_its_group():
     assert group_mean(values, torch.tensor([2, 9, 2]), weight).tolist() == [2.5, 7.0, 2.5]
 
 
-@settings(max_examples=60, deadline=None)
+# Each example is one of every objective, and takes a twentieth of a second.
+@settings(max_examples=30, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     lengths=st.lists(st.integers(1, 7), min_size=1, max_size=6),

@@ -13,9 +13,19 @@ from support.models import ARCHITECTURES, fresh_lm
 PROMPTS = [[3, 4, 5], [6, 7, 8, 9, 10, 11], [12], [3, 4, 9, 9], [5] * 9, [6, 7, 3]]
 
 
+HEADER = "fact : the capital of rome"
+# All architectures read the header by the same attention, so one of them shows what is without it.
+CASES = [
+    *((architecture, HEADER) for architecture in ARCHITECTURES),
+    *(
+        pytest.param(architecture, "", marks=[] if architecture == "llama" else pytest.mark.slow)
+        for architecture in ARCHITECTURES
+    ),
+]
+
+
 @torch.no_grad()
-@pytest.mark.parametrize("header", ["fact : the capital of rome", ""])
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(("architecture", "header"), CASES)
 def test_compiled_layers_read_what_the_usual_ones_read(
     monkeypatch: pytest.MonkeyPatch, architecture: str, header: str
 ) -> None:

@@ -6,10 +6,12 @@ tracing. One slow test compiles with inductor.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 from torch._dynamo.utils import counters
 
 from contraflow.errors import UserError
@@ -22,7 +24,10 @@ from contraflow.seeding import torch_rng
 from contraflow.settings.models import ModelConfig, OracleConfig
 from contraflow.text.prompts import answer_prompt
 from support.decoding import both, policies
+from support.facts import FACTS
 from support.models import ARCHITECTURES, fresh_lm
+
+slow = pytest.mark.slow
 
 SIZES = (4, 12)  # questions of each of two facts: 8 and 32 rows
 
@@ -34,11 +39,16 @@ def lm(request: pytest.FixtureRequest) -> CausalLM:
     return lm
 
 
-@pytest.fixture
-def traced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step_layers, "BACKEND", "eager")
+def trace(patch: pytest.MonkeyPatch) -> None:
+    """Let dynamo trace the layers from here on, and count the graphs anew."""
+    patch.setattr(step_layers, "BACKEND", "eager")
     torch._dynamo.reset()
     counters.clear()
+
+
+@pytest.fixture
+def traced(monkeypatch: pytest.MonkeyPatch) -> None:
+    trace(monkeypatch)
 
 
 def count_fused(monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -80,26 +90,86 @@ def test_compiled_layers_give_the_eager_logits(
     assert bool(called) is fused
 
 
-@pytest.mark.usefixtures("traced")
-def test_all_layers_share_one_graph_for_each_size(lm: CausalLM, two_facts: list[Fact]) -> None:
+@dataclass(frozen=True)
+class Draws:
+    """Questions drawn with one compiled policy, and what that left behind."""
+
+    eager: dict[int, list[list[int]]]  # by the number of questions of a fact
+    static: list[dict[int, list[list[int]]]]  # twice the same
+    graphs: int  # traced for the draws above
+    learned: list[list[list[int]]]  # of the largest size after a step: static, then eager
+    graphs_after: int  # traced until the end
+    breaks: dict[str, int]
+    model: list[list[tuple[str, nn.Module, Any]]]  # before and after, see `state_of`
+
+
+def state_of(lm: CausalLM) -> list[tuple[str, nn.Module, Any]]:
+    """The modules, and how each one runs where it has a forward method of its own."""
+    return [(n, m, m.__dict__.get("forward")) for n, m in lm.model.named_modules()]
+
+
+@pytest.fixture(scope="module", params=ARCHITECTURES)
+def draws(request: pytest.FixtureRequest) -> Draws:
+    """Draw by each decoder, take a step, and draw again. Tracing takes most of a test's time."""
+    lm = fresh_lm(request.param)
+    lm.compiling = "on"
+    policy, switch = policies(lm)
+    model = [state_of(lm)]
+
+    def sample(n: int) -> list[list[int]]:
+        return list(policy.sample(FACTS, n, torch_rng("draws", n)).ids.tolist())
+
+    with pytest.MonkeyPatch.context() as patch:
+        trace(patch)
+        eager = {n: sample(n) for n in SIZES}
+        switch("static")
+        static = [{n: sample(n) for n in SIZES} for _ in range(2)]
+        model.append(state_of(lm))
+        graphs = counters["stats"]["unique_graphs"]
+        for name, parameter in lm.model.named_parameters():
+            if "lora_B" in name:  # as an optimizer does, and as loading a checkpoint may
+                parameter.data = -parameter.data
+        learned = [sample(SIZES[-1])]
+        switch("eager")
+        learned.append(sample(SIZES[-1]))
+        graphs_after = counters["stats"]["unique_graphs"]
+        breaks = dict(counters["graph_break"])
+    return Draws(eager, static, graphs, learned, graphs_after, breaks, model)
+
+
+def test_all_layers_share_one_graph_for_each_size(draws: Draws) -> None:
     """Sampling by an adapter whose layers are traced too: no breaks, and no graph is traced twice.
 
     The numbers of the layers, or a prefix of their own, would be a graph for each. One more graph
     reads the prompts.
     """
-    policy, switch = policies(lm)
-    sampled = {}
-    for decoding in ("eager", "static", "static"):
-        switch(decoding)
-        for n in SIZES:
-            ids = policy.sample(two_facts, n, torch_rng("draws", n)).ids.tolist()
-            assert sampled.setdefault(n, ids) == ids
-    assert counters["stats"]["unique_graphs"] == len(SIZES) + 1
-    assert not counters["graph_break"]
+    assert draws.static == [draws.eager] * 2
+    assert draws.graphs == len(SIZES) + 1
+    assert not draws.breaks
+
+
+def test_an_optimizer_step_shows_in_compiled_draws(draws: Draws) -> None:
+    """The layers keep a copy of the adapter, which is renewed; nothing is traced again."""
+    static, eager = draws.learned
+    assert static == eager
+    assert static != draws.eager[SIZES[-1]]
+    assert draws.graphs_after == draws.graphs
+
+
+def test_after_draws_the_model_is_as_before(draws: Draws) -> None:
+    before, after = draws.model
+    assert after == before
+
+
+# An adapter is around a Conv1D in GPT-2, and around Linear layers in all others.
+ORACLES = [a if a in ("gpt2", "llama") else pytest.param(a, marks=slow) for a in ARCHITECTURES]
 
 
 @pytest.mark.usefixtures("traced")
-def test_the_oracle_answers_the_same_by_compiled_layers(lm: CausalLM) -> None:
+@pytest.mark.parametrize("architecture", ORACLES)
+def test_the_oracle_answers_the_same_by_compiled_layers(architecture: str) -> None:
+    lm = fresh_lm(architecture)
+    lm.compiling = "on"
     policies(lm)  # an adapter, which is off
     prompt = answer_prompt("ask : who is rome\nfact : the city\nask : {question}\nfact :")
     answers = []
@@ -110,36 +180,6 @@ def test_the_oracle_answers_the_same_by_compiled_layers(lm: CausalLM) -> None:
     assert [a.text for a in answers[0]] == [a.text for a in answers[1]]
     assert [a.log_p for a in answers[0]] == pytest.approx([a.log_p for a in answers[1]], abs=1e-4)
     assert counters["stats"]["unique_graphs"] == 2  # reads the questions, and decodes
-
-
-@pytest.mark.usefixtures("traced")
-def test_an_optimizer_step_shows_in_compiled_draws(lm: CausalLM, two_facts: list[Fact]) -> None:
-    """The layers keep a copy of the adapter, which is renewed; nothing is traced again."""
-    policy, switch = policies(lm)
-    switch("static")
-    before = policy.sample(two_facts, 12, torch_rng("draws")).ids.tolist()
-    for name, parameter in lm.model.named_parameters():
-        if "lora_B" in name:  # as an optimizer does, and as loading a checkpoint may
-            parameter.data = -parameter.data
-    after = policy.sample(two_facts, 12, torch_rng("draws")).ids.tolist()
-    switch("eager")
-    assert after != before
-    assert after == policy.sample(two_facts, 12, torch_rng("draws")).ids.tolist()
-    assert counters["stats"]["unique_graphs"] == 2  # reads the prompts, and decodes
-
-
-def state_of(lm: CausalLM) -> list[tuple[str, torch.nn.Module, Any]]:
-    """The modules, and how each one runs where it has a forward method of its own."""
-    return [(n, m, m.__dict__.get("forward")) for n, m in lm.model.named_modules()]
-
-
-@pytest.mark.usefixtures("traced")
-def test_after_a_step_the_model_is_as_before(lm: CausalLM, two_facts: list[Fact]) -> None:
-    policy, switch = policies(lm)
-    before = state_of(lm)
-    switch("static")
-    policy.sample(two_facts, 4, torch_rng("draws"))
-    assert state_of(lm) == before
 
 
 def test_without_a_compiler_decoding_goes_on(

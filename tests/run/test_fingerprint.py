@@ -40,7 +40,7 @@ def test_a_newer_setting_counts_once_it_is_set(room: str, key: str, value: objec
     assert sampler_fingerprint(changed) != sampler_fingerprint(config)
 
 
-@pytest.mark.parametrize("key", ["target_samples", "training_facts", "untrained"])
+@pytest.mark.parametrize("key", ["target_samples", "training_facts", "untrained", "distinct"])
 def test_what_is_measured_is_not_the_sampler(key: str):
     config = Config()
     value = getattr(config.evaluation, key)

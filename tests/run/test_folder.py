@@ -7,10 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 import contraflow
-from contraflow.run.folder import open_folder, record_cost
+from contraflow.errors import UserError
+from contraflow.run.folder import open_folder, read_settings, record_cost
 from contraflow.system.versions import versions_of
 from support.runs import tiny_config
 
@@ -44,6 +46,26 @@ def test_a_source_tree_without_metadata_has_a_version(tmp_path: Path):
     assert versions["contraflow"] == contraflow.__version__
     assert versions["torch"] == versions_of(["torch"])["torch"] != "unknown"
     assert versions["no-such-package"] == "unknown"
+
+
+def test_settings_cut_between_any_lines_are_refused(tmp_path: Path):
+    """Such a file is YAML still, and what it lacks would silently become a default."""
+    folder = open_folder(tiny_config(tmp_path, "x"))
+    path = folder / "config.yaml"
+    whole = path.read_text()
+    assert read_settings(path, "copy it again").name == "x"
+    lines = whole.splitlines(keepends=True)
+    for n in range(len(lines)):
+        path.write_text("".join(lines[:n]))
+        with pytest.raises(UserError, match=r"was cut or damaged .*; copy it again"):
+            read_settings(path, "copy it again")
+
+
+def test_settings_of_older_versions_have_no_last_line(tmp_path: Path):
+    path = open_folder(tiny_config(tmp_path, "x")) / "config.yaml"
+    older = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    path.write_text("\n".join(older) + "\n")
+    assert read_settings(path, "copy it again").name == "x"
 
 
 def test_costs_are_recorded_of_a_history_without_durations(tmp_path: Path):

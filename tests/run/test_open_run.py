@@ -110,3 +110,26 @@ def test_the_command_line_refuses_what_a_sampler_was_trained_with(
     assert_one_error(contraflow(*ask, "oracle.name=gone.safetensors"), "no such file")
     assert_one_error(contraflow(*ask, "oracle.name=whole"), "is the folder of a run")
     assert_one_error(contraflow(*ask, "prompt.answer=hello"), "shows none of question")
+
+
+def test_evaluate_estimates_an_exact_sampler(
+    here: Path, contraflow: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+):
+    """On the real small run, with questions of its prior; two facts carry an interval."""
+    monkeypatch.setattr("contraflow.evaluation.target_report.MIN_SIZE", 1.0)
+    facts = here / "whole" / "test_facts.jsonl"
+    asked = ["evaluate", "run=whole", f"facts={facts}", "n=3", "out=m.json"]
+    result = contraflow(*asked, "target_samples=6")
+    assert result.code == 0
+    n = len(read_facts(facts))
+    assert f"{n} of {n} facts whose 6 weighted prior questions suffice, n = 3" in result.out
+    rows = {line.split("|")[1].strip(): line for line in result.out.splitlines() if "|" in line}
+    assert "this sampler" in result.out and len(rows) >= 6
+    assert_one_error(contraflow(*asked, "target_samples=1"), "target_samples=1")
+
+
+def test_evaluate_measures_different_questions(here: Path, contraflow: Callable[..., Result]):
+    facts = here / "whole" / "test_facts.jsonl"
+    asked = ["evaluate", "run=whole", f"facts={facts}", "n=6", "out=m.json", "distinct=true"]
+    assert contraflow(*asked).code == 0
+    assert json.loads(Path("m.json").read_text())["metrics"]["distinct_questions"]["value"] == 1

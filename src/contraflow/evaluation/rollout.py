@@ -64,6 +64,7 @@ def rollout(
     temperature: float = 1.0,
     distinct: bool = False,
     same: Callable[[str], str] | None = normalize,
+    frozen: bool = False,
     on_fact: Callable[[int], None] | None = None,
 ) -> Iterator[QuestionRecord]:
     """Yield ``n_samples`` scored questions per fact; log R follows the schedule at ``step``.
@@ -78,14 +79,17 @@ def rollout(
     case, punctuation and a leading article), and each has its ``log_inclusion``. That is exact
     for token sequences, which is what ``same=None`` tells apart. The random numbers then depend on
     the seed and the position of the fact: with a larger ``n_samples``, the same questions come
-    first and others follow.
+    first and others follow. With ``frozen`` as well, they are the prior's: drawn with the adapter
+    off, and log P_F is log P_Q.
     """
     of_run = torch_rng(seed, "rollout", "distinct", device=policy.lm.device)
     facts_per_batch = max(1, QUESTIONS_PER_BATCH // n_samples)
     for start in range(0, len(facts), facts_per_batch):
         batch = facts[start : start + facts_per_batch]
         if distinct:
-            drawn = _draw_distinct(policy, batch, n_samples, of_run, temperature, same)
+            drawn = _draw_distinct(
+                policy, batch, n_samples, of_run, temperature, same, frozen=frozen
+            )
         else:
             rng = torch_rng(seed, "rollout", batch[0].fact_id, len(batch), device=policy.lm.device)
             drawn = _Drawn(sample_questions(policy, batch, n_samples, rng, temperature))
@@ -110,8 +114,12 @@ def _draw_distinct(
     rng: torch.Generator,
     temperature: float,
     same: Callable[[str], str] | None,
+    *,
+    frozen: bool,
 ) -> _Drawn:
-    drawn = sample_distinct(policy, facts, n_samples, rng, temperature=temperature, same=same)
+    drawn = sample_distinct(
+        policy, facts, n_samples, rng, temperature=temperature, same=same, frozen=frozen
+    )
     rows = zip(drawn.fact_index.tolist(), policy.token_rows(drawn.questions), strict=True)
     sampled = [SampledQuestion(facts[i], ids, policy.question_text(ids)) for i, ids in rows]
     return _Drawn(sampled, drawn.log_p.tolist(), drawn.log_inclusion.tolist())

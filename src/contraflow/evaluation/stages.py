@@ -16,6 +16,7 @@ STAGES = {
     "subject_only": Stage("untrained, subject-only prompt", "subject-only prompt"),
     "before": Stage("untrained", "untrained sampler"),
     "after": Stage("trained", "trained sampler"),
+    "different": Stage("trained, different questions", "trained sampler without repeats"),
     "training_facts": Stage("trained, on training facts", "trained sampler on training facts"),
 }
 """By the name of the stage's files in the folder ``evaluation`` of a run."""

@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 
 import lightning as L
 import torch
@@ -107,7 +107,8 @@ def run_exact(
 
 def exploration_of(settings: ExactSettings, objective: Objective) -> ExplorationConfig:
     """Return how an experiment samples."""
-    names = ("count_repeats", "distinct", "distinct_weights", "prior_share", "n_stored", "n_samples")
+    own = {item.name for item in fields(settings)}
+    names = [item.name for item in fields(ExplorationConfig) if item.name in own]
     chosen = {name: getattr(settings, name) for name in names}
     if objective.on_policy:
         chosen |= {"use_buffer_prob": 0.0, "pf_temp_prob": 0.0}

@@ -23,86 +23,16 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
 
 from contraflow.errors import UserError
 from contraflow.models import attention, encoding
 from contraflow.models.architecture import LogitTransform, check_architecture, max_positions
 from contraflow.models.attention import PrefixCache, sharing_prefix
+from contraflow.models.context import Context
 from contraflow.models.token_tree import TokenTree
 
 Decoding = Literal["auto", "eager", "static"]
 Compiling = Literal["auto", "on", "off"]
-
-
-@dataclass
-class Context:
-    """A batch of prefilled prompts: what the next token of each row attends to."""
-
-    prefix: PrefixCache  # the constant text before every row; its keys are shared, not copied
-    cache: DynamicCache
-    mask: Int[Tensor, "b k"]  # 1 where a cached position is real, 0 for padding
-    last_hidden: Float[Tensor, "b d"]  # at the last token of each row
-
-    def next_positions(self, n_tokens: int) -> Int[Tensor, "b n"]:
-        """Return the position ids of the next n tokens."""
-        start = self.prefix.length + self.mask.sum(1, keepdim=True)
-        return start + torch.arange(n_tokens, device=self.mask.device)
-
-    def for_decoding(self, index: Int[Tensor, " n"], n_tokens: int) -> Context:
-        """Copy the rows `index`, with room for n more tokens.
-
-        Decoding then writes the cache in place, so no gradient passes through it.
-        """
-        cache = DynamicCache()
-        cache.layers = [
-            _PreallocatedLayer(layer.keys[index], layer.values[index], n_tokens)
-            for layer in self.cache.layers
-        ]
-        return Context(self.prefix, cache, self.mask[index], self.last_hidden[index])
-
-    def keep(self, rows: Int[Tensor, " n"]) -> None:
-        """Replace the rows of a decoding context by `rows`; a row that branches is listed twice."""
-        for layer in self.cache.layers:
-            cast(_PreallocatedLayer, layer).keep(rows)
-        self.mask = self.mask[rows]
-        self.last_hidden = self.last_hidden[rows]
-
-
-class _PreallocatedLayer(DynamicLayer):
-    """A cache layer with room for more tokens; the stock layer copies all keys for every token."""
-
-    def __init__(self, keys: Tensor, values: Tensor, room: int) -> None:
-        super().__init__()
-        self.dtype = keys.dtype
-        self.device = keys.device
-        self.is_initialized = True
-        batch, heads, length, dim = keys.shape
-        self._key_buffer = keys.new_empty(batch, heads, length + room, dim)
-        self._value_buffer = values.new_empty(batch, heads, length + room, values.shape[-1])
-        self._key_buffer[:, :, :length] = keys
-        self._value_buffer[:, :, :length] = values
-        self._set_length(length)
-
-    def _set_length(self, length: int) -> None:
-        self.keys = self._key_buffer[:, :, :length]
-        self.values = self._value_buffer[:, :, :length]
-
-    def update(
-        self, key_states: Tensor, value_states: Tensor, *_args: Any, **_kwargs: Any
-    ) -> tuple[Tensor, Tensor]:
-        start = self.keys.shape[-2]
-        end = start + key_states.shape[-2]
-        self._key_buffer[:, :, start:end] = key_states
-        self._value_buffer[:, :, start:end] = value_states
-        self._set_length(end)
-        return self.keys, self.values
-
-    def keep(self, rows: Tensor) -> None:
-        length = self.keys.shape[-2]
-        self._key_buffer = self._key_buffer[rows]
-        self._value_buffer = self._value_buffer[rows]
-        self._set_length(length)
 
 
 @dataclass(frozen=True)
@@ -353,17 +283,4 @@ class CausalLM:
         tree = TokenTree.of(prompts, self.device)
         packed_cache = DynamicCache()
         last_hidden = self.tree_hidden(prefix, tree, packed_cache)[tree.last]
-        width = tree.paths.shape[1]
-        column = torch.arange(width, device=self.device) - (width - tree.lengths[:, None])
-        nodes = tree.paths.gather(1, column.clamp(min=0))
-        cache = DynamicCache()
-        for number, layer in enumerate(packed_cache.layers):
-            cache.update(_unpack(layer.keys, nodes), _unpack(layer.values, nodes), number)
-        return Context(prefix, cache, (column >= 0).long(), last_hidden)
-
-
-def _unpack(
-    states: Float[Tensor, "r h n d"], nodes: Int[Tensor, "b p"]
-) -> Float[Tensor, "b h p d"]:
-    """Gather the keys or values of packed rows into one row per sequence."""
-    return states.transpose(1, 2).flatten(0, 1)[nodes].transpose(1, 2)
+        return Context.of_tree(prefix, tree, packed_cache, last_hidden)

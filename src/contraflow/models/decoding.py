@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from contraflow.models.causal_lm import CausalLM, Context
+from contraflow.models.causal_lm import CausalLM
+from contraflow.models.context import Context
 
 
 class Decoder(Protocol):

@@ -22,7 +22,8 @@ from transformers import DynamicCache
 from contraflow.models.adapted_linear import adapter_state
 from contraflow.models.attention import PrefixCache
 from contraflow.models.capture import CaptureFailed
-from contraflow.models.causal_lm import CausalLM, Context
+from contraflow.models.causal_lm import CausalLM
+from contraflow.models.context import Context
 from contraflow.models.decoding import Decoder, EagerDecoder
 from contraflow.models.static_step import CacheMemory, DecodingState, Size, StaticStep, Writing
 from contraflow.models.step_layers import CompileFailed, StepLayers

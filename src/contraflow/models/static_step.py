@@ -19,7 +19,8 @@ from transformers.cache_utils import DynamicLayer
 
 from contraflow.models.attention import PrefixCache
 from contraflow.models.capture import captured
-from contraflow.models.causal_lm import CausalLM, Context
+from contraflow.models.causal_lm import CausalLM
+from contraflow.models.context import Context
 from contraflow.models.step_layers import StepLayers
 from contraflow.models.texts import Chooser, Texts
 

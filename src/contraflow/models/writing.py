@@ -12,7 +12,8 @@ from jaxtyping import Int
 from torch import Tensor
 
 from contraflow.models.capture import CaptureFailed
-from contraflow.models.causal_lm import CausalLM, Context
+from contraflow.models.causal_lm import CausalLM
+from contraflow.models.context import Context
 from contraflow.models.decoding import Decoder, EagerDecoder
 from contraflow.models.static_decoding import StaticSteps
 from contraflow.models.static_step import DecodingState, Size, StaticStep, Writing

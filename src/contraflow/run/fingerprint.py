@@ -22,6 +22,7 @@ _SHOWN_ONLY = (
     "evaluation.target_",
     "evaluation.training_facts",
     "evaluation.untrained",
+    "evaluation.distinct",
 )
 _LEFT_OUT = (*MAY_CHANGE, "oracle.served.", "model.adapter", *_OF_ACTORS, *_SHOWN_ONLY)
 

@@ -28,6 +28,9 @@ from contraflow.system.memory import peak_memory
 from contraflow.system.versions import versions_of
 
 _PACKAGES = ("contraflow", "torch", "transformers", "peft", "lightning")
+# Settings that were cut between two lines are still YAML.
+_HEAD = "# The settings of a run; they are whole where the last line is '# end'.\n"
+_END = "# end\n"
 
 
 def open_folder(config: Config) -> Path:
@@ -36,7 +39,7 @@ def open_folder(config: Config) -> Path:
     Raises: UserError when the folder was trained with other settings, naming one that differs.
     """
     folder = Path(config.run_dir)
-    text = OmegaConf.to_yaml(OmegaConf.create(shown_settings(config)))
+    text = _HEAD + OmegaConf.to_yaml(OmegaConf.create(shown_settings(config))) + _END
     try:
         for name in ("checkpoints", "evaluation"):
             (folder / name).mkdir(parents=True, exist_ok=True)
@@ -60,8 +63,8 @@ def read_settings(path: Path, remedy: str) -> Any:
     try:
         saved = OmegaConf.load(path)
         reason = "" if saved and isinstance(saved, DictConfig) else "it holds no settings"
-        if not path.read_bytes().endswith(b"\n"):
-            reason = reason or "its last line has no end"
+        if not _is_whole(path.read_text(encoding="utf-8")):
+            reason = reason or "its end is missing"
     except OSError as error:
         # OmegaConf has errors of this kind for YAML that is neither a list nor a mapping.
         if error.errno is not None:
@@ -72,6 +75,11 @@ def read_settings(path: Path, remedy: str) -> Any:
     if reason:
         raise UserError(f"{path}: was cut or damaged ({reason}); {remedy}")
     return saved
+
+
+def _is_whole(text: str) -> bool:
+    """Whether settings end as they were written; those of older versions have no last line."""
+    return text.endswith(_END if text.startswith(_HEAD) else "\n")
 
 
 def one_line(error: Exception) -> str:

@@ -24,7 +24,8 @@ from contraflow.policy.lora import LoraPolicy
 from contraflow.replay.base import SEEDED, ReplayStore, scores_part
 from contraflow.replay.codec import check_batch
 from contraflow.reward.schedule import RewardParts
-from contraflow.run.build import assemble, open_replay, replay_namespace
+from contraflow.run.build import assemble
+from contraflow.run.replay import open_replay, replay_namespace
 from contraflow.run.session import Run
 from contraflow.settings import Config
 from contraflow.types import ScoredQuestion

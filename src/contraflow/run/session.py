@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from contraflow.errors import UserError
 from contraflow.evaluation.metrics import Metrics, compute_metrics
 from contraflow.evaluation.records import QuestionRecord
 from contraflow.evaluation.rollout import rollout
+from contraflow.evaluation.target_report import TargetEstimate, estimate_target
 from contraflow.experience.scorer import Scorer
 from contraflow.facts import Fact
 from contraflow.facts.locate import FactError
@@ -23,7 +24,8 @@ from contraflow.policy.adapter import check_adapter
 from contraflow.policy.lora import LoraPolicy
 from contraflow.reward.judge.scores import Judge, LengthLimited
 from contraflow.reward.schedule import RewardSchedule
-from contraflow.run.build import Parts, assemble, why_no_encoder
+from contraflow.run.build import Parts, assemble
+from contraflow.run.encoder import why_no_encoder
 from contraflow.run.folder import one_line, read_settings
 from contraflow.run.known import known_to
 from contraflow.seeding import derived_seed
@@ -116,14 +118,24 @@ class Run:
         *,
         temperature: float = 1.0,
         seed: int = 0,
+        distinct: bool = False,
         on_fact: Callable[[int], None] | None = None,
     ) -> tuple[Metrics, list[QuestionRecord]]:
         """Compute metrics with bootstrap intervals; returns the sampled questions too.
 
+        With ``distinct`` they are plain means over different questions, not over draws.
+
         Without the packaged sentence encoder its two metrics are left out, in one printed line.
         """
         records = list(
-            self.generate(facts, n_samples, temperature=temperature, seed=seed, on_fact=on_fact)
+            self.generate(
+                facts,
+                n_samples,
+                temperature=temperature,
+                seed=seed,
+                distinct=distinct,
+                on_fact=on_fact,
+            )
         )
         rng = np.random.default_rng(derived_seed(seed, "bootstrap"))
         embed = load_embedder() if why_no_encoder() is None else None
@@ -137,12 +149,43 @@ class Run:
         seed: int = 0,
         on_fact: Callable[[int], None] | None = None,
     ) -> list[QuestionRecord]:
-        """n different token sequences per fact, with the log-probability of being drawn.
+        """n different token sequences of the prior per fact, each with its `log_inclusion`.
 
-        They estimate what an exact sampler of the target has (`evaluation.target_report`), if this
-        sampler is the untrained one.
+        They estimate what an exact sampler of the target has (`evaluation.target_report`).
         """
-        return list(self.generate(facts, n, seed=seed, distinct=True, same=None, on_fact=on_fact))
+        self.check_facts(facts)
+        drawn = rollout(
+            self.policy,
+            self._scorer,
+            self.reward,
+            facts,
+            n_samples=n,
+            step=self.reward.final_step,
+            seed=seed,
+            distinct=True,
+            same=None,
+            frozen=True,
+            on_fact=on_fact,
+        )
+        return list(drawn)
+
+    def estimate_target(
+        self,
+        drawn: Sequence[QuestionRecord],
+        samplers: Mapping[str, Sequence[QuestionRecord]],
+        n: int,
+        *,
+        seed: int = 0,
+    ) -> TargetEstimate:
+        """What an exact sampler of this target would have, beside real ones on the same facts.
+
+        Args:
+            drawn: by `draw_for_target`.
+            samplers: the questions of each evaluated sampler, by stage (`evaluation.stages`).
+            n: draws of the exact sampler per fact.
+        """
+        embed = load_embedder() if why_no_encoder() is None else None
+        return estimate_target(drawn, samplers, n, seed, embed)
 
     def answer(self, questions: Sequence[str]) -> list[Answer]:
         """Answer questions with the frozen base model."""

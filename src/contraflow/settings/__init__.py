@@ -114,7 +114,8 @@ class Config:
             self.exchange.kind != "actors" or self.trainer.devices == 1,
             "trainer.devices",
             self.trainer.devices,
-            "1 with exchange=actors, which has one learner (exchange.actors is their number)",
+            "1 with exchange=actors, which has one learner (exchange.actors is the number of "
+            "actors), or exchange=scatter, whose ranks all learn",
         )
         self._check_learning()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from hydra import compose, initialize_config_module
@@ -52,7 +53,7 @@ def compose_config(overrides: Sequence[str] = (), config_dir: Path | None = None
     out of range or missing.
     """
     require_known_keys(overrides, config_dir)
-    ConfigStore.instance().store(name="schema", node=Config)
+    _register_schema()
     names = {*text_keys(), *group_names(config_dir)}
     hydra_overrides = [_as_typed(_without_plus(override), names) for override in overrides]
     if config_dir is not None:
@@ -70,6 +71,11 @@ def compose_config(overrides: Sequence[str] = (), config_dir: Path | None = None
         raise UserError(on_one_line(error)) from error
     assert isinstance(config, Config)
     return config
+
+
+@cache
+def _register_schema() -> None:
+    ConfigStore.instance().store(name="schema", node=Config)
 
 
 def _quoted(text: str) -> str:

@@ -10,6 +10,7 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import fields, is_dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from types import NoneType
@@ -68,14 +69,20 @@ def config_keys(kind: type[Any] = Config, prefix: str = "") -> Iterator[str]:
             yield from config_keys(hints[item.name], f"{prefix}{item.name}.")
 
 
-def text_keys() -> set[str]:
+@cache
+def text_keys() -> frozenset[str]:
     """Return the keys whose values are texts, such as `name` and `replay.url`."""
-    return {key for key, hint in _types() if hint is str or set(get_args(hint)) == {str, NoneType}}
+    return frozenset(key for key, hint in _types() if hint is str or _is_optional_text(hint))
 
 
-def text_list_keys() -> set[str]:
+def _is_optional_text(hint: Any) -> bool:
+    return set(get_args(hint)) == {str, NoneType}
+
+
+@cache
+def text_list_keys() -> frozenset[str]:
     """Return the keys whose values are lists of texts."""
-    return {key for key, hint in _types() if list[str] in (hint, *get_args(hint))}
+    return frozenset(key for key, hint in _types() if list[str] in (hint, *get_args(hint)))
 
 
 def _types(kind: type[Any] = Config, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -168,6 +168,8 @@ class EvaluationConfig:
     untrained: bool = True
     # Also evaluate the untrained sampler with the subject-only prompt.
     subject_only_baseline: bool = True
+    # Also ask the trained sampler for different questions: drawn without replacement.
+    distinct: bool = True
     # Training facts on which the trained sampler is evaluated too; 0 is none.
     training_facts: int = 16
     # Test facts, and different questions of each by the untrained sampler, from which the metrics

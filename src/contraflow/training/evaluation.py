@@ -9,11 +9,9 @@ from pathlib import Path
 from contraflow.evaluation.metrics import write_metrics
 from contraflow.evaluation.records import read_records, write_records
 from contraflow.evaluation.stages import STAGES
-from contraflow.evaluation.target_report import estimate_target, write_target
+from contraflow.evaluation.target_report import write_target
 from contraflow.facts import Fact
-from contraflow.models.embedder import load_embedder
 from contraflow.policy.lora import LoraPolicy
-from contraflow.run.build import why_no_encoder
 from contraflow.run.session import Run
 from contraflow.settings import EvaluationConfig
 from contraflow.system.progress import bar
@@ -58,12 +56,19 @@ class Evaluation:
         self._draw_for_target()
 
     def after(self, policy: LoraPolicy) -> None:
-        """Measure the trained sampler, on the same test facts with the same draws."""
+        """Measure the trained sampler, on the same test facts with the same draws.
+
+        A user who asks for n questions wants different ones, so these are measured too.
+        """
         self._measure("after", policy, self.facts.test)
+        if self.settings.distinct:
+            self._measure("different", policy, self.facts.test, distinct=True)
         self._measure("training_facts", policy, self.facts.train[: self.settings.training_facts])
         self._estimate_target()
 
-    def _measure(self, stage: str, policy: LoraPolicy, facts: Sequence[Fact]) -> None:
+    def _measure(
+        self, stage: str, policy: LoraPolicy, facts: Sequence[Fact], *, distinct: bool = False
+    ) -> None:
         path = self.folder / f"{stage}.json"
         if path.is_file() or not facts:
             return
@@ -74,6 +79,7 @@ class Evaluation:
                 self.settings.n_samples,
                 temperature=self.settings.temperature,
                 seed=self.untrained.config.seed,
+                distinct=distinct,
                 on_fact=progress.advance,
             )
         write_records(path.with_name(f"{stage}_questions.jsonl"), records)
@@ -103,11 +109,10 @@ class Evaluation:
         if not self._of_target.is_file():
             return
         questions = {s: self.folder / f"{s}_questions.jsonl" for s in ("before", "after")}
-        estimate = estimate_target(
+        estimate = self.untrained.estimate_target(
             read_records(self._of_target),
             {stage: read_records(path) for stage, path in questions.items() if path.is_file()},
             self.settings.n_samples,
-            self.untrained.config.seed,
-            load_embedder() if why_no_encoder() is None else None,
+            seed=self.untrained.config.seed,
         )
         write_target(self.folder / "target.json", estimate)

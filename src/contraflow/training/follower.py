@@ -14,7 +14,8 @@ import torch
 from contraflow.distributed.memory import gather_memory
 from contraflow.distributed.messages import Plan, decode
 from contraflow.distributed.ranks import Ranks
-from contraflow.run.build import ALL_ROLES, assemble, open_replay
+from contraflow.run.build import ALL_ROLES, assemble
+from contraflow.run.replay import open_replay
 from contraflow.settings import Config
 from contraflow.system import progress
 from contraflow.system.budget import Budget

@@ -26,10 +26,12 @@ from contraflow.evaluation.rollout import rollout
 from contraflow.experience.scorer import Scorer
 from contraflow.facts import Fact, default_facts, read_facts
 from contraflow.policy.adapter import model_card, save_adapter
-from contraflow.run.build import Parts, assemble, check_encoder, open_replay, replay_namespace
+from contraflow.run.build import Parts, assemble
+from contraflow.run.encoder import check_encoder
 from contraflow.run.folder import open_folder, print_summary, record_cost, results_table
 from contraflow.run.intact import check_run_files
 from contraflow.run.lock import exclusive_lock
+from contraflow.run.replay import open_replay, replay_namespace
 from contraflow.run.session import Run
 from contraflow.settings import Config, flat, shown_settings
 from contraflow.system.budget import Budget

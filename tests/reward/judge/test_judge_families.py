@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from functools import cache
 from itertools import permutations
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from contraflow.errors import UserError
 from contraflow.reward.judge.probes import PROBES
 from contraflow.reward.judge.scores import LABELS
 from contraflow.run import build
+from contraflow.settings import Config
 from contraflow.settings.compose import compose_config
 from support.judges import FAMILIES, save_judge
 
@@ -28,9 +31,14 @@ HYPOTHESES = ["The capital is not Rome.", "A child is eating an apple in a field
 
 def judge_from(folder: Path) -> build.Judge:
     """Load the judge as the command line does, self-test included."""
-    return build.load_judge(
-        compose_config(["judge=any", f"judge.name={folder}", "model.device=cpu"])
-    )
+    config = any_judge()
+    return build.load_judge(replace(config, judge=replace(config.judge, name=str(folder))))
+
+
+@cache
+def any_judge() -> Config:
+    """The config of `judge=any`; composing it takes as long as loading a judge."""
+    return compose_config(["judge=any", "judge.name=some/model", "model.device=cpu"])
 
 
 @pytest.mark.parametrize("family", FAMILIES)

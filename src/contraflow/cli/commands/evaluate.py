@@ -18,7 +18,11 @@ from contraflow.cli.preflight import check_out_file
 from contraflow.facts import read_facts
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from contraflow.evaluation.metrics import Metric, Metrics
+    from contraflow.evaluation.records import QuestionRecord
+    from contraflow.run.session import Run
 
 
 def run(args: ParsedArguments) -> int:
@@ -27,30 +31,59 @@ def run(args: ParsedArguments) -> int:
     n = args.integer("n", 1)
     temperature = args.positive("temperature")
     seed = args.integer("seed", 0)
+    distinct = args.boolean("distinct")
+    target_samples = args.optional_integer("target_samples", 2)
     out = args.required_path("out")
     check_out_file("out", out)
     config = run_config(args)
 
     from contraflow.evaluation.metrics import write_metrics
-    from contraflow.run.build import why_no_encoder
+    from contraflow.run.encoder import why_no_encoder
     from contraflow.system.progress import bar
 
     why_no_encoder()  # says what will be left out before the models load
     target = open_target(args, config)
     with bar("facts", len(facts)) as progress:
-        metrics, _ = target.evaluate(
-            facts, n, temperature=temperature, seed=seed, on_fact=progress.advance
+        metrics, records = target.evaluate(
+            facts,
+            n,
+            temperature=temperature,
+            seed=seed,
+            distinct=distinct,
+            on_fact=progress.advance,
         )
     write_metrics(out, metrics)
     print(_table(metrics))
+    if distinct:
+        print(f"  the {n} questions of a fact are different: means over them, not over draws")
     if temperature != 1.0:
         print(
             f"  sampled at temperature {temperature:g}: log P_F, and with it var_log_ratio, slope, "
             "pearson\n  and spearman, are those of the tempered sampler; training aims at "
             "temperature 1"
         )
+    if target_samples is not None:
+        with bar("facts, questions of the prior", len(facts)) as progress:
+            drawn = target.draw_for_target(
+                facts, target_samples, seed=seed, on_fact=progress.advance
+            )
+        print(_target_table(target, drawn, records, n, seed))
     print(f"wrote {out}", file=sys.stderr)
     return 0
+
+
+def _target_table(
+    target: Run,
+    drawn: Sequence[QuestionRecord],
+    records: Sequence[QuestionRecord],
+    n: int,
+    seed: int,
+) -> str:
+    """An exact sampler of the target beside this one."""
+    from contraflow.evaluation.target_report import target_lines
+
+    estimate = target.estimate_target(drawn, {"after": records}, n, seed=seed)
+    return "\n".join(target_lines(estimate, {"after": "this sampler"}))
 
 
 def _table(metrics: Metrics) -> str:
@@ -82,16 +115,35 @@ COMMAND = Command(
     Strict success and leaks need original_answer and edited_answer in the facts. Facts that the
     oracle does not know lower the metrics of every sampler: `contraflow data filter-known` removes
     them.
+
+    distinct=true measures n different questions of each fact, as `generate distinct=true` writes
+    them. target_samples=64 estimates from as many prior questions per fact what an exact sampler of
+    the run's target would have on these facts.
     """,
     examples=(
         "contraflow evaluate run=runs/quickstart facts=my_facts.jsonl out=metrics.json",
         "contraflow evaluate run=untrained facts=my_facts.jsonl out=before.json n=4",
+        "contraflow evaluate run=runs/quickstart facts=my_facts.jsonl distinct=true "
+        "target_samples=64",
     ),
     run=run,
     arguments=(
         RUN,
         Argument("facts", "FILE", "JSONL of facts to sample questions about", required=True),
         *SAMPLING,
+        Argument(
+            "distinct",
+            "true|false",
+            "n different questions per fact, drawn without replacement",
+            default="false",
+            flag=True,
+        ),
+        Argument(
+            "target_samples",
+            "N",
+            "prior questions per fact from which an exact sampler of the target is estimated; by "
+            "default it is not",
+        ),
         Argument("out", "FILE", "file for the metrics, as JSON", default="metrics.json"),
     ),
     overrides=OVERRIDES,
