@@ -6,7 +6,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.dev-ready
 
-.PHONY: demo overnight audit audit-full test test-fast lint format clean help
+.PHONY: demo overnight audit audit-full bench test test-fast lint format clean help
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -59,7 +59,7 @@ bench: $(READY) ## a step against the straightforward pipeline: speed, memory, s
 	$(BIN)/contraflow models download
 	$(BIN)/python -m benchmarks.cpu.pipeline
 
-# One process a core, whole files each, since fixtures of a file are shared.
+# One process a core, at most eight, whole files each, since fixtures of a file are shared.
 WORKERS := -n logical --maxprocesses 8 --dist loadfile
 test: $(DEV_READY) lint ## both tiers of tests, style, types and import rules
 	$(BIN)/contraflow models download

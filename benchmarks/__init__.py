@@ -10,6 +10,8 @@
   (docs/scaling.md).
 - `replay/`: reads and writes per second of the replay server: `throughput` (docs/replay.md).
 
-`straightforward` is the pipeline that a step is compared with on either device, `random_models`
-makes models without a download, `clock` takes the time.
+- `actors`: actors against ranks, with a slow served oracle or without (docs/scaling.md).
+
+`straightforward` is the pipeline that a step is compared with on either device (its models are in
+`straightforward_models`), `random_models` makes models without a download, `clock` takes the time.
 """

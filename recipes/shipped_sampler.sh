@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The sampler of run=shipped: the quickstart with its former target (docs/results.md) and an adapter of rank 8 instead of 16
+# The sampler of run=shipped: the quickstart with its former target, rate and plain draws (docs/results.md), and rank 8 instead of 16
 # (half the size), packed in half precision. 34 minutes on one thread. Run it again to continue after a stop; more settings
 # may follow.
 set -euo pipefail

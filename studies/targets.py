@@ -64,7 +64,7 @@ def targets() -> Iterator[Target]:
     for judge in ((1, 0), (3.3, 0), (1, 1), (2, 1), (2, 2), (3.3, 1)):
         yield Target(*judge)
     yield Target(3.3, 3.3, answer=0.3)
-    yield Target(2, 2, prior=0.76)  # the quickstart of version 0.2
+    yield Target(2, 2, prior=0.76)  # the quickstart's former target
     yield Target(2, 2, prior=0.6)
     for exponent, prior, ceiling in itertools.product(
         (2, 1.4, 1, 0.7), (0.9, 1.0), (-4.0, -5.0, -6.0, -7.0)

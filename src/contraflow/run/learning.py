@@ -49,7 +49,7 @@ def build_penalty(settings: ObjectiveConfig) -> Penalty:
 
 
 def build_exploration(config: Config) -> ExplorationConfig:
-    """How a run samples. Policy gradients need draws of the current policy at temperature 1."""
+    """How a run samples. Policy gradients need draws of the policy itself at temperature 1."""
     if config.objective.name not in POLICY_GRADIENTS:
         return config.exploration
     return replace(config.exploration, use_buffer_prob=0.0, pf_temp_prob=0.0)

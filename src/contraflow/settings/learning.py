@@ -134,7 +134,8 @@ class ExplorationConfig:
     pf_temp_low: float = 0.7
     pf_temp_high: float = 1.5
     use_buffer_prob: float = 0.25
-    # false: a question sampled k times for a fact counts once in the loss, not k times.
+    # false: a question sampled k times for a fact counts once in the loss, not k times. It has no
+    # effect with distinct.
     count_repeats: bool = True
     # n different questions of a fact: exact sampling without replacement.
     distinct: bool = False
@@ -144,7 +145,8 @@ class ExplorationConfig:
     prior_share: float = 0.0
     # Weight replayed questions so that the loss is a mean over all stored ones of a fact.
     correct_replay: bool = False
-    # Stored questions of each fact that join its new ones in a step; they cost no oracle call.
+    # Stored questions of each fact that join its new ones in a step; they cost no oracle call. Not
+    # with policy gradients, forward_kl or exchange=actors.
     n_stored: int = 0
 
     def __post_init__(self) -> None:

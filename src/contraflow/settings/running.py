@@ -77,7 +77,8 @@ class ExchangeConfig:
     actors: int = 4
     # A Ray cluster: auto, or HOST:PORT of its head; null starts one on this machine.
     address: str | None = None
-    # Share of a batch's facts with questions that are learned for the first time.
+    # Share of a batch's facts with questions that are learned for the first time; 1 for policy
+    # gradients.
     newest_share: float = 0.75
     # Steps between two versions of the adapter.
     publish_every: int = 1

@@ -72,9 +72,10 @@ def question_is_sound(
     """Whether a question may be asked of an edited model: `question_ok` under some name.
 
     The subject may go by one of its aliases or by a shorter name ("Banff" for "Banff National
-    Park"), which must have the capital letters of the subject. The reward keeps to the full name: a
-    sampler could learn to ask about another thing of the shorter one. An audit counts a question
-    only if the unedited model answers it with the original answer, which rules that out.
+    Park"), which must have the capital letters of the subject and must not stand behind another
+    first name only. The reward keeps to the full name: a sampler could learn to ask about another
+    thing of the shorter one. An audit counts a question only if the unedited model answers it with
+    the original answer, which rules that out.
     """
     answers = (original_answer, edited_answer, tuple(aliases))
     if any(question_ok(question, name, *answers) for name in (subject, *subject_aliases)):

@@ -198,8 +198,8 @@ def prefix_cost(config: Config) -> str:
 def on_policy_note(config: Config) -> str:
     """A line on the settings that a policy gradient does not use."""
     return (
-        f"objective={config.objective.name} learns from the policy's own draws at temperature 1; "
-        "exploration.use_buffer_prob and exploration.pf_temp_prob have no effect"
+        f"objective={config.objective.name} learns from draws of the policy at temperature 1, "
+        "not from replay; exploration.use_buffer_prob and exploration.pf_temp_prob have no effect"
     )
 
 

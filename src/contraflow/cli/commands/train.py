@@ -53,13 +53,13 @@ _OVERRIDES = (
     ),
     (
         "exploration.count_repeats=false",
-        "a question sampled again for its fact counts once in the loss: more variety",
+        "a question sampled again counts once in the loss: more variety; no effect with distinct",
     ),
     (
         "objective=vargrad objective.penalty=linex",
         "missed questions cost more than repeated ones: the forward KL",
     ),
-    ("exploration.distinct=true", "no question twice in a batch, weighted by inclusion"),
+    ("exploration.distinct=true", "no question of a fact twice in a batch (the quickstart)"),
     ("objective=rloo", "a policy gradient, for comparison"),
     ("trainer.show_after=10", "after 10, 20, 40, … steps: questions about three held-out facts"),
     ("seed=1", "another random stream"),
