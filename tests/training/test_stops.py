@@ -107,8 +107,8 @@ def test_the_final_evaluation_is_of_the_best_adapter(tiny: Path, monkeypatch):
     validates_as({2: (-1.0, -1.0), 4: (-3.0, -1.0), 6: (-2.0, -1.0)}, monkeypatch)
     measured: dict[str, torch.Tensor] = {}
 
-    def measure(_evaluation: Any, stage: str, policy: Any, *_: Any, **__: Any) -> None:
-        measured[stage] = policy.flow.inner.outer.weight.detach().clone()
+    def measure(_evaluation: Any, stage: str, run: Any, *_: Any, **__: Any) -> None:
+        measured[stage] = run.policy.flow.inner.outer.weight.detach().clone()
 
     monkeypatch.setattr(Evaluation, "_measure", measure)
     folder = job.train(tiny_config(tiny, evaluation=EvaluationConfig(enabled=True)))

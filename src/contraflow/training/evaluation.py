@@ -48,31 +48,36 @@ class Evaluation:
             return
         policy = self.untrained.policy
         if self.settings.untrained:
-            self._measure("before", policy, self.facts.test)
+            self._measure("before", self.untrained, self.facts.test)
         if self.settings.subject_only_baseline:
             prompt = task_prompt(SUBJECT_ONLY_PROMPT)
             baseline = LoraPolicy(policy.lm, prompt, policy.constraints, None)
-            self._measure("subject_only", baseline, self.facts.test)
+            self._measure("subject_only", self._run(baseline), self.facts.test)
         self._draw_for_target()
 
     def after(self, policy: LoraPolicy) -> None:
         """Measure the trained sampler, on the same test facts with the same draws.
 
-        A user who asks for n questions wants different ones, so these are measured too.
+        A user who asks for n questions wants different ones, so these are measured too. A run
+        scores equal questions once, so most of the different ones are known from the draws.
         """
-        self._measure("after", policy, self.facts.test)
+        run = self._run(policy)
+        self._measure("after", run, self.facts.test)
         if self.settings.distinct:
-            self._measure("different", policy, self.facts.test, distinct=True)
-        self._measure("training_facts", policy, self.facts.train[: self.settings.training_facts])
+            self._measure("different", run, self.facts.test, distinct=True)
+        self._measure("training_facts", run, self.facts.train[: self.settings.training_facts])
         self._estimate_target()
 
+    def _run(self, policy: LoraPolicy) -> Run:
+        """The run with another sampler."""
+        return replace(self.untrained, policy=policy)
+
     def _measure(
-        self, stage: str, policy: LoraPolicy, facts: Sequence[Fact], *, distinct: bool = False
+        self, stage: str, run: Run, facts: Sequence[Fact], *, distinct: bool = False
     ) -> None:
         path = self.folder / f"{stage}.json"
         if path.is_file() or not facts:
             return
-        run = replace(self.untrained, name=stage, policy=policy)
         with bar(f"evaluating the {STAGES[stage].noun}", len(facts)) as progress:
             metrics, records = run.evaluate(
                 facts,
