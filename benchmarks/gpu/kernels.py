@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
-from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 
@@ -53,9 +52,9 @@ class Profiler:
             yield
             if on_gpu:
                 torch.cuda.synchronize(self.device)
-        wanted = DeviceType.CUDA if on_gpu else DeviceType.CPU
+        wanted = "CUDA" if on_gpu else "CPU"
         kernels = self.found.setdefault(name, Kernels())
         for event in profiler.events():
-            if event.device_type == wanted:
+            if event.device_type.name == wanted:
                 own = event.time_range.elapsed_us() if on_gpu else event.self_cpu_time_total
                 kernels.add(event.name, own / 1e3)

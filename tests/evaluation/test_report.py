@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from contraflow.errors import UserError
+from contraflow.evaluation import report
 from contraflow.evaluation.curves import MAX_POINTS, curves_of
 from contraflow.evaluation.definitions import DEFINITIONS, markdown_table
 from contraflow.evaluation.report import json_for_script, write_report
 from contraflow.evaluation.report_data import HOLDS, gather
+from contraflow.evaluation.stages import STAGES
 from support.run_folder import HOSTILE, build_run
 
 
@@ -234,3 +236,10 @@ def test_a_long_history_is_thinned_by_means() -> None:
 
 def test_the_table_for_the_documents_has_every_metric() -> None:
     assert all(f"`{definition.name}`" in markdown_table() for definition in DEFINITIONS)
+
+
+def test_every_stage_has_a_tone():
+    """Without one its swatch is blank and its mark black."""
+    path = Path(report.__file__).parents[1] / "assets" / "report" / "report.css"
+    toned = set(re.findall(r"\.(\w+)(?:, \.\w+)* { --tone:", path.read_text(encoding="utf-8")))
+    assert set(STAGES) <= toned
