@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from contraflow.errors import UserError
 from contraflow.evaluation.metrics import Metrics, compute_metrics
+from contraflow.evaluation.per_fact import Embed
 from contraflow.evaluation.records import QuestionRecord
 from contraflow.evaluation.rollout import rollout
 from contraflow.evaluation.target_report import TargetEstimate, estimate_target
@@ -96,16 +98,11 @@ class Run:
         being drawn; ``same`` says which are equal (`rollout`). ``on_fact`` is called with the
         number of facts that are done.
         """
-        self.check_facts(facts)
-        return rollout(
-            self.policy,
-            self._scorer,
-            self.reward,
+        return self._rollout(
             facts,
-            n_samples=n,
-            step=self.reward.final_step,
-            seed=seed,
+            n,
             temperature=temperature,
+            seed=seed,
             distinct=distinct,
             same=same,
             on_fact=on_fact,
@@ -138,8 +135,7 @@ class Run:
             )
         )
         rng = np.random.default_rng(derived_seed(seed, "bootstrap"))
-        embed = load_embedder() if why_no_encoder() is None else None
-        return compute_metrics(records, rng, embed), records
+        return compute_metrics(records, rng, _embed()), records
 
     def draw_for_target(
         self,
@@ -153,19 +149,8 @@ class Run:
 
         They estimate what an exact sampler of the target has (`evaluation.target_report`).
         """
-        self.check_facts(facts)
-        drawn = rollout(
-            self.policy,
-            self._scorer,
-            self.reward,
-            facts,
-            n_samples=n,
-            step=self.reward.final_step,
-            seed=seed,
-            distinct=True,
-            same=None,
-            frozen=True,
-            on_fact=on_fact,
+        drawn = self._rollout(
+            facts, n, seed=seed, distinct=True, same=None, frozen=True, on_fact=on_fact
         )
         return list(drawn)
 
@@ -184,8 +169,15 @@ class Run:
             samplers: the questions of each evaluated sampler, by stage (`evaluation.stages`).
             n: draws of the exact sampler per fact.
         """
-        embed = load_embedder() if why_no_encoder() is None else None
-        return estimate_target(drawn, samplers, n, seed, embed)
+        return estimate_target(drawn, samplers, n, seed, _embed())
+
+    def _rollout(self, facts: Sequence[Fact], n: int, **options: Any) -> Iterator[QuestionRecord]:
+        """`rollout` with the parts of this run, in the schedule's last phase."""
+        self.check_facts(facts)
+        step = self.reward.final_step
+        return rollout(
+            self.policy, self._scorer, self.reward, facts, n_samples=n, step=step, **options
+        )
 
     def answer(self, questions: Sequence[str]) -> list[Answer]:
         """Answer questions with the frozen base model."""
@@ -194,6 +186,11 @@ class Run:
     def known_facts(self, facts: Sequence[Fact]) -> list[Fact]:
         """The facts whose plain question the base model answers correctly."""
         return known_to(self.oracle, facts)
+
+
+def _embed() -> Embed | None:
+    """The packaged sentence encoder, or None where it is not there."""
+    return load_embedder() if why_no_encoder() is None else None
 
 
 def open_run(run: str | Path, config: Config | None = None) -> Run:
