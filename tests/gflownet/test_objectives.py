@@ -27,6 +27,7 @@ from support.objectives import (
     LAMBDAS,
     OBJECTIVES,
     PENALIZED,
+    doubled,
     gradients,
     leaves,
     naive_loss,
@@ -108,19 +109,18 @@ def test_every_loss_equals_its_naive_loop(
         st.lists(st.sampled_from([False, False, False, True]), min_size=n, max_size=n)
     )
     paths, reward = random_case(seed, lengths)
-    reward = TerminalReward(reward.log_reward.masked_fill(torch.tensor(nothing), -math.inf))
+    paths, log_reward = doubled(paths), reward.log_reward.double()
+    reward = TerminalReward(log_reward.masked_fill(torch.tensor(nothing), -math.inf))
     u = potentials(paths, reward)
     # LOG_ZERO is the log of a reward of zero by definition.
     floored = TerminalReward(reward.log_reward.clamp(min=LOG_ZERO))
     us = [naive_u(paths, floored, row) for row in range(n)]
     for row, expected in enumerate(us):
-        assert u.u[row, : len(expected)].tolist() == pytest.approx(expected, abs=1e-4, rel=1e-6)
+        assert u.u[row, : len(expected)].tolist() == pytest.approx(expected, abs=1e-9)
         assert not u.u[row, len(expected) :].any()
     for objective in (SubTB(lam), SubTB(lam, False), *OBJECTIVES[-4:], *BOUNDED, *PENALIZED):
         loss = float(objective(u, torch.tensor(group)))
-        # Between two rewards of zero, float32 gives a residual of 30 an error of about 1e-3.
-        rounding = 0.2 if any(nothing) else 1e-3
-        assert loss == pytest.approx(naive_loss(objective, us, group), rel=1e-4, abs=rounding)
+        assert loss == pytest.approx(naive_loss(objective, us, group), rel=1e-6, abs=1e-6)
         _, grads = gradients(objective, paths, reward, torch.tensor(group))
         assert all(bool(grad.isfinite().all()) for grad in grads)
 

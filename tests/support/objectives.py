@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Sequence
@@ -69,6 +70,12 @@ def paths_of(
     log_pterm = torch.full((len(log_pf), width + 1), -math.inf)
     log_pterm[torch.arange(len(log_pf)), lengths] = torch.tensor(log_p_stop)
     return PathLogProbs(pad(log_pf, width), log_pterm, pad(log_flow, width + 1), lengths)
+
+
+def doubled(paths: PathLogProbs) -> PathLogProbs:
+    """Return the same numbers in float64, in which loops over Python floats calculate too."""
+    wide = {key: getattr(paths, key).double() for key in ("log_pf", "log_pterm", "log_flow")}
+    return dataclasses.replace(paths, **wide)
 
 
 def random_case(seed: int, lengths: Sequence[int]) -> tuple[PathLogProbs, TerminalReward]:

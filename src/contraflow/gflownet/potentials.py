@@ -62,7 +62,7 @@ def potentials(
     reward: TerminalReward,
     log_flow_prior: Float[Tensor, "b t+1"] | None = None,
 ) -> Potentials:
-    """Return the potentials of paths with one terminal reward each, in float32.
+    """Return the potentials of paths with one terminal reward each, in float32 or, if given, float64.
 
     Args:
         log_flow_prior: for forward-looking flows, the term that log_flow corrects; added to it.
@@ -79,13 +79,13 @@ def potentials(
             f"expected {tuple(paths.log_flow.shape)}"
         )
     cumulative = _cumulative_log_pf(paths)
-    flow = paths.log_flow.float()
+    flow = _wide(paths.log_flow)
     if log_flow_prior is not None:
         flow = flow + log_flow_prior
     last = paths.lengths + 1
     columns = torch.arange(t + 2, device=last.device)
     at_end = columns[None, :] == last[:, None]
-    terminal = (_floored(reward.log_reward) - paths.log_p_question.float())[:, None]
+    terminal = (_floored(reward.log_reward) - _wide(paths.log_p_question))[:, None]
     on_path = as_mask(last, t + 1)
     inner = functional.pad((flow - cumulative) * on_path, (0, 1))
     inner_flow = functional.pad((flow - cumulative.detach()) * on_path, (0, 1))
@@ -98,17 +98,22 @@ def potentials(
 
 
 def _cumulative_log_pf(paths: PathLogProbs) -> Float[Tensor, "b t+1"]:
-    """Σ_{k<t} log P_F(y_{k+1} | s_k) for t = 0 … L, in float32."""
+    """Σ_{k<t} log P_F(y_{k+1} | s_k) for t = 0 … L."""
     b = len(paths.log_pf)
-    return torch.cat([paths.log_pf.new_zeros(b, 1), paths.log_pf], 1).float().cumsum(1)
+    return _wide(torch.cat([paths.log_pf.new_zeros(b, 1), paths.log_pf], 1)).cumsum(1)
 
 
 def _floored(log_reward: Tensor) -> Tensor:
-    return log_reward.float().clamp(min=LOG_ZERO)
+    return _wide(log_reward).clamp(min=LOG_ZERO)
+
+
+def _wide(values: Tensor) -> Tensor:
+    """The values in float32; those in float64 stay in it."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def prefix_potentials(paths: PathLogProbs, reward: PrefixReward) -> Potentials:
-    """Return the potentials of paths whose prefixes each have a reward, in float32.
+    """Return the potentials of paths whose prefixes each have a reward, in float32 or float64.
 
     Every prefix that may stop is a question s_t⊤. Its flow is known,
     F(s_t) = R(s_t⊤) / P_F(stop | s_t) (Deleu et al. 2022; Hu et al. 2024), so
@@ -132,7 +137,7 @@ def prefix_potentials(paths: PathLogProbs, reward: PrefixReward) -> Potentials:
     if not bool(closable.any(1).all()):
         raise ValueError("a path has no prefix at which stop is an action")
     # −∞ is replaced before the subtraction: the gradient of a masked −∞ would be NaN.
-    log_stop = paths.log_pterm.float().masked_fill(~closable, 0.0)
+    log_stop = _wide(paths.log_pterm).masked_fill(~closable, 0.0)
     log_flow = _floored(reward.log_reward) - log_stop
     u = (log_flow - _cumulative_log_pf(paths)).masked_fill(~closable, 0.0)
     return Potentials(u, u.detach(), closable, paths.lengths)
