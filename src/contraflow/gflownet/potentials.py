@@ -62,7 +62,7 @@ def potentials(
     reward: TerminalReward,
     log_flow_prior: Float[Tensor, "b t+1"] | None = None,
 ) -> Potentials:
-    """Return the potentials of paths with one terminal reward each; float64 stays, the rest is float32.
+    """Return the potentials of paths with one terminal reward each, in float32; float64 stays.
 
     Args:
         log_flow_prior: for forward-looking flows, the term that log_flow corrects; added to it.
