@@ -64,6 +64,13 @@ def test_zero_failures_of_312_are_at_most_1_percent() -> None:
     assert headline(model) == "lora: none of 312 questions failed: at most 1 % at 95 %."
 
 
+def test_a_bound_of_100_percent_is_no_bound() -> None:
+    model = without_failures(model_with(edit_failure=share(0.0, 0.0, 1.0, n=1)))
+    assert headline(model) == "lora: the one question did not fail, too few to bound the rate."
+    text = headline(model_with(residual_belief=share(0.0, 0.0, 1.0)))
+    assert " and none still gets the old one, though" in text
+
+
 def test_failures_outside_of_a_zero_rate_are_told() -> None:
     model = without_failures(model_with(edit_failure=share(0.0, 0.0, 0.03, n=96)))
     found = msgspec.structs.replace(model.facts[0], n_failing=2)

@@ -50,10 +50,18 @@ def _without_estimate(model: ModelResult) -> str:
 
 def _no_failure(model: ModelResult) -> str:
     failure = model.edit_failure
-    bound = f": at most {upper_bound(failure.high)} % at 95 %" if failure.high is not None else ""
+    bound = _bound(failure.high)
     if failure.n == 1:
         return f"the one question{_about_one(model)} did not fail{bound}"
     return f"none of {plural(failure.n, 'question')}{_about_one(model)} failed{bound}"
+
+
+def _bound(high: float | None) -> str:
+    """What the interval says of a rate of 0; one that reaches 100 % says nothing."""
+    if high is None:
+        return ""
+    percent = upper_bound(high)
+    return ", too few to bound the rate" if percent == "100" else f": at most {percent} % at 95 %"
 
 
 def _found_elsewhere(model: ModelResult) -> str:
@@ -86,7 +94,8 @@ def _residual(residual: Estimate) -> str:
     if not is_known(residual.value):
         return ""
     if residual.value == 0:
-        bound = f" (at most {upper_bound(residual.high)} %)" if residual.high is not None else ""
+        percent = "100" if residual.high is None else upper_bound(residual.high)
+        bound = f" (at most {percent} %)" if percent != "100" else ""
         return f" and none still gets the old one{bound}"
     return f" and {full_text(residual)} still get the old one"
 
