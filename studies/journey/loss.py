@@ -22,6 +22,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from contraflow.experience.collect import Batch
+from contraflow.training.loss import StepLoss
 from contraflow.types import PathLogProbs, TerminalReward, as_mask
 
 
@@ -44,14 +46,14 @@ def prototype_loss(
 
 
 @dataclass(frozen=True)
-class PrototypeLoss:
-    """The loss of a step, in place of `contraflow.training.loss.StepLoss`."""
+class PrototypeLoss(StepLoss):
+    """The loss of a step in place of the run's objective, which only counts the terms."""
 
     lam: float = 1.0
 
     def __call__(
         self,
-        _batch: object,
+        _batch: Batch,
         reward: TerminalReward,
         paths: PathLogProbs,
         *_: object,

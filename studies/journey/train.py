@@ -25,7 +25,7 @@ def module_class(lam: float) -> type[SamplerModule]:
     class PrototypeModule(SamplerModule):
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **options)
-            object.__setattr__(self, "loss", PrototypeLoss(lam))
+            self.loss = PrototypeLoss(self.loss.objective, lam=lam)
 
     return PrototypeModule
 

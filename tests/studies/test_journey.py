@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from contraflow.gflownet.objectives import VarGrad, potentials
+from contraflow.settings.learning import RewardConfig
+from contraflow.training import job, rank
 from contraflow.types import PathLogProbs, TerminalReward
-from studies.journey.loss import PrototypeLoss, prototype_loss
+from studies.journey.loss import prototype_loss
+from studies.journey.train import module_class
+from support.runs import lines, tiny_config
 
 
 def paths_of(seed: int, min_len: int = 1) -> PathLogProbs:
@@ -55,7 +61,23 @@ def test_the_reward_reaches_ours_and_not_the_prototype() -> None:
     paths.log_pf.requires_grad_()
     rewards = [TerminalReward(torch.tensor(r)) for r in ([0.0, 0.0, 0.0], [-1.0, -50.0, -6.0])]
     group = torch.zeros(3, dtype=torch.long)
-    prototype = [gradient(PrototypeLoss()(None, r, paths), paths) for r in rewards]
+    prototype = [gradient(prototype_loss(paths, r.log_reward), paths) for r in rewards]
     ours = [gradient(VarGrad()(potentials(paths, r), group), paths) for r in rewards]
     assert torch.allclose(*prototype, atol=1e-4) and prototype[0].abs().max() > 0.1
     assert not torch.allclose(*ours, atol=1.0)
+
+
+def test_a_run_trains_with_the_prototype_loss(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the weights in its reward, its first loss is the same, unlike that of SubTB."""
+    first: dict[str, float] = {}
+    for name in ("prototype", "ours"):
+        with monkeypatch.context() as patch:
+            if name == "prototype":
+                patch.setattr(rank, "SamplerModule", module_class(1.0))
+            for weight in (1.0, 3.0):
+                run = f"{name}{weight}"
+                reward = RewardConfig(kind="static", likelihood_weight=weight)
+                job.train(tiny_config(tiny, run, reward=reward))
+                first[run] = lines(tiny / run)[0]["loss"]
+    assert first["prototype1.0"] == pytest.approx(first["prototype3.0"], rel=1e-6)
+    assert first["ours1.0"] != pytest.approx(first["ours3.0"], rel=1e-2)
