@@ -24,7 +24,7 @@ class Definition(NamedTuple):
     meaning: str
 
 
-_VALID = "among the valid questions of a fact, averaged over facts"
+_VALID = "among the valid questions of a fact, averaged over facts that have enough"
 
 DEFINITIONS: tuple[Definition, ...] = (
     Definition(

@@ -44,7 +44,7 @@ COMMAND = Command(
     checks; nothing is loaded and nothing is written. The passwords of URLs are left out.
     """,
     examples=(
-        "contraflow config experiment=quickstart objective.lam=0.9",
+        "contraflow config experiment=quickstart optimizer.lr=4e-4",
         "contraflow config --config-dir my_configs experiment=mine",
     ),
     run=run,
