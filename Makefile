@@ -61,10 +61,13 @@ bench: $(READY) ## a step against the straightforward pipeline: speed, memory, s
 
 # One process a core, at most eight, whole files each, since fixtures of a file are shared.
 WORKERS := -n logical --maxprocesses 8 --dist loadfile
+# They kill processes at chosen moments and wait for others: slowly beside anything else.
+ALONE := tests/actors tests/distributed
 test: $(DEV_READY) lint ## both tiers of tests, style, types and import rules
 	$(BIN)/contraflow models download
 	$(BIN)/python -m pytest -m "not slow" $(WORKERS) --durations=5
-	$(BIN)/python -m pytest -m slow --durations=5
+	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile $(addprefix --ignore=,$(ALONE)) --durations=5
+	$(BIN)/python -m pytest -m slow $(ALONE) --durations=5
 
 test-fast: $(DEV_READY) ## the tests that need no packaged model
 	$(BIN)/python -m pytest -m "not slow" $(WORKERS)

@@ -23,6 +23,7 @@ from benchmarks.straightforward import Straightforward
 from benchmarks.straightforward_models import random_pipeline
 from contraflow import compose_config
 from contraflow.experience.collect import sample_questions
+from contraflow.experience.scorer import SampledQuestion
 from contraflow.facts import Fact
 from contraflow.gflownet.objectives import SubTB, potentials
 from contraflow.models.causal_lm import CausalLM
@@ -30,6 +31,7 @@ from contraflow.policy.constraints import question_constraints
 from contraflow.policy.lora import LoraPolicy, fact_index_of, stack_questions
 from contraflow.reward.judge import NliJudge
 from contraflow.reward.judge.recorded import ROUNDING, RecordedNetwork, remember_positions
+from contraflow.reward.judge.relative import share_positions
 from contraflow.reward.judge.scoring import EXACT
 from contraflow.reward.oracle import FrozenLMOracle
 from contraflow.seeding import torch_rng
@@ -98,14 +100,22 @@ class Ours:
         trained += [p for p in lm.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(trained, lr=1e-4)
 
+    def write(
+        self, facts: Sequence[Fact], seed: int, phase: Phase
+    ) -> tuple[list[SampledQuestion], list[str]]:
+        """Questions about the facts, and their answers."""
+        with phase("generate"):
+            rng = torch_rng(seed, device=self.lm.device)
+            sampled = sample_questions(self.policy, facts, self.size.questions, rng)
+        with phase("answer"):
+            answers = [a.text for a in self.oracle.answer([s.text for s in sampled])]
+        return sampled, answers
+
     def step(self, facts: Sequence[Fact], seed: int, phase: Phase) -> None:
         """One training step without replay. Questions differ each time, so no cache helps."""
         device = self.lm.device
         n = self.size.questions
-        with phase("generate"):
-            sampled = sample_questions(self.policy, facts, n, torch_rng(seed, device=device))
-        with phase("answer"):
-            answers = [a.text for a in self.oracle.answer([s.text for s in sampled])]
+        sampled, answers = self.write(facts, seed, phase)
         with phase("judge"):
             premises = [s.fact.edit_fact for s in sampled] + [s.fact.original_fact for s in sampled]
             log_c = self.judge.score(premises, 2 * answers).log_contradiction[: len(sampled)]
@@ -174,6 +184,7 @@ def judge_on(size: Size, device: torch.device, dtype: torch.dtype) -> NliJudge:
         judge = NliJudge(folder, settings, device=str(device), dtype=dtype, probe=False)
     judge._model = random_judge(size.judge, device, dtype)
     remember_positions(judge._model)
+    share_positions(judge._model)
     return judge
 
 

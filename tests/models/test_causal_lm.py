@@ -45,7 +45,8 @@ def test_reading_after_a_prefix_equals_the_whole_sequence(pair):
 def test_tokens_after_padded_prompts_equal_the_whole_sequence(pair, header: str):
     lm, plain = pair
     start = lm.encode(header, first=True)
-    context = lm.prefill(lm.prefix_cache(header), PROMPTS)
+    prompts = lm.prefill(lm.prefix_cache(header), PROMPTS)
+    context = prompts.for_decoding(torch.arange(3), 3)
     new = torch.tensor([[3, 4, 5], [6, 7, 8], [9, 10, 11]])
     hidden = lm.hidden(new[:, :2], context)
     last = lm.hidden(new[:, 2:], context)

@@ -32,14 +32,14 @@ class AdaptedLinear(nn.Module):
         # Modules, as a parameter may be replaced.
         self._adapter = (layer.lora_A[adapter], layer.lora_B[adapter])
         a, b = self.sources
-        self.down = torch.empty_like(a, dtype=dtype)
-        self.minus_up = torch.empty_like(b, dtype=dtype)
+        self.down = torch.empty_like(a, dtype=dtype, requires_grad=False)
+        self.minus_up = torch.empty_like(b, dtype=dtype, requires_grad=False)
 
     @property
     def sources(self) -> tuple[Float[Tensor, "r i"], Float[Tensor, "o r"]]:
-        """The weights of the adapter, without gradient."""
+        """The weights of the adapter as they are now."""
         a, b = self._adapter
-        return a.weight.detach(), b.weight.detach()
+        return a.weight, b.weight
 
     def forward(self, x: Float[Tensor, "*s i"]) -> Float[Tensor, "*s o"]:
         out: Tensor = self.base(x)
@@ -76,5 +76,5 @@ def adapter_state(lm: CausalLM) -> Hashable:
     """What decides which adapter the layers use now; a recording is bound to it."""
     if lm.adapter is None:
         return None
-    layers = (m for m in lm.model.modules() if isinstance(m, PeftLinear))
+    layers = (m for m in lm.layers.adapted(lm.adapter) if isinstance(m, PeftLinear))
     return tuple((m.disable_adapters, m.merged, tuple(m.active_adapters)) for m in layers)

@@ -19,7 +19,6 @@ from typing import Any, Literal, cast
 
 import torch
 from jaxtyping import Float, Int
-from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import DynamicCache
@@ -29,6 +28,8 @@ from contraflow.models import attention, encoding
 from contraflow.models.architecture import LogitTransform, check_architecture, max_positions
 from contraflow.models.attention import PrefixCache, sharing_prefix
 from contraflow.models.context import Context
+from contraflow.models.known_layers import KnownLayers
+from contraflow.models.prefilled import Prefilled, cache_of_one_pass
 from contraflow.models.token_tree import TokenTree
 
 Decoding = Literal["auto", "eager", "static"]
@@ -68,6 +69,7 @@ class CausalLM:
         attention.install()
         cast(Any, model).set_attn_implementation(attention.NAME)
         self._head_rows: _HeadRows | None = None
+        self.layers = KnownLayers(model)
         self._adds_space = encoding.adds_space(tokenizer)
         self._transform = LogitTransform.of(cast(Any, model).config)
 
@@ -102,8 +104,7 @@ class CausalLM:
     def frozen(self) -> Iterator[None]:
         """Run the pretrained weights alone within the block: adapter off, no gradient."""
         # PEFT's own switch takes longer than a pass: it describes the whole model first.
-        modules = [] if self.adapter is None else self.adapter.modules()
-        layers = [module for module in modules if isinstance(module, BaseTunerLayer)]
+        layers = self.layers.adapted(self.adapter)
         before = [layer._disable_adapters for layer in layers]
         with torch.no_grad():
             try:
@@ -275,12 +276,12 @@ class CausalLM:
         contiguous = tuple((keys.contiguous(), values.contiguous()) for keys, values in layers)
         return PrefixCache(contiguous, len(ids)), hidden
 
-    def prefill(self, prefix: PrefixCache, prompts: Sequence[Sequence[int]]) -> Context:
+    def prefill(self, prefix: PrefixCache, prompts: Sequence[Sequence[int]]) -> Prefilled:
         """Read prompts after a shared prefix with the active adapter; pad rows on the left.
 
         Raises: ValueError when a prompt has no tokens.
         """
         tree = TokenTree.of(prompts, self.device)
-        packed_cache = DynamicCache()
-        last_hidden = self.tree_hidden(prefix, tree, packed_cache)[tree.last]
-        return Context.of_tree(prefix, tree, packed_cache, last_hidden)
+        cache = cache_of_one_pass()
+        last_hidden = self.tree_hidden(prefix, tree, cache)[tree.last]
+        return Prefilled.of_tree(prefix, tree, cache, last_hidden)

@@ -1,7 +1,7 @@
-"""Prefilled prompts: the keys and values that the next token of each row attends to.
+"""Rows that are being decoded eagerly: the keys and values that the next token of each attends to.
 
-`Context.for_decoding` makes room for the tokens to come, so that decoding writes in place and
-rows can branch or leave.
+The cache has room for the tokens to come, so that decoding writes in place and rows can branch or
+leave. `prefilled.py` makes it from prompts.
 """
 
 from __future__ import annotations
@@ -16,67 +16,43 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from contraflow.models.attention import PrefixCache
-from contraflow.models.token_tree import TokenTree
 
 
 @dataclass
 class Context:
-    """A batch of prefilled prompts: what the next token of each row attends to."""
+    """A batch of rows: what the next token of each row attends to."""
 
     prefix: PrefixCache  # the constant text before every row; its keys are shared, not copied
     cache: DynamicCache
     mask: Int[Tensor, "b k"]  # 1 where a cached position is real, 0 for padding
     last_hidden: Float[Tensor, "b d"]  # at the last token of each row
 
-    @classmethod
-    def of_tree(
-        cls,
-        prefix: PrefixCache,
-        tree: TokenTree,
-        packed: DynamicCache,
-        last_hidden: Float[Tensor, "b d"],
-    ) -> Context:
-        """Give each sequence of a token tree a row of its own, padded on the left.
-
-        `packed`: the keys and values of the tree, by flat node.
-        """
-        width = tree.paths.shape[1]
-        column = torch.arange(width, device=tree.paths.device) - (width - tree.lengths[:, None])
-        nodes = tree.paths.gather(1, column.clamp(min=0))
-        cache = DynamicCache()
-        for number, layer in enumerate(packed.layers):
-            cache.update(_unpack(layer.keys, nodes), _unpack(layer.values, nodes), number)
-        return cls(prefix, cache, (column >= 0).long(), last_hidden)
-
     def next_positions(self, n_tokens: int) -> Int[Tensor, "b n"]:
         """Return the position ids of the next n tokens."""
-        start = self.prefix.length + self.mask.sum(1, keepdim=True)
-        return start + torch.arange(n_tokens, device=self.mask.device)
-
-    def for_decoding(self, index: Int[Tensor, " n"], n_tokens: int) -> Context:
-        """Copy the rows `index`, with room for n more tokens.
-
-        Decoding then writes the cache in place, so no gradient passes through it.
-        """
-        cache = DynamicCache()
-        cache.layers = [
-            _PreallocatedLayer(layer.keys[index], layer.values[index], n_tokens)
-            for layer in self.cache.layers
-        ]
-        return Context(self.prefix, cache, self.mask[index], self.last_hidden[index])
+        return next_positions(self.prefix, self.mask, n_tokens)
 
     def keep(self, rows: Int[Tensor, " n"]) -> None:
-        """Replace the rows of a decoding context by `rows`; a row that branches is listed twice."""
+        """Replace the rows by `rows`; a row that branches is listed twice."""
         for layer in self.cache.layers:
-            cast(_PreallocatedLayer, layer).keep(rows)
+            cast(PreallocatedLayer, layer).keep(rows)
         self.mask = self.mask[rows]
         self.last_hidden = self.last_hidden[rows]
 
 
-class _PreallocatedLayer(DynamicLayer):
+def next_positions(
+    prefix: PrefixCache, mask: Int[Tensor, "b k"], n_tokens: int
+) -> Int[Tensor, "b n"]:
+    """Return the position ids of n tokens after a prefix and the real positions of each row."""
+    start = prefix.length + mask.sum(1, keepdim=True)
+    return start + torch.arange(n_tokens, device=mask.device)
+
+
+class PreallocatedLayer(DynamicLayer):
     """A cache layer with room for more tokens; the stock layer copies all keys for every token."""
 
-    def __init__(self, keys: Tensor, values: Tensor, room: int) -> None:
+    def __init__(
+        self, keys: Float[Tensor, "b h s d"], values: Float[Tensor, "b h s d"], room: int
+    ) -> None:
         super().__init__()
         self.dtype = keys.dtype
         self.device = keys.device
@@ -103,14 +79,8 @@ class _PreallocatedLayer(DynamicLayer):
         return self.keys, self.values
 
     def keep(self, rows: Tensor) -> None:
+        """Replace the rows by `rows`."""
         length = self.keys.shape[-2]
         self._key_buffer = self._key_buffer[rows]
         self._value_buffer = self._value_buffer[rows]
         self._set_length(length)
-
-
-def _unpack(
-    states: Float[Tensor, "r h n d"], nodes: Int[Tensor, "b p"]
-) -> Float[Tensor, "b h p d"]:
-    """Gather the keys or values of packed rows into one row per sequence."""
-    return states.transpose(1, 2).flatten(0, 1)[nodes].transpose(1, 2)

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from contraflow.models.causal_lm import CausalLM
-from contraflow.models.context import Context
+from contraflow.models.prefilled import Prefilled
 
 
 class Decoder(Protocol):
@@ -37,7 +37,7 @@ class EagerDecoder:
     """Computes each state once, however many texts share it, and drops rows without texts."""
 
     def __init__(
-        self, lm: CausalLM, context: Context, n_tokens: int, actions: Int[Tensor, " a"] | None
+        self, lm: CausalLM, context: Prefilled, n_tokens: int, actions: Int[Tensor, " a"] | None
     ) -> None:
         self._lm = lm
         self._actions = actions

@@ -21,11 +21,12 @@ from transformers import DynamicCache
 
 from contraflow.models.adapted_linear import adapter_state
 from contraflow.models.attention import PrefixCache
+from contraflow.models.cache_memory import CacheMemory
 from contraflow.models.capture import CaptureFailed
 from contraflow.models.causal_lm import CausalLM
-from contraflow.models.context import Context
 from contraflow.models.decoding import Decoder, EagerDecoder
-from contraflow.models.static_step import CacheMemory, DecodingState, Size, StaticStep, Writing
+from contraflow.models.prefilled import Prefilled
+from contraflow.models.static_step import DecodingState, Size, StaticStep, Writing
 from contraflow.models.step_layers import CompileFailed, StepLayers
 from contraflow.system.progress import print_plain
 
@@ -161,7 +162,7 @@ class StaticDecoder:
     def __init__(
         self,
         lm: CausalLM,
-        context: Context,
+        context: Prefilled,
         n_tokens: int,
         actions: Int[Tensor, " a"] | None,
         steps: StaticSteps,
@@ -246,7 +247,7 @@ def _first_line(error: BaseException) -> str:
 
 def start_decoding(
     lm: CausalLM,
-    context: Context,
+    context: Prefilled,
     n_texts: int,
     n_tokens: int,
     steps: StaticSteps,

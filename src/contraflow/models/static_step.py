@@ -7,7 +7,7 @@ them down, so that the host need not read anything between two tokens.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,17 +18,16 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from contraflow.models.attention import PrefixCache
+from contraflow.models.cache_memory import CacheMemory, KeySource, PackedKeys, SavedKeys
 from contraflow.models.capture import captured
 from contraflow.models.causal_lm import CausalLM
-from contraflow.models.context import Context
+from contraflow.models.prefilled import Prefilled
 from contraflow.models.step_layers import StepLayers
 from contraflow.models.texts import Chooser, Texts
 
 MIN_ROWS = 8
 LENGTH_MULTIPLE = 32
 SHRINK = 4  # a bucket that is half as large saves less than it costs to make
-
-KeysValues = tuple[Float[Tensor, "n h w d"], Float[Tensor, "n h w d"]]
 
 
 def row_bucket(n: int) -> int:
@@ -71,33 +70,18 @@ class Writing:
         return (self.chooser.key, self.n_tokens)
 
 
-class CacheMemory:
-    """Memory for the keys and values of each layer, shared by the steps of all sizes."""
-
-    def __init__(self, like: DynamicCache, positions: int) -> None:
-        self.positions = positions
-        self.layers: list[tuple[Tensor, Tensor]] = []
-        for layer in like.layers:
-            # Zeros, as masked values are multiplied by 0 and uninitialized memory may hold NaN.
-            self.layers.append((_zeros(layer.keys, positions), _zeros(layer.values, positions)))
-
-
-def _zeros(like: Float[Tensor, "b h s d"], positions: int) -> Tensor:
-    return like.new_zeros(positions * like.shape[1] * like.shape[3])
-
-
 class StaticLayer(DynamicLayer):
     """A cache layer of full length; the next token is written at position `index`."""
 
     def __init__(
-        self, like: Any, memory: tuple[Tensor, Tensor], rows: int, length: int, index: Tensor
+        self, keys: Float[Tensor, "b h s d"], values: Float[Tensor, "b h s d"], index: Tensor
     ) -> None:
         super().__init__()
-        self.dtype = like.keys.dtype
-        self.device = like.keys.device
+        self.dtype = keys.dtype
+        self.device = keys.device
         self.is_initialized = True
-        self.keys = _view(memory[0], like.keys, rows, length)
-        self.values = _view(memory[1], like.values, rows, length)
+        self.keys = keys
+        self.values = values
         self.index = index
 
     def update(
@@ -111,27 +95,19 @@ class StaticLayer(DynamicLayer):
         return int(self.keys.shape[2])
 
 
-def _view(memory: Tensor, like: Float[Tensor, "b h s d"], rows: int, length: int) -> Tensor:
-    """View the start of a flat tensor as [rows heads length head_dim]."""
-    heads = like.shape[1]
-    dim = like.shape[3]
-    return memory[: rows * heads * length * dim].view(rows, heads, length, dim)
-
-
 @dataclass(frozen=True)
 class DecodingState:
     """Keys, values, mask and positions of n texts of w positions: enough to continue them."""
 
-    layers: Iterable[KeysValues]  # in the order of the layers; may be made one at a time
+    keys: KeySource
     visible: Bool[Tensor, "n w"]  # False for padding on the left
     positions: Int[Tensor, "n 1"]  # of the next token
 
     @classmethod
-    def after_prefill(cls, context: Context, row: Int[Tensor, " n"]) -> DecodingState:
-        """The state of n texts that continue the given rows of a context; rows may repeat."""
-        # One layer's copy at a time: all of them would be as large as the buffers.
-        layers = ((layer.keys[row], layer.values[row]) for layer in context.cache.layers)
-        return cls(layers, context.mask[row].bool(), context.next_positions(1)[row])
+    def after_prefill(cls, prompts: Prefilled, row: Int[Tensor, " n"]) -> DecodingState:
+        """The state of n texts that continue the given prompts; rows may repeat."""
+        keys = PackedKeys.of(prompts.cache, prompts.nodes[row])
+        return cls(keys, prompts.mask[row].bool(), prompts.next_positions(1)[row])
 
 
 class StaticStep:
@@ -168,10 +144,16 @@ class StaticStep:
         self._index = torch.zeros(1, dtype=torch.long, device=device)
         self._positions = torch.zeros(rows, 1, dtype=torch.long, device=device)
         self._mask = torch.full((rows, 1, 1, length), self._masked, dtype=dtype, device=device)
+        self._blocks = memory.blocks(rows, length)
+        states = {
+            number: block.states[place]
+            for block in self._blocks
+            for place, number in enumerate(block.numbers)
+        }
         self._cache = DynamicCache()
         self._cache.layers = [
-            StaticLayer(layer, layer_memory, rows, length, self._index)
-            for layer, layer_memory in zip(like.layers, memory.layers, strict=True)
+            StaticLayer(states[2 * number], states[2 * number + 1], self._index)
+            for number in range(len(like.layers))
         ]
         self.ids = torch.zeros(rows, 1, dtype=torch.long, device=device)
         self.texts = Texts(rows, 0 if writing is None else writing.n_tokens, device)
@@ -210,9 +192,7 @@ class StaticStep:
     def load(self, state: DecodingState) -> None:
         """Continue from a state; its n texts are placed in the first n rows."""
         n, width = state.visible.shape
-        for layer, (keys, values) in zip(self._cache.layers, state.layers, strict=True):
-            layer.keys[:n, :, :width] = keys
-            layer.values[:n, :, :width] = values
+        state.keys.write_to(self._blocks)
         self._mask.fill_(self._masked)
         self._mask[:n, 0, 0, :width].masked_fill_(state.visible, 0.0)
         self._index.fill_(width)
@@ -222,5 +202,5 @@ class StaticStep:
 
     def save(self, row: Int[Tensor, " n"], width: int) -> DecodingState:
         """Copy the first `width` positions of the given rows."""
-        layers = [(x.keys[row, :, :width], x.values[row, :, :width]) for x in self._cache.layers]
-        return DecodingState(layers, self._mask[row, 0, 0, :width] == 0, self._positions[row])
+        keys = SavedKeys.of(self._blocks, row, width)
+        return DecodingState(keys, self._mask[row, 0, 0, :width] == 0, self._positions[row])

@@ -18,7 +18,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import DynamicCache
-from transformers.modeling_layers import GradientCheckpointingLayer
 
 from contraflow.models.adapted_linear import AdaptedLinear, lean_layer, refresh
 from contraflow.models.attention import PrefixCache, layer_prefix
@@ -38,7 +37,7 @@ class StepLayers:
 
     def __init__(self, lm: CausalLM, declined: Collection[str] = ()) -> None:
         backbone = getattr(lm.model, cast(Any, lm.model).base_model_prefix)
-        self._blocks = [m for m in backbone.modules() if isinstance(m, GradientCheckpointingLayer)]
+        self._blocks = lm.layers.blocks
         optimized = lm.compiles and bool(self._blocks)
         self.compiled = optimized and COMPILING not in declined
         self.fused = optimized and lm.device.type in FUSED_ON and FUSED not in declined

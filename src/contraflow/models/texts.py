@@ -113,14 +113,14 @@ class Texts:
         self.step = torch.zeros(1, dtype=torch.long, device=device)
         self.temperature = torch.ones((), device=device)
 
-    @classmethod
-    def of(cls, request: Request, device: torch.device) -> Texts:
-        """The texts of a request, all of them unfinished and empty."""
-        texts = cls(request.n_texts, request.n_tokens, device)
-        texts.noise.copy_(request.noise)
-        texts.temperature.copy_(request.temperature)
-        texts.going.fill_(True)
-        return texts
+    def begin_(self, request: Request) -> None:
+        """Begin the texts of a request in the first rows, all empty; the rest are finished."""
+        n = request.n_texts
+        for tensor in (*self._by_row(), self.step):
+            tensor.zero_()
+        self.going[:n] = True
+        self.noise[:, :n] = request.noise
+        self.temperature.copy_(request.temperature)
 
     @property
     def now(self) -> Now:

@@ -19,7 +19,6 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers.modeling_layers import GradientCheckpointingLayer
 
 from contraflow.models.attention import PrefixCache, layer_prefix
 from contraflow.models.causal_lm import CausalLM
@@ -50,7 +49,7 @@ class TreeLayers:
     @contextmanager
     def active(self, prefix: PrefixCache) -> Iterator[None]:
         """Let the backbone run compiled layers within the block, after a prefix."""
-        blocks = self._blocks() if self._lm.compiles and not self.compile_failed else []
+        blocks = self._lm.layers.blocks if self._lm.compiles and not self.compile_failed else []
         if not blocks or any("forward" in block.__dict__ for block in blocks):
             yield
             return
@@ -69,10 +68,6 @@ class TreeLayers:
         finally:
             for block in blocks:
                 block.__dict__.pop("forward", None)
-
-    def _blocks(self) -> list[nn.Module]:
-        backbone = getattr(self._lm.model, cast(Any, self._lm.model).base_model_prefix)
-        return [m for m in backbone.modules() if isinstance(m, GradientCheckpointingLayer)]
 
     def _forward(
         self,

@@ -8,13 +8,14 @@ whether all have ended: waiting at each token would cost more than a few tokens 
 from __future__ import annotations
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 from contraflow.models.capture import CaptureFailed
 from contraflow.models.causal_lm import CausalLM
-from contraflow.models.context import Context
 from contraflow.models.decoding import Decoder, EagerDecoder
+from contraflow.models.prefilled import Prefilled
 from contraflow.models.static_decoding import StaticSteps
 from contraflow.models.static_step import DecodingState, Size, StaticStep, Writing
 from contraflow.models.texts import Now, Request, Texts, Written
@@ -25,7 +26,7 @@ ASK_EVERY = 4  # tokens between two questions whether all texts have ended
 
 def write(
     lm: CausalLM,
-    context: Context,
+    context: Prefilled,
     row: Int[Tensor, " n"],
     request: Request,
     steps: StaticSteps,
@@ -76,7 +77,7 @@ class _StaticWriter:
     def __init__(
         self,
         lm: CausalLM,
-        context: Context,
+        context: Prefilled,
         request: Request,
         steps: StaticSteps,
         actions: Int[Tensor, " a"] | None,
@@ -87,7 +88,7 @@ class _StaticWriter:
         self._steps = steps
         self._actions = actions
         self._writing = Writing(request.chooser, request.n_tokens)
-        self._written = Written.nothing(request.n_texts, request.n_tokens, lm.device)
+        self._written: Written | None = None  # of all texts, once some have moved
         self._texts = list(range(request.n_texts))  # the number of the text in each row
         self._may_move = True
 
@@ -99,9 +100,8 @@ class _StaticWriter:
         # Creating a step runs it, so everything is created before anything is written.
         step = self._step_of(size)
         self._steps.refresh()
-        texts = Texts.of(request, self._lm.device)
         first = self._lm.logits(self._context.last_hidden, self._actions)
-        self._start(step, DecodingState.after_prefill(self._context, row), texts, first, row)
+        self._start(step, DecodingState.after_prefill(self._context, row), first, row)
         for t in range(1, request.n_tokens):
             if t % ASK_EVERY == 0 and t >= request.least:
                 going = self._going(step)
@@ -109,23 +109,26 @@ class _StaticWriter:
                     break
                 step = self._move(step, going, width + t - 1)
             step.run()
-        self._keep(step)
+        if self._written is None:
+            return Written(*(x[: request.n_texts].clone() for x in step.texts.written.tensors))
+        self._keep(step, self._written)
         return self._written
 
     def _start(
         self,
         step: StaticStep,
         state: DecodingState,
-        texts: Texts,
-        first: Tensor,
+        first: Float[Tensor, "r a"],
         row: Int[Tensor, " n"],
     ) -> None:
         """Load the prompts, and choose the first token of every text by the prompts' logits."""
         step.load(state)
-        chosen = self._request.chooser(first, row, texts.now)
-        texts.add_(chosen)
-        step.texts.take_(texts, torch.arange(len(row), device=row.device))
-        step.ids[: len(row), 0] = chosen.token
+        step.texts.begin_(self._request)
+        # Rows without a text choose, too, as in every step, and nothing is written there.
+        spare = len(step.ids) - len(row)
+        chosen = self._request.chooser(first, functional.pad(row, (0, spare)), step.texts.now)
+        step.texts.add_(chosen)
+        step.ids.copy_(chosen.token[:, None])
 
     def _step_of(self, size: Size) -> StaticStep:
         context = self._context
@@ -152,7 +155,11 @@ class _StaticWriter:
         size = step.size.holding(len(going))
         if size == step.size or not self._may_move:
             return step
-        self._keep(step)
+        if self._written is None:
+            self._written = Written.nothing(
+                self._request.n_texts, self._request.n_tokens, self._lm.device
+            )
+        self._keep(step, self._written)
         row = _on_device(going, self._lm.device)
         state = step.save(row, width)
         ids = step.ids[row]
@@ -170,11 +177,11 @@ class _StaticWriter:
         self._texts = [self._texts[i] for i in going]
         return smaller
 
-    def _keep(self, step: StaticStep) -> None:
-        """Copy what has been written so far."""
+    def _keep(self, step: StaticStep, written: Written) -> None:
+        """Copy what the texts of a step are so far."""
         n = len(self._texts)
         number = _on_device(self._texts, self._lm.device)
-        for mine, theirs in zip(self._written.tensors, step.texts.written.tensors, strict=True):
+        for mine, theirs in zip(written.tensors, step.texts.written.tensors, strict=True):
             mine.index_copy_(0, number, theirs[:n])
 
 

@@ -19,6 +19,7 @@ from contraflow.errors import UserError
 from contraflow.reward.judge.batching import cut_premises
 from contraflow.reward.judge.probes import PROBES, self_test
 from contraflow.reward.judge.recorded import ROUNDING, RecordedNetwork, remember_positions
+from contraflow.reward.judge.relative import share_positions
 from contraflow.reward.judge.scores import LABELS, NliScores
 from contraflow.reward.judge.scoring import EXACT, Batch, PairScorer
 from contraflow.settings.models import JudgeConfig
@@ -61,6 +62,7 @@ class NliJudge:
         model = _load(AutoModelForSequenceClassification, name, dtype=dtype)
         self._model = model.eval().requires_grad_(False).to(device)
         remember_positions(self._model)
+        share_positions(self._model)
         self._max_length = min(max_length, *_length_limits(config, self._tokenizer))
         self._raw = PairScorer(
             RecordedNetwork(self._log_probs, torch.device(device), dtype=dtype),

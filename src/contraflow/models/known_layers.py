@@ -1,0 +1,33 @@
+"""The layers of a model, looked for once: a walk over all modules takes the host a millisecond."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, cast
+
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import nn
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+
+class KnownLayers:
+    """The layers of a backbone, and those that an adapter has wrapped."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._adapter: Any = None
+        self._adapted: list[BaseTunerLayer] = []
+
+    @cached_property
+    def blocks(self) -> list[nn.Module]:
+        """The blocks of the backbone: what transformers can compute again in a backward pass."""
+        backbone = getattr(self._model, cast(Any, self._model).base_model_prefix)
+        return [m for m in backbone.modules() if isinstance(m, GradientCheckpointingLayer)]
+
+    def adapted(self, adapter: Any) -> list[BaseTunerLayer]:
+        """The layers that a PeftModel has wrapped; none where it is None."""
+        if adapter is not self._adapter:
+            modules = [] if adapter is None else adapter.modules()
+            self._adapted = [m for m in modules if isinstance(m, BaseTunerLayer)]
+            self._adapter = adapter
+        return self._adapted
