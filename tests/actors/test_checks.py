@@ -7,21 +7,26 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from contraflow.actors import checks
 from contraflow.actors.checks import check_actors
 from contraflow.actors.cluster import check_room, room_on
 from contraflow.cli.entry import main
+from contraflow.distributed.ranks import Ranks
 from contraflow.errors import UserError
+from contraflow.facts import read_facts, split_facts
 from contraflow.settings import (
+    DataConfig,
     ExchangeConfig,
     ExplorationConfig,
+    ModelConfig,
     ObjectiveConfig,
     ReplayConfig,
 )
-from contraflow.training.rank import join_ranks
+from contraflow.training.joining import check_facts_go_round, on_own_gpu
 from support.actors import replay_port
-from support.runs import tiny_config
+from support.runs import tiny_config, write_tiny_facts
 
 ACTORS = ExchangeConfig(kind="actors")
 EMBEDDED = ReplayConfig(store="embedded")
@@ -64,27 +69,46 @@ def test_weighted_replay_is_refused_before_any_model_loads(tmp_path: Path):
         check_actors(config)
 
 
-def test_several_learners_are_refused_with_the_remedy(tmp_path: Path, capsys):
-    """Asked for by a setting, or started by a launcher: one line and exit code 2."""
-    words = ["exchange=actors", "replay=embedded", f"run_dir={tmp_path / 'run'}"]
-    assert main(["train", *words, "trainer.devices=2"]) == 2
+def test_several_learners_need_a_replay_that_actors_reach(tmp_path: Path, capsys):
+    """Refused by the command, before it starts a rank."""
+    words = ["exchange=actors", "trainer.devices=2", f"run_dir={tmp_path / 'run'}"]
+    assert main(["train", *words, "replay=memory"]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert "trainer.devices=2" in line and "exchange.actors" in line
+    assert "replay.store=memory" in line and "replay=embedded" in line
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-def test_a_launcher_cannot_start_several_learners(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: int
+class ManyRanks(Ranks):
+    """The first of more ranks than a run has training facts."""
+
+    size = 1000
+
+
+@pytest.mark.parametrize("cap", [None, 3])
+def test_more_learners_than_facts_are_refused_early(tmp_path: Path, cap: int | None):
+    write_tiny_facts(tmp_path / "facts.jsonl")
+    facts = read_facts(tmp_path / "facts.jsonl")
+    config = tiny_config(
+        tmp_path, exchange=ACTORS, replay=EMBEDDED, data=DataConfig(max_train_facts=cap)
+    )
+    check_facts_go_round(config, facts, Ranks())
+    n = len(split_facts(facts).train) if cap is None else cap
+    with pytest.raises(UserError, match=f"^{n} training facts do not go round 1000 ranks; give"):
+        check_facts_go_round(config, facts, ManyRanks())
+
+
+@pytest.mark.parametrize(("device", "rank", "gpu"), [("cuda", 1, 1), ("cuda:6", 1, 7)])
+def test_learners_have_the_gpus_from_the_given_one_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, rank: int, gpu: int
 ):
+    """Ray gives its actors the first ones."""
     for name, value in {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2}.items():
         monkeypatch.setenv(name, str(value))
-    with pytest.raises(UserError) as refused:
-        join_ranks(tiny_config(tmp_path, exchange=ACTORS, replay=EMBEDDED))
-    assert str(refused.value) == (
-        "exchange=actors has one learner, and 2 ranks were started; start one process, and choose "
-        "the number of actors by exchange.actors"
-    )
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
+    config = tiny_config(tmp_path, exchange=ACTORS, model=ModelConfig(device=device))
+    assert on_own_gpu(config, ManyRanks()).model.device == f"cuda:{gpu}"
+    scatter = replace(config, exchange=ExchangeConfig())
+    assert on_own_gpu(scatter, ManyRanks()).model.device == f"cuda:{rank}"
 
 
 def free_port() -> int:

@@ -11,6 +11,8 @@ from contraflow.actors.exchange import Exchange
 from contraflow.actors.experience import LearnerExperience
 from contraflow.actors.ledger import Ledger
 from contraflow.actors.messages import Collected
+from contraflow.distributed.messages import decode
+from contraflow.distributed.ranks import Ranks
 from contraflow.errors import UserError
 from contraflow.experience.density import DrawnBatch
 from contraflow.replay import MemoryReplay
@@ -167,3 +169,44 @@ def test_repeats_that_count_once_keep_their_counts():
     batch = setup.learn()
     assert sum(batch.counts) == 2 * 20 > len(batch.scored)
     assert batch.counts == report.batch.counts
+
+
+class TwoLearners(Ranks):
+    """Rank 0 of two in one process, which keeps what it sends to the other."""
+
+    size = 2
+
+    def scatter(self, parts, phase: str) -> bytes:  # noqa: ARG002
+        self.sent = [decode(data, DrawnBatch) for data in parts[1:]]
+        return parts[0]
+
+
+def test_two_learners_get_the_batch_that_one_would_get():
+    """Uses, bounds and learned questions are those of both."""
+    one, two = Setup(), Setup()
+    two.learner.ranks = ranks = TwoLearners()
+    for setup in (one, two):
+        for _ in range(3):
+            setup.deliver()
+    for _ in range(2):
+        whole, share = one.learn(), two.learn()
+        both = keys([*share.scored, *ranks.sent[0].scored])
+        n_new = len(whole.scored) - whole.n_replayed
+        assert set(keys(whole.scored[:n_new])) <= set(both)
+        if not whole.n_replayed:
+            assert sorted(both) == sorted(keys(whole.scored))
+            assert not set(share.facts) & set(ranks.sent[0].facts)
+    assert two.exchange.meter.totals().learned >= one.exchange.meter.totals().learned > 0
+    assert two.learner.bounds.uses <= two.exchange.settings.max_reuse
+
+
+def test_stored_questions_that_are_fresh_too_are_replaced():
+    """What is stored of the only fact was just sampled again: a second group takes its place."""
+    setup = Setup(max_staleness=0)
+    setup.learner.ranks = ranks = TwoLearners()
+    report = setup.deliver()
+    setup.learner.find_stored()
+    setup.learner._with_stored = {report.batch.scored[0].fact_key}
+    batch = setup.learn()
+    assert batch.n_replayed == 0 and ranks.sent[0].n_replayed == 0
+    assert sorted(keys([*batch.scored, *ranks.sent[0].scored])) == sorted(keys(report.batch.scored))

@@ -139,34 +139,71 @@ def test_random_actors_and_learners_never_deadlock_or_break_bounds(seed: int):
     """Actors of any speed, some of which end, against a learner of any speed."""
     rng = random.Random(seed)
     facts = rng.randint(1, 4)
+    simulate(rng, facts, facts)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_several_learners_may_take_twice_without_a_deadlock(seed: int):
+    """A step of all learners has the facts of several assignments, and may take a second time."""
+    rng = random.Random(seed)
+    own = rng.randint(1, 3)
+    simulate(rng, own * rng.randint(2, 4), own, takes_again=0.3)
+
+
+def simulate(rng: random.Random, facts: int, of_assignment: int, takes_again: float = 0.0) -> None:
     limit = rng.randint(0, 6)
     settings = ExchangeConfig(
         newest_share=rng.choice([0.1, 0.5, 0.75, 1.0]),
         publish_every=rng.randint(1, 4),
         max_staleness=limit,
     )
-    book = Ledger(settings, facts)
+    book = Ledger(settings, facts, facts_per_assignment=of_assignment)
     at_work: list[Assignment] = []
     n_actors, learner_speed, death = rng.randint(1, 9), rng.random(), rng.choice([0.0, 0.1])
     step = learned = idle = 0
-    learning = False
+    wanted: int | None = facts  # groups that the learner waits for; None while it learns
     while step < 200:
         if len(at_work) < n_actors and book.may_start():
             at_work.append(book.assign())
-        if learning and rng.random() < learner_speed:
-            step, learning, idle = step + 1, False, 0
+        if wanted is None and rng.random() < learner_speed:
+            step, idle = step + 1, 0
             book.publish(step)
-        elif not learning:
-            groups = book.take(facts if step == 0 else book.n_fresh(step))
-            learning = groups is not None
-            assert all(book.behind(g.version) <= limit for g in groups or ())
-            learned += len(groups or ())
+            wanted = book.n_fresh(step)
+        elif wanted is not None and (groups := book.take(wanted)) is not None:
+            assert all(book.behind(g.version) <= limit for g in groups)
+            learned += len(groups)
+            wanted = 1 if rng.random() < takes_again else None
         if at_work and rng.random() < 0.5:
             work = at_work.pop(rng.randrange(len(at_work)))
-            book.give_back(work) if rng.random() < death else book.receive(collected(work, facts))
+            if rng.random() < death:
+                book.give_back(work)
+            else:
+                book.receive(collected(work, of_assignment))
         idle += 1
         assert idle < 5000, "nobody can go on"
     assert learned > 0
+
+
+@pytest.mark.parametrize(("staleness", "assignments"), [(0, 3), (1, 6)])
+def test_actors_may_work_for_all_learners_of_a_step(staleness: int, assignments: int):
+    """Three learners with two facts each: a step uses three assignments of two."""
+    settings = ExchangeConfig(newest_share=1.0, max_staleness=staleness)
+    book = Ledger(settings, 6, facts_per_assignment=2)
+    started = 0
+    while book.may_start():
+        book.assign()
+        started += 1
+    assert started == assignments
+
+
+def test_a_step_that_needs_more_lets_an_actor_start():
+    """No version may be behind, so only what this step itself waits for may be sampled."""
+    book = ledger(max_staleness=0)
+    book.receive(collected(book.assign()))
+    assert book.take(F) is not None and not book.may_start()
+    assert book.take(1) is None and book.may_start()
+    book.receive(collected(book.assign()))
+    assert book.take(1) is not None and not book.may_start()
 
 
 def test_no_question_expires_where_actors_take_turns():

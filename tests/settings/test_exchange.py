@@ -52,18 +52,15 @@ def test_a_wrong_value_is_refused_by_its_key(key: str, value: object, needs: str
     assert needs in str(refused.value)
 
 
-@pytest.mark.parametrize(
-    ("word", "needs"),
-    [
-        ("exchange.actors=0", "at least 1"),
-        ("trainer.devices=2", "1 with exchange=actors, which has one learner"),
-    ],
-)
-def test_a_wrong_override_is_refused_by_its_key(word: str, needs: str):
+def test_a_wrong_override_is_refused_by_its_key():
     with pytest.raises(UserError) as refused:
-        compose_config([*ACTORS, word])
-    assert str(refused.value).startswith(word)
-    assert needs in str(refused.value)
+        compose_config([*ACTORS, "exchange.actors=0"])
+    assert str(refused.value).startswith("exchange.actors=0: ")
+    assert "at least 1" in str(refused.value)
+
+
+def test_actors_may_have_several_learners():
+    assert compose_config([*ACTORS, "trainer.devices=2"]).trainer.devices == 2
 
 
 def test_a_resumed_run_may_have_other_actors_but_not_bounds():

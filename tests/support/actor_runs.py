@@ -111,9 +111,11 @@ def n_steps_of(folder: Path) -> int:
     return history.read_bytes().count(b"\n") if history.is_file() else 0
 
 
-def wait_for_steps(run: subprocess.Popen[bytes], folder: Path, n: int, log: Path) -> None:
+def wait_for_steps(
+    run: subprocess.Popen[bytes], folder: Path, n: int, log: Path, patience_s: float = 240
+) -> None:
     """Wait until a run has logged n steps. Fails where it ends before."""
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + patience_s
     while n_steps_of(folder) < n:
         assert run.poll() is None, log.read_text()[-3000:]
         assert time.monotonic() < deadline, log.read_text()[-3000:]

@@ -17,6 +17,7 @@ from contraflow.actors.messages import Assignment, Collected
 from contraflow.actors.pool import Outcome, Pool
 from contraflow.actors.worker import Worker
 from contraflow.distributed.messages import encode
+from contraflow.distributed.ranks import Ranks
 from contraflow.exactness.check import EXPLORATION
 from contraflow.exactness.space import FACTS, Space, make_space
 from contraflow.experience.density import DrawnBatch
@@ -120,6 +121,7 @@ def space_worker(
     max_len: int = 3,
     exploration: ExplorationConfig = EXPLORATION,
     sends_density: bool = False,
+    facts_per_step: int = len(FACTS),
 ) -> Worker:
     """Return an actor's worker on a space, with replay at a server."""
     space = space_of(seed, vocab, max_len)
@@ -131,17 +133,23 @@ def space_worker(
         space.reward,
         exploration,
         FACTS,
-        facts_per_step=len(FACTS),
+        facts_per_step=facts_per_step,
         seed=seed,
         sends_density=sends_density,
     )
 
 
 def space_learner(
-    space: Space, url: str, settings: ExchangeConfig, pool: Pool, seed: int = 0
+    space: Space,
+    url: str,
+    settings: ExchangeConfig,
+    pool: Pool,
+    seed: int = 0,
+    ranks: Ranks | None = None,
+    facts_per_assignment: int | None = None,
 ) -> LearnerExperience:
-    """Return the experience of a space's learner."""
-    ledger = Ledger(settings, facts_per_step=len(FACTS))
+    """Return the experience of a space's learner, or of rank 0 of several."""
+    ledger = Ledger(settings, len(FACTS), facts_per_assignment=facts_per_assignment)
     return LearnerExperience(
         space.policy,
         space.scorer,
@@ -152,6 +160,7 @@ def space_learner(
         exchange=Exchange(ledger, pool, settings),
         facts=FACTS,
         capacity_per_fact=KEEP_ALL.capacity_per_fact,
+        ranks=ranks,
     )
 
 

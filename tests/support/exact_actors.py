@@ -7,6 +7,7 @@ from typing import Any
 import lightning as L
 
 from contraflow.actors.experience import LearnerExperience
+from contraflow.actors.follower import FollowerExperience
 from contraflow.exactness.check import _total_variation
 from contraflow.exactness.space import FACTS, Space
 from contraflow.experience.stream import FactStream
@@ -14,7 +15,7 @@ from contraflow.gflownet.objectives import Objective
 from contraflow.settings.learning import OptimizerConfig
 from contraflow.training.loss import StepLoss
 from contraflow.training.module import SamplerModule
-from contraflow.training.publishing import Publishing
+from contraflow.training.publishing import Publishing, Ratios
 
 
 class Recorder(L.Callback):
@@ -29,22 +30,32 @@ class Recorder(L.Callback):
 
 def fit_space(
     space: Space,
-    learner: LearnerExperience,
+    learner: LearnerExperience | FollowerExperience,
     objective: Objective | StepLoss,
     n_steps: int,
     lr: float = 6e-3,
 ) -> list[dict[str, float]]:
-    """Train for some steps, end the actors, and return the metrics of each step."""
+    """Train for some steps, end the actors, and return the metrics of each step.
+
+    Each of several learners calls it, with an experience of its own.
+    """
+    has_exchange = isinstance(learner, LearnerExperience)
     optimizer = OptimizerConfig(lr=lr, flow_lr=1e-2, log_z_lr=1e-2, final_lr_share=0.005)
     module = SamplerModule(
-        space.policy, learner, space.reward, objective, optimizer, n_steps=n_steps
+        space.policy,
+        learner,
+        space.reward,
+        objective,
+        optimizer,
+        n_steps=n_steps,
+        ranks=learner.ranks,
     )
     recorder = Recorder()
     trainer = L.Trainer(
         accelerator="cpu",
         max_steps=n_steps,
         gradient_clip_val=1.0,
-        callbacks=[Publishing(learner), recorder],
+        callbacks=[Publishing(learner) if has_exchange else Ratios(), recorder],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -53,7 +64,8 @@ def fit_space(
     try:
         trainer.fit(module, FactStream(FACTS, len(FACTS), n_steps, learner.seed))
     finally:
-        learner.exchange.close()
+        if has_exchange:
+            learner.exchange.close()
         learner.replay.close()
     return recorder.steps
 

@@ -147,7 +147,7 @@ def test_other_settings_do_not_resume_a_run(tiny: Path, monkeypatch: pytest.Monk
     other = RewardConfig(penalized_reward_end_step=4, reward_temp_start=2.5, reward_temp_horizon=5)
     with pytest.raises(
         UserError,
-        match=r"was trained with reward\.reward_temp_start=3\.0, now .*=2\.5 \(1 settings",
+        match=r"was trained with reward\.reward_temp_start=3\.0, now .*=2\.5 \(1 setting differs",
     ):
         job.train(tiny_config(tiny, reward=other))
     assert (tiny / "run" / "config.yaml").read_bytes() == before

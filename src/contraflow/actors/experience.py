@@ -1,9 +1,10 @@
-"""A learner's batch: fresh questions first, the rest from replay by priority.
+"""A step's batch: fresh questions first, the rest from replay by priority.
 
 A fact is the unit, because every loss here compares or averages within facts. Of the facts of a
 batch, `exchange.newest_share` get the questions that an actor has just sampled for them. The others
 get stored questions, as `replay.sampling` draws them, as long as these may be used again; where too
-few may, fresh questions take their place, and the learner waits for them.
+few may, fresh questions take their place, and the learner waits for them. Where several learners
+take the step together, the one with the exchange deals the batch to all.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from contraflow.actors.deal import deal
 from contraflow.actors.exchange import Exchange
+from contraflow.actors.follower import send_shares
 from contraflow.actors.groups import merge
 from contraflow.actors.ledger import FreshGroup
 from contraflow.actors.uses import Uses
+from contraflow.distributed.ranks import Ranks
 from contraflow.experience.collect import Batch, Experience
 from contraflow.experience.scorer import Scorer
 from contraflow.facts import Fact
@@ -41,7 +45,10 @@ class BatchBounds:
 
 
 class LearnerExperience(Experience):
-    """Batches from an exchange and from the replay that the actors fill."""
+    """Batches from an exchange and from the replay that the actors fill.
+
+    ranks: the learners, of which this is rank 0; the others have a `FollowerExperience`.
+    """
 
     def __init__(
         self,
@@ -55,11 +62,13 @@ class LearnerExperience(Experience):
         exchange: Exchange,
         facts: Sequence[Fact],
         capacity_per_fact: int = ReplayConfig.capacity_per_fact,
+        ranks: Ranks | None = None,
     ) -> None:
         super().__init__(policy, scorer, replay, reward, settings, seed=seed)
         self.exchange = exchange
         self.uses = Uses(exchange.settings.max_reuse)
         self.capacity_per_fact = capacity_per_fact
+        self.ranks = ranks or Ranks()
         self.bounds = BatchBounds(0, 0.0, 0, 0.0)
         self._facts = {fact.key: fact for fact in facts}
         self._with_stored: set[str] = set()  # facts with questions in replay, as far as is known
@@ -74,26 +83,45 @@ class LearnerExperience(Experience):
         self.uses.keep(entry.scored for entry in self.replay.entries())
 
     def collect(self, facts: Sequence[Fact], step: int, seen: Sequence[Fact] = ()) -> Batch:  # noqa: ARG002
-        """Return the batch of a step; waits for actors. The facts are those of actors' questions.
+        """Return this learner's share of a step's batch; waits for actors.
+
+        The facts are those of actors' questions. Collective: every learner calls it once a step.
 
         Raises: UserError where the exchange cannot go on.
         """
+        parts = self._parts(step)
+        device = str(self.policy.lm.device)
+        shares = [merge(hand, device) for hand in deal(parts, self.ranks.size)]
+        return send_shares(self.ranks, shares, step)
+
+    def _parts(self, step: int) -> list[Batch]:
+        """The batch of all learners, one part for each group of questions, fresh ones first."""
         n_facts = self.exchange.ledger.facts_per_step
         n_stored = n_facts - self.exchange.ledger.n_fresh(step)
         stored = list(islice(self._stored_groups(step), n_stored))
         fresh = self.exchange.take(n_facts - len(stored))
-        new = [s for group in fresh for s in group.batch.scored]
-        known = {_key(s) for s in new}
-        again = [s for row in stored for s in row if _key(s) not in known]
-        self._with_stored |= {s.fact_key for s in new}
-        self._count_uses(fresh, new, again)
-        self.exchange.meter.learned(sum(map(_draws, fresh)) + len(again))
-        parts: list[Batch] = [group.batch for group in fresh]
-        if again:
-            keys = dict.fromkeys(s.fact_key for s in again)
-            owners = [self._facts[key] for key in keys]
-            parts.append(self._batch(owners, again, [1] * len(again), 1.0, n_replayed=len(again)))
-        return merge(parts, str(self.policy.lm.device))
+        again = self._without(fresh, stored)
+        # What was stored of a fact may just have been sampled again, and no learner may be without.
+        while (n_missing := self.ranks.size - len(fresh) - len(again)) > 0:
+            fresh += self.exchange.take(n_missing)
+            again = self._without(fresh, again)
+        self._count(fresh, [s for row in again for s in row])
+        return [*(group.batch for group in fresh), *map(self._of_stored, again)]
+
+    def _without(
+        self, fresh: Sequence[FreshGroup], stored: Sequence[list[ScoredQuestion]]
+    ) -> list[list[ScoredQuestion]]:
+        """Stored rows without what is fresh too, where enough is left to learn from."""
+        known = {_key(s) for group in fresh for s in group.batch.scored}
+        rows = [[s for s in row if _key(s) not in known] for row in stored]
+        # Dealt to several learners, a row may be without the fresh questions of its fact.
+        least = 1 if self.ranks.size == 1 else 2
+        return [row for row in rows if len(row) >= least]
+
+    def _of_stored(self, row: Sequence[ScoredQuestion]) -> Batch:
+        """Stored questions of a fact as a batch."""
+        fact = self._facts[row[0].fact_key]
+        return self._batch([fact], row, [1] * len(row), 1.0, n_replayed=len(row))
 
     def _stored_groups(self, step: int) -> Iterator[list[ScoredQuestion]]:
         """Rows of up to n stored questions, each of one fact, that may be used again."""
@@ -110,12 +138,11 @@ class LearnerExperience(Experience):
     def _may_use(self, scored: ScoredQuestion) -> bool:
         return self.uses.left(scored) and self.policy.constraints.admits(scored.question_ids)
 
-    def _count_uses(
-        self,
-        fresh: Sequence[FreshGroup],
-        new: Sequence[ScoredQuestion],
-        again: Sequence[ScoredQuestion],
-    ) -> None:
+    def _count(self, fresh: Sequence[FreshGroup], again: Sequence[ScoredQuestion]) -> None:
+        """Take note of what a step of all learners learns from."""
+        new = [s for group in fresh for s in group.batch.scored]
+        self._with_stored |= {s.fact_key for s in new}
+        self.exchange.meter.learned(sum(map(_draws, fresh)) + len(again))
         self.uses.fresh(new)
         self.uses.again(again)
         behind = [self.exchange.ledger.behind(group.version) for group in fresh] or [0]

@@ -67,12 +67,14 @@ def _shares(batches: Sequence[Batch]) -> tuple[float, ...]:
     pairs of questions grow with the square of the sum of its weights.
     """
     parts = Counter(key for batch in batches for key in {s.fact_key for s in batch.scored})
-    rows = [row for batch in batches for row in zip(batch.scored, _own(batch), strict=True)]
-    return tuple(share / parts[scored.fact_key] for scored, share in rows)
+    scored = [s for batch in batches for s in batch.scored]
+    shares = [share for batch in batches for share in shares_within(batch)]
+    rows = zip(scored, shares, strict=True)
+    return tuple(share / parts[s.fact_key] for s, share in rows)
 
 
-def _own(batch: Batch) -> tuple[float, ...]:
-    """The weights of a batch; without any, the counts over those of the fact."""
+def shares_within(batch: Batch) -> tuple[float, ...]:
+    """Return the weights of a batch; without any, the counts over those of the fact."""
     if batch.weights is not None:
         return batch.weights
     total: Counter[str] = Counter()

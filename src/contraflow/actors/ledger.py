@@ -33,13 +33,21 @@ class FreshGroup:
 class Ledger:
     """The state of an exchange. Plain bookkeeping of one thread: no clock, no processes.
 
-    facts_per_step: facts of a learner's batch, and of an assignment.
+    facts_per_step: facts of a step's batch, over all learners.
     next_number: the first assignment, which a resumed run has in its checkpoint.
+    facts_per_assignment: as many as of a step if None.
     """
 
-    def __init__(self, settings: ExchangeConfig, facts_per_step: int, next_number: int = 0) -> None:
+    def __init__(
+        self,
+        settings: ExchangeConfig,
+        facts_per_step: int,
+        next_number: int = 0,
+        facts_per_assignment: int | None = None,
+    ) -> None:
         self.settings = settings
         self.facts_per_step = facts_per_step
+        self.facts_per_assignment = facts_per_assignment or facts_per_step
         self.next_number = next_number
         self.version = 0
         self.step = 0
@@ -49,6 +57,7 @@ class Ledger:
         self._in_work: dict[int, Assignment] = {}
         self._returned: list[int] = []
         self._learning = False  # between a step's `take` and its `publish`
+        self._awaited = 0  # groups that the last `take` did not get
 
     @property
     def fresh_groups(self) -> int:
@@ -79,15 +88,16 @@ class Ledger:
 
         Where it may not, it waits: for the next version, or until the learner has used more.
         """
-        ahead = len(self._fresh) + self.facts_per_step * self._usable_in_work()
+        ahead = len(self._fresh) + self.facts_per_assignment * self._usable_in_work()
         if self._behind_when_learned(ahead) <= self._limit:
             return True
         # A learner that waits for a batch and actors that wait for a version would wait forever.
-        return not self._learning and ahead < self.facts_per_step
+        return ahead < (self._awaited if self._learning else self.facts_per_step)
 
     def _behind_when_learned(self, ahead: int) -> int:
         """Versions that a new assignment's last group will be behind, after ``ahead`` groups."""
-        steps = math.ceil((ahead + self.facts_per_step) / self._fresh_per_step - 1e-9)
+        groups = ahead + self.facts_per_assignment
+        steps = math.ceil(groups / self._fresh_per_step - 1e-9)
         since_published = self.step - self.version * self.settings.publish_every + self._learning
         return (since_published + steps - 1) // self.settings.publish_every
 
@@ -122,9 +132,10 @@ class Ledger:
     def take(self, n: int) -> list[FreshGroup] | None:
         """The n fresh groups that wait longest; None, taking nothing, where there are fewer.
 
-        A step takes once, and ends with `publish`.
+        A step takes once, or again where it turns out to need more, and ends with `publish`.
         """
-        if len(self._fresh) < n:
+        self._awaited = n if len(self._fresh) < n else 0
+        if self._awaited:
             return None
         self._learning = True
         return [self._fresh.popleft() for _ in range(n)]

@@ -26,8 +26,9 @@ from contraflow.errors import INTERRUPTED, OUT_OF_TIME
 PEER_LOST = 76
 # Exit codes of a run that was asked to stop: the others stop too, and take the time they need.
 STOPPED = (INTERRUPTED, OUT_OF_TIME)
-# How long the other ranks may take to notice that one has failed.
-GRACE_S = 5.0
+# How long the other ranks may take to notice that one has failed, and to end what they started:
+# rank 0 ends Ray and its actors, and the replay server.
+GRACE_S = 15.0
 _POLL_S = 0.05
 
 

@@ -78,6 +78,8 @@ MAY_CHANGE = (
     "oracle.served.",
 )
 
+_SEEDS = 2**63  # torch takes a 64-bit number
+
 
 @dataclass
 class Config:
@@ -104,18 +106,13 @@ class Config:
 
     def __post_init__(self) -> None:
         check_finite(self)
+        is_seed = -_SEEDS <= self.seed < _SEEDS
+        check(is_seed, "seed", self.seed, f"from {-_SEEDS} to {_SEEDS - 1}")
         check(
             self.exchange.kind != "local" or self.trainer.devices == 1,
             "exchange.kind",
             self.exchange.kind,
-            "scatter, broadcast or symmetric with several trainer.devices",
-        )
-        check(
-            self.exchange.kind != "actors" or self.trainer.devices == 1,
-            "trainer.devices",
-            self.trainer.devices,
-            "1 with exchange=actors, which has one learner (exchange.actors is the number of "
-            "actors), or exchange=scatter, whose ranks all learn",
+            "scatter, broadcast, symmetric or actors with several trainer.devices",
         )
         self._check_learning()
 

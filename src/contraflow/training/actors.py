@@ -1,4 +1,4 @@
-"""A learner with actors: what is opened before its first step, and what is written at its end."""
+"""The learner with the exchange: what is opened before its first step, and written at its end."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from contraflow.actors.build import ActorPlan, build_worker, exchange_settings
 from contraflow.actors.exchange import Exchange
 from contraflow.actors.experience import LearnerExperience
 from contraflow.actors.ledger import Ledger
+from contraflow.distributed.scorer import SharedScorer
 from contraflow.errors import UserError
 from contraflow.experience.density import RATIO_LIMIT
-from contraflow.experience.scorer import Scorer
 from contraflow.run.replay import open_replay
-from contraflow.settings import Config
+from contraflow.settings import Config, ExchangeConfig
 from contraflow.settings.learning import POLICY_GRADIENTS
 from contraflow.system.files import write_atomically
 from contraflow.system.progress import print_line
@@ -41,19 +41,28 @@ def open_actors(learner: Learner, namespace: str) -> LearnerExperience | None:
     if config.objective.name in POLICY_GRADIENTS:
         print_line(ratio_note(config))
     pool = RayPool(exchange, partial(build_worker, plan))
-    facts_per_step = min(config.trainer.facts_per_step, len(learner.train_facts))
+    ranks = learner.ranks
     return LearnerExperience(
         parts.policy,
-        Scorer(parts.policy, parts.oracle, parts.judge),
+        SharedScorer(parts.policy, parts.oracle, parts.judge, ranks),
         # A client of its own: resuming adds what the store lacks, and takes away nothing.
         open_replay(config, namespace, url=plan.replay_url),
         parts.reward,
         config.exploration,
         seed=config.seed,
-        exchange=Exchange(Ledger(exchange, facts_per_step), pool, exchange),
+        exchange=Exchange(_ledger(learner, exchange), pool, exchange),
         facts=learner.train_facts,
         capacity_per_fact=config.replay.capacity_per_fact,
+        ranks=ranks,
     )
+
+
+def _ledger(learner: Learner, exchange: ExchangeConfig) -> Ledger:
+    """A ledger of steps of all ranks, and of assignments of as many facts as one rank's."""
+    n_facts = len(learner.train_facts)
+    own = learner.config.trainer.facts_per_step
+    of_all = min(own * learner.ranks.size, n_facts)
+    return Ledger(exchange, of_all, facts_per_assignment=min(own, n_facts))
 
 
 def ratio_note(config: Config) -> str:
@@ -73,7 +82,9 @@ def close_actors(experience: LearnerExperience, folder: Path) -> None:
     counts = exchange.counts()
     exchange.close()
     experience.replay.close()
-    record = {"actors": exchange.pool.size, **asdict(counts), **asdict(totals), **asdict(rates)}
+    n_learners = experience.ranks.size
+    sizes = {"actors": exchange.pool.size, "learners": n_learners}
+    record = {**sizes, **asdict(counts), **asdict(totals), **asdict(rates)}
     try:
         path = folder / EXCHANGE_FILE
         write_atomically(path, msgspec.json.format(msgspec.json.encode(record)))
@@ -82,6 +93,10 @@ def close_actors(experience: LearnerExperience, folder: Path) -> None:
     print_line(
         f"{exchange.pool.size} actors scored {totals.questions} questions "
         f"({rates.questions_per_second:.1f} a second) and were idle {rates.actors_idle:.0%} of the "
-        f"time, the learner {rates.learner_idle:.0%}; restarts {counts.restarts}, facts too late "
-        f"for the learner {counts.expired}"
+        f"time, {_learners(n_learners)} {rates.learner_idle:.0%}; restarts {counts.restarts}, "
+        f"facts too late to be learned {counts.expired}"
     )
+
+
+def _learners(n: int) -> str:
+    return "the learner" if n == 1 else f"the {n} learners"

@@ -1,28 +1,32 @@
 """The work of ranks other than 0: receive rank 0's plan, train in step with it, and leave.
 
 They write nothing. They load an oracle and a judge only where every rank has its own
-(`exchange=symmetric`).
+(`exchange=symmetric`). With actors they know neither Ray nor replay: rank 0 sends them questions.
 """
 
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+from lightning.pytorch.callbacks import Callback
 
 from contraflow.distributed.memory import gather_memory
 from contraflow.distributed.messages import Plan, decode
 from contraflow.distributed.ranks import Ranks
+from contraflow.replay.base import ReplayStore
 from contraflow.run.build import ALL_ROLES, assemble
 from contraflow.run.replay import open_replay
 from contraflow.settings import Config
 from contraflow.system import progress
 from contraflow.system.budget import Budget
+from contraflow.training.joining import on_own_gpu
+from contraflow.training.publishing import Ratios
 from contraflow.training.rank import (
     Learner,
     fact_stream,
-    on_own_gpu,
     peak_gpu_memory,
     sampler_module,
     trainer_for,
@@ -30,6 +34,7 @@ from contraflow.training.rank import (
 from contraflow.training.stopping import GracefulStop, interruption
 
 IS_FINISHED = "start"
+CHECKED = "checks by rank 0 (files, facts, Ray)"
 PLAN = "preparation by rank 0 (models, facts, first measurements)"
 
 
@@ -42,18 +47,27 @@ def run_follower(config: Config, ranks: Ranks, budget: Budget) -> Path:
     folder = Path(config.run_dir)
     if any(ranks.broadcast(b"", IS_FINISHED)):
         return folder
+    ranks.broadcast(b"", CHECKED)
     if config.trainer.threads is not None:
         torch.set_num_threads(config.trainer.threads)
     roles = ALL_ROLES if config.exchange.kind == "symmetric" else ()
     parts = assemble(on_own_gpu(config, ranks), adapter="fresh", roles=roles)
     plan = decode(ranks.broadcast(b"", PLAN), Plan)
-    replay = open_replay(config, plan.replay_namespace, folder, plan.replay_url)
+    replay = _replay_of(config, plan, folder)
     try:
         learner = Learner(config, parts, ranks, replay, plan.train_facts)
         _fit(learner, plan.checkpoint, budget)
     finally:
         replay.close()
     return folder
+
+
+def _replay_of(config: Config, plan: Plan, folder: Path) -> ReplayStore:
+    """The replay of this rank; an empty one in memory where rank 0 alone reads the actors'."""
+    if config.exchange.kind == "actors":
+        unused = replace(config.replay, store="memory", url=None)
+        return open_replay(replace(config, replay=unused), plan.replay_namespace)
+    return open_replay(config, plan.replay_namespace, folder, plan.replay_url)
 
 
 def _fit(learner: Learner, checkpoint: bytes, budget: Budget) -> None:
@@ -63,7 +77,8 @@ def _fit(learner: Learner, checkpoint: bytes, budget: Budget) -> None:
         last.write_bytes(checkpoint)
         every = learner.config.trainer.checkpoint_every
         stop = GracefulStop(last, every, learner.ranks, budget)
-        trainer = trainer_for(learner, Path(scratch), [stop], [])
+        callbacks: list[Callback] = [Ratios(), stop]
+        trainer = trainer_for(learner, Path(scratch), callbacks, [])
         module = sampler_module(learner)
         stream = fact_stream(learner)
         try:

@@ -43,15 +43,14 @@ from contraflow.training.callbacks import History, Probes, Validation
 from contraflow.training.checkpoints import load_trained, step_of
 from contraflow.training.choose_facts import choose_facts
 from contraflow.training.evaluation import Evaluation
-from contraflow.training.follower import IS_FINISHED, PLAN, run_follower
+from contraflow.training.follower import CHECKED, IS_FINISHED, PLAN, run_follower
+from contraflow.training.joining import check_facts_go_round, join_ranks, on_own_gpu
 from contraflow.training.loggers import close_loggers, loggers_for, wandb_run_id
 from contraflow.training.publishing import Publishing
 from contraflow.training.questions_now import N_QUESTIONS, QuestionsNow
 from contraflow.training.rank import (
     Learner,
     fact_stream,
-    join_ranks,
-    on_own_gpu,
     on_policy_note,
     prefix_cost,
     record_memory,
@@ -96,6 +95,7 @@ def _run_first(config: Config, ranks: Ranks, budget: Budget) -> Path:
         print_line(f"{folder} is a finished run; its report is {folder / 'report.html'}")
         print_line("To train anew choose another name=…, or delete the folder")
         return folder
+    check_facts_go_round(config, facts, ranks)
     check_run_files(folder)
     if config.logger.wandb != "disabled":
         wandb_run_id(folder)
@@ -103,6 +103,7 @@ def _run_first(config: Config, ranks: Ranks, budget: Budget) -> Path:
     if config.trainer.threads is not None:
         torch.set_num_threads(config.trainer.threads)
     with joined_cluster(config):
+        ranks.broadcast(b"", CHECKED)
         _run_stages(_Job(config, folder, facts, ranks), budget, started)
     record_cost(folder, time.monotonic() - started)
     report = write_report(folder)
@@ -164,9 +165,9 @@ class _Job:
         last = self.folder / "checkpoints" / "last.ckpt"
         self._broadcast_plan(last)
         learner = Learner(config, self.trainable, self.ranks, self.replay, self.facts.train)
+        stream = fact_stream(learner)
         actors = open_actors(learner, self.namespace)
         module = sampler_module(learner, actors)
-        stream = fact_stream(learner)
         if module.objective.needs_prefix_rewards:
             print_line(prefix_cost(config))
         if module.objective.on_policy:

@@ -16,7 +16,18 @@ from contraflow.training.module import SamplerModule
 _FORGET_ABOVE = 10_000  # uses of fewer questions than this are kept, stored or not
 
 
-class Publishing(Callback):
+class Ratios(Callback):
+    """Adds to the numbers of a step how far the policy has moved from what actors sampled."""
+
+    def on_after_backward(self, _trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Add this rank's numbers, before the module averages those of all ranks and logs them."""
+        outcome = cast(SamplerModule, module).outcome
+        assert outcome is not None
+        if isinstance(outcome.batch, DrawnBatch):
+            outcome.metrics.update(ratio_metrics(outcome.batch, outcome.log_pf))
+
+
+class Publishing(Ratios):
     """Publish the adapter every few steps, and add the exchange's numbers to those of a step.
 
     A checkpoint holds the number of the next assignment and the uses of questions, so that a
@@ -33,13 +44,12 @@ class Publishing(Callback):
         weights = weights_of(self.experience.policy)
         self.experience.exchange.open(trainer.global_step, weights)
 
-    def on_after_backward(self, _trainer: L.Trainer, module: L.LightningModule) -> None:
-        """Add the exchange's numbers, before the module passes a step's metrics to loggers."""
+    def on_after_backward(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Add the exchange's numbers, which are of all learners, to rank 0's."""
+        super().on_after_backward(trainer, module)
         outcome = cast(SamplerModule, module).outcome
         assert outcome is not None
         outcome.metrics.update(self._metrics())
-        if isinstance(outcome.batch, DrawnBatch):
-            outcome.metrics.update(ratio_metrics(outcome.batch, outcome.log_pf))
 
     def on_train_batch_end(
         self,

@@ -7,7 +7,7 @@ inside the steps of the module (`distributed/`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import lightning as L
@@ -17,27 +17,28 @@ from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 
+from contraflow.actors.follower import FollowerExperience
 from contraflow.distributed.broadcast import BroadcastExperience
 from contraflow.distributed.memory import gather_memory, memory_lines
-from contraflow.distributed.rank_info import RankInfo, rank_info_from_environment
-from contraflow.distributed.ranks import RankGroup, Ranks
+from contraflow.distributed.ranks import Ranks
 from contraflow.distributed.scorer import SharedScorer
-from contraflow.errors import UserError
 from contraflow.experience.collect import Experience
 from contraflow.experience.scorer import Scorer
 from contraflow.experience.stream import FactStream
 from contraflow.facts import Fact
 from contraflow.policy.lora import LoraPolicy
 from contraflow.replay.base import ReplayStore
-from contraflow.run.build import Parts, device_of
+from contraflow.run.build import Parts
 from contraflow.run.fingerprint import sampler_fingerprint
 from contraflow.run.learning import build_exploration, build_objective
 from contraflow.settings import Config
 from contraflow.system.files import write_atomically
 from contraflow.system.progress import print_line
 from contraflow.training.checkpoints import AtomicCheckpointIO
+from contraflow.training.joining import require_fact_for_each
 from contraflow.training.loss import StepLoss
 from contraflow.training.module import SamplerModule
+from contraflow.training.shared_loss import SharedLoss
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,14 @@ class Learner:
 
 
 def sampler_module(learner: Learner, experience: Experience | None = None) -> SamplerModule:
-    """The Lightning module of one rank; ``experience`` is that of a learner with actors."""
+    """The Lightning module of one rank; ``experience`` is that of the learner with the exchange."""
     config = learner.config
+    loss = SharedLoss if learner.exchange == "actors" else StepLoss
     return SamplerModule(
         learner.parts.policy,
         experience or _experience(learner),
         learner.parts.reward,
-        StepLoss.of(build_objective(config), config.objective, config.trainer.n_steps),
+        loss.of(build_objective(config), config.objective, config.trainer.n_steps),
         config.optimizer,
         n_steps=config.trainer.n_steps,
         forward_looking=config.objective.forward_looking,
@@ -84,13 +86,15 @@ def _experience(learner: Learner) -> Experience:
     ranks = learner.ranks
     fingerprint = sampler_fingerprint(config)
     scorer = Scorer(parts.policy, parts.oracle, parts.judge, sampler=fingerprint)
-    if learner.exchange == "scatter":
+    if learner.exchange in ("scatter", "actors"):
         scorer = SharedScorer(parts.policy, parts.oracle, parts.judge, ranks, sampler=fingerprint)
     shared = (parts.policy, scorer, learner.replay, parts.reward, build_exploration(config))
     if learner.exchange == "broadcast":
         return BroadcastExperience(
             *shared, seed=config.seed, ranks=ranks, replay_settings=config.replay
         )
+    if learner.exchange == "actors":
+        return FollowerExperience(*shared, seed=config.seed, ranks=ranks)
     return Experience(*shared, seed=config.seed, rank=ranks.rank, replay_settings=config.replay)
 
 
@@ -102,60 +106,9 @@ def fact_stream(learner: Learner) -> FactStream:
     facts = learner.train_facts
     config = learner.config
     size = learner.ranks.size
-    if len(facts) < size:
-        raise UserError(
-            f"{len(facts)} training facts do not go round {size} ranks; "
-            "give more facts, or fewer trainer.devices"
-        )
+    require_fact_for_each(len(facts), learner.ranks)
     own = facts if learner.exchange == "broadcast" else facts[learner.ranks.rank :: size]
     return FactStream(own, config.trainer.facts_per_step, config.trainer.n_steps, config.seed)
-
-
-def join_ranks(config: Config) -> tuple[Config, Ranks]:
-    """Join the ranks that a launcher started; returns the config with their number, and the ranks.
-
-    Raises: UserError when the config asks for ranks that were not started or cannot be served.
-    """
-    info = rank_info_from_environment()
-    if info is None or info.size == 1:
-        devices = config.trainer.devices
-        if devices > 1 and info is None:
-            raise UserError(
-                f"trainer.devices={devices}: one process cannot be {devices} ranks; "
-                "start it with `contraflow train` or torchrun"
-            )
-        return replace(config, trainer=replace(config.trainer, devices=1)), Ranks()
-    if config.exchange.kind == "local":
-        raise UserError(
-            f"exchange.kind=local: choose scatter, broadcast or symmetric for {info.size} ranks"
-        )
-    if config.exchange.kind == "actors":
-        raise UserError(
-            f"exchange=actors has one learner, and {info.size} ranks were started; start one "
-            "process, and choose the number of actors by exchange.actors"
-        )
-    if config.replay.store == "embedded" and not info.one_machine:
-        raise UserError(
-            "replay=embedded serves one machine only; use replay=redis replay.url=… with several"
-        )
-    config = replace(config, trainer=replace(config.trainer, devices=info.size))
-    return config, RankGroup(info, config.exchange.timeout_s, gpu=_gpu_of(config, info))
-
-
-def _gpu_of(config: Config, info: RankInfo) -> torch.device | None:
-    """This rank's own GPU; None where ranks share GPUs or have none, and use gloo."""
-    if device_of(config).type != "cuda" or info.local_size > torch.cuda.device_count():
-        return None
-    return torch.device("cuda", info.local_rank)
-
-
-def on_own_gpu(config: Config, ranks: Ranks) -> Config:
-    """The config with this rank's GPU as device. More ranks than GPUs share them in turn."""
-    info = rank_info_from_environment()
-    if ranks.size == 1 or info is None or device_of(config).type != "cuda":
-        return config
-    device = f"cuda:{info.local_rank % torch.cuda.device_count()}"
-    return replace(config, model=replace(config.model, device=device))
 
 
 def trainer_for(
