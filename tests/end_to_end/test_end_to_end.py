@@ -1,4 +1,8 @@
-"""The whole job on the packaged models, as a user types it."""
+"""The whole job on the packaged models, as a user types it.
+
+Training runs in a process of its own, whose warnings and peak memory are checked. What is done with
+the finished run runs in this process, which has imported torch already.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,13 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from contraflow.models.packaged import is_prepared
+from support.cli import Result
 
 pytestmark = [
     pytest.mark.slow,
@@ -21,7 +27,10 @@ pytestmark = [
 ]
 
 
-def contraflow(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+Call = Callable[..., Result]
+
+
+def in_a_shell(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run the console command in a process of its own."""
     command = [sys.executable, "-m", "contraflow.cli", *arguments]
     environment = {**os.environ, "COLUMNS": "200"}
@@ -34,7 +43,7 @@ def contraflow(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two steps with an embedded replay server and offline W&B, without any warning."""
     cwd = tmp_path_factory.mktemp("user")
-    done = contraflow(
+    done = in_a_shell(
         "train",
         "experiment=debug_fast",
         "replay=embedded",
@@ -47,6 +56,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert "strict_success" in done.stdout
     assert "report.html" in done.stdout
     return cwd / "runs" / "e2e"
+
+
+@pytest.fixture
+def here(finished: Path, contraflow: Call, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """Commands in the folder in which the user trained."""
+    monkeypatch.chdir(finished.parents[1])
+    return contraflow
 
 
 @pytest.mark.defect(11)
@@ -99,10 +115,7 @@ def test_adapter_is_an_ordinary_peft_folder(finished: Path) -> None:
     assert sum(map(float, trained)) > 0  # B starts at 0, so something was learned
 
 
-def test_generate_writes_the_promised_keys(
-    finished: Path,
-) -> None:
-    cwd = finished.parents[1]
+def test_generate_writes_the_promised_keys(here: Call) -> None:
     arguments = [
         "subject=Hamlet",
         "edit_fact=Hamlet was written by Christopher Marlowe.",
@@ -110,9 +123,9 @@ def test_generate_writes_the_promised_keys(
         "out=q.jsonl",
     ]
     for run in ("runs/e2e", "untrained"):
-        done = contraflow("generate", f"run={run}", *arguments, cwd=cwd)
-        assert done.returncode == 0, done.stderr[-2000:]
-        rows = [json.loads(line) for line in (cwd / "q.jsonl").read_text().splitlines()]
+        done = here("generate", f"run={run}", *arguments)
+        assert done.code == 0, done.err[-2000:]
+        rows = [json.loads(line) for line in Path("q.jsonl").read_text().splitlines()]
         assert len(rows) == 4
         keys = {"subject", "edit_fact", "question", "answer", "log_contradiction", "log_p_question"}
         assert all(keys | {"log_p_answer", "log_reward", "log_pf"} <= row.keys() for row in rows)
@@ -121,29 +134,19 @@ def test_generate_writes_the_promised_keys(
     assert all(row["log_pf"] == pytest.approx(row["log_p_question"], abs=1e-2) for row in rows)
 
 
-def test_a_finished_run_refuses_other_settings(finished: Path) -> None:
-    cwd = finished.parents[1]
-    again = contraflow("train", "experiment=debug_fast", "replay=embedded", "name=e2e", cwd=cwd)
-    assert again.returncode == 0
-    assert "finished run" in again.stderr + again.stdout
-    other = contraflow(
-        "train",
-        "experiment=debug_fast",
-        "replay=embedded",
-        "name=e2e",
-        "objective.lam=0.5",
-        cwd=cwd,
-    )
-    assert other.returncode == 2
-    assert "objective.lam" in other.stderr
-    assert "Traceback" not in other.stderr
+def test_a_finished_run_refuses_other_settings(here: Call) -> None:
+    words = ("train", "experiment=debug_fast", "replay=embedded", "name=e2e")
+    again = here(*words)
+    assert again.code == 0
+    assert "finished run" in again.err + again.out
+    other = here(*words, "objective.lam=0.5")
+    assert other.code == 2
+    assert "objective.lam" in other.err
+    assert "Traceback" not in other.err
 
 
-def test_evaluate_writes_metrics(finished: Path) -> None:
-    cwd = finished.parents[1]
+def test_evaluate_writes_metrics(here: Call) -> None:
     facts = "runs/e2e/test_facts.jsonl"
-    done = contraflow(
-        "evaluate", "run=runs/e2e", f"facts={facts}", "n=2", "out=metrics.json", cwd=cwd
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert "strict_success" in (cwd / "metrics.json").read_text()
+    done = here("evaluate", "run=runs/e2e", f"facts={facts}", "n=2", "out=metrics.json")
+    assert done.code == 0, done.err[-2000:]
+    assert "strict_success" in Path("metrics.json").read_text()

@@ -270,7 +270,7 @@ def test_an_evicted_payload_is_reported_with_its_cause(short_dir: Path, admin: r
     with _open(short_dir, messages.append) as store:
         (entry,) = distinct("f", 1)
         store.add([entry], [0.0])
-        admin.delete(store._fact_keys("f")[1])
+        admin.delete(store._keys.of_fact("f")[1])
         assert store.sample(["f"], 1, random.Random(0)) == [[]]
     assert messages == [
         "replay skips 1 stored entry that cannot be read, the last of fact 'f' "

@@ -1,10 +1,9 @@
-"""What holds for every store, tested on each with a real server."""
+"""What every store keeps, gives back, counts and refuses, tested on each with a real server."""
 
 from __future__ import annotations
 
 import math
 import random
-from collections import Counter
 
 import msgspec
 import numpy as np
@@ -13,9 +12,8 @@ import pytest
 from contraflow.errors import UserError
 from contraflow.replay import MemoryReplay, PayloadError
 from contraflow.replay.codec import SCHEMA_VERSION
-from contraflow.replay.vectors import quantize
 from contraflow.settings.running import ReplayConfig
-from support.replay import OpenStore, distinct, held, ids_of, question, random_batches, reference
+from support.replay import OpenStore, distinct, held, question, random_batches, reference
 
 
 def test_a_full_fact_keeps_its_best(open_store: OpenStore) -> None:
@@ -50,42 +48,6 @@ def test_facts_do_not_compete(open_store: OpenStore) -> None:
     assert held(store, "bad") == {entry.question_ids for entry in distinct("bad", 3)[1:]}
 
 
-def test_the_better_of_two_near_duplicates_stays(open_store: OpenStore) -> None:
-    store = open_store(near_duplicate=0.25)
-    first = question("f", [1, 2, 3, 4, 5])
-    twin = question("f", [1, 2, 3, 4, 9])  # distance 1/5 = 0.2
-    other = question("f", [1, 2, 3, 8])  # to either: 2/5 = 0.4
-    edge = question("f", [1, 2, 3, 7])  # to `other`: 1/4 = 0.25, not strictly below
-    assert store.add([first, other, edge], [1.0, 0.0, 0.5]) == 3
-    assert store.add([twin], [0.9]) == 0
-    assert store.add([twin], [1.0]) == 0, "on a tie the stored one stays"
-    assert store.add([twin], [1.1]) == 1
-    assert held(store, "f") == {(1, 2, 3, 4, 9), (1, 2, 3, 8), (1, 2, 3, 7)}
-
-
-def test_a_question_replaces_its_worse_near_duplicates(
-    open_store: OpenStore,
-) -> None:
-    store = open_store(near_duplicate=0.3)
-    left, right = question("f", [1, 2, 3, 4, 5, 0, 0]), question("f", [1, 2, 3, 4, 5, 6, 7])
-    middle = question("f", [1, 2, 3, 4, 5, 6, 0])  # 1/7 from both, which are 2/7 = 0.286 apart
-    far = question("f", [9, 9, 9])
-    store.add([left, far], [1.0, -5.0])
-    assert store.add([right], [0.5]) == 0
-    apart = open_store(namespace="apart", near_duplicate=0.2)
-    assert apart.add([left, right, far], [1.0, 3.0, -5.0]) == 3
-    assert apart.add([middle], [2.0]) == 0, "right is better"
-    assert apart.add([middle], [4.0]) == 1
-    assert held(apart, "f") == {middle.question_ids, far.question_ids}
-
-
-def test_the_same_question_scored_again_keeps_the_better_score(open_store: OpenStore) -> None:
-    store = open_store(near_duplicate=0.0, sampling="newest")
-    old, new = question("f", [1, 2], step=1), question("f", [1, 2], step=7)
-    assert [store.add([old], [0.0]), store.add([old], [0.0]), store.add([new], [1.0])] == [1, 0, 1]
-    assert store.sample(["f"], 5, random.Random(0)) == [[new]]
-
-
 def test_what_comes_back_is_what_was_stored(open_store: OpenStore) -> None:
     store = open_store()
     entry = replace_fact(
@@ -109,85 +71,6 @@ def test_facts_of_two_files_with_one_fact_id_share_nothing(open_store: OpenStore
 
 def replace_fact(entry, fact_id):  # type: ignore[no-untyped-def]
     return msgspec.structs.replace(entry, fact_id=fact_id, question=f"“{fact_id}”?")
-
-
-def test_nothing_is_drawn_twice_even_for_a_fact_named_twice(open_store: OpenStore) -> None:
-    store = open_store()
-    store.add(distinct("f", 7), [float(i) for i in range(7)])
-    sampled = store.sample(["f", "none", "f", "f"], 3, random.Random(4))
-    assert [len(entries) for entries in sampled] == [3, 0, 3, 1]
-    assert len({entry.question_ids for entries in sampled for entry in entries}) == 7
-    assert store.sample(["f"], 0, random.Random(0)) == [[]]
-    assert store.sample([], 3, random.Random(0)) == []
-
-
-def test_the_same_contents_and_rng_give_the_memory_stores_draw(open_store: OpenStore) -> None:
-    batch = (distinct("a", 9) + distinct("b", 9), [float(i % 4) for i in range(18)])
-    for sampling in ("uniform", "rank", "reward", "newest"):
-        store = open_store(sampling=sampling)
-        store.clear()
-        store.add(*batch)
-        expected = reference("m", ReplayConfig(sampling=sampling), [batch])
-        rng, same_rng = random.Random(5), random.Random(5)
-        for _ in range(4):
-            assert store.sample(["b", "a", "c"], 4, rng) == expected.sample(
-                ["b", "a", "c"], 4, same_rng
-            )
-        assert rng.getstate() == same_rng.getstate()
-
-
-def test_the_draw_of_one_fact_does_not_depend_on_another(open_store: OpenStore) -> None:
-    store = open_store()
-    store.add(distinct("b", 9), [0.0] * 9)
-    before = store.sample(["a", "b"], 4, random.Random(1))[1]
-    store.add(distinct("a", 9), [0.0] * 9)
-    assert store.sample(["a", "b"], 4, random.Random(1))[1] == before
-
-
-@pytest.mark.defect(5)
-def test_the_global_generators_are_left_alone(open_store: OpenStore) -> None:
-    store = open_store()
-    random.seed(3)
-    np.random.seed(3)
-    before, before_np = random.getstate(), np.random.get_state()[1].tolist()
-    store.add(distinct("f", 5), [0.0] * 5)
-    rng = random.Random(0)
-    draws = [tuple(ids_of(store.sample(["f"], 2, rng)[0])) for _ in range(8)]
-    store.restore(store.snapshot())
-    assert random.getstate() == before
-    assert np.random.get_state()[1].tolist() == before_np
-    assert len(set(draws)) > 1, "each call draws anew"
-
-
-def test_rank_sampling_follows_the_square_root_law(open_store: OpenStore) -> None:
-    """With m entries the first draw is place floor(m u²), so P(place k) = sqrt((k+1)/m) -
-    sqrt(k/m).
-
-    m = 5, 800 draws: chi-square with 4 degrees of freedom exceeds 23.5 once in 10,000 seeds.
-    """
-    store = open_store(sampling="rank")
-    entries = distinct("f", 5)
-    store.add(entries, [4.0, 3.0, 2.0, 1.0, 0.0])
-    rng, n, m = random.Random(11), 800, 5
-    counts = Counter(store.sample(["f"], 1, rng)[0][0].question_ids for _ in range(n))
-    expected = [n * (math.sqrt((k + 1) / m) - math.sqrt(k / m)) for k in range(m)]
-    observed = [counts[entry.question_ids] for entry in entries]
-    assert sum((o - e) ** 2 / e for o, e in zip(observed, expected, strict=True)) < 23.5
-
-
-def test_random_calls_end_as_in_the_memory_store(open_store: OpenStore) -> None:
-    for seed, near_duplicate in enumerate([0.0, 0.2, 0.5, 1.0]):
-        options = {
-            "capacity_per_fact": 6,
-            "near_duplicate": near_duplicate,
-        }
-        name = f"fuzz-{seed}"
-        store = open_store(namespace=name, **options)
-        expected = MemoryReplay(name, ReplayConfig(**options))  # type: ignore[arg-type]
-        store.clear()
-        for entries, priorities in random_batches(seed, 8, 20):
-            assert store.add(entries, priorities) == expected.add(entries, priorities)
-        assert store.snapshot() == expected.snapshot()
 
 
 def test_a_snapshot_restores_everything(
@@ -292,88 +175,3 @@ def test_settings_out_of_range_are_named() -> None:
     }.items():
         with pytest.raises(UserError, match=f"replay.{name}="):
             ReplayConfig(**{name: value})  # type: ignore[arg-type]
-
-
-def _pointing(*degrees: float) -> list[bytes]:
-    return quantize([(math.cos(math.radians(d)), math.sin(math.radians(d))) for d in degrees])
-
-
-def test_near_duplicates_can_be_found_by_meaning(open_store: OpenStore) -> None:
-    """1 - cos 10° = 0.015 is near at 0.05, 1 - cos 30° = 0.134 is not; tokens do not matter."""
-    directions = {"1 1?": 0.0, "2 2?": 10.0, "1 1 1?": 30.0, "3 3?": 35.0}
-    embedded: list[str] = []
-
-    def embed(texts: list[str]) -> list[bytes]:
-        embedded.extend(texts)
-        return _pointing(*(directions[text] for text in texts))
-
-    store = open_store(near_duplicate_by="embedding", near_duplicate=0.05, embed=embed)
-    first, twin = question("f", [1, 1]), question("f", [2, 2])
-    other, better = question("f", [1, 1, 1]), question("f", [3, 3])
-    assert store.add([first, other], [1.0, 0.0]) == 2
-    assert store.add([twin], [0.5]) == 0
-    assert store.add([twin, better], [2.0, 3.0]) == 2, "each replaces the one that it is near to"
-    assert held(store, "f") == {(2, 2), (3, 3)}
-    assert embedded == ["1 1?", "1 1 1?", "2 2?", "2 2?", "3 3?"]
-    saved = store.snapshot()
-    store.restore(saved)
-    assert store.add([first], [1.5]) == 0, "vectors outlive a snapshot"
-    assert store.snapshot() == saved
-
-
-def test_entries_of_another_encoder_are_no_near_duplicates(open_store: OpenStore) -> None:
-    namespace = "mixed"
-    store = open_store(namespace=namespace)
-    store.clear()
-    store.add([question("f", [1, 2])], [5.0])
-    saved = store.snapshot()
-    by_meaning = open_store(
-        namespace=namespace,
-        near_duplicate_by="embedding",
-        near_duplicate=1.0,
-        embed=lambda texts: [b"\1"] * len(texts),
-    )
-    by_meaning.restore(saved)
-    assert by_meaning.add([question("f", [3]), question("f", [4])], [0.0, 1.0]) == 2
-    assert held(by_meaning, "f") == {(1, 2), (4,)}
-
-
-def test_by_meaning_calls_end_as_in_the_memory_store(
-    open_store: OpenStore,
-) -> None:
-    def embed(texts: list[str]) -> list[bytes]:
-        rngs = [random.Random(text) for text in texts]
-        rows = [[rng.gauss(0, 1) for _ in range(6)] for rng in rngs]
-        return quantize([[x / math.hypot(*row) for x in row] for row in rows])
-
-    for seed, threshold in enumerate((0.0, 0.1, 0.4, 1.0)):
-        options = {
-            "capacity_per_fact": 6,
-            "near_duplicate_by": "embedding",
-            "near_duplicate": threshold,
-        }
-        name = f"meaning-{seed}"
-        store = open_store(namespace=name, **options, embed=embed)
-        expected = MemoryReplay(name, ReplayConfig(**options), embed)  # type: ignore[arg-type]
-        store.clear()
-        for entries, priorities in random_batches(seed, 6, 20):
-            assert store.add(entries, priorities) == expected.add(entries, priorities)
-        assert store.snapshot() == expected.snapshot()
-
-
-def test_what_only_vectors_can_tell_needs_what_makes_them(open_store: OpenStore) -> None:
-    store = open_store(near_duplicate_by="embedding")
-    with pytest.raises(ValueError, match="needs an encoder"):
-        store.add([question("f", [1])], [0.0])
-
-
-@pytest.mark.parametrize("sampling", ("uniform", "rank", "reward", "newest"))
-def test_no_batch_repeats_an_entry_however_it_is_drawn(
-    open_store: OpenStore, sampling: str
-) -> None:
-    store = open_store(sampling=sampling, sampling_temp=0.01)
-    store.add(distinct("f", 6) + distinct("g", 2), [10.0 * i for i in range(8)])
-    for seed in range(20):
-        rows = store.sample(["f", "g", "f"], 3, random.Random(seed))
-        assert [len(row) for row in rows] == [3, 2, 3]
-        assert len({(e.fact_id, e.question_ids) for row in rows for e in row}) == 8

@@ -103,10 +103,10 @@ def test_at_the_memory_limit_nothing_enters_and_nothing_is_lost(
 def test_a_key_of_another_program_is_named_by_its_error(guarded: Guarded) -> None:
     port, admin, _ = guarded
     with RedisReplay(*SETTINGS, f"redis://ann:s3cret@127.0.0.1:{port}/0") as store:
-        admin.set(store._fact_keys("w")[0], "not a sorted set")
+        admin.set(store._keys.of_fact("w")[0], "not a sorted set")
         with pytest.raises(UserError, match=r"failed with WRONGTYPE: see the server's log"):
             store.sample(["w"], 1, random.Random(0))
-        admin.delete(store._fact_keys("w")[0])
+        admin.delete(store._keys.of_fact("w")[0])
 
 
 def test_a_server_whose_disk_refuses_keeps_what_it_has(short_dir: Path) -> None:

@@ -40,7 +40,7 @@ def test_planted_bytes_are_skipped_counted_and_never_run(
 ) -> None:
     good, ruined = distinct("f", 2)
     store.add([good, ruined], [0.0, 5.0])
-    ranked, payloads = store._fact_keys("f")
+    ranked, payloads = store._keys.of_fact("f")
     raw.hset(payloads, content_id(ruined), pickle.dumps(Bomb(tmp_path / "boom")))
     stranger = content_id(question("f", [8]))
     raw.zadd(ranked, {stranger: 9.0, b"\xff\xfe": 7.0})
@@ -56,7 +56,7 @@ def test_planted_bytes_are_skipped_counted_and_never_run(
 def test_what_nobody_can_read_makes_room_for_what_somebody_can(
     store: RedisReplay, raw: redis.Redis
 ) -> None:
-    ranked, payloads = store._fact_keys("f")
+    ranked, payloads = store._keys.of_fact("f")
     names = [f"junk{i}" for i in range(SETTINGS[1].capacity_per_fact)]
     raw.zadd(ranked, dict.fromkeys(names, 1e9))
     raw.hset(payloads, mapping=dict.fromkeys(names, b"\x80\x04\x95junk"))
@@ -77,7 +77,7 @@ def test_entries_with_wrong_lengths_or_ids_are_replaced(
         msgspec.structs.replace(huge, question_ids=(2**40, *huge.question_ids[1:])),
     ]
     store.add([good], [0.0])
-    ranked, payloads = store._fact_keys("f")
+    ranked, payloads = store._keys.of_fact("f")
     for entry in planted:
         raw.zadd(ranked, {content_id(entry): 9.0})
         raw.hset(payloads, content_id(entry), encode_entry(entry))
@@ -170,7 +170,7 @@ def test_two_processes_writing_at_once_leave_the_best_of_both(open_shared: OpenS
         assert writer.stdout is not None
         assert writer.stdout.readline() == b"ready\n"
         assert writer.stdin is not None
-    ranked, payloads = store._fact_keys("f")
+    ranked, payloads = store._keys.of_fact("f")
     for writer in writers:
         writer.stdin.write(b"\n")
         writer.stdin.flush()
@@ -303,14 +303,14 @@ def test_planted_names_are_shown_as_they_are_and_stop_nothing(
 ) -> None:
     """In the terminal's markup [/bold] ends bold text, and raises if there is none."""
     with RedisReplay("planted", ReplayConfig(), valkey_url) as store:
-        ranked, _ = store._fact_keys("[/bold] [red]")
-        raw.sadd(store._index_key, "[/bold] [red]")
+        ranked, _ = store._keys.of_fact("[/bold] [red]")
+        raw.sadd(store._keys.index, "[/bold] [red]")
         raw.zadd(ranked, {"junk": 1.0})
         assert list(store.entries()) == []
         assert "the last of fact '[/bold] [red]'" in capsys.readouterr().err
-        raw.sadd(store._index_key.replace("planted", "no name!"), "f")
+        raw.sadd(store._keys.index.replace("planted", "no name!"), "f")
         assert "planted" in namespaces(valkey_url) and "no name!" not in namespaces(valkey_url)
-        raw.delete(store._index_key.replace("planted", "no name!"), store._index_key, ranked)
+        raw.delete(store._keys.index.replace("planted", "no name!"), store._keys.index, ranked)
 
 
 def test_entries_that_cannot_be_read_are_logged_with_the_reason(
@@ -321,10 +321,10 @@ def test_entries_that_cannot_be_read_are_logged_with_the_reason(
         store.clear()
         good = distinct("f", 2)
         store.add(good, [0.0, 1.0])
-        ranked, payloads = store._fact_keys("f")
+        ranked, payloads = store._keys.of_fact("f")
         raw.hset(payloads, content_id(good[0]), b"junk")
         raw.zadd(ranked, {content_id(good[1]): float("inf")})
-        raw.sadd(store._index_key, b"\xff\xfe")
+        raw.sadd(store._keys.index, b"\xff\xfe")
         for _ in range(3):
             assert store.sample(["f"], 4, random.Random(0)) == [[]]
         assert messages == [  # each is logged once
@@ -336,4 +336,4 @@ def test_entries_that_cannot_be_read_are_logged_with_the_reason(
         )
         assert store.snapshot() == reference("told", ReplayConfig(), []).snapshot()
         store.clear()
-        assert raw.smembers(store._index_key) == set()
+        assert raw.smembers(store._keys.index) == set()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 ZSRE: dict[str, Any] = {
@@ -220,3 +222,17 @@ EDIT: dict[str, Any] = {
     "editor_scores": {"pre": 0.0, "post": 0.5, "unchanged": False},
     "my_column": 7,
 }
+# One row of each format that is recognized by its keys.
+SHAPES = {
+    "zsre": ZSRE,
+    "counterfact": COUNTERFACT,
+    "mquake": MQUAKE,
+    "rippleedits": RIPPLE,
+    "knowedit": KNOWEDIT_CF,
+}
+
+
+def save_rows(path: Path, *rows: object) -> Path:
+    """Write the rows as a JSON array over several lines and return the path."""
+    path.write_text(json.dumps(list(rows), indent=1), encoding="utf-8")
+    return path

@@ -81,7 +81,7 @@ class EmbeddedReplay(RedisReplay):
     def resume(self, data: bytes) -> None:
         seeded = [entry for entry in self.entries() if entry.scored.sampler == SEEDED]
         self.restore(data)
-        self._admit(seeded)
+        self._admission.admit(seeded)
 
 
 class EmbeddedServer:
