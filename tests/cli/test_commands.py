@@ -104,6 +104,23 @@ def test_generate_keeps_one_question_of_each_fact_where_asked(
 
 
 @pytest.mark.usefixtures("run")
+@pytest.mark.parametrize("command", ["generate", "evaluate"])
+def test_questions_are_kept_in_proportion_where_asked(
+    contraflow: Call, facts_file: Path, command: str
+) -> None:
+    ask = (command, "run=untrained", f"facts={facts_file}", "n=3")
+    alone = contraflow(*ask, "keep_by=proportion")
+    assert alone.code == 2 and "keep_by=proportion: says which of n" in alone.err
+    result = contraflow(*ask, "keep=1", "keep_by=proportion")
+    assert result.code == 0
+    if command == "generate":
+        assert "kept 1 questions a fact in proportion to the reward" in result.err
+        assert [row["subject"] for row in json_lines(result.out)] == ["France", "Japan"]
+    else:
+        assert "1 of 3 questions of a fact, by proportion" in result.out
+
+
+@pytest.mark.usefixtures("run")
 def test_generate_for_one_fact_goes_to_standard_output(contraflow: Call) -> None:
     result = contraflow(
         "generate",

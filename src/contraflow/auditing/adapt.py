@@ -55,7 +55,7 @@ class AdaptSettings:
     n_questions: int = 16
     n_replayed: int = 8
     lr: float = 2e-3
-    ceiling: float = -8.0
+    ceiling: float = -12.0
     floor: float = -8.0
     seed: int = 0
 

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from contraflow.cli.command import Argument, Command, ParsedArguments
+from contraflow.cli.commands._keep import KEEP_BY, Keep
 from contraflow.cli.commands._run_target import (
     OVERRIDES,
     RUN,
@@ -14,7 +15,7 @@ from contraflow.cli.commands._run_target import (
     open_target,
     run_config,
 )
-from contraflow.cli.preflight import check_out_file
+from contraflow.cli.kept import check_output
 from contraflow.facts import read_facts
 
 if TYPE_CHECKING:
@@ -32,9 +33,10 @@ def run(args: ParsedArguments) -> int:
     temperature = args.positive("temperature")
     seed = args.integer("seed", 0)
     distinct = args.boolean("distinct")
+    keep = Keep.of(args, n, seed)
     target_samples = args.optional_integer("target_samples", 2)
     out = args.required_path("out")
-    check_out_file("out", out)
+    check_output(args, out, "facts")
     config = run_config(args)
 
     from contraflow.evaluation.metrics import write_metrics
@@ -50,11 +52,17 @@ def run(args: ParsedArguments) -> int:
             temperature=temperature,
             seed=seed,
             distinct=distinct,
+            keep=keep if keep is not None and keep.count < n else None,
             on_fact=progress.advance,
         )
     write_metrics(out, metrics)
     print(_table(metrics))
-    if distinct:
+    if keep is not None:
+        print(
+            f"  {keep.count} of {n} questions of a fact, by {keep.by}: var_log_ratio, slope, "
+            "pearson and\n  spearman are of the kept ones, and do not say how the sampler fits"
+        )
+    elif distinct:
         print(f"  the {n} questions of a fact are different: means over them, not over draws")
     if temperature != 1.0:
         print(
@@ -116,6 +124,8 @@ COMMAND = Command(
     oracle does not know lower the metrics of every sampler: `contraflow data filter-known` removes
     them.
 
+    keep=K measures what `generate keep=K keep_by=…` writes.
+
     distinct=true measures n different questions of each fact, as `generate distinct=true` writes
     them. target_samples=64 estimates from as many prior questions per fact what an exact sampler of
     the run's target would have on these facts.
@@ -138,6 +148,8 @@ COMMAND = Command(
             default="false",
             flag=True,
         ),
+        Argument("keep", "K", "measure K different questions of each fact's n"),
+        KEEP_BY,
         Argument(
             "target_samples",
             "N",

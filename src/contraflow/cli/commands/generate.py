@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from contraflow.cli.command import Argument, Command, ParsedArguments
+from contraflow.cli.commands._keep import KEEP_BY, Keep
 from contraflow.cli.commands._output import open_output, out_file
 from contraflow.cli.commands._run_target import (
     OVERRIDES,
@@ -26,17 +27,12 @@ def run(args: ParsedArguments) -> int:
     temperature = args.positive("temperature")
     seed = args.integer("seed", 0)
     distinct = args.boolean("distinct")
-    keep = args.optional_integer("keep", 1)
-    if keep is not None and keep > n:
-        raise UserError(
-            f"keep={keep}: more than are sampled; give at most n={n}, or sample more with n="
-        )
-    out = out_file(args)
+    keep = Keep.of(args, n, seed)
+    out = out_file(args, "facts")
     config = run_config(args)
 
     import msgspec
 
-    from contraflow.export.selection import best_of_each_fact
     from contraflow.system.progress import bar
 
     target = open_target(args, config)
@@ -44,8 +40,8 @@ def run(args: ParsedArguments) -> int:
     with open_output(out) as file, bar("questions", n * len(facts)) as progress:
         sampled = target.generate(facts, n, temperature=temperature, seed=seed, distinct=distinct)
         records = _advancing(sampled, progress.advance)
-        if keep is not None and keep < n:
-            records = best_of_each_fact(records, keep)
+        if keep is not None and keep.count < n:
+            records = keep(records)
         for record in records:
             file.write(msgspec.json.encode(record) + b"\n")
             count += 1
@@ -98,8 +94,10 @@ COMMAND = Command(
     null): means over the n questions with weights exp(log_pf - log_inclusion) estimate means under
     the sampler.
 
-    keep=K writes the K different questions of each fact with the highest log_reward instead of all
-    n: fewer failures, but no longer a sample in proportion to the reward.
+    keep=K writes K different questions of each fact instead of all n, whose answers are all paid
+    for. keep_by=reward takes those with the highest log_reward: fewest failures, but no longer a
+    sample in proportion to the reward. keep_by=proportion draws them in proportion to it, without
+    repeats, by importance weights: nearer to the target than the sampler is.
 
     A question succeeds if log_contradiction is near 0: the answer contradicts the edit fact.
     """,
@@ -109,6 +107,8 @@ COMMAND = Command(
         "edit_fact='The Eiffel Tower is in Rome.'",
         "contraflow generate run=runs/quickstart facts=my_facts.jsonl n=32 keep=4 out=best.jsonl",
         "contraflow generate run=runs/quickstart facts=my_facts.jsonl n=8 distinct=true",
+        "contraflow generate run=runs/quickstart facts=my_facts.jsonl n=32 distinct=true keep=8 "
+        "keep_by=proportion",
         "contraflow generate run=untrained facts=my_facts.jsonl prompt=subject_only",
     ),
     run=run,
@@ -128,8 +128,9 @@ COMMAND = Command(
         Argument(
             "keep",
             "K",
-            "of each fact's n questions, write the K different ones with the highest log R",
+            "of each fact's n questions, write K different ones",
         ),
+        KEEP_BY,
         Argument("out", "FILE", "file for the JSON lines; - is standard output", default="-"),
     ),
     overrides=OVERRIDES,
