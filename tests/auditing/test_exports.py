@@ -240,3 +240,14 @@ def test_an_older_audit_is_read_with_the_edits_that_it_names(folder: Path) -> No
     named = msgspec.structs.replace(result(), edits=str(folder / "mine.jsonl"))
     write_result(folder / "audit.json", named)
     assert len(read_audit(folder).edits) == 2
+
+
+def test_a_report_does_not_export_over_its_audit(folder: Path) -> None:
+    from contraflow.auditing.session import AuditReport  # it imports the models
+
+    report = AuditReport(result(), ROWS, folder)
+    before = (folder / "edits.jsonl").read_bytes()
+    with pytest.raises(UserError, match=rf"out={folder}/edits.jsonl: is a file of an audit"):
+        report.export(folder / "edits.jsonl")
+    assert (folder / "edits.jsonl").read_bytes() == before
+    assert report.export(folder / "failing.jsonl").n_rows == 2

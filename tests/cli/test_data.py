@@ -35,6 +35,14 @@ def test_data_check_sums_up_a_good_file(contraflow: Call, facts_file: Path) -> N
         assert "splits: train " in result.out
 
 
+def test_data_check_notes_what_is_left_out(contraflow: Call, write: Callable[..., Path]) -> None:
+    path = write("one.jsonl", [{"subject": "Oslo", "edit_fact": "Oslo is in Chile."}])
+    result = contraflow("data", "check", str(path))
+    assert result.code == 0 and "no problems" in result.out
+    assert "note: 1 of 1 facts has no original_answer (recommended)" in result.out
+    assert "note: no run can train on these facts: a hash of the subjects makes" in result.out
+
+
 def test_data_check_without_a_file_checks_the_shipped_facts(
     contraflow: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,11 +88,11 @@ def test_what_it_refuses(contraflow: Call) -> None:
     )
     assert_one_error(contraflow("exact", "lam=0"), "lam=0: must be a number above 0")
     assert_one_error(contraflow("exact", "penalty=cosh"), "penalty=cosh", "shifted_cosh")
-    assert_one_error(contraflow("exact", "forward_kl=2"), "objective.forward_kl=2.0: must be from")
-    assert_one_error(contraflow("exact", "penalty=huber"), "objective.bound=None: must be set with")
+    assert_one_error(contraflow("exact", "forward_kl=2"), "error: forward_kl=2.0: must be from")
+    assert_one_error(contraflow("exact", "penalty=huber"), "error: bound=None: must be set with")
     assert_one_error(
         contraflow("exact", "objective=rloo", "penalty=linex"),
-        "objective.penalty=linex: must be square with objective.name=rloo, which has no residuals",
+        "error: penalty=linex: must be square with objective=rloo, which has no residuals",
     )
     assert_one_error(contraflow("exact", "n_steps=none"), "n_steps=none: must be a whole number")
     assert_one_error(contraflow("exact", "json=yes"), "json=yes: must be one of true, false")

@@ -262,7 +262,8 @@ def test_nothing_left_is_an_error(
 ) -> None:
     write_records(source, [RECORDS[4]])
     assert export("out=eval.json") == 2
-    assert "none of its 1 questions is left" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "none of its 1 questions is left (0 pass strict_success, 1 pass well_formed" in said
     assert not source.with_name("eval.json").exists()
 
 
@@ -345,3 +346,39 @@ def test_facts_that_are_left_out_are_reported(
         "question, and EasyEdit requires it in the prompt",
         "  fact y (subject 'Hamlet'): the fact has no edited_answer",
     ]
+
+
+def test_questions_without_an_original_answer_say_so(
+    export: Callable[..., int], source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No question could pass the default checks, so fewer of them would not be the remedy."""
+    write_records(
+        source, [about(FRANCE | {"original_answer": ""}, "Which is its capital?", "Paris", -1.0)]
+    )
+    assert export("out=eval.json") == 2
+    said = capsys.readouterr().err
+    assert "none of its 1 questions has an original_answer" in said
+    assert said.count("\n") == 1
+
+
+def test_an_empty_file_of_questions_says_so(
+    export: Callable[..., int], source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source.write_text("\n")
+    assert export("out=eval.json") == 2
+    said = capsys.readouterr().err
+    assert "is empty; make a file of questions with `contraflow generate`" in said
+    assert "checks" not in said
+
+
+def test_a_line_without_its_scores_is_named_with_the_remedy(
+    export: Callable[..., int], source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_records(source, RECORDS[:1])
+    line = json.loads(source.read_text()) | {"log_reward": "high"}
+    source.write_text(source.read_text() + json.dumps(line) + "\n")
+    assert export("out=eval.json") == 2
+    said = capsys.readouterr().err
+    assert f"{source.name}:2: is not a question with its scores" in said
+    assert "`$.log_reward`" in said
+    assert "mend this line, or make the file again with `contraflow generate`" in said

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,87 @@ def test_costs_are_recorded_of_a_history_without_durations(tmp_path: Path):
     assert run["n_steps"] == 2
     assert run["step_seconds_median"] == 2.5
     assert run["wall_seconds"] == 90.0
+
+
+def test_a_users_own_files_outlast_changed_settings(tmp_path: Path):
+    """Only what a run itself chose and measured is made again."""
+    config = tiny_config(tmp_path, "x")
+    folder = open_folder(config)
+    own = [
+        folder / "my_facts.jsonl",
+        folder / "known_facts.jsonl",
+        folder / "evaluation" / "mine.json",
+        folder / "evaluation" / "my_questions.jsonl",
+    ]
+    chosen = [
+        folder / "train_facts.jsonl",
+        folder / "validation_facts.jsonl",
+        folder / "test_facts.jsonl",
+        folder / "evaluation" / "before.json",
+        folder / "evaluation" / "before_questions.jsonl",
+        folder / "evaluation" / "target.json",
+        folder / "evaluation" / "target_questions.jsonl",
+    ]
+    for path in (*own, *chosen):
+        path.write_text("{}\n")
+    open_folder(replace(config, seed=config.seed + 1))
+    assert [path for path in own if not path.is_file()] == []
+    assert [path for path in chosen if path.exists()] == []
+
+
+@pytest.mark.parametrize("name", ["train_facts.jsonl", "evaluation/before_questions.jsonl"])
+def test_facts_that_the_run_would_overwrite_are_refused(tmp_path: Path, name: str):
+    first = tiny_config(tmp_path, "x")
+    path = open_folder(first) / name
+    path.write_text("{}\n")
+    data = replace(first.data, facts=str(path))
+    with pytest.raises(UserError, match=rf"data\.facts=.*{name}: .*copy"):
+        open_folder(replace(first, data=data, seed=first.seed + 1))
+    assert path.is_file()
+
+
+@pytest.mark.parametrize(
+    "name", ["config.yaml", "report.html", "train_facts.jsonl", "adapter", "history.jsonl"]
+)
+def test_a_new_run_refuses_a_folder_with_files_of_its_names(tmp_path: Path, name: str):
+    """They are somebody's own, as there was no run in this folder."""
+    folder = tmp_path / "x"
+    folder.mkdir()
+    (folder / name).write_text("mine: true\n")
+    with pytest.raises(UserError, match=rf"run_dir={folder}: .*{name}.*run_dir="):
+        open_folder(tiny_config(tmp_path, "x"))
+    assert (folder / name).read_text() == "mine: true\n"
+    assert [path.name for path in folder.iterdir()] == [name]
+
+
+def test_a_new_run_refuses_the_folder_of_an_audit(tmp_path: Path):
+    folder = tmp_path / "x"
+    folder.mkdir()
+    (folder / "audit.json").write_text("{}")
+    with pytest.raises(UserError, match=rf"run_dir={folder}: is the folder of an audit"):
+        open_folder(tiny_config(tmp_path, "x"))
+
+
+def test_a_run_whose_settings_were_removed_goes_on(tmp_path: Path):
+    folder = open_folder(tiny_config(tmp_path, "x"))
+    (folder / "train_facts.jsonl").write_text("{}\n")
+    (folder / "config.yaml").unlink()
+    assert open_folder(tiny_config(tmp_path, "x")) == folder
+    assert (folder / "train_facts.jsonl").is_file()
+
+
+@pytest.mark.parametrize(
+    ("n", "counted"), [(1, "1 setting differs"), (3, "3 settings differ"), (5, "5 settings differ")]
+)
+def test_a_resumed_run_names_the_settings_that_differ(tmp_path: Path, n: int, counted: str):
+    """The first three of them."""
+    keys = ["n_samples", "pf_temp_prob", "pf_temp_low", "pf_temp_high", "use_buffer_prob"]
+    config = tiny_config(tmp_path, "x")
+    (open_folder(config) / "checkpoints" / "last.ckpt").touch()
+    changed = dict.fromkeys(keys[:n], 0.375) | {"n_samples": 9}
+    exploration = replace(config.exploration, **changed)
+    with pytest.raises(UserError) as refused:
+        open_folder(replace(config, exploration=exploration))
+    message = str(refused.value)
+    assert counted in message
+    assert [f"exploration.{key}=" in message for key in keys] == [i < min(n, 3) for i in range(5)]

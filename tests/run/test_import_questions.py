@@ -129,3 +129,11 @@ def test_scores_of_another_question_are_refused() -> None:
             UserError, match=r"q\.jsonl:1: question_ids are not those of the question"
         ):
             _with_its_scores(brought(ids, "who sings?"), policy)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n \n", b"\xef\xbb\xbf\n"])
+def test_an_empty_file_asks_for_questions(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "empty.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"empty\.jsonl: is empty; write one object .* question"):
+        read_questions(path, FACTS)

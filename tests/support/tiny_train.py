@@ -58,16 +58,17 @@ def stop_in(step: int) -> None:
 
 
 def main(words: list[str]) -> int:
+    """Train; words that are no overrides are left out."""
     warnings.simplefilter("ignore")
     use_tiny_parts(setattr)
     if "TINY_STOP_AT" in os.environ:
         stop_in(int(os.environ["TINY_STOP_AT"]))
     try:
-        job.train(config_of(words))
+        job.train(config_of([word for word in words if "=" in word]))
     except BaseException as error:
         return report_failure(error)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main([word for word in sys.argv[1:] if "=" in word]))
+    sys.exit(main(sys.argv[1:]))

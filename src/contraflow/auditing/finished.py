@@ -13,6 +13,8 @@ from contraflow.facts.edits import Edit, read_edits
 RESULT = "audit.json"
 QUESTIONS = "questions.jsonl"
 EDITS = "edits.jsonl"
+ANSWERS = "answers.jsonl"
+REPORT = "report.html"
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,12 @@ class FinishedAudit:
 def is_audit(path: Path) -> bool:
     """Whether a path is the folder of an audit, or its `audit.json` or `questions.jsonl`."""
     return (_folder_of(path) / RESULT).is_file()
+
+
+def is_part_of_audit(path: Path) -> bool:
+    """Whether a path is a file that an audit wrote in its folder."""
+    names = (RESULT, QUESTIONS, EDITS, ANSWERS, REPORT)
+    return path.name in names and (path.parent / RESULT).is_file()
 
 
 def read_audit(path: Path) -> FinishedAudit:

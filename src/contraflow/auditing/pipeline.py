@@ -36,7 +36,6 @@ from contraflow.reward.oracle.served import ServedAnswerer
 from contraflow.system.progress import bar, print_plain
 from contraflow.types import Answer, Answerer, AskStyle
 
-ANSWERS = "answers.jsonl"
 DRAWS = "draws.jsonl"
 
 

@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from contraflow.auditing.arguments import check_names, check_numbers, check_styles
+from contraflow.auditing.out_folder import check_out
 from contraflow.errors import UserError
 from contraflow.facts import Fact, default_facts, read_facts
 from contraflow.facts.edit import Edit
-from contraflow.facts.edits import EditsFile, check_edits, read_edits
+from contraflow.facts.edits import EditsFile, check_edits, read_edits, write_edits
 from contraflow.reward.oracle.served_source import is_served, parse_served
 from contraflow.system.addresses import without_logins
 from contraflow.system.run_names import SHIPPED
@@ -29,6 +32,7 @@ NONE = "none"
 class AuditRequest:
     """The arguments of `contraflow audit`; models are given by name.
 
+    given: edits in memory, which the audit writes to `edits`.
     questions: a file of a person's own questions, instead of draws.
     neighbors: facts that locality questions are made from: `shipped`, `none`, or a file.
     prefix: a template with {edit_fact} and {subject}, put before each question to the edited model.
@@ -51,15 +55,20 @@ class AuditRequest:
     prefix: str = ""
     fail_over: float | None = None
     overrides: tuple[str, ...] = ()
+    given: tuple[Edit, ...] = ()
 
     def check(self) -> None:
-        """Read every file and look for every model, without loading one.
+        """Check every value, read every file, look for every model, without loading one.
 
         Raises: UserError, in one line with the remedy.
         """
+        check_numbers({"n": self.n, "seed": self.seed, "adapt_steps": self.adapt_steps})
+        check_styles(self.styles)
+        check_names(self.names, max(1, len(self.edited)))
         check_edits(self.file.edits)
         self.neighbor_facts()
         self.own_questions()
+        self._check_out()
         check_models(self.edited, self.control, has_prefix=bool(self.prefix))
 
     @cached_property
@@ -71,7 +80,21 @@ class AuditRequest:
     @cached_property
     def file_as_given(self) -> EditsFile:
         """The edits without the prefix of the request. Raises: UserError."""
-        return read_edits(self.edits)
+        return _read_back(self.given, self.edits) if self.given else read_edits(self.edits)
+
+    def _check_out(self) -> None:
+        has_file = self.neighbors not in (NONE, SHIPPED)
+        check_out(
+            self.out,
+            edited=self.edited,
+            control=self.control,
+            edits=self.file.edits,
+            inputs={
+                "edits": None if self.given else self.edits,
+                "questions": self.questions,
+                "neighbors": Path(self.neighbors) if has_file else None,
+            },
+        )
 
     def neighbor_facts(self) -> list[Fact]:
         """Facts about other things, whose answers an edit should leave alone. Raises: UserError."""
@@ -121,6 +144,27 @@ class AuditRequest:
             key, _, value = override.partition("=")
             shown[key] = without_logins(value)
         return shown
+
+
+def _read_back(edits: Sequence[Edit], name: Path) -> EditsFile:
+    """The edits as they are read from a file called `name`, which is not written yet.
+
+    Raises: UserError.
+    """
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / name.name
+        write_edits(path, edits)
+        try:
+            found = read_edits(path)
+        except UserError as error:
+            raise UserError(str(error).replace(str(path), str(name))) from None
+    return EditsFile(
+        edits=tuple(
+            msgspec.structs.replace(edit, place=edit.place.replace(str(path), str(name)))
+            for edit in found.edits
+        ),
+        notes=tuple(note.replace(str(path), str(name)) for note in found.notes),
+    )
 
 
 def _short_name(source: str) -> str:

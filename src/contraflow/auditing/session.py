@@ -19,11 +19,20 @@ from torch import Tensor, nn
 import contraflow
 from contraflow.auditing.adapt import AdaptSettings
 from contraflow.auditing.answers import AnswerBook
+from contraflow.auditing.arguments import as_edits, as_settings, as_sources
 from contraflow.auditing.evidence import Evidence, model_info
 from contraflow.auditing.exports import AuditSelection, export_audit
-from contraflow.auditing.finished import EDITS, QUESTIONS, RESULT, read_audit
+from contraflow.auditing.finished import (
+    ANSWERS,
+    EDITS,
+    QUESTIONS,
+    RESULT,
+    is_part_of_audit,
+    read_audit,
+)
 from contraflow.auditing.judgements import with_judgements
-from contraflow.auditing.pipeline import ANSWERS, Audit, AuditSettings
+from contraflow.auditing.out_folder import check_module
+from contraflow.auditing.pipeline import Audit, AuditSettings
 from contraflow.auditing.report.page import write_report
 from contraflow.auditing.report.terminal import text_report
 from contraflow.auditing.request import AuditRequest
@@ -41,6 +50,7 @@ from contraflow.run.session import Run, open_run
 from contraflow.settings import Config
 from contraflow.settings.compose import compose_config
 from contraflow.system.run_names import SHIPPED, UNTRAINED
+from contraflow.system.same_file import is_same_file
 
 
 @dataclass(frozen=True)
@@ -75,6 +85,8 @@ class AuditReport:
             only, edited, per_fact: as in `AuditSelection`.
         Raises: UserError where no question is left, or the file cannot be written.
         """
+        if is_part_of_audit(Path(out)):
+            raise UserError(f"out={out}: is a file of an audit; choose another place with out=")
         selection = AuditSelection(tuple(only), edited, per_fact)
         return export_audit(read_audit(self.folder), Path(out), format_name, selection)
 
@@ -116,21 +128,18 @@ def audit(
         edits: a file, or edits.
         control: the unedited module, the dict of original weights that an editor returned, or a
             name; None for an adapter, whose control is its base.
-        settings: n, styles, seed, adapt_steps, questions, neighbors, prefix, names: the arguments
-            of `AuditRequest`.
-    Raises: UserError for whatever a user can mend.
+        settings: n, styles (or ask), seed, adapt_steps, questions, neighbors, prefix, names: the
+            arguments of `AuditRequest`.
+    Raises: UserError for whatever a user can mend; nothing is written before.
     """
-    folder = Path(out).expanduser()
-    request = AuditRequest(edits=_edits_file(edits, folder), out=folder, run=str(run), **settings)
+    sources = () if isinstance(edited, nn.Module) else as_sources(edited)
+    _check_parts(edited, tokenizer, control, config)
+    request = _request_of(as_edits(edits), Path(out).expanduser(), str(run), settings)
     if not isinstance(edited, nn.Module):
-        if isinstance(control, nn.Module | Mapping):
-            raise UserError("audit: a model that is named needs a control that is named")
         named = None if control is None else str(control)
-        request = replace(request, edited=_sources(edited), control=named)
+        request = replace(request, edited=sources, control=named)
         request.check()
         return run_audit(request, config)
-    if tokenizer is None:
-        raise UserError("audit: a module needs its tokenizer; give it as the second argument")
     if isinstance(control, str | Path):
         raise UserError("audit: the control of a module is a module, or its original weights")
     request.check()
@@ -142,25 +151,42 @@ def audit(
     with ExitStack() as stack:
         stack.callback(pair.edited.close)
         stack.callback(pair.control.close)
+        check_module(request.out, pair.edited.identity)
         return _audited(request, session, Answerers((pair.edited,), pair.control))
+
+
+def _check_parts(edited: object, tokenizer: object, control: object, config: object) -> None:
+    """Check that tokenizer and control are of the same kind as the edited model."""
+    if config is not None and not isinstance(config, Config):
+        raise UserError(
+            f"audit: config={type(config).__name__}: must be a Config, as open_run(…).config is, "
+            "or left out"
+        )
+    is_module = isinstance(edited, nn.Module)
+    if not is_module and tokenizer is not None:
+        raise UserError(
+            f"audit: {str(tokenizer)[:80]!r} is given as tokenizer, but a named model has its own; "
+            "give edits by name: edits=…"
+        )
+    if not is_module and isinstance(control, nn.Module | Mapping):
+        raise UserError("audit: a model that is named needs a control that is named")
+    if is_module and (tokenizer is None or isinstance(tokenizer, str | Path)):
+        raise UserError("audit: a module needs its tokenizer; give it as the second argument")
+
+
+def _request_of(
+    edits: Path | tuple[Edit, ...], folder: Path, run: str, settings: Mapping[str, Any]
+) -> AuditRequest:
+    """Edits in memory will be in the folder of the audit."""
+    more = as_settings(settings)
+    if isinstance(edits, Path):
+        return AuditRequest(edits=edits, out=folder, run=run, **more)
+    return AuditRequest(edits=folder / EDITS, out=folder, run=run, given=edits, **more)
 
 
 def _opened(run: str, config: Config | None) -> Run:
     """The sampler of an audit; `untrained` is that of the default settings without others."""
     return open_run(run, compose_config() if run == UNTRAINED and config is None else config)
-
-
-def _sources(edited: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
-    return (str(edited),) if isinstance(edited, str | Path) else tuple(map(str, edited))
-
-
-def _edits_file(edits: str | Path | Iterable[Edit], folder: Path) -> Path:
-    """The file of edits; edits in memory are written to the folder of the audit."""
-    if isinstance(edits, str | Path):
-        return Path(edits).expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
-    write_edits(folder / EDITS, edits)
-    return folder / EDITS
 
 
 def _nothing() -> None:
@@ -244,7 +270,7 @@ def _conclude(
 def _keep_edits(request: AuditRequest) -> None:
     """Put the edits into the folder, so that it says by itself what the questions are about."""
     kept = request.out / EDITS
-    if request.edits.absolute() != kept.absolute():
+    if request.given or not is_same_file(request.edits, kept):
         write_edits(kept, request.file_as_given.edits)
 
 

@@ -71,11 +71,13 @@ def check_training(config: Config) -> None:
     """Run every check that a training run allows before it loads a model. Raises: UserError."""
     from contraflow.actors.checks import check_actors
     from contraflow.facts import read_facts
+    from contraflow.run.own_files import check_own_files
 
     check_prompts(config)
     check_actors(config)
     if config.data.facts is not None:
         read_facts(config.data.facts)
+    check_own_files(Path(config.run_dir), config.data.facts)
     check_out_folder("run_dir", Path(config.run_dir))
     _check_wandb(config)
     _check_start(config)

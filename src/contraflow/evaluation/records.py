@@ -87,5 +87,6 @@ def _parse(path: str | Path, number: int, line: bytes) -> QuestionRecord:
         return msgspec.convert(row, QuestionRecord)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(
-            f"{path}:{number}: is not a question record ({error}); run contraflow evaluate again"
+            f"{path}:{number}: is not a question with its scores ({error}); mend this line, or "
+            "make the file again with `contraflow generate`"
         ) from None

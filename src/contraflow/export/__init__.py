@@ -6,9 +6,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from contraflow.export import easyedit, hub, qaedit, table
-from contraflow.export.selection import CHECKS, Chosen, Selection, Written, select
+from contraflow.export.selection import (
+    CHECKS,
+    Chosen,
+    Selection,
+    Written,
+    select,
+    why_nothing_is_left,
+)
 
-__all__ = ["CHECKS", "FORMATS", "Chosen", "Selection", "Written", "select"]
+__all__ = ["CHECKS", "FORMATS", "Chosen", "Selection", "Written", "select", "why_nothing_is_left"]
 
 FORMATS: dict[str, Callable[[Path, Sequence[Chosen], Selection], Written]] = {
     "easyedit": easyedit.write,

@@ -13,6 +13,8 @@ from contraflow.export.table import row_of
 from contraflow.system.files import write_atomically
 
 ROWS = "questions.jsonl"
+CARD = "README.md"
+_TITLE = "# Contradictory questions"
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
@@ -20,8 +22,14 @@ def write(folder: Path, chosen: Sequence[Chosen], selection: Selection) -> Writt
     """Write rows and card."""
     lines = [msgspec.json.encode(row_of(c)) + b"\n" for c in chosen]
     write_atomically(folder / ROWS, b"".join(lines))
-    write_atomically(folder / "README.md", card(chosen, selection).encode())
+    write_atomically(folder / CARD, card(chosen, selection).encode())
     return Written(len(lines))
+
+
+def is_data_set(folder: Path) -> bool:
+    """Whether a folder has the card of an earlier export."""
+    path = folder / CARD
+    return path.is_file() and _TITLE in path.read_text(encoding="utf-8", errors="replace")
 
 
 def card(chosen: Sequence[Chosen], selection: Selection) -> str:
@@ -43,7 +51,7 @@ configs:
   data_files: {ROWS}
 ---
 
-# Contradictory questions
+{_TITLE}
 
 {len(chosen)} questions about {n_facts} facts, drawn by a contraflow sampler. Each is about an \
 edit fact, which is a

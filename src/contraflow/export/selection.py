@@ -57,6 +57,24 @@ def select(records: Iterable[QuestionRecord], selection: Selection) -> list[Chos
     return chosen
 
 
+def why_nothing_is_left(records: Sequence[QuestionRecord], only: Sequence[str]) -> str:
+    """Say why no question passes the checks of `only`, and what to do."""
+    if not records:
+        return "is empty; make a file of questions with `contraflow generate`"
+    if "strict_success" in only and not any(record.original_answer for record in records):
+        return (
+            f"none of its {len(records)} questions has an original_answer, which strict_success "
+            "looks for in the answer; give the facts one and generate again, or name other checks "
+            "with only="
+        )
+    verdicts = [verdict_of(record) for record in records]
+    counts = [f"{sum(getattr(v, name) for v in verdicts)} pass {name}" for name in only]
+    return (
+        f"none of its {len(records)} questions is left ({', '.join(counts)}); require fewer checks "
+        "with only=, or sample more with `contraflow generate`"
+    )
+
+
 def best_of_each_fact(records: Iterable[QuestionRecord], keep: int) -> Iterator[QuestionRecord]:
     """Yield at most ``keep`` questions of each fact from a stream.
 

@@ -19,13 +19,18 @@ from typing import NamedTuple
 
 from contraflow.errors import on_one_line
 from contraflow.facts import Fact
-from contraflow.facts.fact import BadRowError, numbered_lines, parse_line, same_id
+from contraflow.facts.fact import (
+    MAX_PROBLEMS_SHOWN,
+    BadRowError,
+    numbered_lines,
+    parse_line,
+    same_id,
+)
 from contraflow.text.alphabet import can_name
 from contraflow.text.match import is_number, mentions, same_answer
 from contraflow.text.subjects import is_on_subject
 from contraflow.text.tokens import normalize
 
-_NEEDED = ("relation", "original_fact", "original_answer", "edited_answer")
 # Thai, Lao, Myanmar, Khmer, Japanese kana and Chinese characters: whole words are compared, which
 # these scripts do not set apart.
 _UNSPACED = re.compile(
@@ -58,13 +63,20 @@ def check_facts(path: str | Path, vocabulary: str = "latin") -> list[Problem]:
 
     Raises: UserError if the file cannot be read or is empty.
     """
+    lines = numbered_lines(path)
+    if _is_array(lines):
+        message = "is a JSON array, but a facts file has one JSON object per line"
+        return [_to_convert(path, lines, message)]
     rows: list[_Row] = []
     found: list[tuple[int, str]] = []
-    for line, content in numbered_lines(path):
+    for line, content in lines:
         try:
             rows.append(_Row(line, parse_line(content)))
         except BadRowError as error:
             found.append((line, str(error)))
+    if not rows and len(found) > MAX_PROBLEMS_SHOWN:
+        message = f"none of the {len(found)} lines is a fact (line {found[0][0]}: {found[0][1]})"
+        return [_to_convert(path, lines, message)]
     for row in rows:
         for fact_check in _FACT_CHECKS:
             found.extend((row.line, message) for message in fact_check(row.fact))
@@ -74,13 +86,19 @@ def check_facts(path: str | Path, vocabulary: str = "latin") -> list[Problem]:
     return [Problem(str(path), line, on_one_line(message)) for line, message in sorted(found)]
 
 
-def _missing_fields(fact: Fact) -> Iterator[str]:
-    for field in _NEEDED:
-        if not getattr(fact, field):
-            yield (
-                f"'{field}' is missing or empty; training works without it, "
-                "evaluation and filtering do not"
-            )
+def _is_array(lines: Sequence[tuple[int, bytes]]) -> bool:
+    """Whether the lines are those of a JSON array of objects."""
+    opening = b"".join(content for _, content in lines[:2])
+    return b"".join(opening.split())[:2] in (b"[{", b"[]")
+
+
+def _to_convert(path: str | Path, lines: Sequence[tuple[int, bytes]], message: str) -> Problem:
+    """The only problem of a file in another format, with the command that reads it."""
+    out = Path(path).with_suffix(".jsonl")
+    if out == Path(path):
+        out = out.with_stem(f"{out.stem}_lines")
+    convert = f"contraflow data convert in={path} out={out}"
+    return Problem(str(path), lines[0][0], on_one_line(f"{message}; convert it: {convert}"))
 
 
 def _statement_form(fact: Fact) -> Iterator[str]:
@@ -217,5 +235,5 @@ def answer_kind(answer: str) -> str:
     return "name" if any(char.isupper() for char in answer) else "word"
 
 
-_FACT_CHECKS = (_missing_fields, _statement_form, _statement_content, _leaks)
+_FACT_CHECKS = (_statement_form, _statement_content, _leaks)
 _TABLE_CHECKS = (_duplicates, _wrong_types)

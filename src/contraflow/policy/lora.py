@@ -44,11 +44,11 @@ from contraflow.policy.action_log_probs import ActionHead, action_log_probs
 from contraflow.policy.constraints import Constraints
 from contraflow.policy.flow import StateFlow
 from contraflow.policy.states import QuestionStates
+from contraflow.policy.targets import ALL_LINEAR as ALL_LINEAR  # noqa: PLC0414 (also used from here)
 from contraflow.settings.models import LoraConfig
 from contraflow.text.prompts import PromptTemplate
 from contraflow.types import PathLogProbs, Questions
 
-ALL_LINEAR = "all-linear"
 MOST_PROMPTS = 4096  # whose token ids are kept
 
 
@@ -125,8 +125,8 @@ class LoraPolicy(nn.Module):
             if len(ids) > room:
                 raise UserError(
                     f"fact {fact.fact_id}: its prompt has {len(ids)} tokens after the header, but "
-                    f"the model has room for {room}; shorten the subject {fact.subject[:40]!r}… "
-                    "or the prompt"
+                    f"the model has room for {room}; shorten the subject {fact.subject[:40]!r}…, "
+                    f"the prompt or policy.max_question_len={self.constraints.max_len}"
                 )
         return bodies
 

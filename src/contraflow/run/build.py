@@ -19,10 +19,13 @@ from contraflow.models.sources import source_of
 from contraflow.policy.adapter import adapter_folder, load_adapter, start_from
 from contraflow.policy.constraints import question_constraints
 from contraflow.policy.lora import LoraPolicy
+from contraflow.policy.room import check_room
+from contraflow.policy.targets import check_targets
 from contraflow.reward.judge import Judge, NliJudge, PackagedJudge, packaged_judge_folder
 from contraflow.reward.oracle import FrozenLMOracle
 from contraflow.reward.schedule import RewardSchedule
 from contraflow.run.answerers import delta_of_sampler, open_answerer
+from contraflow.run.device import check_device
 from contraflow.run.loading import device_of as device_of  # noqa: PLC0414 (used by others from here)
 from contraflow.run.loading import load_lm as load_lm  # noqa: PLC0414
 from contraflow.settings import Config
@@ -64,9 +67,12 @@ def assemble(
         adapter: a folder with a trained adapter, ``"fresh"`` for one to be trained, None for the
             backbone alone.
         roles: what this process does besides sampling.
-    Raises: UserError when a model cannot be loaded or the adapter does not fit.
+    Raises: UserError when there is no such device, a model cannot be loaded or the adapter does
+        not fit.
     """
+    check_device(config)
     lm = load_lm(config)
+    _check_sampler(config, lm, trained=isinstance(adapter, Path))
     oracle = load_oracle(config, lm) if "oracle" in roles else None
     judge = load_judge(config) if "judge" in roles else None
     if adapter == "fresh":
@@ -76,6 +82,16 @@ def assemble(
     if isinstance(adapter, Path):
         load_adapter(policy, adapter)
     return Parts(config, policy, oracle, judge, build_reward(config))
+
+
+def _check_sampler(config: Config, lm: CausalLM, *, trained: bool) -> None:
+    """Check what the settings ask of the backbone before an oracle or a judge is loaded.
+
+    An adapter that was trained has shown that its layers exist. Raises: UserError naming the key.
+    """
+    check_room(lm, task_prompt(config.prompt.task), config.policy.max_question_len)
+    if not trained:
+        check_targets(lm.model, config.model.lora.target_modules)
 
 
 def load_oracle(config: Config, lm: CausalLM) -> Oracle:
@@ -95,7 +111,8 @@ def load_oracle(config: Config, lm: CausalLM) -> Oracle:
 
 
 def load_judge(config: Config) -> Judge:
-    """The packaged judge, or any NLI checkpoint."""
+    """The packaged judge, or any NLI checkpoint. Raises: UserError without its device."""
+    check_device(config)
     device = str(device_of(config))
     if config.judge.name == "packaged:minilm":
         backbone = packaged_folder("all-minilm-l6-v2")

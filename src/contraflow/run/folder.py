@@ -15,12 +15,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-from contraflow.errors import UserError
+from contraflow.errors import UserError, on_one_line
 from contraflow.evaluation.curves import is_number
 from contraflow.evaluation.metrics import Metric, Metrics, read_metrics
 from contraflow.evaluation.stages import STAGES
 from contraflow.evaluation.target_report import read_target, target_lines
 from contraflow.run.intact import read_run_record
+from contraflow.run.own_files import check_own_files, facts_files, measured_files
 from contraflow.settings import MAY_CHANGE, Config, flat, shown_settings
 from contraflow.system.addresses import safe_words
 from contraflow.system.files import whole_lines, write_atomically
@@ -31,14 +32,17 @@ _PACKAGES = ("contraflow", "torch", "transformers", "peft", "lightning")
 # Settings that were cut between two lines are still YAML.
 _HEAD = "# The settings of a run; they are whole where the last line is '# end'.\n"
 _END = "# end\n"
+_NAMED = 3  # settings that a refusal names
 
 
 def open_folder(config: Config) -> Path:
     """Create the run folder or open it again, and save the settings in it.
 
-    Raises: UserError when the folder was trained with other settings, naming one that differs.
+    Raises: UserError when the folder was trained with other settings, naming up to three that
+        differ, or where a run would write over somebody's own files.
     """
     folder = Path(config.run_dir)
+    check_own_files(folder, config.data.facts)
     text = _HEAD + OmegaConf.to_yaml(OmegaConf.create(shown_settings(config))) + _END
     try:
         for name in ("checkpoints", "evaluation"):
@@ -98,14 +102,14 @@ def _compare_settings(folder: Path, saved: Any, now: dict[str, Any]) -> None:
     if not changed:
         return
     if (folder / "checkpoints" / "last.ckpt").exists():
-        key = changed[0]
+        named = [f"{key}={old[key]}, now {key}={new[key]}" for key in changed[:_NAMED]]
+        count = "1 setting differs" if len(changed) == 1 else f"{len(changed)} settings differ"
         raise UserError(
-            f"{folder} was trained with {key}={old[key]}, now {key}={new[key]} "
-            f"({len(changed)} settings differ); resume with the same settings, "
-            "or choose another name=…"
+            f"{folder} was trained with {on_one_line('; '.join(named))} ({count}); "
+            "resume with the same settings, or choose another name=…"
         )
-    for path in (*folder.glob("*_facts.jsonl"), *(folder / "evaluation").glob("*.json*")):
-        path.unlink()
+    for path in (*facts_files(folder), *measured_files(folder)):
+        path.unlink(missing_ok=True)
 
 
 def record_cost(folder: Path, seconds: float) -> None:

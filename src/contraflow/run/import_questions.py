@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import msgspec
 from contraflow.errors import UserError
 from contraflow.experience.scorer import SampledQuestion, Scorer
 from contraflow.facts import Fact
+from contraflow.facts.encoding import UTF8_BOM
 from contraflow.facts.fact import numbered_lines
 from contraflow.policy.lora import LoraPolicy
 from contraflow.replay.base import SEEDED, ReplayStore, scores_part
@@ -64,14 +66,18 @@ def read_questions(path: Path, facts: Sequence[Fact]) -> list[ImportedQuestion]:
     by_subject: dict[str, list[Fact]] = defaultdict(list)
     for fact in facts:
         by_subject[fact.subject.casefold()].append(fact)
-    questions = [
-        _parse(f"{path}:{number}", line, by_id, by_subject) for number, line in numbered_lines(path)
-    ]
-    if not questions:
-        raise UserError(
-            f"questions={path}: is empty; write one object with question and fact_id per line"
-        )
-    return questions
+    return [_parse(f"{path}:{number}", line, by_id, by_subject) for number, line in _lines(path)]
+
+
+def _lines(path: Path) -> list[tuple[int, bytes]]:
+    """The numbered lines that are not blank. Raises: UserError where there is none."""
+    with suppress(OSError):  # `numbered_lines` names it
+        if not path.read_bytes().removeprefix(UTF8_BOM).strip():
+            raise UserError(
+                f"questions={path}: is empty; write one object per line with question, and fact_id "
+                "or subject"
+            )
+    return numbered_lines(path)
 
 
 def _parse(

@@ -17,6 +17,7 @@ from contraflow.evaluation.records import read_records
 from contraflow.evaluation.stages import STAGES
 from contraflow.facts import read_facts
 from contraflow.replay.existing import recorded_namespace
+from contraflow.run.own_files import facts_files
 from contraflow.system.checkpoint_file import BEST, LAST, read_checkpoint
 from contraflow.system.files import whole_lines
 from contraflow.system.progress import print_line
@@ -32,7 +33,7 @@ def check_run_files(folder: Path) -> None:
     """
     steps = [_step_of(folder / "checkpoints" / name) for name in (BEST, LAST)]
     recorded_namespace(folder)
-    for path in sorted(folder.glob("*_facts.jsonl")):
+    for path in facts_files(folder):
         _check(path, _read_whole_facts, "copy it again" + _choose_again(steps[-1]))
     for stage in STAGES:
         metrics = folder / "evaluation" / f"{stage}.json"

@@ -16,6 +16,7 @@ from contraflow.models.quantized import keep_differentiable, quantization_argume
 from contraflow.models.recompute import recompute_layers
 from contraflow.models.resolve import resolve_model
 from contraflow.reward.oracle.local import Base
+from contraflow.run.device import check_device
 from contraflow.settings import Config
 
 
@@ -43,8 +44,10 @@ def load_lm(config: Config, name: str | None = None, kind: str = "sampler") -> C
 def load_base(config: Config, name: str, kind: str) -> Base:
     """Load any causal language model with its tokenizer, frozen and in eval mode.
 
-    Raises: UserError for a model that does not exist or cannot be loaded.
+    Raises: UserError for a GPU that is not here, and for a model that does not exist or cannot be
+        loaded.
     """
+    check_device(config)
     c = config.model
     device = device_of(config)
     dtype = getattr(torch, c.dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from contraflow.run.build import Parts, assemble
 from contraflow.run.encoder import why_no_encoder
 from contraflow.run.folder import one_line, read_settings
 from contraflow.run.known import known_to
+from contraflow.run.sampling import check_count, check_draws
 from contraflow.seeding import derived_seed
 from contraflow.settings import Config, flat
 from contraflow.system.run_names import SHIPPED, run_folder
@@ -97,6 +98,8 @@ class Run:
         different: drawn without replacement, in the order of the draws, with the log-probability of
         being drawn; ``same`` says which are equal (`rollout`). ``on_fact`` is called with the
         number of facts that are done.
+
+        Raises: UserError, at once, for an n, temperature or seed that cannot be sampled with.
         """
         return self._rollout(
             facts,
@@ -116,24 +119,28 @@ class Run:
         temperature: float = 1.0,
         seed: int = 0,
         distinct: bool = False,
+        keep: Callable[[Iterator[QuestionRecord]], Iterable[QuestionRecord]] | None = None,
         on_fact: Callable[[int], None] | None = None,
     ) -> tuple[Metrics, list[QuestionRecord]]:
-        """Compute metrics with bootstrap intervals; returns the sampled questions too.
+        """Compute metrics with bootstrap intervals; returns the measured questions too.
 
-        With ``distinct`` they are plain means over different questions, not over draws.
+        With ``distinct`` they are plain means over different questions, not over draws. ``keep``
+        says which of the sampled questions are measured (`evaluation.resampling`).
 
         Without the packaged sentence encoder its two metrics are left out, in one printed line.
+
+        Raises: UserError as `generate`.
         """
-        records = list(
-            self.generate(
-                facts,
-                n_samples,
-                temperature=temperature,
-                seed=seed,
-                distinct=distinct,
-                on_fact=on_fact,
-            )
+        check_count("n_samples", n_samples)
+        drawn = self.generate(
+            facts,
+            n_samples,
+            temperature=temperature,
+            seed=seed,
+            distinct=distinct,
+            on_fact=on_fact,
         )
+        records = list(drawn if keep is None else keep(drawn))
         rng = np.random.default_rng(derived_seed(seed, "bootstrap"))
         return compute_metrics(records, rng, _embed()), records
 
@@ -168,11 +175,15 @@ class Run:
             drawn: by `draw_for_target`.
             samplers: the questions of each evaluated sampler, by stage (`evaluation.stages`).
             n: draws of the exact sampler per fact.
+        Raises: UserError when n is not a whole number of at least 1.
         """
+        check_count("n", n)
         return estimate_target(drawn, samplers, n, seed, _embed())
 
     def _rollout(self, facts: Sequence[Fact], n: int, **options: Any) -> Iterator[QuestionRecord]:
         """`rollout` with the parts of this run, in the schedule's last phase."""
+        check_count("n", n)
+        check_draws(options.get("temperature", 1.0), options["seed"])
         self.check_facts(facts)
         step = self.reward.final_step
         return rollout(

@@ -21,6 +21,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 
 from contraflow.errors import UserError, on_one_line
 from contraflow.settings import Config
+from contraflow.settings.choices import require_one_choice
 from contraflow.settings.keys import (
     choices_of,
     config_keys,
@@ -34,6 +35,7 @@ from contraflow.settings.keys import (
 )
 from contraflow.settings.own_files import require_quoted_texts
 from contraflow.settings.split import split_values
+from contraflow.settings.unused import require_used_url
 
 _MISSING = re.compile(r"Could not find '(?:([\w/]+)/)?([^']*)'")
 _MERGING = re.compile(r"Error merging override (.*)", re.DOTALL)
@@ -53,6 +55,8 @@ def compose_config(overrides: Sequence[str] = (), config_dir: Path | None = None
     out of range or missing.
     """
     require_known_keys(overrides, config_dir)
+    for override in overrides:
+        require_one_choice(override, config_dir)
     _register_schema()
     names = {*text_keys(), *group_names(config_dir)}
     hydra_overrides = [_as_typed(_without_plus(override), names) for override in overrides]
@@ -70,6 +74,7 @@ def compose_config(overrides: Sequence[str] = (), config_dir: Path | None = None
     except UserError as error:
         raise UserError(on_one_line(error)) from error
     assert isinstance(config, Config)
+    require_used_url(config)
     return config
 
 
@@ -144,7 +149,8 @@ def _explain(error: Exception, config_dir: Path | None) -> str:  # noqa: PLR0911
         return f"--config-dir: not valid YAML: {' '.join(text.split())}"
     merging = _MERGING.match(text)
     if merging:
-        return f"{merging[1].strip()}: {_needs(str(error.__cause__))}"
+        override = merging[1].strip()
+        return f"{override}: {_needs(str(error.__cause__), override.partition('=')[2])}"
     in_a_file = _IN_A_FILE.match(text)
     if in_a_file:
         file = f"{config_dir or 'packaged'}/{in_a_file[1]}.yaml"
@@ -188,8 +194,8 @@ def _first_quoted(text: str) -> str:
     return text.partition("'")[2].rpartition("'\n1.")[0]
 
 
-def _needs(message: str) -> str:  # noqa: PLR0911 (one per kind of message)
-    """Return what a value must be, from OmegaConf's message about it."""
+def _needs(message: str, typed: str = "a") -> str:  # noqa: PLR0911 (one per kind of message)
+    """Return what a value must be, from OmegaConf's message about the one that was typed."""
     first = message.splitlines()[0] if message else "does not fit"
     unknown = _NO_SUCH_KEY.search(first)
     if unknown:
@@ -199,6 +205,8 @@ def _needs(message: str) -> str:  # noqa: PLR0911 (one per kind of message)
     converted = _NOT_CONVERTED.search(first)
     if converted:
         return f"must be {_NEEDS.get(converted[1], converted[1])}"
+    if "is not a ListConfig" in first:
+        return f"must be a list; write [{typed}]"
     if "not a valid bool" in first:
         return "must be true or false"
     if "is not Optional" in first:

@@ -42,6 +42,8 @@ class RewardConfig:
 
 BALANCE = ("subtb", "tb", "db", "vargrad", "modified_subtb", "ctb")
 POLICY_GRADIENTS = ("rloo", "grpo")
+SUB_TRAJECTORIES = ("subtb", "modified_subtb")  # weighted by objective.lam
+WITH_FLOW = ("subtb", "tb", "db")  # they train the flow head
 PENALTIES = ("square", "huber", "linex", "shifted_cosh")
 # They compare the questions of a fact; the loss of a single question is always 0.
 COMPARES_QUESTIONS = ("vargrad", "ctb", *POLICY_GRADIENTS)
@@ -74,17 +76,21 @@ class ObjectiveConfig:
         check_choice("objective.penalty", self.penalty, PENALTIES)
         for key in ("lam", "alpha"):
             check(getattr(self, key) > 0, f"objective.{key}", getattr(self, key), "above 0")
+        check(self.beta >= 0, "objective.beta", self.beta, "0 or more")
+        self._check_penalty()
+        self._check_forward_kl()
+
+    def _check_penalty(self) -> None:
+        """Check what is asked of residuals; a bound that cannot be used is not asked for."""
         bound = self.bound
         check(bound is None or bound > 0, "objective.bound", bound, "above 0, or null")
-        needs_bound = self.penalty == "huber"
-        check(not needs_bound or bound is not None, "objective.bound", bound, "set with huber")
-        check(self.beta >= 0, "objective.beta", self.beta, "0 or more")
-        self._check_forward_kl()
         if self.name in POLICY_GRADIENTS:
             reason = f"with objective.name={self.name}, which has no residuals"
             is_plain = self.penalty == "square"
             check(is_plain, "objective.penalty", self.penalty, f"square {reason}")
             check(bound is None, "objective.bound", bound, f"null {reason}")
+        has_bound = bound is not None or self.penalty != "huber"
+        check(has_bound, "objective.bound", bound, "set with huber, such as objective.bound=1")
 
     def _check_forward_kl(self) -> None:
         for key in ("forward_kl", "forward_kl_end"):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from contraflow.cli.command import ParsedArguments
-from contraflow.cli.preflight import check_out_file
+from contraflow.cli.kept import check_output
 from contraflow.errors import UserError
 
 MAX_REASONS = 20
@@ -27,7 +27,7 @@ def run_audit_export(args: ParsedArguments, source: Path) -> int:
         per_fact=args.optional_integer("per_fact", 1),
         distinct=args.boolean("distinct"),
     )
-    check_out_file("out", out)
+    check_output(args, out, "in")
     written = export_audit(read_audit(source), out, name, selection)
     if written.n_rows == 0:
         raise UserError(f"in={source}: there is no edit to evaluate; {written.left_out[0]}")

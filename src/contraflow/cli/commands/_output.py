@@ -9,18 +9,20 @@ from pathlib import Path
 from typing import IO
 
 from contraflow.cli.command import ParsedArguments
-from contraflow.cli.preflight import check_out_file
+from contraflow.cli.kept import check_output
 from contraflow.system.files import whole_file
 
 
-def out_file(args: ParsedArguments) -> Path | None:
+def out_file(args: ParsedArguments, *inputs: str) -> Path | None:
     """The file of `out=`, or None for `-`, standard output.
 
-    Raises: UserError if the file cannot be written.
+    Args:
+        inputs: the arguments that name files which the command reads.
+    Raises: UserError if the file cannot be written, or would replace one that is read or kept.
     """
     path = None if args.required("out") == "-" else args.path("out")
     if path is not None:
-        check_out_file("out", path)
+        check_output(args, path, *inputs)
     return path
 
 

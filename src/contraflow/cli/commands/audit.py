@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from contraflow.auditing.result import AuditResult
     from contraflow.types import AskStyle
 
-STYLES = ("few_shot", "bare", "chat")
 FAILED = 1
 
 
@@ -24,14 +23,10 @@ def run(args: ParsedArguments) -> int:
     """
     from contraflow.auditing.request import AuditRequest
 
-    sources = _list(args, "edited")
-    names = _list(args, "names")
-    if names and len(names) != len(sources):
-        raise UserError(f"names= has {len(names)} names for {len(sources)} edited models")
     request = AuditRequest(
         run=args.required("run"),
-        edited=sources,
-        names=names,
+        edited=_edited(args),
+        names=_list(args, "names"),
         control=args.text("control"),
         edits=args.required_path("edits"),
         out=args.required_path("out"),
@@ -64,12 +59,16 @@ def _list(args: ParsedArguments, key: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+def _edited(args: ParsedArguments) -> tuple[str, ...]:
+    sources = _list(args, "edited")
+    if not sources:
+        raise UserError(f"edited={args.text('edited')}: names no model; give at least one")
+    return sources
+
+
 def _styles(args: ParsedArguments) -> tuple[AskStyle, ...]:
-    styles = _list(args, "ask")
-    for style in styles:
-        if style not in STYLES:
-            raise UserError(f"ask={style}: must be among {', '.join(STYLES)}")
-    return cast("tuple[AskStyle, ...]", tuple(dict.fromkeys(styles)))
+    """The styles of asking, which the request checks; one that is given twice counts once."""
+    return cast("tuple[AskStyle, ...]", tuple(dict.fromkeys(_list(args, "ask"))))
 
 
 def _share(args: ParsedArguments, key: str) -> float | None:

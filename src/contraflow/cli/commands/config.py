@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from contraflow.cli.command import Command, ParsedArguments
+from contraflow.cli.commands._unused import print_warnings
 
 if TYPE_CHECKING:
     from contraflow.settings import Config
@@ -13,8 +14,11 @@ if TYPE_CHECKING:
 def run(args: ParsedArguments) -> int:
     """Compose the settings and print them."""
     from contraflow.settings.compose import compose_config
+    from contraflow.settings.unused import unused_keys
 
-    print(as_yaml(compose_config(args.overrides, args.config_dir)), end="")
+    config = compose_config(args.overrides, args.config_dir)
+    print_warnings(unused_keys(args.overrides, config).values())
+    print(as_yaml(config), end="")
     return 0
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contraflow.cli.command import Argument, Command, ParsedArguments
-from contraflow.cli.preflight import check_models, check_out_file, check_prompts
+from contraflow.cli.kept import check_output
+from contraflow.cli.preflight import check_models, check_prompts
 from contraflow.errors import UserError
 from contraflow.facts import Fact, read_facts, split_facts, write_facts
+from contraflow.facts.notes import notes
 
 if TYPE_CHECKING:
     from contraflow.settings import Config
@@ -34,7 +36,7 @@ def run_convert(args: ParsedArguments) -> int:
     given_format = args.choice("format", list(FORMATS)) if args.text("format") else None
     name = format_of(source, given_format, columns)
     on_error: Any = args.choice("on_error", ("raise", "skip"))
-    check_out_file("out", out)
+    check_output(args, out, "in")
     skipped = Skipped()
     ignore = [field for field in (args.text("ignore") or "").split(",") if field]
     with bar(f"reading {source.name} ({name})", _estimated_rows(source)) as progress:
@@ -96,7 +98,8 @@ def run_check(args: ParsedArguments) -> int:
     for problem in problems:
         print(problem)
     if problems:
-        print(f"{path}: {len(problems)} problems", file=sys.stderr)
+        s = "" if len(problems) == 1 else "s"
+        print(f"{path}: {len(problems)} problem{s}", file=sys.stderr)
         return 1
     print(_summary(path, read_facts(path)))
     return 0
@@ -106,11 +109,12 @@ def _summary(path: Path, facts: list[Fact]) -> str:
     relations = {fact.relation for fact in facts if fact.relation}
     subjects = {fact.subject.casefold() for fact in facts}
     splits = split_facts(facts)
+    found = "".join(f"\n  note: {line}" for line in notes(facts))
     sizes = ", ".join(f"{name} {len(part)}" for name, part in splits._asdict().items())
     return (
         f"{path}: no problems\n"
         f"  {len(facts)} facts, {len(subjects)} subjects, {len(relations)} relations\n"
-        f"  splits: {sizes}"
+        f"  splits: {sizes}{found}"
     )
 
 
@@ -121,7 +125,7 @@ def run_filter_known(args: ParsedArguments) -> int:
     source = args.path("facts")
     out = args.required_path("out")
     facts = read_facts(source or SHIPPED)
-    check_out_file("out", out)
+    check_output(args, out, "facts")
     config = _oracle_only(compose_config(args.overrides, args.config_dir))
     check_prompts(config)
     check_models(config, ("sampler",))

@@ -5,8 +5,15 @@ from __future__ import annotations
 import json
 
 from contraflow.cli.command import Argument, Command, ParsedArguments
+from contraflow.cli.commands._unused import print_warnings
 from contraflow.errors import UserError
-from contraflow.settings.learning import BALANCE, PENALTIES, POLICY_GRADIENTS, ObjectiveConfig
+from contraflow.settings.learning import (
+    BALANCE,
+    PENALTIES,
+    POLICY_GRADIENTS,
+    SUB_TRAJECTORIES,
+    ObjectiveConfig,
+)
 
 OBJECTIVES = (*BALANCE, *POLICY_GRADIENTS)
 # Copies of the names in exactness/space.py, which imports torch.
@@ -39,6 +46,7 @@ def run(args: ParsedArguments) -> int:
     seed = args.integer("seed", 0)
     n_steps = args.optional_integer("n_steps", 1) or STEPS_OF_OBJECTIVE.get(name, DEFAULT_STEPS)
     learned = _objective(args, name)
+    print_warnings(_without_effect(args, learned))
     distinct = args.boolean("distinct")
 
     from contraflow.exactness.check import ExactSettings, adapter_lr, run_exact
@@ -68,17 +76,31 @@ def run(args: ParsedArguments) -> int:
 
 
 def _objective(args: ParsedArguments, name: str) -> ObjectiveConfig:
-    """The settings of the loss. Raises: UserError."""
+    """The settings of the loss. Raises: UserError that names the arguments of this command."""
     bound = None if args.text("bound") is None else args.positive("bound")
     forward_kl = 0.0 if args.text("forward_kl") is None else args.positive("forward_kl")
-    return ObjectiveConfig(
-        name=name,
-        lam=args.positive("lam"),
-        penalty=args.choice("penalty", PENALTIES),
-        alpha=args.positive("alpha"),
-        bound=bound,
-        forward_kl=forward_kl,
-    )
+    lam = args.positive("lam")
+    penalty = args.choice("penalty", PENALTIES)
+    alpha = args.positive("alpha")
+    try:
+        return ObjectiveConfig(
+            name=name, lam=lam, penalty=penalty, alpha=alpha, bound=bound, forward_kl=forward_kl
+        )
+    except UserError as error:
+        # An argument has the name of its setting; `objective` alone is objective.name.
+        message = str(error).replace("objective.name=", "objective=").replace("objective.", "")
+        raise UserError(message) from None
+
+
+def _without_effect(args: ParsedArguments, learned: ObjectiveConfig) -> list[str]:
+    """A line for each given argument that the loss does not use."""
+    lines: list[str] = []
+    if "lam" in args.values and learned.name not in SUB_TRAJECTORIES:
+        users = ", ".join(SUB_TRAJECTORIES)
+        lines.append(f"lam has no effect with objective={learned.name}; {users} use it")
+    if "alpha" in args.values and learned.penalty != "linex":
+        lines.append(f"alpha has no effect with penalty={learned.penalty}; penalty=linex uses it")
+    return lines
 
 
 def _table(result: dict[str, float | int | None]) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from contraflow.cli.command import Argument, Command, ParsedArguments
 from contraflow.cli.commands._audit_export import print_left_out, run_audit_export
-from contraflow.cli.preflight import check_out_file, check_out_folder
+from contraflow.cli.kept import check_data_set, check_output
 from contraflow.errors import UserError
 
 # The checks that a prompt of an edit must pass.
@@ -19,7 +19,7 @@ def run(args: ParsedArguments) -> int:
     """Check all arguments, select questions, write them, print how many were selected."""
     from contraflow.auditing.finished import is_audit
     from contraflow.evaluation.records import read_records
-    from contraflow.export import FORMATS, Selection, select
+    from contraflow.export import FORMATS, Selection, select, why_nothing_is_left
 
     source = args.required_path("in")
     if is_audit(source):
@@ -37,20 +37,14 @@ def run(args: ParsedArguments) -> int:
     per_fact = args.optional_integer("per_fact", 1)
     distinct = args.boolean("distinct")
     if format_name == "datasets":
-        if out.is_file():
-            raise UserError(f"out={out}: is a file; format=datasets writes a folder")
-        check_out_folder("out", out)
+        check_data_set(args, out, "in")
     else:
-        check_out_file("out", out)
+        check_output(args, out, "in")
     records = read_records(source)
     selection = Selection(only, per_fact, distinct)
     chosen = select(records, selection)
     if not chosen:
-        raise UserError(
-            f"in={source}: none of its {len(records)} questions is left; require fewer "
-            f"checks with only= (now {', '.join(only) or 'all'}), "
-            "or sample more with `contraflow generate`"
-        )
+        raise UserError(f"in={source}: {why_nothing_is_left(records, only)}")
     written = FORMATS[format_name](out, chosen, selection)
     unit = "edits" if format_name in EDIT_FORMATS else "questions"
     if written.n_rows == 0:

@@ -34,7 +34,7 @@ class Pair(NamedTuple):
 def run(args: ParsedArguments) -> int:
     """Read the pairs, load the judge, score, write; if there are labels, print the accuracy."""
     pairs = read_pairs(args.required_path("pairs"))
-    out = out_file(args)
+    out = out_file(args, "pairs")
     from contraflow.settings.compose import compose_config
 
     config = compose_config(args.overrides, args.config_dir)

@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contraflow.cli.command import Argument, Command, ParsedArguments
+from contraflow.cli.commands._unused import print_warnings
 from contraflow.cli.preflight import check_training
 from contraflow.errors import UserError
 from contraflow.settings.keys import check_override_key
+from contraflow.sweep.metric_names import require_metric_name, require_metric_of_run
 
 if TYPE_CHECKING:
     from contraflow.sweep.launcher import Launcher
     from contraflow.sweep.space import Values
 
 DEFAULT_JOBS = 4
+MAX_SEED = 2**32 - 1  # NumPy's legacy generator, which proposes the settings, takes 32 bits
 
 
 def run(args: ParsedArguments) -> int:
@@ -30,10 +33,14 @@ def run(args: ParsedArguments) -> int:
     study = args.required("study")
     metric = args.required("metric")
     watched = args.required("prune_by")
+    require_metric_name("metric", metric, evaluated=True)
+    require_metric_name("prune_by", watched, evaluated=False)
     if "/" in study:
         raise UserError(f"study={study}: a name, not a path; folder=… says where")
     prune = args.boolean("prune")
     seed = args.integer("seed", 0)
+    if seed > MAX_SEED:
+        raise UserError(f"seed={seed}: must be at most {MAX_SEED}")
     for key in varied:
         problem = check_override_key(f"{key}=0", args.config_dir)
         if problem is not None:
@@ -66,14 +73,28 @@ def run(args: ParsedArguments) -> int:
 
 
 def _check_values(args: ParsedArguments, space: Mapping[str, Values]) -> None:
-    """Check a training run with each listed value and each bound of an interval."""
+    """Check a training run with each listed value and each bound of an interval.
+
+    Warns of fixed settings that none of these runs uses.
+    """
     from contraflow.settings.compose import compose_config
+    from contraflow.settings.unused import unused_keys
     from contraflow.sweep.space import Choices
 
+    unused: list[dict[str, str]] = []
     for key, values in space.items():
         tried = values.values if isinstance(values, Choices) else (values.low, values.high)
         for value in tried:
-            check_training(compose_config([*args.overrides, f"{key}={value}"], args.config_dir))
+            config = compose_config([*args.overrides, f"{key}={value}"], args.config_dir)
+            require_metric_of_run("metric", args.required("metric"), config, evaluated=True)
+            if args.boolean("prune"):
+                watched = args.required("prune_by")
+                require_metric_of_run("prune_by", watched, config, evaluated=False)
+            check_training(config)
+            unused.append(unused_keys(args.overrides, config))
+    print_warnings(
+        line for key, line in unused[0].items() if all(key in others for others in unused)
+    )
 
 
 def _launcher_factory(args: ParsedArguments) -> Callable[[Path], Launcher]:

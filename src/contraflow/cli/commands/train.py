@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from contraflow.cli.command import Command, ParsedArguments
+from contraflow.cli.commands._unused import print_warnings
 from contraflow.cli.help import groups_help, table
 from contraflow.cli.preflight import check_training
 from contraflow.cli.verbosity import silence_loggers
@@ -73,6 +74,7 @@ def run(args: ParsedArguments) -> int:
     """Compose the settings, run all early checks, train."""
     started = time.monotonic()  # before slow imports, which count for trainer.max_time
     from contraflow.settings.compose import compose_config
+    from contraflow.settings.unused import unused_keys
 
     config = compose_config(args.overrides, args.config_dir)
     rank_info = rank_info_from_environment()
@@ -82,6 +84,8 @@ def run(args: ParsedArguments) -> int:
     if rank_info is None and config.trainer.devices > 1:
         return launch(_rank_command(args), config.trainer.devices, Path(config.run_dir) / "ranks")
     end_with_launcher()
+    if rank_info is None or rank_info.rank == 0:
+        print_warnings(unused_keys(args.overrides, config).values())
 
     from contraflow.training.job import train
 

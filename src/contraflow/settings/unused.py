@@ -1,0 +1,118 @@
+"""Keys that the other choices of a run leave without effect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from contraflow.errors import UserError, on_one_line
+from contraflow.settings import Config
+from contraflow.settings.keys import override_key
+from contraflow.settings.learning import BALANCE, SUB_TRAJECTORIES, WITH_FLOW
+from contraflow.system.addresses import safe_url
+
+
+@dataclass(frozen=True)
+class _Use:
+    """Some keys, and whether a config uses them."""
+
+    keys: tuple[str, ...]
+    because: Callable[[Config], str]  # the setting that decides, as key=value
+    users: str  # what uses them, for a message
+    is_used: Callable[[Config], bool]
+
+
+def _objective(config: Config) -> str:
+    return f"objective.name={config.objective.name}"
+
+
+_USES = (
+    _Use(
+        ("objective.lam",),
+        _objective,
+        f"objective={', '.join(SUB_TRAJECTORIES)} use it",
+        lambda c: c.objective.name in SUB_TRAJECTORIES,
+    ),
+    _Use(
+        ("objective.beta",),
+        _objective,
+        "objective=grpo uses it",
+        lambda c: c.objective.name == "grpo",
+    ),
+    _Use(
+        ("objective.forward_looking", "optimizer.flow_lr", "optimizer.log_z_lr"),
+        _objective,
+        f"objectives with a flow use it: {', '.join(WITH_FLOW)}",
+        lambda c: c.objective.name in WITH_FLOW,
+    ),
+    _Use(
+        ("exploration.correct_replay",),
+        _objective,
+        f"it weights replayed questions, which only objective={', '.join(BALANCE)} learn from",
+        lambda c: not c.exploration.correct_replay or c.objective.name in BALANCE,
+    ),
+    _Use(
+        ("objective.alpha",),
+        lambda c: f"objective.penalty={c.objective.penalty}",
+        "objective.penalty=linex uses it",
+        lambda c: c.objective.penalty == "linex",
+    ),
+    _Use(
+        ("objective.forward_kl_horizon", "objective.forward_kl_power"),
+        lambda c: f"objective.forward_kl={c.objective.forward_kl:g}",
+        "it is of the forward KL term, which needs a share",
+        lambda c: c.objective.uses_forward_kl,
+    ),
+    _Use(
+        ("exploration.distinct_weights",),
+        lambda _: "exploration.distinct=false",
+        "exploration.distinct=true and exploration.prior_share use it",
+        lambda c: c.exploration.distinct or c.exploration.n_prior > 0,
+    ),
+    _Use(
+        ("replay.sampling_temp",),
+        lambda c: f"replay.sampling={c.replay.sampling}",
+        "replay.sampling=reward uses it",
+        lambda c: c.replay.sampling == "reward",
+    ),
+    _Use(
+        (
+            "exchange.actors",
+            "exchange.address",
+            "exchange.newest_share",
+            "exchange.publish_every",
+            "exchange.max_staleness",
+            "exchange.max_reuse",
+            "exchange.actor_cpus",
+            "exchange.actor_gpus",
+        ),
+        lambda c: f"exchange.kind={c.exchange.kind}",
+        "exchange=actors uses it",
+        lambda c: c.exchange.kind == "actors",
+    ),
+)
+
+
+def require_used_url(config: Config) -> None:
+    """Refuse the URL of a server that the run would not use. Raises: UserError."""
+    replay = config.replay
+    if replay.url is not None and replay.store != "redis":
+        url = on_one_line(safe_url(replay.url))
+        raise UserError(
+            f"replay.url={url}: replay.store={replay.store} does not use it; "
+            "add replay=redis, or leave the URL out"
+        )
+
+
+def unused_keys(overrides: Iterable[str], config: Config) -> dict[str, str]:
+    """Return a line for each key that overrides set and that their config leaves without effect.
+
+    Presets may set such keys: another choice of the user can leave them so.
+    """
+    found: dict[str, str] = {}
+    typed = {override_key(override) for override in overrides}
+    for use in _USES:
+        if not use.is_used(config):
+            for key in typed.intersection(use.keys):
+                found[key] = f"{key} has no effect with {use.because(config)}; {use.users}"
+    return found
