@@ -94,6 +94,7 @@ def test_four_actors_and_two_learners_reach_the_reward(tmp_path: Path, name: str
     assert any(0 < step["replay_share"] < 1 for step in steps)
 
 
+@pytest.mark.slow
 def test_a_few_steps_of_two_learners_keep_their_bounds(tmp_path: Path):
     """The numbers of a step are those of both learners, also on the one without an exchange."""
     ranks = exact(tmp_path, "few")
