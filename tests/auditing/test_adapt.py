@@ -12,6 +12,7 @@ from contraflow.auditing.adapt import AdaptSettings, Judged, adapt, closeness, l
 from contraflow.exactness.space import FACTS, Space, make_space
 from contraflow.policy.distinct import sample_distinct
 from contraflow.seeding import torch_rng
+from contraflow.text.tokens import normalize
 
 FACT = FACTS[0]
 LEARNS = AdaptSettings(steps=6, lr=3e-3)
@@ -98,7 +99,7 @@ def test_without_a_known_failure_p_q_is_asked_too(known: bool) -> None:
 
     def draws(frozen: bool) -> list[str]:
         rng = torch_rng(settings.seed, 1, FACT.fact_id, "adapt")
-        drawn = sample_distinct(policy, [FACT], 16, rng, frozen=frozen)
+        drawn = sample_distinct(policy, [FACT], 16, rng, frozen=frozen, same=normalize)
         return [policy.question_text(ids) for ids in policy.token_rows(drawn.questions)]
 
     assert steps[1] == draws(frozen=not known) != draws(frozen=known)

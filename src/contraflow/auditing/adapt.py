@@ -38,6 +38,7 @@ from contraflow.gflownet.objectives import VarGrad, potentials
 from contraflow.policy.distinct import sample_distinct
 from contraflow.policy.lora import LoraPolicy, stack_questions
 from contraflow.seeding import torch_rng
+from contraflow.text.tokens import normalize
 from contraflow.types import Questions, TerminalReward
 
 Ids = tuple[int, ...]
@@ -47,8 +48,9 @@ Ids = tuple[int, ...]
 class AdaptSettings:
     """How the sampler is adapted to one edit.
 
-    n_questions: different questions a step. n_replayed: known failures that are learned from
-    again. ceiling and floor: of the formula above, in nats.
+    n_questions: questions a step that differ in more than case, punctuation and a leading article.
+    n_replayed: known failures that are learned from again.
+    ceiling and floor: of the formula above, in nats.
     """
 
     steps: int = 10
@@ -134,7 +136,7 @@ class _Search:
         # trained sampler has left.
         as_prior = not self._hits and step % 2 == 1
         n = self.settings.n_questions
-        drawn = sample_distinct(self.policy, [self.fact], n, rng, frozen=as_prior)
+        drawn = sample_distinct(self.policy, [self.fact], n, rng, frozen=as_prior, same=normalize)
         ids = self.policy.token_rows(drawn.questions)
         self._score(ids)
         self._train(list(dict.fromkeys([*ids, *self._replayed(step, ids)])))
