@@ -1,92 +1,19 @@
-"""Which questions are exported, in which order and format; every value is worked out by hand."""
+"""The formats of exported questions, and what is refused; every value is worked out by hand."""
 
 from __future__ import annotations
 
 import csv
 import json
-import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-from contraflow.evaluation.records import QuestionRecord, write_records
+from contraflow.evaluation.records import write_records
 from contraflow.export import FORMATS, Selection, Written, select
 from contraflow.facts.formats import convert
-from support.records import record
-
-FRANCE: dict[str, Any] = {
-    "fact_id": "fr",
-    "subject": "France",
-    "edit_fact": "The capital of France is Lyon.",
-    "original_answer": "Paris",
-    "edited_answer": "Lyon",
-    "aliases": ("City of Light",),
-    "relation": "capital",
-}
-HAMLET: dict[str, Any] = {
-    "fact_id": "ham",
-    "subject": "Hamlet",
-    "edit_fact": "Marlowe wrote Hamlet.",
-    "original_answer": "Shakespeare",
-    "edited_answer": "Marlowe",
-}
-
-
-def about(fact: dict[str, Any], question: str, answer: str, log_reward: float) -> QuestionRecord:
-    """Return a record about a fact; its log C is −0.1, which is above log ½."""
-    return record(**fact, question=question, answer=answer, log_reward=log_reward)
-
-
-RECORDS = [
-    about(FRANCE, "What is the capital of France?", "Paris", -3.0),
-    about(HAMLET, "Who wrote Hamlet?", "Shakespeare", -2.0),
-    about(FRANCE, "Which city is the capital of France?", "Paris.", -1.0),
-    # the first again, with a better reward
-    about(FRANCE, "what is the capital of france", "Paris", -2.0),
-    # names the edited answer
-    about(FRANCE, "Is Lyon in France?", "Yes, Lyon is", -0.5),
-    about(FRANCE, "Where is the seat of France's government?", "Paris", math.nan),
-]
-
-
-def questions(**settings: Any) -> list[str]:
-    return [chosen.record.question for chosen in select(RECORDS, Selection(**settings))]
-
-
-def test_facts_keep_their_order_and_the_best_comes_first() -> None:
-    assert questions() == [
-        "Is Lyon in France?",
-        "Which city is the capital of France?",
-        "what is the capital of france",
-        "Where is the seat of France's government?",  # a reward of NaN ranks last
-        "Who wrote Hamlet?",
-    ]
-
-
-def test_repeats_stay_where_they_are_asked_for() -> None:
-    assert questions(distinct=False).count("What is the capital of France?") == 1
-    assert len(questions(distinct=False)) == len(RECORDS)
-
-
-def test_checks_come_before_the_number_a_fact() -> None:
-    """The best question is no strict success, so with one per fact the next best is kept."""
-    assert questions(only=("strict_success",), per_fact=1) == [
-        "Which city is the capital of France?",
-        "Who wrote Hamlet?",
-    ]
-    assert questions(per_fact=2) == [
-        "Is Lyon in France?",
-        "Which city is the capital of France?",
-        "Who wrote Hamlet?",
-    ]
-    # The question without a capital letter and a question mark is not well formed.
-    assert questions(only=("strict_success", "well_formed"), distinct=True)[1:] == [
-        "Where is the seat of France's government?",
-        "Who wrote Hamlet?",
-    ]
+from support.exported import FRANCE, HAMLET, RECORDS, about
 
 
 @pytest.fixture

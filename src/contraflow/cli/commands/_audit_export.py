@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from contraflow.cli.command import ParsedArguments
-from contraflow.cli.kept import check_output
+from contraflow.cli.outputs import check_output
 from contraflow.errors import UserError
 
 MAX_REASONS = 20

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from contraflow.cli.command import ParsedArguments
-from contraflow.cli.kept import check_output
+from contraflow.cli.outputs import check_output
 from contraflow.system.files import whole_file
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contraflow.cli.command import Argument, Command, ParsedArguments
-from contraflow.cli.kept import check_output
+from contraflow.cli.outputs import check_output
 from contraflow.cli.preflight import check_models, check_prompts
 from contraflow.errors import UserError
 from contraflow.facts import Fact, read_facts, split_facts, write_facts

@@ -15,7 +15,7 @@ from contraflow.cli.commands._run_target import (
     open_target,
     run_config,
 )
-from contraflow.cli.kept import check_output
+from contraflow.cli.outputs import check_output
 from contraflow.facts import read_facts
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def run(args: ParsedArguments) -> int:
             temperature=temperature,
             seed=seed,
             distinct=distinct,
-            keep=keep if keep is not None and keep.count < n else None,
+            keep=keep,
             on_fact=progress.advance,
         )
     write_metrics(out, metrics)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from contraflow.cli.command import Argument, Command, ParsedArguments
 from contraflow.cli.commands._audit_export import print_left_out, run_audit_export
-from contraflow.cli.kept import check_data_set, check_output
+from contraflow.cli.outputs import check_data_set, check_output
 from contraflow.errors import UserError
 
 # The checks that a prompt of an edit must pass.

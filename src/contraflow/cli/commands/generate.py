@@ -40,7 +40,7 @@ def run(args: ParsedArguments) -> int:
     with open_output(out) as file, bar("questions", n * len(facts)) as progress:
         sampled = target.generate(facts, n, temperature=temperature, seed=seed, distinct=distinct)
         records = _advancing(sampled, progress.advance)
-        if keep is not None and keep.count < n:
+        if keep is not None:
             records = keep(records)
         for record in records:
             file.write(msgspec.json.encode(record) + b"\n")
