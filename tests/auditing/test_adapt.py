@@ -8,13 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from contraflow.auditing.adapt import AdaptSettings, Judged, adapt, closeness, log_reward
+from contraflow.auditing.adapt import AdaptSettings, adapt
+from contraflow.auditing.failure_reward import FailureReward, Judged
 from contraflow.exactness.space import FACTS, Space, make_space
 from contraflow.policy.distinct import sample_distinct
 from contraflow.seeding import torch_rng
 from contraflow.text.tokens import normalize
 
 FACT = FACTS[0]
+LONE = "d a?"
 LEARNS = AdaptSettings(steps=6, lr=3e-3)
 
 
@@ -33,6 +35,10 @@ def judge(texts: Sequence[str]) -> list[Judged]:
     return [Judged(sound=True, fails=fails(text), closeness=0.0) for text in texts]
 
 
+def one_mode(texts: Sequence[str]) -> list[int]:
+    return [0] * len(texts)
+
+
 def failing_ids(space: Space) -> list[tuple[int, ...]]:
     return [ids for ids in space.questions if fails(space.policy.question_text(ids))]
 
@@ -47,7 +53,15 @@ def failing_mass(space: Space) -> float:
 def masses(space: Space, hits: Sequence[tuple[int, ...]], settings: AdaptSettings) -> list[float]:
     """The failing mass before adapting and after every step."""
     found = [failing_mass(space)]
-    adapt(space.policy, FACT, judge, hits, settings, lambda _: found.append(failing_mass(space)))
+    adapt(
+        space.policy,
+        FACT,
+        judge,
+        one_mode,
+        hits,
+        settings,
+        lambda _: found.append(failing_mass(space)),
+    )
     return found
 
 
@@ -77,8 +91,35 @@ def test_a_sampler_without_failures_stays_near_its_prior(space: Space) -> None:
         largest.append(float(space.log_pf(FACT)[0].max().exp()))
 
     before = float(space.log_pf(FACT)[0].max().exp())
-    adapt(space.policy, FACT, never, [], LEARNS, note)
+    adapt(space.policy, FACT, never, one_mode, [], LEARNS, note)
     assert max(largest) < before + 0.05
+
+
+@pytest.mark.parametrize(("told_apart", "least", "most"), [(True, 0.3, 0.7), (False, 0.0, 0.1)])
+def test_a_mode_of_one_failure_is_asked_as_often_as_one_of_21(
+    space: Space, told_apart: bool, least: float, most: float
+) -> None:
+    """Both modes are known by one question; without modes the large one takes nearly all."""
+    (lone,) = [ids for ids in space.questions if space.policy.question_text(ids) == LONE]
+
+    def judge_both(texts: Sequence[str]) -> list[Judged]:
+        return [Judged(True, fails(text) or text == LONE, 0.0) for text in texts]
+
+    def modes(texts: Sequence[str]) -> list[int]:
+        return [int(told_apart and text == LONE) for text in texts]
+
+    mass: list[tuple[float, float]] = []
+
+    def note(_: int) -> None:
+        of_lone = float(space.log_pf(FACT)[0][space.questions.index(lone)].exp())
+        mass.append((of_lone, failing_mass(space)))
+
+    hits = [lone, failing_ids(space)[0]]
+    settings = AdaptSettings(steps=40, lr=3e-3, reward=FailureReward(crowding=1.0))
+    adapt(space.policy, FACT, judge_both, modes, hits, settings, note)
+    of_lone, of_others = (sum(masses) / 20 for masses in zip(*mass[-20:], strict=True))
+    assert of_lone + of_others > 0.9
+    assert least <= of_lone <= most
 
 
 @pytest.mark.parametrize("known", [False, True])
@@ -94,7 +135,7 @@ def test_without_a_known_failure_p_q_is_asked_too(known: bool) -> None:
         return [Judged(sound=True, fails=known, closeness=0.0) for _ in texts]
 
     settings = AdaptSettings(steps=2, lr=0.0)
-    steps = adapt(space.policy, FACT, judge_all, [], settings)
+    steps = adapt(space.policy, FACT, judge_all, one_mode, [], settings)
     policy = space.policy
 
     def draws(frozen: bool) -> list[str]:
@@ -112,7 +153,7 @@ def test_the_adapter_is_restored_after_an_error(space: Space) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        adapt(space.policy, FACT, judge, failing_ids(space)[:2], LEARNS, stop)
+        adapt(space.policy, FACT, judge, one_mode, failing_ids(space)[:2], LEARNS, stop)
     assert torch.equal(space.log_pf(FACT)[0].detach(), before)
 
 
@@ -123,28 +164,7 @@ def test_a_question_is_judged_once(space: Space) -> None:
         asked.extend(texts)
         return judge(texts)
 
-    steps = adapt(space.policy, FACT, noting, failing_ids(space)[:2], LEARNS)
+    steps = adapt(space.policy, FACT, noting, one_mode, failing_ids(space)[:2], LEARNS)
     assert len(asked) == len(set(asked))
     assert {text for step in steps for text in step} <= set(asked)
     assert all(len(set(step)) == LEARNS.n_questions for step in steps)
-
-
-@pytest.mark.parametrize(
-    ("judged", "log_mix", "expected"),
-    [
-        (Judged(sound=True, fails=True, closeness=1.0), -20.0, -20),
-        (Judged(sound=True, fails=True, closeness=1.0), -3.0, -8),
-        (Judged(sound=True, fails=False, closeness=0.0), -20.0, -20 - 6),
-        (Judged(sound=True, fails=False, closeness=1.0), -20.0, -20 - 3),
-        (Judged(sound=False, fails=False, closeness=1.0), -20.0, -20 - 12),
-    ],
-)
-def test_the_reward_of_a_question(judged: Judged, log_mix: float, expected: float) -> None:
-    """min(log P_mix, ceiling), with the floor where it does not fail and twice where unsound."""
-    settings = AdaptSettings(ceiling=-8.0, floor=-6.0)
-    assert log_reward(judged, log_mix, settings) == pytest.approx(expected)
-
-
-def test_closeness_is_the_mean_of_e_and_e_times_c() -> None:
-    log_e, log_c = torch.tensor([0.5, 0.8]).log().tolist()
-    assert closeness(log_e, log_c) == pytest.approx((0.5 + 0.4) / 2)

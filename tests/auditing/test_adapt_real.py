@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import contraflow
-from contraflow.auditing.adapt import AdaptSettings, Judged, adapt
+from contraflow.auditing.adapt import AdaptSettings, adapt
+from contraflow.auditing.failure_reward import Judged
 from contraflow.facts import Fact
 from contraflow.models.packaged import is_prepared
 from contraflow.policy.lora import LoraPolicy
@@ -50,6 +51,10 @@ def judge(texts: Sequence[str]) -> list[Judged]:
     return [Judged(is_sound(text), fails(text), 0.0) for text in texts]
 
 
+def one_mode(texts: Sequence[str]) -> list[int]:
+    return [0] * len(texts)
+
+
 def draws(policy: LoraPolicy) -> list[str]:
     """32 questions with replacement: the share that fails is what the sampler's is."""
     questions = policy.sample([FACT], 32, torch_rng("draws"))
@@ -72,7 +77,8 @@ def test_one_known_failure_teaches_its_wording() -> None:
             at_last.extend(draws(policy))
 
     at_first = draws(policy)
-    steps = adapt(policy, FACT, judge, [hit], AdaptSettings(steps=STEPS), draw_at_last)
+    settings = AdaptSettings(steps=STEPS)
+    steps = adapt(policy, FACT, judge, one_mode, [hit], settings, draw_at_last)
     assert sum(map(fails, at_first)) <= 2
     assert sum(map(fails, at_last)) >= 20  # 25 when this was written
     assert len({text for text in at_last if fails(text)}) >= 8

@@ -125,7 +125,7 @@ def searched(out: Path, counted: Sequence[Fact]) -> Found:
     screened.append(row(ROME, OWN, PLAIN, "NEW"))
     evidence = evidence_of(screened, counted)
     with AnswerBook(out / "answers.jsonl") as book:
-        (after,) = adapted(audit, book, [evidence], TableJudge(unsure), SETTINGS)
+        (after,) = adapted(audit, book, [evidence], TableJudge(unsure), None, SETTINGS)
     return Found(policy, control, edited, list(after.rows[len(screened) :]))
 
 

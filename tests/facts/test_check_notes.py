@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from contraflow.facts import Fact, split_facts
+from contraflow.errors import UserError
+from contraflow.facts import Fact, read_facts, split_facts
 from contraflow.facts.check import check_facts
 from contraflow.facts.notes import notes
 
@@ -67,11 +68,15 @@ def test_a_note_says_that_no_fact_is_for_training() -> None:
 def test_a_json_array_is_one_problem(tmp_path: Path, indent: int | None) -> None:
     path = tmp_path / "ee.json"
     path.write_text(json.dumps([{**HAMLET, "fact_id": str(i)} for i in range(30)], indent=indent))
-    (problem,) = check_facts(path)
-    assert str(problem) == (
+    message = (
         f"{path}:1: is a JSON array, but a facts file has one JSON object per line; convert it: "
         f"contraflow data convert in={path} out={tmp_path / 'ee.jsonl'}"
     )
+    (problem,) = check_facts(path)
+    assert str(problem) == message
+    with pytest.raises(UserError) as caught:
+        read_facts(path)
+    assert str(caught.value) == message
 
 
 def test_a_table_is_one_problem_with_its_first_reason(tmp_path: Path) -> None:

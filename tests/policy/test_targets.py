@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import peft
 import pytest
+from transformers import CohereConfig, CohereForCausalLM
 
 from contraflow.errors import UserError
 from contraflow.policy.targets import check_targets
@@ -46,3 +47,24 @@ def test_peft_takes_each_layer_that_is_proposed(architecture: str) -> None:
 @pytest.mark.parametrize("targets", [None, ["all-linear"], ["layers.0.self_attn.q_proj"]])
 def test_defaults_and_longer_names_are_taken(targets: list[str] | None) -> None:
     check_targets(tiny_model("llama"), targets)
+
+
+def test_a_default_that_peft_has_not_is_refused() -> None:
+    """PEFT would say so only when the adapter is made."""
+    config = CohereConfig(
+        vocab_size=16,
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+    )
+    model = CohereForCausalLM(config)
+    with pytest.raises(ValueError, match="target_modules"):
+        peft.get_peft_model(model, peft.LoraConfig())
+    with pytest.raises(UserError) as caught:
+        check_targets(model, None)
+    assert str(caught.value) == (
+        "model.lora.target_modules=null: PEFT has no default for models of type 'cohere'; "
+        f"choose from {LLAMA}, or [all-linear]"
+    )
+    check_targets(model, ["q_proj"])

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from scipy.cluster.hierarchy import fcluster, linkage
 from torch import Tensor
@@ -28,6 +29,19 @@ OTHER_KIND_OF_WORDS = 0.5
 
 # n texts -> [n, d]
 Embed = Callable[[list[str]], Tensor]
+
+
+def remembering(embed: Embed) -> Embed:
+    """The same encoder, which reads a text once: modes are formed anew as failures are found."""
+    vectors: dict[str, Tensor] = {}
+
+    def embed_new(texts: list[str]) -> Tensor:
+        new = [text for text in dict.fromkeys(texts) if text not in vectors]
+        if new:
+            vectors.update(zip(new, embed(new), strict=True))
+        return torch.stack([vectors[text] for text in texts])
+
+    return embed_new
 
 
 def mode_labels(texts: Sequence[str], embed: Embed | None, subject: str = "") -> list[int]:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
-from contraflow.auditing.adapt import AdaptSettings, Judged, adapt, closeness
+from contraflow.auditing.adapt import AdaptSettings, adapt
 from contraflow.auditing.answers import AnswerBook
 from contraflow.auditing.ask import Asked, ask, is_sound, rows_of
 from contraflow.auditing.borrowed import (
@@ -23,7 +24,9 @@ from contraflow.auditing.borrowed import (
 )
 from contraflow.auditing.cost import duration
 from contraflow.auditing.evidence import Evidence
+from contraflow.auditing.failure_reward import Judged, closeness
 from contraflow.auditing.judgements import judged_rows
+from contraflow.auditing.modes import Embed, mode_labels
 from contraflow.auditing.pipeline import Audit
 from contraflow.auditing.questions import found_questions
 from contraflow.auditing.rows import Row
@@ -40,11 +43,12 @@ def adapted(
     book: AnswerBook,
     evidence: Sequence[Evidence],
     judge: Judge,
+    embed: Embed | None,
     settings: AdaptSettings,
 ) -> list[Evidence]:
     """Add the questions that adapted samplers found, as rows without weight.
 
-    Call `check_can_adapt` first.
+    embed: tells which questions mean the same (`modes.mode_labels`). Call `check_can_adapt` first.
     """
     n = sum(standing.is_counted for found in evidence for standing in found.standings)
     searched = []
@@ -58,7 +62,7 @@ def adapted(
             rows = list(found.rows)
             for standing in found.standings:
                 if standing.is_counted:
-                    search = _Search(audit, book, judge, model, standing, tuple(rows))
+                    search = EditSearch(audit, book, judge, embed, model, standing, tuple(rows))
                     rows += search(settings, progress.advance)
                     if progress.done == settings.steps < progress.total:
                         _tell(n, settings.steps, time.monotonic() - started)
@@ -85,12 +89,16 @@ def check_can_adapt(audit: Audit) -> None:
 
 
 @dataclass(frozen=True)
-class _Search:
-    """The search for failures of one edit in one edited model."""
+class EditSearch:
+    """The search for failures of one edit in one edited model.
+
+    screened: every row of that model so far.
+    """
 
     audit: Audit
     book: AnswerBook
     judge: Judge
+    embed: Embed | None
     model: Answerer
     standing: Standing
     screened: tuple[Row, ...]
@@ -99,10 +107,12 @@ class _Search:
         fact = self.standing.edit.fact
         policy = self.audit.policy
         borrowed = self._borrowed()
-        tried = self._rows(borrowed, [self.audit.style])
-        steps = adapt(policy, fact, self._judged, self._hits(tried), settings, on_step)
+        tried = self.rows(borrowed, [self.audit.style])
+        modes = partial(mode_labels, embed=self.embed, subject=fact.subject)
+        hits = self._hits(tried)
+        steps = adapt(policy, fact, self._judged, modes, hits, settings, on_step)
         texts = [*borrowed, *(text for step in steps for text in step)]
-        return self._rows(texts, self.audit.settings.styles)
+        return self.rows(texts, self.audit.settings.styles)
 
     def _borrowed(self) -> list[str]:
         """Sound and natural wordings of other edits' failures."""
@@ -129,7 +139,7 @@ class _Search:
         return [ids for ids in found if not isinstance(ids, str)]
 
     def _judged(self, texts: Sequence[str]) -> list[Judged]:
-        rows = self._rows(texts, [self.audit.style])
+        rows = self.rows(texts, [self.audit.style])
         by_text = {row.question: row for row in rows}
         words = judged_rows(rows, self.judge, self.standing.edit.fact)
         near = {row.question: closeness(*word) for row, word in zip(rows, words, strict=True)}
@@ -138,7 +148,7 @@ class _Search:
             for t in texts
         ]
 
-    def _rows(self, texts: Sequence[str], styles: Sequence[AskStyle]) -> list[Row]:
+    def rows(self, texts: Sequence[str], styles: Sequence[AskStyle]) -> list[Row]:
         """Ask both models about different texts."""
         audit = self.audit
         asked = Asked(

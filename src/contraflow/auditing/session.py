@@ -31,6 +31,7 @@ from contraflow.auditing.finished import (
     read_audit,
 )
 from contraflow.auditing.judgements import with_judgements
+from contraflow.auditing.modes import Embed, remembering
 from contraflow.auditing.out_folder import check_module
 from contraflow.auditing.pipeline import Audit, AuditSettings
 from contraflow.auditing.report.page import write_report
@@ -219,12 +220,13 @@ def _audited(request: AuditRequest, run: Run, models: Answerers) -> AuditReport:
     if adapting is not None:
         check_can_adapt(pipeline)
     request.out.mkdir(parents=True, exist_ok=True)
+    embed = remembering(load_embedder()) if why_no_encoder() is None else None
     with AnswerBook(request.out / ANSWERS) as book:
         evidence = pipeline.evidence(book)
         if adapting is not None:
-            evidence = adapted(pipeline, book, evidence, run.judge, adapting)
+            evidence = adapted(pipeline, book, evidence, run.judge, embed, adapting)
     evidence = [with_judgements(found, run.judge, file.edits) for found in evidence]
-    return _conclude(request, run, models, evidence)
+    return _conclude(request, run, models, evidence, embed)
 
 
 def _adapting(request: AuditRequest, *, has_own: bool) -> AdaptSettings | None:
@@ -235,7 +237,11 @@ def _adapting(request: AuditRequest, *, has_own: bool) -> AdaptSettings | None:
 
 
 def _conclude(
-    request: AuditRequest, run: Run, models: Answerers, evidence: Sequence[Evidence]
+    request: AuditRequest,
+    run: Run,
+    models: Answerers,
+    evidence: Sequence[Evidence],
+    embed: Embed | None,
 ) -> AuditReport:
     rows = [row for found in evidence for row in found.rows]
     # What served models were asked is complete only now.
@@ -243,7 +249,6 @@ def _conclude(
         replace(found, model=model_info(model, found.model.source))
         for found, model in zip(evidence, models.edited, strict=True)
     ]
-    embed = load_embedder() if why_no_encoder() is None else None
     results = tuple(summarize(found, request.styles, embed) for found in evidence)
     result = AuditResult(
         contraflow=contraflow.__version__,

@@ -26,6 +26,7 @@ from contraflow.facts.fact import (
     parse_line,
     same_id,
 )
+from contraflow.facts.other_format import array_message, to_convert
 from contraflow.text.alphabet import can_name
 from contraflow.text.match import is_number, mentions, same_answer
 from contraflow.text.subjects import is_on_subject
@@ -64,9 +65,8 @@ def check_facts(path: str | Path, vocabulary: str = "latin") -> list[Problem]:
     Raises: UserError if the file cannot be read or is empty.
     """
     lines = numbered_lines(path)
-    if _is_array(lines):
-        message = "is a JSON array, but a facts file has one JSON object per line"
-        return [_to_convert(path, lines, message)]
+    if message := array_message(path, lines):
+        return _whole(path, lines, message)
     rows: list[_Row] = []
     found: list[tuple[int, str]] = []
     for line, content in lines:
@@ -76,7 +76,7 @@ def check_facts(path: str | Path, vocabulary: str = "latin") -> list[Problem]:
             found.append((line, str(error)))
     if not rows and len(found) > MAX_PROBLEMS_SHOWN:
         message = f"none of the {len(found)} lines is a fact (line {found[0][0]}: {found[0][1]})"
-        return [_to_convert(path, lines, message)]
+        return _whole(path, lines, to_convert(path, message))
     for row in rows:
         for fact_check in _FACT_CHECKS:
             found.extend((row.line, message) for message in fact_check(row.fact))
@@ -86,19 +86,9 @@ def check_facts(path: str | Path, vocabulary: str = "latin") -> list[Problem]:
     return [Problem(str(path), line, on_one_line(message)) for line, message in sorted(found)]
 
 
-def _is_array(lines: Sequence[tuple[int, bytes]]) -> bool:
-    """Whether the lines are those of a JSON array of objects."""
-    opening = b"".join(content for _, content in lines[:2])
-    return b"".join(opening.split())[:2] in (b"[{", b"[]")
-
-
-def _to_convert(path: str | Path, lines: Sequence[tuple[int, bytes]], message: str) -> Problem:
-    """The only problem of a file in another format, with the command that reads it."""
-    out = Path(path).with_suffix(".jsonl")
-    if out == Path(path):
-        out = out.with_stem(f"{out.stem}_lines")
-    convert = f"contraflow data convert in={path} out={out}"
-    return Problem(str(path), lines[0][0], on_one_line(f"{message}; convert it: {convert}"))
+def _whole(path: str | Path, lines: Sequence[tuple[int, bytes]], message: str) -> list[Problem]:
+    """The only problem of a file in another format."""
+    return [Problem(str(path), lines[0][0], on_one_line(message))]
 
 
 def _statement_form(fact: Fact) -> Iterator[str]:

@@ -18,6 +18,7 @@ import msgspec
 from contraflow.errors import UserError, on_one_line
 from contraflow.facts.encoding import HEAD_BYTES, UTF8_BOM, refuse_utf16
 from contraflow.facts.json_values import Infinity, NaN, decode_json
+from contraflow.facts.other_format import array_message
 from contraflow.system.files import write_lines
 
 MAX_PROBLEMS_SHOWN = 10
@@ -184,13 +185,17 @@ def parse_line(line: bytes) -> Fact:
 def read_facts(path: str | Path) -> list[Fact]:
     """Read a facts file. A fact that is in it twice, with equal fields, is read once.
 
-    Raises: UserError that lists the first ten problems as `file:line: …`. Two different facts with
+    Raises: UserError that lists the first ten problems as `file:line: …`, or says that the file is
+    a JSON array. Two different facts with
     one `fact_id` are a problem, because results are reported by it.
     """
     facts: list[Fact] = []
     first: dict[str, tuple[int, Fact]] = {}
     problems: list[str] = []
-    for number, line in numbered_lines(path):
+    lines = numbered_lines(path)
+    if message := array_message(path, lines):
+        raise UserError(f"{path}:{lines[0][0]}: {message}")
+    for number, line in lines:
         try:
             fact = parse_line(line)
         except BadRowError as error:

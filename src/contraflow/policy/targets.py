@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
@@ -20,10 +21,13 @@ def check_targets(model: nn.Module, targets: Sequence[str] | None) -> None:
 
     Raises: UserError that names the first other one and what a model of this kind has.
     """
-    if targets is None or list(targets) == [ALL_LINEAR]:
+    if targets is not None and list(targets) == [ALL_LINEAR]:
+        return
+    remedy = f"choose from {', '.join(_linear_names(model))}, or [{ALL_LINEAR}]"
+    if targets is None:
+        _check_default(model, remedy)
         return
     key = f"model.lora.target_modules=[{','.join(targets)}]"
-    remedy = f"choose from {', '.join(_linear_names(model))}, or [{ALL_LINEAR}]"
     if not targets:
         raise UserError(f"{key}: names no layer; {remedy}")
     for target in targets:
@@ -36,6 +40,15 @@ def check_targets(model: nn.Module, targets: Sequence[str] | None) -> None:
             raise UserError(f"{key}: the model has no layer {target!r}; {remedy}")
         if all(any(module.children()) for module in named):
             raise UserError(f"{key}: {target!r} is a block of layers, not a layer; {remedy}")
+
+
+def _check_default(model: nn.Module, remedy: str) -> None:
+    config: Any = model.config
+    if config.model_type not in TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING:
+        raise UserError(
+            "model.lora.target_modules=null: PEFT has no default for models of type "
+            f"{config.model_type!r}; {remedy}"
+        )
 
 
 def _linear_names(model: nn.Module) -> list[str]:
