@@ -97,7 +97,7 @@ class Study:
                 last.extend(self.run.policy.texts(self.run.policy.sample([fact], DRAWS, rng)))
 
         started = time.process_time()
-        found = search(settings, on_step)
+        found = search.rows(search(settings, on_step), [STYLE])
         asked = {row.question: row for row in search.rows(last, [STYLE])}
         seconds = time.process_time() - started
         of_edit = [row for row in screened if row.fact_key == fact.key and row.style == STYLE]

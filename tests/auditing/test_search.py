@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -13,10 +13,11 @@ from contraflow.auditing.adapt import AdaptSettings
 from contraflow.auditing.answers import AnswerBook
 from contraflow.auditing.borrowed import RARER, log_prior_of
 from contraflow.auditing.evidence import Evidence
+from contraflow.auditing.failure_reward import FailureReward
 from contraflow.auditing.pipeline import Audit, AuditSettings
 from contraflow.auditing.result import ModelInfo
 from contraflow.auditing.rows import ADAPTED, PLAIN, PRIOR, Row
-from contraflow.auditing.search import adapted, check_can_adapt
+from contraflow.auditing.search import EditSearch, adapted, check_can_adapt
 from contraflow.auditing.standing import Standing
 from contraflow.errors import UserError
 from contraflow.exactness.space import TableJudge
@@ -204,6 +205,49 @@ def test_the_cost_is_told_before_and_after_one_search(
     lines = capsys.readouterr().err.splitlines()
     assert "adapting, 2 steps for each of 2 edits: up to 24 questions an edit" in lines[0]
     assert lines[1].startswith("2 steps for each of 2 edits: about ")
+
+
+def test_a_finished_search_is_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second audit of a folder has the rows of the first, and draws nothing."""
+    first = searched(tmp_path, [ROME, HAMLET])
+    monkeypatch.delattr("contraflow.auditing.search.adapt")
+    again = searched(tmp_path, [ROME, HAMLET])
+    assert again.rows == first.rows
+    assert not again.edited.asked
+
+
+def test_other_settings_or_failures_are_another_search(tmp_path: Path) -> None:
+    one, two = edit_search(tmp_path, FAILING), edit_search(tmp_path, FAILING[:3])
+    keys = [
+        one.key(SETTINGS),
+        one.key(replace(SETTINGS, seed=1)),
+        one.key(replace(SETTINGS, reward=FailureReward(crowding=1))),
+        two.key(SETTINGS),
+    ]
+    assert len(set(keys)) == 4
+    assert edit_search(tmp_path, FAILING).key(SETTINGS) == keys[0]
+
+
+def edit_search(out: Path, failing: Sequence[str]) -> EditSearch:
+    """The search about Hamlet, with some of its questions known to fail."""
+    policy = policies(fresh_lm())[0]
+    control, edited = Rule("control", fails=True), Rule("edited", fails=False)
+    audit = made_audit(policy, control, edited, out)
+    rows = tuple(row(HAMLET, text, PRIOR, "OLD") for text in failing)
+    standing = Standing(Edit(fact=HAMLET), OLD, "file", "")
+    with AnswerBook(out / "answers.jsonl") as book:
+        return EditSearch(audit, book, TableJudge(unsure), None, edited, standing, rows)
+
+
+def test_the_time_is_told_for_the_searches_that_are_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    searched(tmp_path, [HAMLET])
+    capsys.readouterr()
+    searched(tmp_path, [ROME, HAMLET])
+    assert "steps for each of 1 edits: about" not in capsys.readouterr().err
 
 
 def test_a_sampler_without_an_adapter_is_refused(tmp_path: Path) -> None:

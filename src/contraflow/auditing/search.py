@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property, partial
 
 from contraflow.auditing.adapt import AdaptSettings, adapt
 from contraflow.auditing.answers import AnswerBook
@@ -30,6 +30,7 @@ from contraflow.auditing.modes import Embed, mode_labels
 from contraflow.auditing.pipeline import Audit
 from contraflow.auditing.questions import found_questions
 from contraflow.auditing.rows import Row
+from contraflow.auditing.search_book import SEARCHES, SearchBook, search_key
 from contraflow.auditing.standing import Standing
 from contraflow.errors import UserError
 from contraflow.reward.judge.scores import Judge
@@ -49,23 +50,31 @@ def adapted(
     """Add the questions that adapted samplers found, as rows without weight.
 
     embed: tells which questions mean the same (`modes.mode_labels`). Call `check_can_adapt` first.
+    A search that is finished is kept in the audit's folder, and not made again.
     """
     n = sum(standing.is_counted for found in evidence for standing in found.standings)
+    kept = SearchBook(audit.out / SEARCHES)
     searched = []
     print_plain(
         f"adapting, {settings.steps} steps for each of {n} edits: up to {most_asked(settings)} "
         "questions an edit, asked of both models"
     )
-    started = time.monotonic()
+    clock = _Clock(n, settings.steps)
     with bar("steps of adapting", n * settings.steps) as progress:
         for found, model in zip(evidence, audit.edited, strict=True):
             rows = list(found.rows)
             for standing in found.standings:
                 if standing.is_counted:
                     search = EditSearch(audit, book, judge, embed, model, standing, tuple(rows))
-                    rows += search(settings, progress.advance)
-                    if progress.done == settings.steps < progress.total:
-                        _tell(n, settings.steps, time.monotonic() - started)
+                    questions = kept.of(search.key(settings))
+                    if questions is None:
+                        questions = search(settings, progress.advance)
+                        kept.keep(search.key(settings), questions)
+                        clock.tell()
+                    else:
+                        progress.advance(settings.steps)
+                        clock.skip()
+                    rows += search.rows(questions, audit.settings.styles)
             searched.append(replace(found, rows=rows))
     return searched
 
@@ -75,9 +84,25 @@ def most_asked(settings: AdaptSettings) -> int:
     return MOST_BORROWED + settings.steps * settings.n_questions
 
 
-def _tell(n: int, steps: int, seconds: float) -> None:
-    """Print how long all searches take, by the first one."""
-    print_plain(f"{steps} steps for each of {n} edits: about {duration(n * seconds)}")
+@dataclass
+class _Clock:
+    """Tells after the first search how long those that are left take."""
+
+    n: int
+    steps: int
+    told: bool = False
+    started: float = field(default_factory=time.monotonic)
+
+    def skip(self) -> None:
+        """A search was kept."""
+        self.n -= 1
+        self.started = time.monotonic()
+
+    def tell(self) -> None:
+        if self.n > 1 and not self.told:
+            seconds = self.n * (time.monotonic() - self.started)
+            print_plain(f"{self.steps} steps for each of {self.n} edits: about {duration(seconds)}")
+        self.told = True
 
 
 def check_can_adapt(audit: Audit) -> None:
@@ -103,17 +128,31 @@ class EditSearch:
     standing: Standing
     screened: tuple[Row, ...]
 
-    def __call__(self, settings: AdaptSettings, on_step: Callable[[int], None]) -> list[Row]:
+    def __call__(self, settings: AdaptSettings, on_step: Callable[[int], None]) -> list[str]:
+        """The questions that were asked, in their order."""
         fact = self.standing.edit.fact
-        policy = self.audit.policy
-        borrowed = self._borrowed()
-        tried = self.rows(borrowed, [self.audit.style])
         modes = partial(mode_labels, embed=self.embed, subject=fact.subject)
-        hits = self._hits(tried)
-        steps = adapt(policy, fact, self._judged, modes, hits, settings, on_step)
-        texts = [*borrowed, *(text for step in steps for text in step)]
-        return self.rows(texts, self.audit.settings.styles)
+        steps = adapt(self.audit.policy, fact, self._judged, modes, self._hits, settings, on_step)
+        return [*self._borrowed, *(text for step in steps for text in step)]
 
+    def key(self, settings: AdaptSettings) -> str:
+        """The name of this search for `SearchBook`: nothing else changes what it asks."""
+        audit = self.audit
+        return search_key(
+            audit.sampler_identity,
+            audit.control.identity,
+            self.model.identity,
+            self.judge.identity,
+            self.embed is not None,
+            self.standing.edit,
+            self.standing.original_answer,
+            audit.style,
+            asdict(settings),
+            self._borrowed,
+            self._hits,
+        )
+
+    @cached_property
     def _borrowed(self) -> list[str]:
         """Sound and natural wordings of other edits' failures."""
         edit, original = self.standing.edit, self.standing.original_answer
@@ -130,9 +169,11 @@ class EditSearch:
         relation = self.standing.edit.fact.relation
         return {fact.key for fact in facts if relation and fact.relation == relation}
 
-    def _hits(self, tried: Sequence[Row]) -> list[tuple[int, ...]]:
+    @cached_property
+    def _hits(self) -> list[tuple[int, ...]]:
         """Token ids of this edit's failing questions that the sampler can write."""
         key = self.standing.edit.fact.key
+        tried = self.rows(self._borrowed, [self.audit.style])
         rows = [row for row in (*self.screened, *tried) if row.fact_key == key and row.fails]
         texts = dict.fromkeys(row.question for row in rows)
         found = [token_ids(text, self.audit.policy) for text in texts]
