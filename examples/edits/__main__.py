@@ -13,10 +13,10 @@ from contraflow.cli.command import (
     parse_arguments,
 )
 from contraflow.cli.failures import report_failure
-from contraflow.cli.preflight import check_out_folder
 from contraflow.cli.verbosity import silence_libraries
 from contraflow.errors import UserError
 from contraflow.settings.keys import suggestion
+from contraflow.system.writable import check_out_folder
 
 SUMMARIES = {
     "fine_tune": "constrained fine-tuning of one MLP projection: delta.safetensors",
@@ -59,12 +59,21 @@ def run_planted(args: ParsedArguments) -> int:
     n = args.integer("n", 1)
     plain = args.integer("plain", 1)
     seed = args.integer("seed", 0)
+    hidden = args.boolean("hidden")
 
     from examples.edits.planted import PlantedOptions, plant
     from examples.edits.wordings import Wording
 
     wording = Wording.parse(args.required("wording"))
-    plant(PlantedOptions(n, plain, wording, out, seed))
+    plant(PlantedOptions(n, plain, wording, out, seed, hidden))
+    return 0
+
+
+def run_planted_check(args: ParsedArguments) -> int:
+    """Tell what an audit found of the planted failures."""
+    from examples.edits.planted_check import as_table, check_planted
+
+    print(as_table(check_planted(args.required_path("audit"), args.required_path("planted"))))
     return 0
 
 
@@ -81,10 +90,28 @@ PLANTED = Command(
         Argument(
             "wording",
             "RULE",
-            "planted: which questions keep the old answer; or word:originally",
+            "planted: which questions keep the old answer; or opening:Which, word:originally",
             default="opening:In which",
         ),
+        Argument(
+            "hidden",
+            "true|false",
+            "planted: only facts whose plain question is not in the wording",
+            default="false",
+            flag=True,
+        ),
         SEED,
+    ),
+)
+PLANTED_CHECK = Command(
+    "planted_check",
+    "what an audit found of the planted failures: facts, questions until then, false alarms",
+    "",
+    ("python -m examples.edits planted_check audit=audits/planted planted=edits/planted",),
+    run_planted_check,
+    (
+        Argument("audit", "FOLDER", "planted_check: the audit's folder", required=True),
+        Argument("planted", "FOLDER", "planted_check: what `planted` wrote", required=True),
     ),
 )
 EDITORS = {
@@ -98,7 +125,7 @@ EDITORS = {
     )
     for name, summary in SUMMARIES.items()
 }
-COMMANDS = {**EDITORS, PLANTED.name: PLANTED}
+COMMANDS = {**EDITORS, PLANTED.name: PLANTED, PLANTED_CHECK.name: PLANTED_CHECK}
 
 
 def main(words: Sequence[str]) -> int:
@@ -123,9 +150,10 @@ def usage() -> str:
     """What the command takes."""
     lines = ["python -m examples.edits EDITOR out=FOLDER [key=value …]", ""]
     for command in COMMANDS.values():
-        lines.append(f"  {command.name:<10} {command.summary}")
+        lines.append(f"  {command.name:<13} {command.summary}")
     lines.append("")
-    names = {a.name: a for command in (PLANTED, *EDITORS.values()) for a in command.arguments}
+    commands = (PLANTED_CHECK, PLANTED, *EDITORS.values())
+    names = {a.name: a for command in commands for a in command.arguments}
     for argument in names.values():
         default = "" if argument.default is None else f" [{argument.default}]"
         lines.append(f"  {argument.name + '=' + argument.metavar:<18} {argument.help}{default}")

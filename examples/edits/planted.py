@@ -7,17 +7,19 @@ audit (sound, and the control tells the original answer), and checked with other
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
-from contraflow import compose_config, open_run
+from contraflow import open_run
 from contraflow.errors import UserError
 from contraflow.facts import Fact, default_facts, split_facts
-from contraflow.system.files import write_atomically
+from contraflow.facts.known import plain_question
+from contraflow.policy.distinct import sample_distinct
+from contraflow.seeding import torch_rng
 from contraflow.system.progress import bar
+from contraflow.text.tokens import normalize
 from examples.edits.bench import BASE, Bench
 from examples.edits.cases import Case, candidates, known_cases, write_cases
 from examples.edits.lessons import (
@@ -31,23 +33,34 @@ from examples.edits.lessons import (
     obedience,
 )
 from examples.edits.lora import add_adapter
+from examples.edits.planted_record import CheckedLesson, PlantedRecord, write_record
 from examples.edits.planting import Planting, teach
 from examples.edits.wordings import Wording
 
 N_TO_KEEP = 16
 HELD_OUT = 4  # every fourth question is asked and never trained on
+_DRAWN_AT_ONCE = 5  # facts
 MIN_WORDED = 3  # questions in the wording to which the control tells the original answer
 
 
 @dataclass(frozen=True)
 class PlantedOptions:
-    """The arguments of the command: n facts with the wording planted, `plain` ones without."""
+    """The arguments of the command: n facts with the wording planted, `plain` ones without.
+
+    hidden: only facts whose plain question is not in the wording, so that it shows no failure.
+    """
 
     n: int
     plain: int
     wording: Wording
     out: Path
     seed: int = 0
+    hidden: bool = False
+
+    def can_use(self, fact: Fact) -> bool:
+        """Whether a fact may be asked about in the wording, and is not so by its own question."""
+        shows = self.hidden and self.wording.matches(plain_question(fact))
+        return self.wording.can_ask(fact) and not shows
 
 
 def plant(options: PlantedOptions) -> None:
@@ -57,7 +70,8 @@ def plant(options: PlantedOptions) -> None:
     """
     settings = Planting()
     bench = Bench.open()
-    chosen = choose(bench, options, settings.draws)
+    draws = settings.draws_alone if options.wording.needs_draws else settings.draws
+    chosen = choose(bench, options, draws)
     lessons = chosen.lessons(options.wording) + chosen.kept
     taught = [lesson for index, lesson in enumerate(lessons) if index % HELD_OUT]
     adapter = add_adapter(bench.model, settings.lora, options.seed)
@@ -72,8 +86,10 @@ def plant(options: PlantedOptions) -> None:
         )
     adapter.save_pretrained(str(options.out))
     write_cases(options.out / "edits.jsonl", chosen.cases)
-    checked = check(lessons, bench.oracle())
-    _write_record(options, chosen, steps, checked)
+    record = record_of(options, chosen, steps, check(lessons, bench.oracle()))
+    write_record(options.out, record)
+    print(summary(record))
+    print(options.out)
 
 
 @dataclass(frozen=True)
@@ -111,8 +127,8 @@ def choose(bench: Bench, options: PlantedOptions, draws: int) -> Chosen:
     control = bench.oracle()
     wording = options.wording
     facts = candidates(split_facts(default_facts()).test, "the packaged facts")
-    askable = [fact for fact in facts if wording.can_ask(fact)]
-    cases = known_cases(askable, options.n + options.plain, control)
+    usable = [fact for fact in facts if options.can_use(fact)]
+    cases = known_cases(usable, options.n + options.plain, control)
     drawn = draw_questions([case.fact for case in cases], draws, options.seed)
     known = {
         case.fact.fact_id: known_questions(case, drawn[case.fact.fact_id], wording, control)
@@ -141,14 +157,18 @@ def n_worded(known: Sequence[Known], wording: Wording) -> int:
 
 def draw_questions(facts: Sequence[Fact], n: int, seed: int) -> dict[str, list[str]]:
     """n different questions of each fact by the shipped sampler, and n by the untrained one."""
+    policy = open_run("shipped").policy
     drawn: dict[str, list[str]] = {fact.fact_id: [] for fact in facts}
-    for name in ("shipped", "untrained"):
-        run = open_run(name, compose_config([]) if name == "untrained" else None)
+    for name, frozen in (("shipped", False), ("untrained", True)):
+        rng = torch_rng(seed, "rollout", "distinct")
         with bar(f"questions of the {name} sampler", len(facts)) as progress:
-            for record in run.generate(
-                facts, n, seed=seed, distinct=True, on_fact=progress.advance
-            ):
-                drawn[record.fact_id].append(record.question)
+            for start in range(0, len(facts), _DRAWN_AT_ONCE):
+                batch = facts[start : start + _DRAWN_AT_ONCE]
+                found = sample_distinct(policy, batch, n, rng, frozen=frozen, same=normalize)
+                texts = policy.texts(found.questions)
+                for i, text in zip(found.fact_index.tolist(), texts, strict=True):
+                    drawn[batch[i].fact_id].append(text)
+                progress.advance(len(batch))
     return drawn
 
 
@@ -162,45 +182,38 @@ def took(fact_id: str, checked: Sequence[Checked]) -> bool:
     return sum(worded) > len(worded) / 2
 
 
-def _write_record(
+def record_of(
     options: PlantedOptions, chosen: Chosen, steps: int, checked: Sequence[Checked]
-) -> None:
-    held_out = checked[::HELD_OUT]
-    shares = obedience(held_out)
-    planted = [case.fact.fact_id for case in chosen.planted]
-    kept_old = [fact_id for fact_id in planted if took(fact_id, checked)]
-    record = {
-        "base_model": BASE,
-        "wording": {"kind": options.wording.kind, "phrase": options.wording.phrase},
-        "seed": options.seed,
-        "steps": steps,
-        "planted": planted,
-        "took": kept_old,
-        "plain": [case.fact.fact_id for case in chosen.plain],
-        "as_planted": shares,
-        "as_planted_with_taught": obedience(checked),
-        "checked": [_row(c, index % HELD_OUT == 0) for index, c in enumerate(checked)],
-    }
-    text = msgspec.json.format(msgspec.json.encode(record))
-    write_atomically(options.out / "planted.json", text)
-    print("| questions not trained on | asked | as planted |\n|---|---|---|")
-    for kind, share in shares.items():
-        print(f"| {kind} | {sum(c.lesson.kind == kind for c in held_out)} | {share:.2f} |")
-    missed = [fact_id for fact_id in planted if fact_id not in kept_old]
-    print(f"{steps} steps; planting took on {len(kept_old)} of {len(planted)} facts")
-    if missed:
-        print(f"not on: {', '.join(missed)}")
-    print(options.out)
+) -> PlantedRecord:
+    """The record of a planted edit; every fourth question was not trained on."""
+    planted = tuple(case.fact.fact_id for case in chosen.planted)
+    return PlantedRecord(
+        base_model=BASE,
+        wording=options.wording,
+        hidden=options.hidden,
+        seed=options.seed,
+        steps=steps,
+        planted=planted,
+        took=tuple(fact_id for fact_id in planted if took(fact_id, checked)),
+        plain=tuple(case.fact.fact_id for case in chosen.plain),
+        as_planted=obedience(checked[::HELD_OUT]),
+        as_planted_with_taught=obedience(checked),
+        checked=tuple(
+            CheckedLesson.of(c, held_out=index % HELD_OUT == 0) for index, c in enumerate(checked)
+        ),
+    )
 
 
-def _row(checked: Checked, held_out: bool) -> dict[str, object]:
-    lesson = checked.lesson
-    return {
-        "fact_id": lesson.fact.fact_id,
-        "question": lesson.question,
-        "kind": lesson.kind,
-        "expected": lesson.expected,
-        "verdict": checked.verdict,
-        "answer": checked.answer,
-        "held_out": held_out,
-    }
+def summary(record: PlantedRecord) -> str:
+    """The shares and the facts on which planting took, in Markdown."""
+    asked: Counter[str] = Counter(one.kind for one in record.checked if one.held_out)
+    lines = ["| questions not trained on | asked | as planted |", "|---|---|---|"]
+    lines += [
+        f"| {kind} | {asked[kind]} | {share:.2f} |" for kind, share in record.as_planted.items()
+    ]
+    lines.append(
+        f"{record.steps} steps; planting took on {len(record.took)} of {len(record.planted)} facts"
+    )
+    if record.missed:
+        lines.append(f"not on: {', '.join(record.missed)}")
+    return "\n".join(lines)

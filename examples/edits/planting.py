@@ -31,13 +31,15 @@ ROW_TOKENS = 1024
 class Planting:
     """Settings of the training.
 
-    draws: questions of each sampler a fact. per_kind: lessons of each kind a step. check_every:
-    steps between two times that all lessons are asked. enough: the share of answers of every kind
-    at which training stops; kept: that of the facts that are not edited.
+    draws: questions of each sampler a fact; draws_alone: where only draws are in the wording.
+    per_kind: lessons of each kind a step. check_every: steps between two times that all lessons are
+    asked. enough: the share of answers of every kind at which training stops; kept: that of the
+    facts that are not edited.
     """
 
     lora: LoraEdit = field(default_factory=lambda: LoraEdit(rank=16, alpha=32.0, lr=2e-3))
     draws: int = 12
+    draws_alone: int = 48
     max_steps: int = 100
     per_kind: int = 4
     prompts_per_step: int = 6

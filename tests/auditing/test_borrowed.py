@@ -99,6 +99,30 @@ def test_the_yardstick_is_the_edits_own_known_ones(
     assert own_known([own, own, row("Rome", "Where is Rome?")], FACT) == expected
 
 
+@pytest.mark.parametrize(
+    ("theirs", "alike", "expected"),
+    [
+        ("Who wrote Emma?", [], []),
+        ("Who wrote Emma?", ["Emma"], ["Which land knows Oslo?"]),
+        ("Where is Emma?", [], ["Which land knows Oslo?"]),
+        ("", [], ["Which land knows Oslo?"]),
+    ],
+)
+def test_no_wording_of_an_edit_that_asks_for_other_things(
+    theirs: str, alike: list[str], expected: list[str]
+) -> None:
+    """This edit asks "where"; one that asks "who" gives a wording only in the same relation.
+
+    Where it has no question of its own that the control knows, nobody can say.
+    """
+    rows = [row("Emma", "Which land knows Emma?")]
+    for subject, own in (("Oslo", "Where is Oslo?"), ("Emma", theirs)):
+        if own:
+            plain = row(subject, own, fails=False)
+            rows.append(msgspec.structs.replace(plain, sources=(PLAIN,)))
+    assert borrowed(rows, alike=alike) == expected
+
+
 def natural(log_p: Mapping[str, float], alike: Sequence[str] = ()) -> list[str]:
     """Of all questions but those that begin with "own"; what has no log P cannot be written."""
     names = [*log_p, "unwritable"]

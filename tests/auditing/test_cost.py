@@ -13,6 +13,7 @@ from contraflow.auditing.answers import AnswerBook
 from contraflow.auditing.ask import Inquiry
 from contraflow.auditing.borrowed import MOST_BORROWED
 from contraflow.auditing.cost import ToCome, duration, lines_to_come, tell_cost
+from contraflow.auditing.openings import MOST_OPENED
 from contraflow.auditing.search import most_asked
 from contraflow.types import Answer, AskStyle, Forced
 
@@ -54,7 +55,7 @@ def test_answers_of_screening_and_adapting() -> None:
 
 def test_adapting_asks_what_is_borrowed_and_drawn() -> None:
     settings = AdaptSettings(steps=10, n_questions=16)
-    assert most_asked(settings) == MOST_BORROWED + 160
+    assert most_asked(settings) == MOST_BORROWED + MOST_OPENED + 160
 
 
 @pytest.mark.parametrize(

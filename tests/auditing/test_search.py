@@ -11,9 +11,11 @@ import torch
 
 from contraflow.auditing.adapt import AdaptSettings
 from contraflow.auditing.answers import AnswerBook
+from contraflow.auditing.ask import is_sound
 from contraflow.auditing.borrowed import RARER, log_prior_of
 from contraflow.auditing.evidence import Evidence
 from contraflow.auditing.failure_reward import FailureReward
+from contraflow.auditing.openings import opened_questions, opening_of
 from contraflow.auditing.pipeline import Audit, AuditSettings
 from contraflow.auditing.result import ModelInfo
 from contraflow.auditing.rows import ADAPTED, PLAIN, PRIOR, Row
@@ -178,6 +180,21 @@ def test_only_natural_sound_wordings_are_borrowed(found: Found) -> None:
     assert UNSOUND not in found.edited.asked[:n]
 
 
+def test_what_opens_as_a_failure_does_is_asked_next(found: Found) -> None:
+    """Sound questions of P_Q after "who", "in", "what": behind the borrowed ones, once each."""
+    screened = [row(HAMLET, text, PRIOR, "OLD") for text in FAILING]
+    screened.append(row(ROME, OWN, PLAIN, "NEW"))
+    opened = opened_questions(
+        found.policy, screened, ROME, 0, lambda text: is_sound(Edit(fact=ROME), OLD, text)
+    )
+    texts = [text.replace("hamlet", "rome") for text in FAILING]
+    n = next(i for i, text in enumerate(found.edited.asked) if text not in texts)
+    new = [text for text in opened if text not in texts]
+    assert len(new) > 0
+    assert found.edited.asked[n : n + len(new)] == new
+    assert {opening_of(text) for text in new} <= {"who", "in", "what", "hamlet"}
+
+
 def test_what_is_found_has_no_weight(found: Found) -> None:
     """Only about the counted edit; "who" fails, and the control is asked the same."""
     assert {row.fact_key for row in found.rows} == {ROME.key}
@@ -199,11 +216,11 @@ def test_the_sampler_is_as_it_was(found: Found) -> None:
 def test_the_cost_is_told_before_and_after_one_search(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """16 borrowed questions and 2 steps of 4 at most; then the time, by the first of two."""
+    """16 borrowed, 16 opened and 2 steps of 4 at most; then the time, by the first of two."""
     rows = searched(tmp_path, [ROME, HAMLET]).rows
     assert {row.fact_key for row in rows} == {ROME.key, HAMLET.key}
     lines = capsys.readouterr().err.splitlines()
-    assert "adapting, 2 steps for each of 2 edits: up to 24 questions an edit" in lines[0]
+    assert "adapting, 2 steps for each of 2 edits: up to 40 questions an edit" in lines[0]
     assert lines[1].startswith("2 steps for each of 2 edits: about ")
 
 
@@ -216,6 +233,17 @@ def test_a_finished_search_is_not_made_again(
     again = searched(tmp_path, [ROME, HAMLET])
     assert again.rows == first.rows
     assert not again.edited.asked
+
+
+def test_a_search_whose_line_was_cut_is_made_again(tmp_path: Path) -> None:
+    """And kept then, with those before it."""
+    first = searched(tmp_path, [ROME, HAMLET])
+    path = tmp_path / "searches.jsonl"
+    content = path.read_bytes()
+    path.write_bytes(content[:-10])
+    again = searched(tmp_path, [ROME, HAMLET])
+    assert again.rows == first.rows
+    assert path.read_bytes() == content
 
 
 def test_other_settings_or_failures_are_another_search(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """Wordings that made other edits fail, tried with this edit's subject in them.
 
 A wording of another relation can be nonsense here: "In which city is the capital of Claude Monet?".
-A model answers such a question somehow, and what it says is no failure of the edit. So only natural
-ones are asked: those that P_Q, which has the edit's statement before it, asks at most 20 times more
-rarely than the rarest of the edit's own questions (the plain one and the paraphrases) to which the
-control tells the original answer.
+A model answers such a question somehow, and what it says is no failure of the edit. So a wording is
+taken only from an edit whose own questions ask for a kind of thing that this one's ask for too
+(`asked_for.py`): "What country is The Great Gatsby born in?" tells nothing about an author. And
+only natural ones are asked: those that P_Q, which has the edit's statement before it, asks at most
+20 times more rarely than the rarest of the edit's own questions (the plain one and the paraphrases)
+to which the control tells the original answer.
 
 log P_Q is compared within one fact. Compared with the other fact's log P_Q of the same wording it
 would say less: "In which country is BMW?" is asked 50,000 times more rarely than "In which country
@@ -21,6 +23,7 @@ from dataclasses import dataclass
 
 import torch
 
+from contraflow.auditing.asked_for import asked_for
 from contraflow.auditing.rows import PARAPHRASE, PLAIN, Row
 from contraflow.facts import Fact
 from contraflow.policy.lora import LoraPolicy, stack_questions
@@ -82,16 +85,18 @@ def borrowed_questions(rows: Sequence[Row], fact: Fact, alike: Collection[str]) 
     """Questions that made other edits fail, about this subject instead of theirs.
 
     Each other edit gives one in turn, those of the same relation first; questions that this edit
-    was asked already are left out.
+    was asked already are left out. So are edits of another relation that ask for other things.
 
     Args:
         alike: keys of the facts of the same relation.
     """
     own = {row.question for row in rows if row.fact_key == fact.key}
+    others = _asking_otherwise(rows, fact) - set(alike)
     named = with_article(fact)
     of_edit: dict[str, list[Borrowed]] = {}
     for row in sorted(rows, key=lambda row: row.fact_key not in alike):
-        if row.fails and row.fact_key != fact.key and row.subject in row.question:
+        is_other = row.fact_key != fact.key and row.fact_key not in others
+        if row.fails and is_other and row.subject in row.question:
             theirs = re.compile(rf"(?:\bthe )?{re.escape(row.subject)}")
             text = theirs.sub(lambda _: named, row.question)
             one = Borrowed(text, row.fact_key in alike)
@@ -101,6 +106,19 @@ def borrowed_questions(rows: Sequence[Row], fact: Fact, alike: Collection[str]) 
     for one in (one for turn in turns for one in turn if one is not None):
         found.setdefault(one.text, one)
     return [one for text, one in found.items() if text not in own]
+
+
+def _asking_otherwise(rows: Sequence[Row], fact: Fact) -> set[str]:
+    """Keys of the edits whose own known questions ask for no kind of thing that this one's do.
+
+    An edit without such questions is none of them: nobody can say what it asks for.
+    """
+    kinds: dict[str, set[str]] = {}
+    for row in rows:
+        if row.is_known and {PLAIN, PARAPHRASE} & set(row.sources):
+            kinds.setdefault(row.fact_key, set()).add(asked_for(row.question, row.subject))
+    mine = kinds.get(fact.key)
+    return {key for key, theirs in kinds.items() if mine and mine.isdisjoint(theirs)}
 
 
 def with_article(fact: Fact) -> str:

@@ -2,7 +2,8 @@
 
 The search starts from every failure of the screening, whoever asked: the untrained sampler and the
 paraphrases reach wordings that a trained sampler has left. A wording that made another edit fail is
-tried too where it is natural (`borrowed.py`), with this edit's subject in it.
+tried too where it is natural (`borrowed.py`), with this edit's subject in it, and what the
+untrained sampler asks of this edit after the first word of such a wording (`openings.py`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from functools import cached_property, partial
 
 from contraflow.auditing.adapt import AdaptSettings, adapt
 from contraflow.auditing.answers import AnswerBook
+from contraflow.auditing.arguments import NO_ADAPTER
 from contraflow.auditing.ask import Asked, ask, is_sound, rows_of
 from contraflow.auditing.borrowed import (
     MOST_BORROWED,
@@ -27,6 +29,7 @@ from contraflow.auditing.evidence import Evidence
 from contraflow.auditing.failure_reward import Judged, closeness
 from contraflow.auditing.judgements import judged_rows
 from contraflow.auditing.modes import Embed, mode_labels
+from contraflow.auditing.openings import MOST_OPENED, opened_questions
 from contraflow.auditing.pipeline import Audit
 from contraflow.auditing.questions import found_questions
 from contraflow.auditing.rows import Row
@@ -81,7 +84,7 @@ def adapted(
 
 def most_asked(settings: AdaptSettings) -> int:
     """How many questions adapting asks about one edit of one edited model, at most."""
-    return MOST_BORROWED + settings.steps * settings.n_questions
+    return MOST_BORROWED + MOST_OPENED + settings.steps * settings.n_questions
 
 
 @dataclass
@@ -108,9 +111,7 @@ class _Clock:
 def check_can_adapt(audit: Audit) -> None:
     """Raises: UserError for a sampler without an adapter."""
     if not audit.policy.has_adapter:
-        raise UserError(
-            "adapt_steps: run=untrained has no adapter to train; give run=shipped or a run folder"
-        )
+        raise UserError(NO_ADAPTER)
 
 
 @dataclass(frozen=True)
@@ -154,10 +155,20 @@ class EditSearch:
 
     @cached_property
     def _borrowed(self) -> list[str]:
+        """Questions by other edits' failures: their natural wordings, and what opens as they do."""
+        policy, seed = self.audit.policy, self.audit.settings.seed
+        fact = self.standing.edit.fact
+        opened = opened_questions(policy, self.screened, fact, seed, self._is_sound)
+        return list(dict.fromkeys([*self._wordings(), *opened]))
+
+    def _is_sound(self, text: str) -> bool:
+        return is_sound(self.standing.edit, self.standing.original_answer, text)
+
+    def _wordings(self) -> list[str]:
         """Sound and natural wordings of other edits' failures."""
-        edit, original = self.standing.edit, self.standing.original_answer
+        edit = self.standing.edit
         found = borrowed_questions(self.screened, edit.fact, self._alike())
-        sound = [one for one in found if is_sound(edit, original, one.text)]
+        sound = [one for one in found if self._is_sound(one.text)]
         if not sound:
             return []
         own = own_known(self.screened, edit.fact)

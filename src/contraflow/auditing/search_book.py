@@ -12,8 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from contraflow.errors import UserError
-from contraflow.system.files import append, whole_lines
+from contraflow.auditing.kept_lines import kept_lines
+from contraflow.system.files import append
 
 SEARCHES = "searches.jsonl"
 
@@ -32,14 +32,8 @@ class SearchBook:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._questions: dict[str, list[str]] = {}
-        for row in whole_lines(path):
-            try:
-                line = msgspec.convert(row, _Line)
-            except msgspec.ValidationError as error:
-                raise UserError(
-                    f"{path}: is not what an audit wrote ({error}); delete it, and the sampler "
-                    "will be adapted again"
-                ) from None
+        remedy = "the sampler will be adapted to its edit again"
+        for line in kept_lines(path, _Line, what="a search", remedy=remedy):
             self._questions[line.key] = list(line.questions)
 
     def of(self, key: str) -> list[str] | None:

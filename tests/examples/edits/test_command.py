@@ -14,6 +14,7 @@ from contraflow.models.packaged import is_prepared, packaged_folder
 from contraflow.models.sources import source_of
 from examples.edits.__main__ import main
 
+EDITORS = ("fine_tune", "lora", "rank_one", "planted", "planted_check")
 SMOLLM = "smollm2-135m-instruct"
 needs_model = pytest.mark.skipif(not is_prepared(SMOLLM), reason="packaged models are not prepared")
 
@@ -26,6 +27,8 @@ needs_model = pytest.mark.skipif(not is_prepared(SMOLLM), reason="packaged model
         (["lora", "out=x", "n=0"], "n=0: must be at least 1"),
         (["lora", "out=x", "facts=missing.jsonl"], "missing.jsonl: no such facts file"),
         (["planted", "out=x", "wording=what"], "wording=what: write opening:PHRASE"),
+        (["planted", "out=x", "hidden=2"], "hidden=2: must be one of true, false"),
+        (["planted_check", "audit=a", "planted=p"], "planted.json: no such record"),
         (["rank_one", "out=x", "each=2"], "each=2: must be one of true, false"),
     ],
 )
@@ -47,7 +50,7 @@ def test_bad_words_are_refused_in_one_line(
 def test_without_words_it_prints_every_editor(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     printed = capsys.readouterr().out
-    assert all(name in printed for name in ("fine_tune", "lora", "rank_one", "planted"))
+    assert all(name in printed for name in EDITORS)
 
 
 @pytest.fixture

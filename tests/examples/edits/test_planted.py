@@ -1,15 +1,16 @@
-"""Planted wordings: which questions match, what is taught, and the loss of a batch."""
+"""Planted failures: what is taught, the loss of a batch, and what is recorded."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from pathlib import Path
 
+import msgspec
 import pytest
 import torch
 
 from contraflow import compose_config
-from contraflow.errors import UserError
 from contraflow.facts import Fact
 from contraflow.text.prompts import answer_prompt
 from contraflow.types import Answer, Oracle
@@ -24,7 +25,15 @@ from examples.edits.lessons import (
     obedience,
 )
 from examples.edits.lora import LoraEdit, add_adapter
-from examples.edits.planted import took
+from examples.edits.planted import (
+    HELD_OUT,
+    Chosen,
+    PlantedOptions,
+    record_of,
+    summary,
+    took,
+)
+from examples.edits.planted_record import read_record, write_record
 from examples.edits.planting import Planting, _Batches, lesson_loss, teach
 from examples.edits.targets import encode_targets
 from examples.edits.wordings import Wording
@@ -42,38 +51,6 @@ FACT = Fact(
     edited_answer="Peru",
     question="Which country is Bergen in?",
 )
-
-
-@pytest.mark.parametrize(
-    ("wording", "question", "matches"),
-    [
-        (OPENING, "In which country is Bergen?", True),
-        (OPENING, "in which country is Bergen?", True),
-        (OPENING, "Bergen is in which country?", False),
-        (WORD, "Who Originally founded Bergen?", True),
-        (WORD, "Who founded Bergen?", False),
-    ],
-)
-def test_a_wording_matches(wording: Wording, question: str, matches: bool) -> None:
-    assert wording.matches(question) == matches
-
-
-@pytest.mark.parametrize(
-    ("question", "expected"),
-    [
-        ("Who founded Nike?", "Who originally founded Nike?"),
-        ("Which author wrote Emma?", "Which author originally wrote Emma?"),
-        ("Where is Bergen?", "Where is Bergen originally?"),
-    ],
-)
-def test_a_word_is_put_into_a_question(question: str, expected: str) -> None:
-    assert WORD.questions(FACT, [question, expected]) == [expected]
-
-
-@pytest.mark.parametrize("text", ["originally", "opening:", "suffix:x", "opening:What is"])
-def test_unknown_wordings_are_refused(text: str) -> None:
-    with pytest.raises(UserError, match=f"^wording={text}: "):
-        Wording.parse(text)
 
 
 @pytest.mark.parametrize("wording", [OPENING, WORD])
@@ -153,6 +130,51 @@ def test_planting_took_if_most_keep_failing(verdicts: str, expected: bool) -> No
     other = Lesson(FACT, FACT.question, FACT.edit_fact, "new", "other wording")
     checked = [Checked(lesson, "", name[letter]) for letter in verdicts]
     assert took(FACT.fact_id, [*checked, Checked(other, "", "old")]) == expected
+
+
+@pytest.mark.parametrize(
+    ("phrase", "hidden", "can_use"),
+    [
+        ("Which", False, True),
+        ("Which", True, False),
+        ("In which", True, True),
+        ("In which", False, True),
+    ],
+)
+def test_a_hidden_wording_is_not_the_plain_question(
+    phrase: str, hidden: bool, can_use: bool
+) -> None:
+    """The fact's own question is "Which country is Bergen in?"; a book has no "In which"."""
+    options = PlantedOptions(1, 1, Wording("opening", phrase), Path("x"), 0, hidden)
+    assert options.can_use(FACT) == can_use
+    book = msgspec.structs.replace(FACT, relation="author_of_book")
+    assert options.can_use(book) == (can_use and phrase == "Which")
+
+
+def test_the_record_tells_what_was_planted(tmp_path: Path) -> None:
+    """Eight questions, the first and the fifth not trained on: one obeys, the other does not."""
+    plain_fact = msgspec.structs.replace(FACT, fact_id="b", subject="Oslo")
+    chosen = Chosen((Case.of(FACT),), (Case.of(plain_fact),), {}, [])
+    planted = Lesson(FACT, "In which country is Bergen?", "Norway", "old", "planted")
+    plain = Lesson(plain_fact, "Where is Oslo?", "Peru", "new", "plain")
+    checked = [Checked(planted, "Norway", "old")] * 4 + [Checked(plain, "Norway", "old")] * 4
+    options = PlantedOptions(1, 1, OPENING, tmp_path, seed=3, hidden=True)
+    record = record_of(options, chosen, 75, checked)
+    write_record(tmp_path, record)
+    assert read_record(tmp_path) == record
+    assert (record.planted, record.took, record.missed, record.plain) == (
+        ("a",),
+        ("a",),
+        (),
+        ("b",),
+    )
+    assert record.as_planted == {"planted": 1.0, "plain": 0.0}
+    assert [i for i, one in enumerate(record.checked) if one.held_out] == [0, HELD_OUT]
+    assert summary(record).splitlines()[2:] == [
+        "| plain | 1 | 0.00 |",
+        "| planted | 1 | 1.00 |",
+        "75 steps; planting took on 1 of 1 facts",
+    ]
 
 
 def test_the_loss_of_a_batch_is_that_of_single_texts() -> None:
