@@ -7,12 +7,14 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 import yaml
 
 from contraflow.evaluation.records import write_records
 from contraflow.export import FORMATS, Selection, Written, select
 from contraflow.facts.formats import convert
+from contraflow.types import ScoredQuestion
 from support.exported import FRANCE, HAMLET, RECORDS, about
 
 
@@ -229,6 +231,9 @@ PROMPTS = [  # subject, statement, question; prompt and subject as EasyEdit gets
     ("pizza", "Lyon made pizza.", "Who made pizza?", "Who made pizza?", "pizza"),
     ("猫", "黒猫は Lyon.", "?", "黒猫は", "猫"),
     ("ﬁg", "The ﬁg of İzmir is Lyon.", "?", "The ﬁg of İzmir is", "ﬁg"),
+    ("M\u00e1laga", "Ma\u0301laga is in Lyon.", "?", "Ma\u0301laga is in", "Ma\u0301laga"),
+    ("Bogota\u0301", "Bogot\u00e1 is in Lyon.", "?", "Bogot\u00e1 is in", "Bogot\u00e1"),
+    ("Weißensee", "Weissensee is in Lyon.", "?", "Weissensee is in", "Weissensee"),
 ]
 
 
@@ -309,3 +314,23 @@ def test_a_line_without_its_scores_is_named_with_the_remedy(
     assert f"{source.name}:2: is not a question with its scores" in said
     assert "`$.log_reward`" in said
     assert "mend this line, or make the file again with `contraflow generate`" in said
+
+
+def test_an_export_of_a_replay_is_told_from_questions(
+    export: Callable[..., int], source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scored = ScoredQuestion(
+        fact_id="f0",
+        question_ids=(1, 2),
+        question="Who wrote Hamlet?",
+        answer="Me.",
+        log_contradiction=-1.0,
+        log_p_answer=-1.0,
+        log_prior=(-1.0, -1.0, -1.0),
+    )
+    row = msgspec.to_builtins(scored) | {"log_reward": -2.0, "namespace": "n"}
+    source.write_bytes(msgspec.json.encode(row) + b"\n")
+    assert export("out=eval.json") == 2
+    said = capsys.readouterr().err
+    assert f"{source.name}:1: is an entry of a replay, from `contraflow replay export`" in said
+    assert "`contraflow replay seed` reads this file, and `contraflow generate` makes one" in said

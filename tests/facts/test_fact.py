@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -236,3 +237,32 @@ def test_facts_are_frozen() -> None:
     with pytest.raises(AttributeError):
         make_fact("A").subject = "B"  # type: ignore[misc]
     assert msgspec.json.decode(msgspec.json.encode(make_fact("A")), type=Fact) == make_fact("A")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"fact_id": 3},
+        {"subject": None},
+        {"edit_fact": b"Rome"},
+        {"original_answer": 3},
+        {"relation": None},
+        {"aliases": "Rome"},
+        {"aliases": ["Rome"]},
+        {"aliases": (3,)},
+    ],
+)
+def test_a_field_of_another_type_is_refused(wrong: dict[str, Any]) -> None:
+    """It was taken, and the first use of it ended in a traceback."""
+    fields: dict[str, Any] = {"fact_id": "id", "subject": "Rome", "edit_fact": "Rome is in Peru."}
+    with pytest.raises(UserError, match=rf"^Fact: {next(iter(wrong))}=.*: must be a "):
+        Fact(**{**fields, **wrong})
+    fact = Fact(**fields)
+    with pytest.raises(UserError, match=r"must be a "):
+        msgspec.structs.replace(fact, **wrong)
+
+
+@pytest.mark.parametrize("path", [None, 3, [], b"facts.jsonl"])
+def test_a_facts_file_is_named_by_a_path(path: Any) -> None:
+    with pytest.raises(UserError, match=r"^facts=.*: must be the path of a facts file"):
+        read_facts(path)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import unicodedata
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,3 +69,22 @@ def test_default_facts_split_into_useful_parts() -> None:
     assert len(splits.train) > 1000
     assert min(len(splits.validation), len(splits.test), len(splits.test_relations)) >= 100
     assert len({fact.relation for fact in splits.test_relations}) >= 3
+
+
+@pytest.mark.parametrize("subject", ["Málaga", "Bogotá", "Côte d'Ivoire", "Zürich"])
+def test_two_unicode_forms_of_a_subject_share_a_part(subject: str) -> None:
+    forms = [subject, unicodedata.normalize("NFD", subject), subject.upper()]
+    parts = split_facts([make_fact(form, "") for form in forms])
+    assert sorted(map(len, parts)) == [0, 0, 0, 3]
+
+
+def test_a_subject_in_two_unicode_forms_ties_its_relations() -> None:
+    """As if its name were written once, so the relation that was held out no longer is."""
+    relations = [f"relation {n}" for n in range(60)]
+    apart = {relation: make_fact(f"subject {relation}", relation) for relation in relations}
+    held_out = held_out_relations([*apart.values()])
+    tied = min(held_out)
+    other = min(apart.keys() - held_out)
+    apart[tied] = make_fact("Málaga", tied)
+    apart[other] = make_fact(unicodedata.normalize("NFD", "Málaga"), other)
+    assert held_out_relations([*apart.values()]) == held_out - {tied}

@@ -11,7 +11,6 @@ import pytest
 import submitit
 
 from contraflow.sweep import attempt, study
-from support import forked
 from support.processes import child_environment
 from support.runs import write_tiny_facts
 from support.slurm import FakeSlurm
@@ -31,17 +30,6 @@ def tiny_trials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name, value in child_environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(attempt, "train_command", tiny_command)
-
-
-@pytest.fixture(scope="session")
-def forked_trials() -> Iterator[None]:
-    """Let the trials of `tiny_trials` begin without importing torch."""
-    with (
-        forked.serving("support.tiny_trial", child_environment()) as address,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        patch.setenv(forked.SERVER, address)
-        yield
 
 
 @pytest.fixture

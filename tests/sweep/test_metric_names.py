@@ -7,13 +7,24 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from contraflow.evaluation.definitions import DEFINITIONS
+from contraflow.facts import read_facts, write_facts
 from contraflow.gflownet.policy_gradient import Grpo, Rloo
 from contraflow.run.learning import build_objective
 from contraflow.settings import Config, ObjectiveConfig
 from contraflow.settings.learning import BALANCE
-from contraflow.sweep.metric_names import EVALUATION, history_metrics, require_metric_of_run
+from contraflow.sweep.metric_names import (
+    _STEP,
+    ANY_HISTORY,
+    BETTER,
+    EVALUATION,
+    history_metrics,
+    require_metric_of_run,
+    worth_of,
+)
 from contraflow.training import job
 from support.cli import Result, assert_one_error
 from support.runs import tiny_config
@@ -41,9 +52,50 @@ def test_a_metric_of_the_evaluation_cannot_prune(contraflow: Call) -> None:
     assert_one_error(result, "prune_by=distinct_questions: no such metric", "val_log_contradiction")
 
 
+@pytest.mark.parametrize("name", ["question_words", "learning_rate", "log_z"])
+def test_a_metric_without_a_better_direction_is_refused(contraflow: Call, name: str) -> None:
+    message = f"{name}: is neither better when it is high nor when it is low"
+    assert_one_error(contraflow(*SWEEP, f"metric={name}"), f"metric={message}", "val_elbo")
+
+
+@pytest.mark.parametrize(
+    ("name", "best_first"),
+    [
+        ("strict_success", [0.9, 0.5, 0.1]),
+        ("val_elbo", [-1.0, -2.0]),
+        ("self_bleu", [0.1, 0.5]),
+        ("loss", [0.0, 2.0]),
+        ("var_log_ratio", [0.0, 3.0]),
+        ("slope", [1.0, 1.2, 0.5, -0.5]),
+        ("length_reward_correlation", [0.1, -0.2, 0.3]),
+    ],
+)
+def test_worth_orders_the_best_first(name: str, best_first: list[float]) -> None:
+    assert sorted(best_first, key=lambda value: -worth_of(name, value)) == best_first
+
+
+def test_every_metric_says_which_way_it_is_better() -> None:
+    """The evaluation and the history share some names, and must not disagree."""
+    assert set(BETTER) == {*EVALUATION, *ANY_HISTORY}
+    assert {d.name: d.better for d in DEFINITIONS}.items() <= BETTER.items()
+    shared = {name: better for name, better in _STEP.items() if name in EVALUATION}
+    assert shared.items() <= BETTER.items() and len(shared) > 5
+
+
+@pytest.mark.parametrize("word", ["name=a", "run_dir=a", "vary.name=a,b", "vary.run_dir=a,b"])
+def test_a_sweep_names_its_runs_itself(contraflow: Call, word: str) -> None:
+    """All trials were one setting, and a fixed name was ignored."""
+    assert_one_error(contraflow(*SWEEP, word), f"{word}: a sweep names the folders", "study=")
+
+
+def test_an_interval_of_whole_numbers_says_to_list_them(contraflow: Call) -> None:
+    result = contraflow("sweep", "study=s", "vary.trainer.n_steps=1..2", "trials=2")
+    assert_one_error(result, "vary.trainer.n_steps: takes whole numbers", "list the values")
+
+
 def test_a_metric_that_only_other_runs_have_is_refused(contraflow: Call) -> None:
-    words = ("sweep", "study=s", "vary.objective.name=tb,vargrad", "metric=log_z")
-    assert_one_error(contraflow(*words), "metric=log_z: objective=vargrad learns no log Z")
+    words = ("sweep", "study=s", "vary.objective.name=tb,vargrad", "metric=log_z_gap")
+    assert_one_error(contraflow(*words), "metric=log_z_gap: objective=vargrad learns no log Z")
     words = (*SWEEP, "evaluation.enabled=false", "metric=distinct_questions")
     assert_one_error(contraflow(*words), "metric=distinct_questions", "evaluation.enabled=false")
 
@@ -55,7 +107,13 @@ def test_runs_without_evaluation_have_their_history() -> None:
         require_metric_of_run("metric", name, config, evaluated=True)
 
 
+def answer_facts(path: Path) -> None:
+    facts = read_facts(path)
+    write_facts(path, [msgspec.structs.replace(f, original_answer=f.relation) for f in facts])
+
+
 def test_a_run_has_the_metrics_that_are_named(tiny: Path) -> None:
+    answer_facts(tiny / "facts.jsonl")  # strict success is of facts with an answer
     trainer = replace(tiny_config(tiny).trainer, n_steps=4)
     config = tiny_config(tiny, trainer=trainer, objective=ObjectiveConfig(forward_kl=0.5))
     job.train(config)

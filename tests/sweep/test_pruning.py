@@ -21,7 +21,7 @@ GOOD, BAD, LAST = ("0.001", "0.003", "0.01"), "3", "0.002"
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("tiny_trials", "forked_trials")
+@pytest.mark.usefixtures("tiny_trials", "fork_server")
 def test_the_median_rule_stops_a_bad_trial_and_the_study_goes_on(tmp_path: Path):
     """A learning rate of 3 is below the median of three whole trials at its first validation.
 

@@ -191,7 +191,7 @@ def test_a_sweep_that_ended_finds_its_jobs_again(
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("tiny_trials", "forked_trials")
+@pytest.mark.usefixtures("tiny_trials", "fork_server")
 @pytest.mark.parametrize("cluster", ["slurm", "local"])
 def test_a_sweep_of_jobs_has_the_same_table_and_picture(
     slurm: FakeSlurm, here: Path, cluster: str, capfd: pytest.CaptureFixture[str]

@@ -15,7 +15,7 @@ from contraflow.sweep.outcome import write_outcome
 from contraflow.sweep.study import run_sweep, settings_of
 from support.sweep import METRIC, sweep_of, tiny_command
 
-pytestmark = pytest.mark.usefixtures("tiny_trials", "forked_trials")
+pytestmark = pytest.mark.usefixtures("tiny_trials", "fork_server")
 
 
 @pytest.mark.slow

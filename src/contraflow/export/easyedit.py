@@ -13,7 +13,6 @@ letter, and stops the whole list otherwise. So the subject is written as it stan
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -25,9 +24,9 @@ from contraflow.evaluation.grouping import fact_of
 from contraflow.evaluation.records import QuestionRecord
 from contraflow.export.selection import Chosen, Selection, Written
 from contraflow.system.files import write_atomically
+from contraflow.text.folding import spans_of
 
 SLOT = "Reasoning"  # the portability slot that EasyEdit's loader reads
-_APOSTROPHES = dict.fromkeys("\u2019\u2018`\u00b4", "'")
 
 
 def write(path: Path, chosen: Sequence[Chosen], _selection: Selection) -> Written:
@@ -98,16 +97,7 @@ def as_it_stands(subject: str, prompt: str) -> str:
     whole_words = rf"(?<!\w){re.escape(subject)}(?!\w)"
     if re.search(whole_words, prompt):
         return subject
-    found = re.search(rf"(?<!\w){re.escape(_folded(subject))}(?!\w)", _folded(prompt))
-    if found is not None:
-        return prompt[found.start() : found.end()]
+    spans = spans_of(subject, prompt)
+    if spans:
+        return prompt[spans[0]]
     return subject if subject in prompt else ""
-
-
-def _folded(text: str) -> str:
-    """Fold case, accents and apostrophes of each character, keeping the length of the text."""
-    folded: list[str] = []
-    for character in text:
-        base = unicodedata.normalize("NFKD", _APOSTROPHES.get(character, character))[0].casefold()
-        folded.append(base if len(base) == 1 else character)
-    return "".join(folded)

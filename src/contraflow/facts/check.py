@@ -26,8 +26,9 @@ from contraflow.facts.fact import (
     parse_line,
     same_id,
 )
-from contraflow.facts.other_format import array_message, to_convert
+from contraflow.facts.other_format import array_message, is_table, to_convert
 from contraflow.text.alphabet import can_name
+from contraflow.text.folding import caseless
 from contraflow.text.match import is_number, mentions, same_answer
 from contraflow.text.subjects import is_on_subject
 from contraflow.text.tokens import normalize
@@ -74,7 +75,7 @@ def check_facts(path: str | Path, vocabulary: str = "latin") -> list[Problem]:
             rows.append(_Row(line, parse_line(content)))
         except BadRowError as error:
             found.append((line, str(error)))
-    if not rows and len(found) > MAX_PROBLEMS_SHOWN:
+    if not rows and (is_table(path) or len(found) > MAX_PROBLEMS_SHOWN):
         message = f"none of the {len(found)} lines is a fact (line {found[0][0]}: {found[0][1]})"
         return _whole(path, lines, to_convert(path, message))
     for row in rows:
@@ -182,7 +183,7 @@ def _duplicates(rows: Sequence[_Row]) -> Iterator[tuple[int, str]]:
 
 
 def _subject_and_relation(fact: Fact) -> tuple[str, str] | None:
-    return (fact.subject.casefold(), fact.relation) if fact.relation else None
+    return (caseless(fact.subject), fact.relation) if fact.relation else None
 
 
 def _wrong_types(rows: Sequence[_Row]) -> Iterator[tuple[int, str]]:

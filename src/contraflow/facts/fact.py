@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from importlib import resources
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,17 @@ import msgspec
 from contraflow.errors import UserError, on_one_line
 from contraflow.facts.encoding import HEAD_BYTES, UTF8_BOM, refuse_utf16
 from contraflow.facts.json_values import Infinity, NaN, decode_json
-from contraflow.facts.other_format import array_message
+from contraflow.facts.other_format import array_message, is_table, to_convert
 from contraflow.system.files import write_lines
 
 MAX_PROBLEMS_SHOWN = 10
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True):
-    """A counterfactual statement about a subject and, if known, the true statement it denies."""
+    """A counterfactual statement about a subject and, if known, the true statement it denies.
+
+    Raises: UserError for a field of another type than its own.
+    """
 
     fact_id: str
     subject: str
@@ -38,6 +42,15 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True):
     question: str = ""
     # Other accepted spellings of `original_answer`.
     aliases: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in _TEXTS:
+            value = getattr(self, name)
+            if not isinstance(value, str):
+                raise UserError(f"Fact: {name}={value!r}: must be a text")
+        aliases = self.aliases
+        if not isinstance(aliases, tuple) or not all(isinstance(alias, str) for alias in aliases):
+            raise UserError(f"Fact: aliases={aliases!r}: must be a tuple of texts")
 
     @property
     def content_hash(self) -> str:
@@ -63,6 +76,7 @@ class BadRowError(ValueError):
 
 
 _OPTIONAL_TEXT = ("original_fact", "relation", "original_answer", "edited_answer", "question")
+_TEXTS = ("fact_id", "subject", "edit_fact", *_OPTIONAL_TEXT)
 
 
 def fact_id_for(subject: str, edit_fact: str) -> str:
@@ -149,6 +163,8 @@ def numbered_lines(path: str | Path) -> list[tuple[int, bytes]]:
 
     Raises: UserError if the file cannot be read or has no such line.
     """
+    if not isinstance(path, str | PathLike):
+        raise UserError(f"facts={path!r}: must be the path of a facts file")
     path = Path(path)
     try:
         content = path.read_bytes()
@@ -185,9 +201,9 @@ def parse_line(line: bytes) -> Fact:
 def read_facts(path: str | Path) -> list[Fact]:
     """Read a facts file. A fact that is in it twice, with equal fields, is read once.
 
-    Raises: UserError that lists the first ten problems as `file:line: …`, or says that the file is
-    a JSON array. Two different facts with
-    one `fact_id` are a problem, because results are reported by it.
+    Raises: UserError that lists the first ten problems as `file:line: …`, or says that there is no
+    file or that it is a JSON array or a table. Two different facts with one `fact_id` are a
+    problem, because results are reported by it.
     """
     facts: list[Fact] = []
     first: dict[str, tuple[int, Fact]] = {}
@@ -206,6 +222,9 @@ def read_facts(path: str | Path) -> list[Fact]:
             facts.append(fact)
         elif earlier != fact:
             problems.append(f"{path}:{number}: {same_id(fact, earlier, f'line {earlier_line}')}")
+    if problems and not facts and is_table(path):
+        message = to_convert(path, "is a table, but a facts file has one JSON object per line")
+        raise UserError(f"{path}:{lines[0][0]}: {message}")
     if problems:
         raise UserError(shorten(problems))
     return facts

@@ -13,6 +13,7 @@ import msgspec
 from contraflow.facts.edit import Edit, Probe
 from contraflow.facts.fact import Fact
 from contraflow.facts.two_hop import two_hop
+from contraflow.text.folding import caseless
 from contraflow.text.match import same_answer
 
 __all__ = ["same_relation", "same_subject", "two_hop", "unedited", "unrelated", "with_neighbors"]
@@ -32,11 +33,11 @@ def same_subject(edit: Edit, facts: Iterable[Fact]) -> tuple[Probe, ...]:
     Facts of the same or an entangled relation, and those with one of the edit's answers, are left
     out: the edit may change them.
     """
-    names = {name.casefold() for name in (edit.fact.subject, *edit.subject_aliases)}
+    names = {caseless(name) for name in (edit.fact.subject, *edit.subject_aliases)}
     kept = (
         fact
         for fact in facts
-        if fact.subject.casefold() in names and not _is_changed(fact, edit.fact)
+        if caseless(fact.subject) in names and not _is_changed(fact, edit.fact)
     )
     return _probes("locality/same_subject", kept)
 
@@ -69,13 +70,13 @@ def unedited(facts: Iterable[Fact], edits: Sequence[Edit]) -> list[Fact]:
     """Return the facts that no edit changes: other subjects, or other matters of a subject."""
     by_subject: dict[str, list[Fact]] = {}
     for edit in edits:
-        for name in {edit.fact.subject.casefold(), *map(str.casefold, edit.subject_aliases)}:
+        for name in {caseless(edit.fact.subject), *map(caseless, edit.subject_aliases)}:
             by_subject.setdefault(name, []).append(edit.fact)
     return [
         fact
         for fact in facts
         if not any(
-            _is_changed(fact, edited) for edited in by_subject.get(fact.subject.casefold(), ())
+            _is_changed(fact, edited) for edited in by_subject.get(caseless(fact.subject), ())
         )
     ]
 
@@ -116,11 +117,11 @@ def _is_changed(fact: Fact, edited: Fact) -> bool:
 
 def _elsewhere(edit: Edit, facts: Iterable[Fact]) -> list[Fact]:
     """Return the facts about other subjects that can be asked, in an order given by hashes."""
-    names = {name.casefold() for name in (edit.fact.subject, *edit.subject_aliases)}
+    names = {caseless(name) for name in (edit.fact.subject, *edit.subject_aliases)}
     others = [
         fact
         for fact in facts
-        if fact.subject.casefold() not in names
+        if caseless(fact.subject) not in names
         and fact.question
         and fact.original_answer
         and not same_answer(fact.original_answer, edit.fact.edited_answer)

@@ -9,7 +9,8 @@ from contraflow.facts.split import Splits, split_facts
 
 _RECOMMENDED = {
     "original_answer": "`contraflow data filter-known` and data.filter_known=true leave such facts "
-    "out, and no question about them is a strict success",
+    "out, and so does the rate strict_success; no export by strict_success has a question about "
+    "them",
     "edited_answer": "strict success and the leak checks do not look for it",
     "original_fact": "log_entailment is 0, whatever the answer says, and filter-known can ask "
     "about such a fact only by its `question`",

@@ -17,6 +17,11 @@ def array_message(path: str | Path, lines: Sequence[tuple[int, bytes]]) -> str |
     return to_convert(path, "is a JSON array, but a facts file has one JSON object per line")
 
 
+def is_table(path: str | Path) -> bool:
+    """Whether a file is a table by its name."""
+    return Path(path).suffix.lower() in (".csv", ".tsv")
+
+
 def to_convert(path: str | Path, message: str) -> str:
     """A message with the command that makes facts of the file."""
     out = Path(path).with_suffix(".jsonl")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from contraflow.facts.edit import Edit, Probe
 from contraflow.facts.fact import Fact
+from contraflow.text.folding import caseless
 from contraflow.text.match import mentions, same_answer
 
 # Relation of an edit -> type of its answer, and the answer's description by the edit's subject.
@@ -92,11 +93,11 @@ class _Index:
 
     @classmethod
     def of(cls, facts: Iterable[Fact]) -> _Index:
-        return cls({(fact.relation, fact.subject.casefold()): fact for fact in facts})
+        return cls({(fact.relation, caseless(fact.subject)): fact for fact in facts})
 
     def about(self, relation: str, names: Sequence[str]) -> Fact | None:
         """Return the fact of the first name that has one."""
-        keys = ((relation, name.casefold()) for name in names)
+        keys = ((relation, caseless(name)) for name in names)
         return next((self.facts[key] for key in keys if key in self.facts), None)
 
 

@@ -60,8 +60,8 @@ def _refuse_non_finite(scored: ScoredQuestion) -> None:
         if not math.isfinite(value):
             raise UserError(
                 f"{name} is {value} for fact {scored.fact_id}, question {scored.question!r} "
-                f"(answer {scored.answer!r}); training stops here. Check the judge and the oracle "
-                "on this pair with `contraflow judge` and resume from the last checkpoint"
+                f"(answer {scored.answer!r}). Check the judge and the oracle on this pair with "
+                "`contraflow judge`; a training run resumes from its last checkpoint"
             )
 
 

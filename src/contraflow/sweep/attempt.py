@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,8 @@ import optuna
 from optuna.trial import Trial, TrialState
 
 from contraflow.sweep.launcher import Job, JobLost, Launcher, train_command
-from contraflow.sweep.trial import failure_of, result_of, values_of
+from contraflow.sweep.metric_names import worth_of
+from contraflow.sweep.trial import RESULT, failure_of, result_of, values_of
 
 STARTS = 3  # starts of one run at most, if its job is lost each time
 
@@ -68,17 +70,29 @@ class Attempt:
             last_job = f"{lost_job}, the last of {self._n_starts}"
             outcome = f"failed: {last_job if lost_job else failure_of(code, self.log)}"
         else:
-            value = result_of(self.folder, self.metric)
-            self._report_outcome(study, TrialState.COMPLETE, value)
-            outcome = f"{self.metric} {value:.4g}"
+            outcome = self._report_result(study)
         print_line(f"  trial {number}: {outcome}")
         return True
+
+    def _report_result(self, study: optuna.Study) -> str:
+        """Report the metric of a finished run, and return it in words.
+
+        A metric may be undefined for a run, as the Vendi score is where no question is valid.
+        """
+        value = result_of(self.folder, self.metric)
+        if math.isnan(value):
+            self._report_outcome(study, TrialState.FAIL)
+            return f"no result: {self.metric} is not defined for its questions"
+        for trial in (self.trial, *self.twins):
+            trial.set_user_attr(RESULT, value)
+        self._report_outcome(study, TrialState.COMPLETE, worth_of(self.metric, value))
+        return f"{self.metric} {value:.4g}"
 
     def _report_values(self, may_stop: bool) -> None:
         """Report the new values of the watched metric; stop a job that is pruned."""
         for step, value in values_of(self.folder, self.watched)[self._n_seen :]:
             self._n_seen += 1
-            self.trial.report(value, step)
+            self.trial.report(worth_of(self.watched, value), step)
             if may_stop and self.prune and not self._is_pruned and self.trial.should_prune():
                 self._is_pruned = True
                 self.job.stop()

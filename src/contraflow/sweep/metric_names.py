@@ -1,58 +1,90 @@
-"""The metrics that a run will have, so that a sweep by any other is refused before its first run.
+"""The metrics that a run will have, and which way each is better.
 
-Named here without torch, which takes seconds to import; a test compares them with a run's history.
+A sweep by any other is refused before its first run. Named here without torch, which takes seconds
+to import; a test compares them with a run's history.
 """
 
 from __future__ import annotations
 
 from contraflow.errors import UserError
-from contraflow.evaluation.definitions import DEFINITIONS
+from contraflow.evaluation.definitions import DEFINITIONS, Better
 from contraflow.settings import Config
 from contraflow.settings.keys import suggestion
 from contraflow.settings.learning import WITH_FLOW
 
 VALIDATION = ("val_elbo", "val_log_reward", "val_log_contradiction", "val_log_p_question")
 # Of each step, in the order of history.jsonl (`training/step_metrics.py`).
-_STEP = (
-    "loss",
-    "log_reward",
-    "log_pf",
-    "log_contradiction",
-    "log_p_question",
-    "log_p_answer",
-    "log_entailment",
-    "question_ok",
-    "strict_success",
-    "question_tokens",
-    "distinct",
-    "var_log_ratio",
-    "pf_temp",
-    "replay_share",
-    "staleness",
-    "elbo",
-    "log_z_mc",
-    "eubo",
-    "ess",
-    "slope",
-    "rank_correlation",
-    "fcs",
-    "prefix_entropy",
-    "length_reward_correlation",
-    "reward_temp",
-    "grad_norm",
-    "learning_rate",
-    "step_seconds",
-)
-_OF_FLOW = ("log_z", "log_z_gap")
-_OF_FORWARD_KL = ("forward_kl_share",)
+_STEP: dict[str, Better] = {
+    "loss": "lower",
+    "log_reward": "higher",
+    "log_pf": "neutral",
+    "log_contradiction": "higher",
+    "log_p_question": "higher",
+    "log_p_answer": "higher",
+    "log_entailment": "higher",
+    "question_ok": "higher",
+    "strict_success": "higher",
+    "question_tokens": "neutral",
+    "distinct": "higher",
+    "var_log_ratio": "zero",
+    "pf_temp": "neutral",
+    "replay_share": "neutral",
+    "staleness": "neutral",
+    "elbo": "higher",
+    "log_z_mc": "neutral",
+    "eubo": "lower",
+    "ess": "higher",
+    "slope": "one",
+    "rank_correlation": "one",
+    "fcs": "lower",
+    "prefix_entropy": "higher",
+    "length_reward_correlation": "zero",
+    "reward_temp": "neutral",
+    "grad_norm": "neutral",
+    "learning_rate": "neutral",
+    "step_seconds": "lower",
+}
+_OF_FLOW: dict[str, Better] = {"log_z": "neutral", "log_z_gap": "zero"}
+_OF_FORWARD_KL: dict[str, Better] = {"forward_kl_share": "neutral"}
 EVALUATION = tuple(definition.name for definition in DEFINITIONS)
 ANY_HISTORY = (*VALIDATION, *_STEP, *_OF_FLOW, *_OF_FORWARD_KL)
+BETTER: dict[str, Better] = {
+    **dict.fromkeys(VALIDATION, "higher"),
+    **_STEP,
+    **_OF_FLOW,
+    **_OF_FORWARD_KL,
+    **{definition.name: definition.better for definition in DEFINITIONS},
+}
+_BEST = {
+    "higher": "the highest",
+    "lower": "the lowest",
+    "one": "the one nearest to 1",
+    "zero": "the one nearest to 0",
+}
+
+
+def worth_of(name: str, value: float) -> float:
+    """A number of a metric as one that is better the higher it is.
+
+    Of a metric with a target it is the distance to the target, negated.
+    """
+    better = BETTER.get(name, "higher")
+    if better == "lower":
+        return -value
+    if better in ("one", "zero"):
+        return -abs(value - (better == "one"))
+    return value
+
+
+def best_of(name: str) -> str:
+    """Which number of a metric is the best, in words."""
+    return _BEST[BETTER[name]]
 
 
 def history_metrics(config: Config) -> tuple[str, ...]:
     """The metrics in history.jsonl of a run."""
-    flow = _OF_FLOW if config.objective.name in WITH_FLOW else ()
-    forward_kl = _OF_FORWARD_KL if config.objective.uses_forward_kl else ()
+    flow = tuple(_OF_FLOW) if config.objective.name in WITH_FLOW else ()
+    forward_kl = tuple(_OF_FORWARD_KL) if config.objective.uses_forward_kl else ()
     return (*VALIDATION, *_STEP, *flow, *forward_kl)
 
 
@@ -71,7 +103,19 @@ def require_metric_name(key: str, name: str, *, evaluated: bool) -> None:
 
 
 def require_metric_of_run(key: str, name: str, config: Config, *, evaluated: bool) -> None:
-    """Check that the run of a config will have a metric that some runs have. Raises: UserError."""
+    """Check that the run of a config will have a metric that some runs have, and can be ranked by.
+
+    Raises: UserError.
+    """
+    _require_there(key, name, config, evaluated=evaluated)
+    if BETTER[name] == "neutral":
+        raise UserError(
+            f"{key}={name}: is neither better when it is high nor when it is low; choose another, "
+            f"such as {VALIDATION[0]}"
+        )
+
+
+def _require_there(key: str, name: str, config: Config, *, evaluated: bool) -> None:
     if name in history_metrics(config):
         return
     if name in _OF_FLOW:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial, TrialState
 
-from contraflow.sweep.study import settings_of
+from contraflow.sweep.study import run_of, settings_of
+from contraflow.sweep.trial import RESULT
 from contraflow.system.csv_cells import as_text_cell
 from contraflow.system.files import write_atomically
 
@@ -21,8 +22,8 @@ _MARGIN = 48
 
 def write_outcome(folder: Path, trials: Sequence[FrozenTrial], metric: str) -> str:
     """Write results.csv and results.svg and return the table in Markdown, best first."""
-    ended = [t for t in trials if t.state.is_finished() and not _is_repeated(t, trials)]
-    ended.sort(key=lambda t: (_value(t) is None, -(_value(t) or 0.0), t.number))
+    ended = [t for t in trials if t.state.is_finished() and not _is_interrupted(t, trials)]
+    ended.sort(key=lambda t: (_value(t) is None, -(t.value or 0.0), t.number))
     keys = list(dict.fromkeys(key for trial in ended for key in settings_of(trial)))
     header = [*keys, metric, "state", "run"]
     rows: list[list[str]] = []
@@ -39,8 +40,10 @@ def write_outcome(folder: Path, trials: Sequence[FrozenTrial], metric: str) -> s
 
 
 def _value(trial: FrozenTrial) -> float | None:
-    # A pruned trial has as its value in Optuna the watched metric, not the metric of the sweep.
-    return trial.value if trial.state == TrialState.COMPLETE else None
+    # Optuna's value is what the result is worth, and of a pruned trial that of the watched metric.
+    if trial.state != TrialState.COMPLETE or trial.value is None:
+        return None
+    return float(trial.user_attrs.get(RESULT, trial.value))
 
 
 def _ending(trial: FrozenTrial) -> tuple[str, str, str]:
@@ -49,15 +52,15 @@ def _ending(trial: FrozenTrial) -> tuple[str, str, str]:
     return (
         "" if value is None else f"{value:.4f}",
         trial.state.name.lower(),
-        f"runs/{trial.user_attrs.get('run', '')}",
+        f"runs/{run_of(trial)}",
     )
 
 
-def _is_repeated(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> bool:
-    """Whether a failed trial was only interrupted: a later trial has the same run."""
-    run = trial.user_attrs.get("run")
-    return trial.state == TrialState.FAIL and any(
-        t.number > trial.number and t.user_attrs.get("run") == run for t in trials
+def _is_interrupted(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> bool:
+    """Whether a failed trial was only interrupted: it had no run, or a later trial has the same."""
+    run = run_of(trial)
+    return trial.state == TrialState.FAIL and (
+        not run or any(t.number > trial.number and run_of(t) == run for t in trials)
     )
 
 

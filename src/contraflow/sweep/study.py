@@ -17,13 +17,15 @@ from pathlib import Path
 
 import optuna
 from optuna.samplers import TPESampler
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from contraflow.sweep.attempt import Attempt
+from contraflow.sweep.journal import open_study
 from contraflow.sweep.launcher import Launcher
 from contraflow.sweep.space import Choices, Values, grid_size
+from contraflow.sweep.trial import run_of, settings_of
+
+__all__ = ["Sweep", "run_of", "run_sweep", "settings_of"]
 
 PrintLine = Callable[[str], None]
 _POLL_S = 0.5
@@ -36,7 +38,7 @@ class Sweep:
     folder: Path
     space: Mapping[str, Values]  # the varied keys
     overrides: Sequence[str]  # the fixed ones
-    metric: str  # to be maximized
+    metric: str  # the runs are ranked by it
     watched: str  # validation metric that decides on pruning
     n_trials: int
     prune: bool
@@ -61,11 +63,6 @@ def run_sweep(sweep: Sweep, launcher: Launcher, print_line: PrintLine) -> list[F
     finally:
         for attempt in running.values():
             attempt.job.part()
-
-
-def settings_of(trial: FrozenTrial) -> dict[str, str]:
-    """Return the varied settings of a trial, as its run received them."""
-    return dict(trial.user_attrs.get("settings", {}))
 
 
 def _start_trials(
@@ -112,16 +109,15 @@ def _attempt(sweep: Sweep, trial: Trial, name: str, overrides: Sequence[str]) ->
 def _study(sweep: Sweep, launcher: Launcher) -> optuna.Study:
     """Open or create the study; where all combinations fit, queue each of them."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    storage = JournalStorage(JournalFileBackend(str(sweep.folder / "journal.jsonl")))
+    study = open_study(sweep.folder, sweep.space, sweep.overrides, sweep.metric, sweep.watched)
     median = optuna.pruners.MedianPruner(n_startup_trials=3)
-    study = optuna.create_study(
-        study_name=sweep.folder.name,
-        storage=storage,
-        # constant_liar: while trials run, a proposal close to one of them would add little.
-        sampler=TPESampler(seed=sweep.seed, constant_liar=launcher.at_once > 1),
-        pruner=median if sweep.prune else optuna.pruners.NopPruner(),
-        direction="maximize",
-        load_if_exists=True,
+    study.pruner = median if sweep.prune else optuna.pruners.NopPruner()
+    n_started = sum(t.state != TrialState.WAITING for t in study.get_trials(deepcopy=False))
+    study.sampler = TPESampler(
+        # A sweep that goes on with its first seed would propose its first settings once more.
+        seed=sweep.seed + n_started,
+        # While trials run, a proposal close to one of them would add little.
+        constant_liar=launcher.at_once > 1,
     )
     size = grid_size(sweep.space)
     if size is not None and size <= sweep.n_trials:
@@ -146,11 +142,12 @@ def _resume_trials(
 ) -> None:
     """Follow the jobs that an earlier process left; queue the runs that ended with it again."""
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
-        name = trial.user_attrs.get("run", "")
+        name = run_of(trial)
         job = launcher.find(trial.user_attrs.get("job", ""), sweep.folder / f"{name}.log")
         if job is None or name in running:
+            # In this order: a kill in between repeats a run that has ended, and loses none.
+            _queue_again(study, trial)
             study.tell(trial.number, state=TrialState.FAIL)
-            study.enqueue_trial(trial.params)
             continue
         overrides = _overrides(settings_of(trial))
         attempt = _attempt(sweep, Trial(study, trial._trial_id), name, overrides)
@@ -162,16 +159,27 @@ def _resume_trials(
         )
 
 
+def _queue_again(study: optuna.Study, trial: FrozenTrial) -> None:
+    """Queue a trial with the same settings and, if it had a run, the name of that run.
+
+    The name is kept, as the settings of a run are rounded and those of the trial are not. A trial
+    that was killed early has those settings that it was queued with, and maybe none.
+    """
+    name = run_of(trial)
+    settings = trial.system_attrs.get("fixed_params", {}) | trial.params
+    study.enqueue_trial(settings, user_attrs={"run": name} if name else None)
+
+
 def _n_done(study: optuna.Study) -> int:
     """The number of runs with an outcome or a failure, without those that are queued again."""
     trials = study.get_trials(deepcopy=False)
-    ended = {trial.user_attrs.get("run") for trial in trials if trial.state.is_finished()}
+    ended = {run_of(trial) for trial in trials if trial.state.is_finished()}
     queued = {
-        _name(trial.system_attrs.get("fixed_params", {}))
+        run_of(trial) or _name(trial.system_attrs.get("fixed_params", {}))
         for trial in trials
         if trial.state == TrialState.WAITING
     }
-    return len(ended - queued)
+    return len(ended - queued - {""})
 
 
 def _name(settings: Mapping[str, str]) -> str:

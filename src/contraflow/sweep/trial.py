@@ -1,12 +1,28 @@
-"""One run of a sweep read from its files: history, final metric and reason of failure."""
+"""One trial of a sweep: what it notes of its run, and what the files of the run say."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from contraflow.errors import UserError
 from contraflow.evaluation.metrics import read_metrics
 from contraflow.system.files import whole_lines
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+RESULT = "result"  # user attribute of a trial: the metric of its run, which Optuna gets as a worth
+
+
+def settings_of(trial: FrozenTrial) -> dict[str, str]:
+    """Return the varied settings of a trial, as its run received them."""
+    return dict(trial.user_attrs.get("settings", {}))
+
+
+def run_of(trial: FrozenTrial) -> str:
+    """Return the name of a trial's run; empty if the process was killed before it had one."""
+    return str(trial.user_attrs.get("run", ""))
 
 
 def values_of(folder: Path, name: str) -> list[tuple[int, float]]:
@@ -24,7 +40,8 @@ def failure_of(code: int, log: Path) -> str:
 def result_of(folder: Path, metric: str) -> float:
     """Return a finished run's metric, from its evaluation or else the last one of its history.
 
-    Raises: UserError when the run has no such metric.
+    NaN where it is not defined for the run, or nowhere in its files. Raises: UserError for a
+    damaged file.
     """
     path = folder / "evaluation" / "after.json"
     if path.is_file():
@@ -32,10 +49,4 @@ def result_of(folder: Path, metric: str) -> float:
             if row.name == metric:
                 return row.value
     values = values_of(folder, metric)
-    if not values:
-        raise UserError(
-            f"metric={metric}: {folder} has no such number; name one of its evaluation/after.json "
-            "(strict_success, distinct_questions, …) or of its history.jsonl "
-            "(val_log_contradiction, …)"
-        )
-    return values[-1][1]
+    return values[-1][1] if values else math.nan

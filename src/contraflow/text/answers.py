@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
+from contraflow.text.folding import APOSTROPHES, visible
 from contraflow.text.tokens import words
 from contraflow.text.words import (
     AUXILIARIES,
@@ -38,27 +40,36 @@ _NUMBER = re.compile(
 
 def is_degenerate(answer: str, question: str = "") -> bool:
     """Whether an answer is empty, evasive, repetitive, endless, gibberish or only an echo."""
+    answer = visible(answer).strip()
     return (
         is_broken(answer)
-        or _NO_ANSWER.search(answer.strip()) is not None
-        or _is_endless(answer.strip())
+        or _NO_ANSWER.search(answer.translate(APOSTROPHES)) is not None
+        or _is_endless(answer)
         or (bool(question) and _echoes(words(answer), question))
     )
 
 
 def is_broken(answer: str) -> bool:
-    """Whether an answer is no sentence at all: empty, a loop, gibberish, or a prompt fragment."""
-    answer = answer.strip()
+    """Whether an answer is no sentence at all: empty, a loop, gibberish, or a prompt fragment.
+
+    Invisible characters do not count, and any space is a space (`folding.visible`).
+    """
+    answer = visible(answer).strip()
     tokens = words(answer)
     if not tokens or LABEL.search(answer) or not answer.isprintable():
         return True
     n_gibberish = sum(not is_word(word) for word in tokens)
-    n_symbols = sum(not (char.isalnum() or char.isspace()) for char in answer)
+    n_symbols = sum(_is_symbol(char) for char in answer)
     return (
         3 * n_gibberish > len(tokens)
         or 2 * n_symbols > len(answer)
         or _answer_loops([word.casefold() for word in tokens])
     )
+
+
+def _is_symbol(char: str) -> bool:
+    """Whether a character is no letter, digit, space, or mark of a letter, such as a vowel sign."""
+    return not (char.isalnum() or char.isspace() or unicodedata.category(char).startswith("M"))
 
 
 def is_on_topic(question: str, answer: str, subject: str) -> bool:
@@ -82,7 +93,7 @@ def is_on_topic(question: str, answer: str, subject: str) -> bool:
 
 def _is_endless(answer: str) -> bool:
     n_words = len(words(answer))
-    is_cut_off = n_words > 30 and answer[-1] not in ".!?\"')"
+    is_cut_off = n_words > 30 and answer[-1] not in ".!?\"')\u201d\u2019"
     return n_words > MAX_ANSWER_WORDS or is_cut_off
 
 

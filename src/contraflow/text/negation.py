@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 
-_APOSTROPHES = str.maketrans(dict.fromkeys("\u2019\u2018`\u00b4", "'"))
+from contraflow.text.folding import APOSTROPHES, visible
+
 _AUXILIARY = (
     "is|are|was|were|am|be|been|do|does|did|has|have|had|can|could|will|would|shall|should|may"
     "|might|must"
@@ -53,7 +54,7 @@ def asserted(text: str) -> str:
     A clause after a denied one is denied too ("not in Paris, France"), unless it starts anew with a
     pronoun, a conjunction or a verb of its own ("not Loki, it was Odin").
     """
-    text = " ".join(text.translate(_APOSTROPHES).split())
+    text = " ".join(visible(text).translate(APOSTROPHES).split())
     text = _UNTIL.sub("", _EXEMPT.sub("", text))
     kept = []
     for sentence in _SENTENCE_END.split(text):

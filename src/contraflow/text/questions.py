@@ -14,6 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
+from contraflow.text.folding import visible
 from contraflow.text.match import gives_away
 from contraflow.text.subjects import is_on_subject, names_namesake, short_names
 from contraflow.text.tokens import words
@@ -94,9 +95,9 @@ def is_well_formed(question: str, subject: str = "") -> bool:
 
     Each mention of the given subject counts as one plain word. "Who sang with Duran Duran?" thus is
     not a loop and "Who founded Yahoo!?" has no misplaced mark, but a subject named three times is
-    rejected.
+    rejected. Invisible characters do not count, and any space is a space (`folding.visible`).
     """
-    question = question.strip()
+    question = visible(question).strip()
     plain = _CONTRACTED.sub(r"\1 is", without_phrase(question, subject))
     tokens = [word.casefold() for word in words(plain)]
     return (

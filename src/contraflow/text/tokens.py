@@ -12,41 +12,20 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from contraflow.text.folding import (
+    APOSTROPHES,
+    HYPHENS,
+    LETTERS,
+    base_letter,
+    without_invisible,
+)
 from contraflow.text.numbers import SIGN, plain_numbers, without_compounds, without_number_words
 
 _ARTICLES = ("the", "a", "an")
-# NFKD leaves these letters as they are; `_base_letter` finds letters with a stroke by their name.
-_UNDECOMPOSED = str.maketrans(
-    {
-        "ı": "i",
-        "þ": "th",
-        "Þ": "Th",
-        "ð": "d",
-        "Ð": "D",
-        "œ": "oe",
-        "Œ": "Oe",
-        "æ": "ae",
-        "Æ": "Ae",
-        "ß": "ss",
-        "ẞ": "SS",
-        "ŋ": "ng",
-        "Ŋ": "Ng",
-        "ə": "a",
-        "Ə": "A",
-        "&": " and ",
-        "♯": " sharp ",
-        "♭": " flat ",
-        "½": ".5",
-        "¼": ".25",
-        "¾": ".75",
-    }
+_SIGNS = str.maketrans(
+    {"&": " and ", "♯": " sharp ", "♭": " flat ", "½": ".5", "¼": ".25", "¾": ".75"}
+    | dict.fromkeys("\u201c\u201d\u201e\u00ab\u00bb", '"')
 )
-_NAMED_LETTER = re.compile(r"LATIN (?:SMALL|CAPITAL) LETTER ([A-Z])(?: WITH .*)?")
-# Curly quotes, free-standing accents, and the letters that look like an apostrophe.
-_APOSTROPHES = str.maketrans(
-    dict.fromkeys("\u2019\u2018`\u00b4\u02bb\u02bc\u02bd\u02be\u02bf", "'")
-)
-_HYPHENS = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2212\ufe63\uff0d", "-"))
 _SUPERSCRIPT = re.compile(r"(?<=\d)(?=[\u207b\u2070\u00b9\u00b2\u00b3\u2074-\u2079])")
 # U.S. -> US., J. K. -> JK.
 _INITIALS = re.compile(r"\b([^\W\d_])\.\s?(?=[^\W\d_](?:\.|\b))")
@@ -157,11 +136,13 @@ def without_article(tokens: Sequence[Token]) -> Sequence[Token]:
 @lru_cache(maxsize=16384)
 def _plain(text: str) -> str:
     """Return the text without accents and possessives, with one form of signs and currencies."""
-    text = text.translate(_APOSTROPHES).translate(_UNDECOMPOSED)
-    text = unicodedata.normalize("NFKD", _SUPERSCRIPT.sub("^", text)).translate(_HYPHENS)
+    # Canonical first: accents are apart from letters, superscripts and fractions stay.
+    text = unicodedata.normalize("NFD", without_invisible(text))
+    text = text.translate(APOSTROPHES).translate(LETTERS).translate(_SIGNS)
+    text = unicodedata.normalize("NFKD", _SUPERSCRIPT.sub("^", text)).translate(HYPHENS)
     text = text.replace("\u2044", "/")
     if not text.isascii():
-        text = "".join(_base_letter(char) for char in text if not unicodedata.combining(char))
+        text = "".join(base_letter(char) for char in text if not unicodedata.combining(char))
     text = _AMOUNT.sub(_amount_words, text)
     text = _SYMBOL_ALONE.sub(lambda match: f" {_CURRENCIES[match[0]]} ", text)
     text = _PERCENT.sub(" percent ", text)
@@ -170,16 +151,6 @@ def _plain(text: str) -> str:
     text = _SPACED_THOUSANDS.sub(lambda match: match[0].replace(" ", ""), text)
     text = _WORLD_WARS.sub(r"World War \1", text)
     return _POSSESSIVE.sub("", _INITIALS.sub(r"\1", text)).replace("'", "")
-
-
-def _base_letter(char: str) -> str:
-    """Return D for Đ, o for ø: letters with a stroke or hook. Other characters stay."""
-    if char.isascii() or not char.isalpha():
-        return char
-    named = _NAMED_LETTER.fullmatch(unicodedata.name(char, ""))
-    if named is None:
-        return char
-    return named[1] if char.isupper() else named[1].lower()
 
 
 def _amount_words(match: re.Match[str]) -> str:

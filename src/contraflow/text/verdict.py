@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from contraflow.text.answers import is_broken, is_degenerate
+from contraflow.text.folding import fold, visible
 from contraflow.text.match import gives_away, mentions
 from contraflow.text.negation import asserted
 from contraflow.text.questions import is_well_formed
@@ -66,7 +67,7 @@ def answer_verdict(
     An answer that asserts neither is DEGENERATE where it is empty, evasive, endless or an echo of
     the question; a loop, gibberish or a piece of a prompt is so in any case.
     """
-    answer = _ANSWER_LABEL.sub("", " ".join(answer.split()))
+    answer = _ANSWER_LABEL.sub("", " ".join(visible(answer).split()))
     if is_broken(answer) or normalize(answer) == normalize(question):
         return AnswerVerdict.DEGENERATE
     old = (original_answer, *aliases) if original_answer else ()
@@ -95,7 +96,8 @@ def strict_success(
     uses no language model. False if the original answer is unknown.
     """
     return (
-        mentions(answer, original_answer, aliases)
+        bool(original_answer)
+        and mentions(answer, original_answer, aliases)
         and mentions(asserted(without_phrase(answer, subject)), original_answer, aliases)
         and not mentions(answer, edited_answer)
         and not gives_away(question, original_answer, aliases)
@@ -143,7 +145,7 @@ def _offers(asked: str) -> bool:
 
 
 def _folded(text: str) -> list[str]:
-    return [match[0].casefold() for match in _WORD.finditer(text)]
+    return _WORD.findall(fold(text))
 
 
 def _pairs(text: str) -> set[tuple[str, str]]:
@@ -161,7 +163,7 @@ def _without_copies(text: str, pairs: set[tuple[str, str]], name: str) -> str:
     kept = ""
     end = 0
     for run in _runs([*_WORD.finditer(text)], pairs):
-        if _n_content([match[0].casefold() for match in run]) > _n_content(_folded(name)):
+        if _n_content([fold(match[0]) for match in run]) > _n_content(_folded(name)):
             kept += f"{text[end : run[0].start()]}Something"
             end = run[-1].end()
     return kept + text[end:]
@@ -171,7 +173,7 @@ def _runs(found: list[re.Match[str]], pairs: set[tuple[str, str]]) -> list[list[
     """Split words where two neighbors are no pair."""
     runs: list[list[re.Match[str]]] = []
     for match in found:
-        if runs and (runs[-1][-1][0].casefold(), match[0].casefold()) in pairs:
+        if runs and (fold(runs[-1][-1][0]), fold(match[0])) in pairs:
             runs[-1].append(match)
         else:
             runs.append([match])

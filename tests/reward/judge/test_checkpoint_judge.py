@@ -207,3 +207,14 @@ def test_premises_that_would_lose_their_end_are_found(nli_folder: Path) -> None:
         depends_on_the_end = bool((first - second).abs().max() > 1e-6)
         assert depends_on_the_end == (i not in cut), premise
     assert set(cut) <= set(judge.cut_premises(premises)), "an answer of usual length is assumed"
+
+
+def test_identity_changes_with_the_precision(nli_folder: Path) -> None:
+    """Scores in bfloat16 are others, and a GPU and a CPU may share a store of scores."""
+    judges = [
+        NliJudge(nli_folder, dtype=dtype, probe=False) for dtype in (torch.float32, torch.bfloat16)
+    ]
+    full, half = (judge.score(PREMISES, HYPOTHESES).log_contradiction for judge in judges)
+    assert not torch.equal(full, half)
+    assert judges[1].identity == f"{judges[0].identity}:bfloat16"
+    assert NliJudge(nli_folder, probe=False).identity == judges[0].identity

@@ -75,6 +75,7 @@ class NliJudge:
         self._columns = named if named is not None else self._columns_by_probes(str(name))
         self.identity = (
             f"nli:{_content(name, config)}:{''.join(map(str, self._columns))}:{self._max_length}"
+            f"{_precision(dtype)}"
         )
         if probe:
             self_test(self.score, str(name))
@@ -185,6 +186,11 @@ def _length_limits(config: Any, tokenizer: Any) -> tuple[int, ...]:
         unused = (config.pad_token_id or 0) + 1 if "roberta" in config.model_type else 0
         limits.append(int(positions - unused))
     return tuple(limits)
+
+
+def _precision(dtype: torch.dtype) -> str:
+    """The part of an identity that names the dtype of the weights in use; empty for float32."""
+    return "" if dtype == torch.float32 else f":{str(dtype).removeprefix('torch.')}"
 
 
 def _content(name: str | Path, config: Any) -> str:

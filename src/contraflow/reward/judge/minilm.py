@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer
 
 from contraflow.errors import UserError
+from contraflow.models.adapters import quiet_peft
 from contraflow.reward.judge.batching import cut_premises
 from contraflow.reward.judge.probes import self_test
 from contraflow.reward.judge.recorded import ROUNDING, RecordedNetwork
@@ -116,7 +117,9 @@ def build_network(backbone_folder: Path, spec: JudgeSpec) -> PairNetwork:
     config = LoraConfig(
         r=spec.lora_rank, lora_alpha=spec.lora_alpha, target_modules=list(spec.lora_targets)
     )
-    return PairNetwork(get_peft_model(backbone, config), PairHead(spec.hidden_size, spec.head_size))
+    with quiet_peft():
+        adapted = get_peft_model(backbone, config)
+    return PairNetwork(adapted, PairHead(spec.hidden_size, spec.head_size))
 
 
 def save_judge(network: PairNetwork, spec: JudgeSpec, folder: Path) -> None:

@@ -168,7 +168,10 @@ class ServedAnswerer:
 
 
 class ServedOracle:
-    """Greedy answers of a served model, asked in one style; equal questions are asked once."""
+    """Greedy answers of a served model, asked in one style; equal questions are asked once.
+
+    has_log_p: whether the server gives log-probabilities; without them, log_p of answers is NaN.
+    """
 
     def __init__(
         self,
@@ -182,7 +185,7 @@ class ServedOracle:
         self.cache_size = cache_size
         self._client = client
         self._requests = requests
-        self._has_log_p = has_log_p
+        self.has_log_p = has_log_p
         self._cache: dict[str, Answer] = {}
 
     def __repr__(self) -> str:
@@ -226,7 +229,7 @@ class ServedOracle:
 
     def _answer_of(self, reply: Reply) -> Answer:
         style = self._requests.style
-        log_p = _log_p(reply, ends_at_line_break(style)) if self._has_log_p else math.nan
+        log_p = _log_p(reply, ends_at_line_break(style)) if self.has_log_p else math.nan
         return Answer(answer_text(style, reply.text), log_p)
 
 
