@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
 from contraflow.distributed.launch import launch
+from support.forked import ForkServer
 from support.processes import child_environment
 from support.runs import assert_same, checkpoint, write_tiny_facts
 
 
 @pytest.mark.slow
 def test_ranks_that_recompute_end_with_the_same_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank_server: ForkServer
 ):
     write_tiny_facts(tmp_path / "facts.jsonl")
     for key, value in child_environment().items():
@@ -23,7 +23,7 @@ def test_ranks_that_recompute_end_with_the_same_weights(
     weights = []
     for name, recomputes in (("plain", False), ("saving", True)):
         plan = json.dumps({"name": name, "recomputes": recomputes})
-        command = [sys.executable, "-m", "support.faulty_rank", str(tmp_path), plan]
+        command = rank_server.command("support.faulty_rank:main", str(tmp_path), plan)
         assert launch(command, 2, tmp_path / f"{name}-ranks") == 0
         weights.append(checkpoint(tmp_path / name)["state_dict"])
     assert_same(*weights)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 
 from contraflow.distributed.launch import launch, log_of
 from contraflow.distributed.ranks import Ranks
+from support.forked import ForkServer
 from support.processes import child_environment
 from support.shared_step import CASES, Step, step_of
 from support.two_learners import EXCHANGE
@@ -19,20 +19,23 @@ from support.two_learners import EXCHANGE
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-def run_two(folder: Path, what: str) -> None:
+def run_two(folder: Path, what: str, rank_server: ForkServer) -> None:
     """Run `support.two_learners` as rank 0 and as rank 1."""
+    command = rank_server.command("support.two_learners:main", str(folder), what)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in child_environment().items():
             patch.setenv(name, value)
-        code = launch([sys.executable, "-m", "support.two_learners", str(folder), what], 2, folder)
+        code = launch(command, 2, folder)
     assert code == 0, log_of(folder, 1).read_text()
 
 
 @pytest.fixture(scope="module")
-def steps(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, Any]]]:
+def steps(
+    tmp_path_factory: pytest.TempPathFactory, rank_server: ForkServer
+) -> list[dict[str, dict[str, Any]]]:
     """What each of two learners did in a step of each case."""
     folder = tmp_path_factory.mktemp("two_learners")
-    run_two(folder, "steps")
+    run_two(folder, "steps", rank_server)
     return [torch.load(folder / f"steps-{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 
@@ -70,8 +73,8 @@ def test_two_learners_have_different_facts_and_the_same_metrics(
     assert first["log_contradiction"] == second["log_contradiction"]
 
 
-def exact(folder: Path, name: str) -> list[dict[str, Any]]:
-    run_two(folder, name)
+def exact(folder: Path, name: str, rank_server: ForkServer) -> list[dict[str, Any]]:
+    run_two(folder, name, rank_server)
     return [json.loads((folder / f"{name}-{rank}.json").read_text()) for rank in (0, 1)]
 
 
@@ -82,9 +85,11 @@ def assert_bounds(steps: list[dict[str, float]]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["vargrad", "subtb", "forward_kl"])
-def test_four_actors_and_two_learners_reach_the_reward(tmp_path: Path, name: str):
+def test_four_actors_and_two_learners_reach_the_reward(
+    tmp_path: Path, rank_server: ForkServer, name: str
+):
     """One fact a learner and step: what is stored of both has often just been sampled again."""
-    ranks = exact(tmp_path, name)
+    ranks = exact(tmp_path, name, rank_server)
     assert max(rank["total_variation"] for rank in ranks) <= 0.02
     assert ranks[0]["weights"] == ranks[1]["weights"]
     steps = ranks[0]["steps"]
@@ -95,9 +100,9 @@ def test_four_actors_and_two_learners_reach_the_reward(tmp_path: Path, name: str
 
 
 @pytest.mark.slow
-def test_a_few_steps_of_two_learners_keep_their_bounds(tmp_path: Path):
+def test_a_few_steps_of_two_learners_keep_their_bounds(tmp_path: Path, rank_server: ForkServer):
     """The numbers of a step are those of both learners, also on the one without an exchange."""
-    ranks = exact(tmp_path, "few")
+    ranks = exact(tmp_path, "few", rank_server)
     assert ranks[0]["weights"] == ranks[1]["weights"]
     for rank in ranks:
         assert_bounds(rank["steps"])

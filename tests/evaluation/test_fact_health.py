@@ -30,6 +30,15 @@ def test_numbers_of_a_fact_by_hand():
     )
 
 
+def test_questions_differ_as_in_the_headline_metric():
+    """Case and punctuation make no other question: one of four is distinct."""
+    asked = ("Who wrote Hamlet?", "who wrote Hamlet?", 'Who wrote "Hamlet"?', "Who wrote Hamlet ?")
+    records = [record(question=question) for question in asked]
+    (row,) = fact_health(records)
+    assert row["distinct"] == QuestionTable(records).statistics(None)["distinct_questions"].value
+    assert row["distinct"] == 1 / 4
+
+
 def test_facts_keep_their_order_and_their_questions_apart():
     rows = fact_health(
         [

@@ -3,17 +3,22 @@
 import html.parser
 import json
 import re
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from contraflow.errors import UserError
 from contraflow.evaluation import report
 from contraflow.evaluation.curves import MAX_POINTS, curves_of
 from contraflow.evaluation.definitions import DEFINITIONS, markdown_table
+from contraflow.evaluation.metrics import compute_metrics
+from contraflow.evaluation.records import write_records
 from contraflow.evaluation.report import json_for_script, write_report
 from contraflow.evaluation.report_data import HOLDS, gather
 from contraflow.evaluation.stages import STAGES
+from support.records import record
 from support.run_folder import HOSTILE, build_run
 
 
@@ -56,6 +61,24 @@ def test_a_finished_run_has_everything(tmp_path: Path) -> None:
     assert len(data["relations"]) == 10  # type: ignore[arg-type]
     assert [row["n"] for row in data["facts"]] == [8] * 10  # type: ignore[attr-defined]
     assert [row["name"] for row in data["definitions"]] == [d.name for d in DEFINITIONS]  # type: ignore[attr-defined]
+
+
+def test_relations_count_strict_success_as_the_headline_does(tmp_path: Path) -> None:
+    """Two of four questions have an original answer and name it: 1, not 1/2; none of the last."""
+    run = build_run(tmp_path / "run", n_facts=2)
+    records = [
+        record("1"),
+        record("1", "Who wrote Macbeth?", subject="Macbeth"),
+        record("2", original_answer=""),
+        record("3", original_answer=""),
+        record("4", relation="place", original_answer=""),
+    ]
+    write_records(run / "evaluation" / "after_questions.jsonl", records)
+    after = {row["relation"]: row["stages"].get("after") for row in gather(run)["relations"]}
+    headline = compute_metrics(records, np.random.default_rng(0), draws=1)["strict_success"]
+    assert headline.value == after["author"]["strict"] == 1.0
+    assert (after["author"]["n_questions"], after["author"]["n_facts"]) == (4, 4)
+    assert after["place"]["strict"] is None and after["place"]["valid"] is not None
 
 
 def test_an_exact_sampler_is_beside_the_real_ones(tmp_path: Path) -> None:
@@ -153,6 +176,32 @@ def test_a_broken_piece_is_named_and_the_rest_is_shown(
         assert len(missing) == 1
         assert missing[0].startswith(f"{name} cannot be used: ")
         assert str(tmp_path) not in missing[0]
+
+
+def with_settings(run: Path, **settings: object) -> Path:
+    record = json.loads((run / "run.json").read_text())
+    record["config"] |= {f"evaluation.{key}": value for key, value in settings.items()}
+    (run / "run.json").write_text(json.dumps(record))
+    return run
+
+
+def test_an_evaluation_that_was_not_asked_for_is_not_missed(tmp_path: Path) -> None:
+    """The report of a whole run said that the run was stopped early."""
+    run = with_settings(build_run(tmp_path / "run", n_facts=3), enabled=False)
+    shutil.rmtree(run / "evaluation")
+    data = data_of(write_report(run))
+    assert data["missing"] == []
+    assert data["questions"] == []
+
+
+def test_an_untrained_sampler_left_out_is_not_missed(tmp_path: Path) -> None:
+    run = with_settings(build_run(tmp_path / "run", n_facts=3), untrained=False)
+    for name in ("before.json", "before_questions.jsonl", "after.json"):
+        (run / "evaluation" / name).unlink()
+    data = data_of(write_report(run))
+    assert data["missing"] == [
+        "evaluation/after.json is not there: no " + HOLDS["evaluation/after.json"]
+    ]
 
 
 def test_a_history_cut_short_keeps_its_whole_lines(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The report in a real browser: no error, no request, and a table that sorts and filters."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -176,6 +177,22 @@ def test_a_run_without_evaluation_opens_and_reports_that(
     assert "evaluation/after.json is not there" in page.locator(".notice").inner_text()
     assert page.locator("#glossary dt").count() > 20
     assert "[object" not in page.locator("body").inner_text()
+    assert opened.problems == []
+    page.close()
+
+
+def test_a_run_trained_without_evaluation_is_whole(browser: Any, tmp_path: Path) -> None:
+    run = build_run(tmp_path / "run", n_facts=3)
+    shutil.rmtree(run / "evaluation")
+    (run / "probes.jsonl").write_text("{}\n")
+    record = json.loads((run / "run.json").read_text())
+    record["config"]["evaluation"] = {"enabled": False}
+    (run / "run.json").write_text(json.dumps(record))
+    page = browser.new_page()
+    opened = OpenedRun(page, write_report(run).as_uri())
+    assert page.locator(".notice").count() == 0
+    text = page.locator("#questions").inner_text()
+    assert "without an evaluation" in text and "probes.jsonl" in text
     assert opened.problems == []
     page.close()
 

@@ -70,6 +70,17 @@ def space_of(seed: int, size: int = 300, shift: float = 1.0) -> Space:
     return Space(log_prior, log_reward, rng.random(size) < 0.6)
 
 
+@pytest.mark.parametrize("low", [-100.0, -800.0])
+def test_a_reward_that_underflows_adds_no_question(low: float) -> None:
+    """Beside 4 equal questions, all drawn surely: 1 − (3/4)^8 of each are among 8 draws."""
+    log_reward = np.array([0.0, 0.0, 0.0, 0.0, low])
+    yes = np.ones(5, dtype=bool)
+    fact = WeightedFact.weighed(log_reward, np.zeros(5), np.arange(5), yes, yes)
+    expected = 4 * (1 - 0.75**N) / N
+    assert fact.different(N) == pytest.approx(expected)
+    assert fact.different(N, fact.valid) == pytest.approx(expected)
+
+
 def test_a_whole_space_gives_the_exact_numbers() -> None:
     """Four questions, three draws: different ones by enumeration of the 64 ordered samples."""
     space = space_of(0, size=4)

@@ -106,6 +106,18 @@ def test_draws_of_the_current_policy_have_the_usual_direction(objective: Rloo | 
     torch.testing.assert_close(got, factor * usual)
 
 
+def test_ratios_count_draws_where_equal_ones_share_a_row():
+    """Over all pairs of draws of q, with one row and its count for equal ones: E_P[h] exactly."""
+    h = torch.tensor([2.0, -1.0, 0.5, 3.0])
+    estimate = 0.0
+    for pair in itertools.product(ALL, repeat=2):
+        rows = tuple(dict.fromkeys(pair))
+        counts = tuple(pair.count(row) for row in rows)
+        weight = ratio_weight(replace(drawn(rows), counts=counts), LOG_P[list(rows)])
+        estimate += float(LOG_Q[list(pair)].sum().exp() * (weight * h[list(rows)]).sum())
+    assert estimate == pytest.approx(float(LOG_P.exp() @ h), rel=1e-5)
+
+
 @pytest.mark.parametrize("rows_of", ["shares", "repeats"])
 def test_the_forward_kl_of_stale_draws_is_that_to_the_target(rows_of: str):
     """All questions with their shares of q: 2 KL(R/Z ‖ P_F), whatever q is."""

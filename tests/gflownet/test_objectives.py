@@ -1,15 +1,13 @@
-"""The losses against numbers worked out by hand, slow loops, and the solutions they must keep."""
+"""The losses against numbers worked out by hand and slow loops, and what they refuse."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
 from contraflow.gflownet.objectives import (
     LOG_ZERO,
@@ -21,7 +19,7 @@ from contraflow.gflownet.objectives import (
     group_mean,
     potentials,
 )
-from contraflow.types import PathLogProbs, PrefixReward, TerminalReward
+from contraflow.types import PrefixReward, TerminalReward
 from support.objectives import (
     BOUNDED,
     LAMBDAS,
@@ -29,7 +27,6 @@ from support.objectives import (
     PENALIZED,
     doubled,
     gradients,
-    leaves,
     naive_loss,
     naive_u,
     paths_of,
@@ -125,148 +122,6 @@ def test_every_loss_equals_its_naive_loop(
         assert all(bool(grad.isfinite().all()) for grad in grads)
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES + BOUNDED + PENALIZED, ids=str)
-def test_nothing_moves_at_the_exact_solution(objective: Objective):
-    """u constant along every path (another constant for each fact): loss 0 and gradient 0
-    everywhere.
-
-    v_t = c + Σ_{k<t} log P_F and log R = c + log P_F(question) give u_t = c for all t.
-    """
-    paths, _ = random_case(5, [1, 4, 2, 6])
-    group = torch.tensor([0, 0, 1, 1])
-    c = torch.tensor([2.0, -7.0])[group]
-    cumulative = torch.cat([torch.zeros(4, 1), paths.log_pf], 1).cumsum(1)
-    exact = dataclasses.replace(paths, log_flow=c[:, None] + cumulative)
-    loss, grads = gradients(objective, exact, TerminalReward(c + paths.log_p_question), group)
-    assert loss == pytest.approx(0.0, abs=1e-9)
-    for grad in grads:
-        torch.testing.assert_close(grad, torch.zeros_like(grad), atol=1e-5, rtol=0)
-
-
-@pytest.mark.parametrize("objective", OBJECTIVES + BOUNDED + PENALIZED, ids=str)
-def test_padding_changes_nothing(objective: Objective):
-    """Five more columns with any flow; log-probabilities beyond the end are 0 by contract."""
-    paths, reward = random_case(1, [3, 1, 5])
-    wide = PathLogProbs(
-        torch.nn.functional.pad(paths.log_pf, (0, 5)),
-        torch.nn.functional.pad(paths.log_pterm, (0, 5)),
-        torch.nn.functional.pad(paths.log_flow, (0, 5), value=1e4),
-        paths.lengths,
-    )
-    group = torch.tensor([0, 1, 0])
-    loss, grads = gradients(objective, paths, reward, group)
-    wide_loss, wide_grads = gradients(objective, wide, reward, group)
-    assert wide_loss == pytest.approx(loss, rel=1e-5)
-    torch.testing.assert_close(wide_grads[0][:, :5], grads[0])
-    torch.testing.assert_close(wide_grads[2][:, :6], grads[2])
-    assert not wide_grads[2][:, 6:].any()
-
-
-@pytest.mark.parametrize("objective", OBJECTIVES + BOUNDED + PENALIZED, ids=str)
-def test_the_order_of_questions_changes_nothing(objective: Objective):
-    paths, reward = random_case(2, [3, 1, 5, 2])
-    group, order = torch.tensor([0, 1, 0, 1]), torch.tensor([2, 0, 3, 1])
-    shuffled = PathLogProbs(*(getattr(paths, f.name)[order] for f in dataclasses.fields(paths)))
-    loss, grads = gradients(objective, paths, reward, group)
-    again, grads_again = gradients(
-        objective, shuffled, TerminalReward(reward.log_reward[order]), group[order]
-    )
-    assert again == pytest.approx(loss, rel=1e-5)
-    torch.testing.assert_close(grads_again[0], grads[0][order])
-
-
-def test_vargrad_is_centred_within_each_fact():
-    """A constant on log R of one fact is its Z; across facts it must not be learned from."""
-    paths, reward = random_case(3, [2, 3, 1, 4])
-    shift = torch.tensor([0.0, 0.0, 9.0, 9.0])
-    moved = TerminalReward(reward.log_reward + shift)
-    for group, same in ((torch.tensor([0, 0, 1, 1]), True), (torch.tensor([0, 0, 0, 0]), False)):
-        loss, grads = gradients(VarGrad(), paths, reward, group)
-        loss_moved, grads_moved = gradients(VarGrad(), paths, moved, group)
-        assert (loss_moved == pytest.approx(loss, rel=1e-4)) is same
-        assert torch.allclose(grads[0], grads_moved[0], atol=1e-4) is same
-
-
-@pytest.mark.defect(1)
-@pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
-def test_one_log_reward_reaches_loss_and_gradient(objective: Objective):
-    """Each log R changes the loss on its own path; in the old design the reward canceled out."""
-    paths, reward = random_case(4, [3, 1, 5])
-    group = torch.tensor([0, 0, 0])
-    loss, grads = gradients(objective, paths, reward, group)
-    for row in range(3):
-        other = reward.log_reward.clone()
-        other[row] += 1.0
-        loss_other, grads_other = gradients(objective, paths, TerminalReward(other), group)
-        assert abs(loss_other - loss) > 1e-3
-        # In detailed balance only the last step, P(stop | s_L) and F(s_L), touches the reward.
-        felt = max(
-            float((new - old)[row].nan_to_num().abs().max())
-            for new, old in zip(grads_other, grads, strict=True)
-        )
-        assert felt > 1e-2
-
-
-@pytest.mark.parametrize(
-    ("objective", "plain"), list(zip(BOUNDED, [SubTB(0.9), *OBJECTIVES[-4:]], strict=True)), ids=str
-)
-def test_a_bound_changes_the_loss_of_outliers_only(objective: Objective, plain: Objective):
-    """Residuals below 2 give the same number.
-
-    With one log R off by 1000 the plain gradient grows and the bounded one does not.
-    """
-    near = paths_of([[-0.1, -0.2], [-0.3]], [-0.1, -0.2], [[0.1, 0.0, -0.1], [0.1, 0.2]])
-    reward, group = TerminalReward(torch.tensor([-0.5, 0.3])), torch.tensor([0, 0])
-    loss, grads = gradients(objective, near, reward, group)
-    if isinstance(plain, SubTB):
-        plain = dataclasses.replace(plain, route_level=False)  # a bounded SubTB does not route
-    same, same_grads = gradients(plain, near, reward, group)
-    assert loss == pytest.approx(same, rel=1e-5)
-    for a, b in zip(grads, same_grads, strict=True):
-        torch.testing.assert_close(a, b)
-    far = TerminalReward(torch.tensor([-1000.0, 0.3]))
-
-    def size(o):
-        return max(float(g.nan_to_num().abs().max()) for g in gradients(o, near, far, group)[1])
-
-    assert size(objective) <= 4.0 + 1e-4 < 100 < size(plain)
-
-
-def old_loss(paths: PathLogProbs, log_reward: Tensor) -> Tensor:
-    """Compute the loss of the old design: modified SubTB with one log R expanded over all prefixes.
-
-    With F(s_t) = R(s_t⊤) / P_F(stop | s_t) the residual of (i, j) is log R_i − log P(stop|s_i) +
-    Σ_{i≤k<j} log P_F − log R_j + log P(stop|s_j), and log R_i = log R_j.
-    """
-    expanded = log_reward[:, None].expand_as(paths.log_pterm)
-    flow = expanded - paths.log_pterm
-    t = paths.log_pf.shape[1]
-    total = torch.zeros(())
-    for i in range(t + 1):
-        for j in range(i + 1, t + 1):
-            total = total + (flow[:, i] + paths.log_pf[:, i:j].sum(1) - flow[:, j]).square().mean()
-    return total
-
-
-@pytest.mark.defect(1)
-def test_the_reward_does_not_cancel_out_of_the_gradient():
-    """A reward of +100 or −100 changed nothing in the old gradient, and changes ours."""
-    g = torch.Generator().manual_seed(0)
-    log_pf, log_pterm = -torch.rand(3, 4, generator=g), -torch.rand(3, 5, generator=g)
-    paths = PathLogProbs(log_pf, log_pterm, torch.zeros(3, 5), torch.tensor([4, 4, 4]))
-
-    def gradient_of(loss_of, log_reward: list[float]) -> Tensor:
-        fresh, parts = leaves(paths)
-        return torch.autograd.grad(loss_of(fresh, torch.tensor(log_reward)), parts[0])[0]
-
-    ours = lambda p, r: SubTB()(potentials(p, TerminalReward(r)), torch.tensor([0, 0, 0]))  # noqa: E731
-    good, bad = [100.0, 0.0, -100.0], [-100.0, 50.0, 100.0]
-    torch.testing.assert_close(
-        gradient_of(old_loss, good), gradient_of(old_loss, bad), atol=1e-3, rtol=0
-    )
-    assert (gradient_of(ours, good) - gradient_of(ours, bad)).abs().max() > 10
-
-
 def test_subtb_pairs_include_the_terminal_node():
     """With inner nodes balanced and the terminal off by 6, the loss is 36 × its share of the pairs.
 
@@ -287,16 +142,6 @@ def test_long_questions_do_not_outweigh_short_ones():
     assert float(SubTB(1e-6)(u, torch.tensor([0, 0]))) == pytest.approx(
         (1 / 2 + 1 / 10) / 2, rel=1e-4
     )
-
-
-@pytest.mark.parametrize("objective", OBJECTIVES + BOUNDED + PENALIZED, ids=str)
-def test_gradients_stay_finite_with_stops_of_mass_zero(objective: Objective):
-    """log P(stop) = -inf before the minimum length, log R ≈ −80 after a −50 penalty, R = 0."""
-    paths, _ = random_case(6, [4, 6, 5])
-    reward = TerminalReward(torch.tensor([-80.0, -math.inf, -12.0]))
-    loss, grads = gradients(objective, paths, reward, torch.tensor([0, 0, 0]))
-    assert math.isfinite(loss)
-    assert all(bool(g.isfinite().all()) for g in grads)
 
 
 def test_forward_looking_flow_equals_hand_made_flow():
@@ -336,32 +181,3 @@ def test_priors_of_another_shape_are_refused_not_broadcast(shape: tuple[int, ...
     paths, reward = random_case(0, [2, 3])
     with pytest.raises(ValueError, match="log_flow_prior has shape"):
         potentials(paths, reward, torch.zeros(shape))
-
-
-def test_routing_the_level_changes_no_value_and_no_flow_gradient():
-    """SubTB splits off the cost of a wrong log Z(f).
-
-    By the envelope theorem the flows get the gradient of the plain loss.
-    """
-    paths, reward = random_case(11, [3, 1, 5, 2])
-    group = torch.tensor([0, 1, 0, 1])
-    for lam in LAMBDAS:
-        plain, plain_grads = gradients(SubTB(lam, route_level=False), paths, reward, group)
-        routed, routed_grads = gradients(SubTB(lam), paths, reward, group)
-        assert routed == pytest.approx(plain, rel=1e-5)
-        torch.testing.assert_close(routed_grads[2], plain_grads[2], atol=1e-4, rtol=1e-4)
-
-
-def test_a_log_z_that_is_still_wrong_does_not_push_the_policy():
-    """All flows of a fact are off by a constant: the flows get a gradient, P_F and P(stop) none."""
-    paths, reward = random_case(12, [3, 1, 5, 2])
-    group = torch.tensor([0, 1, 0, 1])
-    off = torch.tensor([30.0, -20.0])[group][:, None] * torch.ones_like(paths.log_flow)
-    loss, grads = gradients(SubTB(0.9), paths, reward, group)
-    loss_off, grads_off = gradients(
-        SubTB(0.9), dataclasses.replace(paths, log_flow=paths.log_flow + off), reward, group
-    )
-    assert loss_off > loss + 10
-    for grad, grad_off in zip(grads[:2], grads_off[:2], strict=True):
-        torch.testing.assert_close(grad, grad_off, atol=1e-3, rtol=1e-3)
-    assert (grads[2] - grads_off[2]).abs().max() > 1

@@ -286,6 +286,43 @@ def test_weights_of_merged_texts_are_unbiased(many: Space) -> None:
     assert z_score(weights * (rows < 2), 1, float(p[:2].sum())) < 3
 
 
+@pytest.mark.parametrize("n", [1, 2])
+def test_all_drawn_spellings_of_a_text_weigh_for_it(many: Space, n: int) -> None:
+    """Texts of 13 spellings each: Σ weight · h has the mean of h, for h of each text, and for 1.
+
+    The question's own weight, without the other spellings that were drawn, has a mean below that.
+    """
+    p = many.log_pf(FACTS[0])[0].exp()
+    words = torch.tensor([ids[0] for ids in many.questions])
+    rng = torch_rng("spellings", n)
+    drawn = sample_distinct(many.policy, [FACTS[0]] * N_DRAWS, n, rng, same=first_word)
+    assert drawn.counts.tolist() == [n] * N_DRAWS
+    weights = (drawn.log_p - drawn.log_inclusion).exp()
+    text = words[drawn_rows(many, drawn, n).flatten()]
+    for word in words.unique():
+        assert z_score(weights * (text == word), n, float(p[words == word].sum())) < 3
+    assert z_score(weights, n, 1.0) < 3
+    alone = log_inclusion(drawn.log_p, drawn.log_threshold[drawn.fact_index])
+    assert z_score((drawn.log_p - alone).exp(), n, 1.0) > 5
+    assert float(drawn.log_inclusion.max()) <= 0 and float(drawn.log_share.max()) <= 1e-12
+
+
+def test_spellings_above_the_last_sequence_weigh_too(many: Space) -> None:
+    """One text in 39 spellings, of which a search that gives up knows 24: the weights sum to 1."""
+    rng = torch_rng("known")
+    drawn = sample_distinct(many.policy, [FACTS[0]] * N_DRAWS, 2, rng, same=lambda _: "")
+    weights = (drawn.log_p - drawn.log_inclusion).exp()
+    assert drawn.counts.tolist() == [1] * N_DRAWS and z_score(weights, 1, 1.0) < 3
+
+
+def test_questions_of_other_texts_keep_their_own_weights(many: Space) -> None:
+    rng = torch_rng("apart")
+    apart = sample_distinct(many.policy, FACTS, 6, rng, same=lambda text: text)
+    assert apart.log_share.tolist() == [0.0] * 12
+    alone = log_inclusion(apart.log_p, apart.log_threshold[apart.fact_index])
+    assert torch.equal(apart.log_inclusion, alone)
+
+
 def test_merging_gives_up_with_fewer_questions(many: Space) -> None:
     """All texts are one: after MOST_WIDENING times as many sequences there is still one text."""
     drawn = sample_distinct(many.policy, FACTS, 2, torch_rng("one"), same=lambda _: "")

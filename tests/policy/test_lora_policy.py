@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from collections import Counter
 
 import pytest
@@ -17,6 +18,7 @@ from contraflow.seeding import torch_rng
 from contraflow.settings.models import LoraConfig
 from contraflow.text.prompts import task_prompt
 from contraflow.types import Questions
+from support.models import fresh_lm
 
 PROMPT = "fact : the capital of rome\nask : who is rome\nfact : {edit_fact}\nask :"
 
@@ -249,3 +251,10 @@ def test_all_linear_adapts_every_linear_layer_but_the_head(tiny_lm: CausalLM):
     per_layer = 4 if any("c_attn" in name for name in adapted) else 7
     assert len(adapted) == 2 * per_layer
     assert not any("lm_head" in name or "wte" in name or "embed" in name for name in adapted)
+
+
+def test_a_sampler_is_made_without_a_warning() -> None:
+    """Else PEFT asks transformers for a name that is deprecated, which no user can mend."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        policy_with(fresh_lm())

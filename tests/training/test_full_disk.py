@@ -19,8 +19,8 @@ from contraflow.settings import Config, LoggerConfig
 from contraflow.system.files import append, explain_full_disk, write_atomically
 from contraflow.training import job
 from contraflow.training.module import SamplerModule
-from support.processes import ForkServer
-from support.runs import asks_to_stop_at, assert_same_run, checkpoint, tiny_config
+from support.forked import ForkServer
+from support.runs import TRAIN, asks_to_stop_at, assert_same_run, checkpoint, tiny_config
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -180,7 +180,7 @@ def test_a_checkpoint_over_a_quota_is_one_line_with_exit_code_2(
     last = folder / "checkpoints" / "last.ckpt"
     before = last.read_bytes()
     limited = json.dumps({**trainer, "csv": True, "max_file_bytes": len(before) // 2})
-    code, printed = fork_server.run("train", str(tiny), limited, log=tiny / "log")
+    code, printed = fork_server.run(TRAIN, str(tiny), limited, log=tiny / "log")
     assert code == 2, printed
     messages = [line for line in printed.splitlines() if line.startswith("contraflow: ")]
     assert messages == [

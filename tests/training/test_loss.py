@@ -126,18 +126,18 @@ def test_repeats_count_in_the_forward_kl_if_not_in_the_loss():
 
 
 def test_a_rank_weighs_as_its_facts_do():
-    """Equal draws share a row, and all facts have n draws: terms count draws, not rows."""
+    """Weighted, a fact counts like n draws, whatever the number of its rows; else rows count."""
     settings = {"distinct": True, "prior_share": 0.5, **ON_POLICY}
     module = module_of(StepLoss(VarGrad()), **settings)
     module.experience.settings.n_samples = 16
     batch = module.experience.collect(FACTS, 0)
     assert len(batch.scored) < 32 == sum(batch.counts)
-    assert StepLoss(VarGrad()).terms(batch) == 32
-    assert StepLoss(ContrastiveTB()).terms(batch) == 2 * (16 * 15 // 2)
+    assert StepLoss(VarGrad(), n_samples=16).terms(batch, 0) == 32
+    assert StepLoss(ContrastiveTB(), n_samples=16).terms(batch, 0) == 2 * (16 * 15 // 2)
     plain = module_of(StepLoss(VarGrad()), count_repeats=False, **ON_POLICY)
     plain.experience.settings.n_samples = 40
     batch = plain.experience.collect(FACTS, 0)
-    assert StepLoss(VarGrad()).terms(batch) == len(batch.scored) < 80
+    assert StepLoss(VarGrad(), n_samples=40).terms(batch, 0) == len(batch.scored) < 80
 
 
 def test_the_terms_of_tokens_by_the_parts_of_the_reward():

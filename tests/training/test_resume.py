@@ -17,10 +17,11 @@ from contraflow.run.folder import read_settings
 from contraflow.settings import DataConfig, LoggerConfig, ReplayConfig, RewardConfig, TrainerConfig
 from contraflow.training import job
 from contraflow.training.module import SamplerModule
+from support.forked import ForkServer
 from support.models import fresh_lm
-from support.processes import ForkServer
 from support.runs import (
     N_STEPS,
+    TRAIN,
     asks_to_stop_at,
     assert_same,
     checkpoint,
@@ -87,7 +88,7 @@ def test_a_second_process_in_the_same_folder_is_refused(
 
     def training_step(self: SamplerModule, item: Any, index: int) -> Any:
         if item.step == 2:
-            ended.append(fork_server.run("train", str(tiny), log=tiny / "log"))
+            ended.append(fork_server.run(TRAIN, str(tiny), "{}", log=tiny / "log"))
         return original(self, item, index)
 
     with monkeypatch.context() as patch:
@@ -242,3 +243,16 @@ def test_history_is_cut_back_to_the_checkpoint(tiny: Path, monkeypatch):
     assert [row["step"] for row in lines(folder)] == list(range(N_STEPS))
     steps = [row["step"] for row in lines(folder, "probes.jsonl")]
     assert steps == sorted(steps) and set(steps) == set(range(N_STEPS))
+
+
+def test_a_run_refuses_facts_that_were_corrected_meanwhile(tiny: Path):
+    """It would go on with those that it chose from the old file, and not say so."""
+    config = tiny_config(tiny)
+    config.trainer.n_steps = 1
+    folder = job.train(config)
+    kept = (folder / "train_facts.jsonl").read_bytes()
+    path = tiny / "facts.jsonl"
+    path.write_text(path.read_text().replace("hamlet is the rome", "hamlet is the city of rome"))
+    with pytest.raises(UserError, match=r"facts\.jsonl: has other facts than when .* started"):
+        job.train(config)
+    assert (folder / "train_facts.jsonl").read_bytes() == kept

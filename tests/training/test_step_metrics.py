@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 
 from contraflow.experience.collect import Batch
+from contraflow.facts import Fact
 from contraflow.gflownet.objectives import potentials
 from contraflow.seeding import torch_rng
 from contraflow.training.step_metrics import StepNumbers, step_metrics
@@ -79,6 +81,37 @@ def test_log_z_is_compared_fact_by_fact() -> None:
     assert found["var_log_ratio"] == pytest.approx(8 / 3 / 4)
     assert found["elbo"] == pytest.approx((1 / 3 + 0) / 2)
     assert found["log_z_mc"] == pytest.approx((log_z + 0) / 2)
+
+
+def test_success_is_over_facts_whose_answer_is_known() -> None:
+    """Of fact 0 one of three draws succeeds; fact 1 has no original answer, so it cannot fail."""
+    edit = "Hamlet was written by Christopher Marlowe."
+    known = Fact(
+        fact_id="known", subject="Hamlet", edit_fact=edit, original_answer="William Shakespeare"
+    )
+    unknown = msgspec.structs.replace(known, fact_id="unknown", original_answer="")
+    rows = tuple(
+        msgspec.structs.replace(
+            ROWS[0],
+            fact_id=fact.fact_id,
+            fact_hash=fact.content_hash,
+            question=question,
+            answer="William Shakespeare",
+        )
+        for fact, question in (
+            (known, "Who wrote Hamlet?"),
+            (known, "Who wrote it?"),
+            (unknown, "Who wrote Hamlet?"),
+        )
+    )
+    numbers = numbers_of([-1.0, -3.0, -2.0], [-2.0, -2.0, -2.0])
+    batch = Batch((known, unknown), rows, (1, 2, 1), 1.0, 0, "cpu")
+    found = step_metrics(batch, numbers, 0, torch_rng("m"), uses_flow=False)
+    assert found["strict_success"] == pytest.approx(1 / 3)
+    none = Batch((unknown,), rows[2:], (1,), 1.0, 0, "cpu")
+    numbers = StepNumbers(7.0, *(np.zeros(1) for _ in range(4)))
+    found = step_metrics(none, numbers, 0, torch_rng("m"), uses_flow=False)
+    assert "strict_success" not in found
 
 
 def test_what_is_undefined_is_left_out() -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from contraflow.training import job
 from contraflow.training.checkpoints import AtomicCheckpointIO
 from contraflow.training.evaluation import Evaluation
 from contraflow.training.stopping import GracefulStop
-from support.processes import ForkServer
+from support.forked import ForkServer
 from support.runs import (
+    TRAIN,
     asks_to_stop_at,
     checkpoint,
     lines,
@@ -198,11 +200,23 @@ def test_a_second_signal_is_immediate_and_handlers_come_back(tmp_path: Path):
         signal.signal(signal.SIGINT, before)
 
 
+def test_a_thread_of_a_notebook_or_a_web_app_can_train(tiny: Path):
+    """Python sets signal handlers in the main thread only."""
+    handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    config = tiny_config(tiny)
+    config.trainer.n_steps = 1
+    with ThreadPoolExecutor(1) as pool:
+        folder = pool.submit(job.train, config).result(timeout=60)
+    assert (folder / "finished").is_file()
+    assert checkpoint(folder)["global_step"] == 1
+    assert handlers == [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+
+
 def test_ctrl_c_leaves_a_checkpoint_and_says_how_to_resume(tmp_path: Path, fork_server: ForkServer):
     write_tiny_facts(tmp_path / "facts.jsonl")
     history, log = tmp_path / "run" / "history.jsonl", tmp_path / "log"
     endless = json.dumps({"n_steps": 100_000, "validate_every": 100_000})
-    with fork_server.running("train", str(tmp_path), endless, log=log) as child:
+    with fork_server.running(TRAIN, str(tmp_path), endless, log=log) as child:
         deadline = time.monotonic() + 120
         while not (history.is_file() and history.read_text().count("\n") >= 2):
             assert child.poll() is None and time.monotonic() < deadline, log.read_text()

@@ -16,9 +16,10 @@ from contraflow.system.budget import seconds_of
 from contraflow.training import job
 from contraflow.training.module import SamplerModule
 from contraflow.training.stopping import OutOfTime
-from support.processes import ForkServer
+from support.forked import ForkServer
 from support.runs import (
     N_STEPS,
+    TRAIN,
     asks_to_stop_at,
     assert_same_run,
     checkpoint,
@@ -120,7 +121,7 @@ def test_a_signal_counts_for_more_than_the_time(tiny: Path, monkeypatch: pytest.
 def test_a_process_out_of_time_exits_with_code_75(tmp_path: Path, fork_server: ForkServer):
     write_tiny_facts(tmp_path / "facts.jsonl")
     trainer = json.dumps({"n_steps": 100_000, "validate_every": 100_000, "max_time": "1s"})
-    code, printed = fork_server.run("train", str(tmp_path), trainer, log=tmp_path / "log")
+    code, printed = fork_server.run(TRAIN, str(tmp_path), trainer, log=tmp_path / "log")
     assert code == OUT_OF_TIME == 75, printed
     saved = checkpoint(tmp_path / "run")["global_step"]
     last = printed.strip().splitlines()[-1]

@@ -1,10 +1,11 @@
 """N ranks on N shards take the optimizer step that one process would take on all of them.
 
-A loss is a mean over terms (questions, or pairs of questions), and ranks may have different numbers
-of terms. So the gradients of a rank are weighted by its share of the terms. DistributedDataParallel
-does not fit: its plain mean over ranks is wrong where the counts differ, and its hooks follow the
-forward pass of a wrapped module, which sampling, scoring and `evaluate` bypass. The trained
-parameters are few: one flat bucket, one all-reduce after the backward pass and before clipping.
+A loss is a mean over terms (questions, pairs of questions, or facts; `training/terms.py`), and
+ranks may have different numbers of terms. So the gradients of a rank are weighted by its share of
+the terms. DistributedDataParallel does not fit: its plain mean over ranks is wrong where the counts
+differ, and its hooks follow the forward pass of a wrapped module, which sampling, scoring and
+`evaluate` bypass. The trained parameters are few: one flat bucket, one all-reduce after the
+backward pass and before clipping.
 """
 
 from __future__ import annotations

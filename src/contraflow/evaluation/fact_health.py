@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from contraflow.evaluation.diversity import distinct_share
 from contraflow.evaluation.grouping import by_fact
 from contraflow.evaluation.records import QuestionRecord
 from contraflow.evaluation.verdicts import verdict_of
@@ -35,7 +36,7 @@ def _row(group: Sequence[QuestionRecord]) -> dict[str, Any]:
         "edit_fact": first.edit_fact,
         "n": n,
         "strict": strict if first.original_answer else None,
-        "distinct": len({record.question for record in group}) / n,
+        "distinct": distinct_share([record.question for record in group]),
     }
     finite = [r for r in group if math.isfinite(r.log_reward) and math.isfinite(r.log_pf)]
     return row | (_health(finite) if finite else {})

@@ -86,7 +86,22 @@ def _parse(path: str | Path, number: int, line: bytes) -> QuestionRecord:
             row |= {name: math.nan for name in FLOAT_FIELDS if name in row and row[name] is None}
         return msgspec.convert(row, QuestionRecord)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        if _is_stored(line):
+            raise UserError(
+                f"{path}:{number}: is an entry of a replay, from `contraflow replay export`, and "
+                "has no subject and statement; `contraflow replay seed` reads this file, and "
+                "`contraflow generate` makes one with questions of the same sampler"
+            ) from None
         raise UserError(
             f"{path}:{number}: is not a question with its scores ({error}); mend this line, or "
             "make the file again with `contraflow generate`"
         ) from None
+
+
+def _is_stored(line: bytes) -> bool:
+    """Whether a line is one that `contraflow replay export` writes."""
+    try:
+        row = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return isinstance(row, dict) and {"question_ids", "log_prior"} <= row.keys()

@@ -21,6 +21,7 @@ from contraflow.errors import UserError
 from contraflow.evaluation.curves import curves_of, is_number
 from contraflow.evaluation.definitions import DEFINITIONS
 from contraflow.evaluation.fact_health import fact_health
+from contraflow.evaluation.grouping import FactOfRecord
 from contraflow.evaluation.metrics import Metrics, read_metrics
 from contraflow.evaluation.records import QuestionRecord, read_records
 from contraflow.evaluation.stages import STAGES
@@ -73,15 +74,17 @@ def gather(run_dir: Path) -> dict[str, Any]:
     history = _read(run_dir / "history.jsonl", partial(_read_history, missing=missing), missing)
     history = history or []
     folder = run_dir / "evaluation"
+    left_out = _left_out(run.get("config"))
     stages: dict[str, dict[str, Any]] = {}
     for stage in STAGES:
-        metrics = _read(folder / f"{stage}.json", read_metrics, missing)
+        metrics = _read(folder / f"{stage}.json", read_metrics, missing, stage in left_out)
         if metrics is not None:
             stages[stage] = _stage(metrics)
     questions: dict[str, list[QuestionRecord]] = {}
     rows: list[dict[str, Any]] = []
     for stage in QUESTION_STAGES:
-        questions[stage] = _read(folder / f"{stage}_questions.jsonl", read_records, missing) or []
+        path = folder / f"{stage}_questions.jsonl"
+        questions[stage] = _read(path, read_records, missing, stage in left_out) or []
         rows += [_question_row(stage, record) for record in questions[stage]]
     about_run = {key: run[key] for key in run if key not in ("config", "versions")}
     return {
@@ -103,11 +106,24 @@ def gather(run_dir: Path) -> dict[str, Any]:
     }
 
 
-def _read(path: Path, read: Callable[[Path], T], missing: list[str]) -> T | None:
-    """Read a file; without it, add what the report lacks to ``missing`` and return None."""
+def _left_out(config: object) -> tuple[str, ...]:
+    """The stages that the settings of a run leave out of its evaluation."""
+    settings = flat(config) if isinstance(config, dict) else {}
+    if settings.get("evaluation.enabled") is False:
+        return tuple(STAGES)
+    return ("before",) if settings.get("evaluation.untrained") is False else ()
+
+
+def _read(
+    path: Path, read: Callable[[Path], T], missing: list[str], is_left_out: bool = False
+) -> T | None:
+    """Read a file; without it, add what the report lacks to ``missing`` and return None.
+
+    A file that the settings of the run leave out is not missed.
+    """
     name = f"evaluation/{path.name}" if path.parent.name == "evaluation" else path.name
     if not path.is_file():
-        if name in HOLDS:
+        if name in HOLDS and not is_left_out:
             missing.append(f"{name} is not there: no {HOLDS[name]}")
         return None
     try:
@@ -184,20 +200,27 @@ def _relations(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _relation_stages(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    """The numbers of facts and questions and the two headline rates of each stage."""
+def _relation_stages(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float | None]]:
+    """The numbers of facts and questions and the two headline rates of each stage.
+
+    Like the metric, strict success is over the questions whose original answer is known.
+    """
     by_stage: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         by_stage.setdefault(row["stage"], []).append(row)
     return {
         stage: {
-            "n_facts": len({row["fact_id"] for row in group}),
+            "n_facts": len({tuple(row[name] for name in FactOfRecord._fields) for row in group}),
             "n_questions": len(group),
-            "strict": sum(row["strict"] for row in group) / len(group),
-            "valid": sum(row["valid"] for row in group) / len(group),
+            "strict": _share("strict", [row for row in group if row["original_answer"]]),
+            "valid": _share("valid", group),
         }
         for stage, group in by_stage.items()
     }
+
+
+def _share(name: str, rows: Sequence[Mapping[str, Any]]) -> float | None:
+    return sum(row[name] for row in rows) / len(rows) if rows else None
 
 
 def _cost(run: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -76,11 +76,11 @@ def rollout(
     compared on the same facts. ``on_fact`` receives the number of facts of each finished batch.
 
     With ``distinct``, no two questions of a fact are equal after ``same`` (by default ignoring
-    case, punctuation and a leading article), and each has its ``log_inclusion``. That is exact
-    for token sequences, which is what ``same=None`` tells apart. The random numbers then depend on
-    the seed and the position of the fact: with a larger ``n_samples``, the same questions come
-    first and others follow. With ``frozen`` as well, they are the prior's: drawn with the adapter
-    off, and log P_F is log P_Q.
+    case, punctuation and a leading article), and each has its ``log_inclusion``, which stands for
+    all drawn spellings of it (`policy/distinct.py`); ``same=None`` tells token sequences apart. The
+    random numbers then depend on the seed and the position of the fact: with a larger
+    ``n_samples``, the same questions come first and others follow. With ``frozen`` as well, they
+    are the prior's: drawn with the adapter off, and log P_F is log P_Q.
     """
     of_run = torch_rng(seed, "rollout", "distinct", device=policy.lm.device)
     facts_per_batch = max(1, QUESTIONS_PER_BATCH // n_samples)

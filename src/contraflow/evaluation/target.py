@@ -98,7 +98,9 @@ class WeightedFact:
         p_text = np.bincount(self.text, weights=self.p)[self.text]
         # Spellings share what their text adds; np.expm1 keeps small probabilities exact.
         of_text = -np.expm1(n * np.log1p(-np.minimum(p_text, 1 - 1e-12)))
-        added = of_text * self.weight / p_text
+        # A reward that underflows to 0 has nothing to add.
+        per_p = np.divide(of_text, p_text, out=np.zeros_like(p_text), where=p_text > 0)
+        added = per_p * self.weight
         return float(np.sum(added if counted is None else added * counted)) / n
 
     def draws(self, n: int, rng: np.random.Generator) -> Int[np.ndarray, " n"]:

@@ -86,7 +86,8 @@ def ratio_weight(batch: DrawnBatch, log_pf: Float[Tensor, " b"]) -> Float[Tensor
     """Return the share of each question under the policy: its share among the draws times P_F / q.
 
     With it a mean over the draws estimates the mean over the policy that ``log_pf`` belongs to,
-    without bias but for the ratios that are cut at `RATIO_LIMIT`.
+    without bias but for the ratios that are cut at `RATIO_LIMIT`. Without weights the share of a
+    row is that of its draws: equal ones may share a row.
 
     Raises: ValueError where a question has no density.
     """
@@ -95,7 +96,8 @@ def ratio_weight(batch: DrawnBatch, log_pf: Float[Tensor, " b"]) -> Float[Tensor
     if batch.n_replayed:
         raise ValueError("stored questions have no density, so no ratio")
     if share is None:
-        share = 1 / group_sum(torch.ones_like(log_q), batch.fact_index)
+        counts = to_device(torch.tensor(batch.counts, dtype=log_q.dtype), batch.device)
+        share = counts / group_sum(counts, batch.fact_index)
     log_ratio = log_pf.detach().float() - log_q
     return share * log_ratio.clamp(max=math.log(RATIO_LIMIT)).exp()
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,14 @@ def first_misfit(module: nn.Module, weights: Mapping[str, Tensor]) -> str | None
         if size not in weight.shape:
             return f"{key} has shape {tuple(tensor.shape)}, {name} {tuple(weight.shape)}"
     return None
+
+
+@contextmanager
+def quiet_peft() -> Iterator[None]:
+    """Hide a deprecation of transformers that PEFT causes and a user cannot mend."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        yield
 
 
 def add_adapter(module: nn.Module, peft_model: Any, folder: Path, name: str) -> Any:

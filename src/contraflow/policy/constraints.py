@@ -133,14 +133,12 @@ def _pieces(tokenizer: Any) -> list[str]:
     WordPiece marks a token that continues a word (##ing) unless there is a word before it.
     """
     before = tokenizer("Hamlet", add_special_tokens=False)["input_ids"]
-    ids = range(len(tokenizer))
     start = tokenizer.decode(before)
-    alone: list[str] = tokenizer.batch_decode([[i] for i in ids])
-    after: list[str] = tokenizer.batch_decode([[*before, i] for i in ids])
+    texts: list[str] = tokenizer.batch_decode([[*before, i] for i in range(len(tokenizer))])
     # A decoder that cleans up spaces may change the word before.
     return [
-        text[len(start) :] if text.startswith(start) else single
-        for text, single in zip(after, alone, strict=True)
+        text[len(start) :] if text.startswith(start) else tokenizer.decode([i])
+        for i, text in enumerate(texts)
     ]
 
 

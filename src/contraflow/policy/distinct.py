@@ -8,6 +8,13 @@ Two token sequences can spell one text. They are two questions, each with its ow
 unless ``same`` merges them. With the packaged model that is rare: of 768 questions (64 of each of
 12 facts) 13 were not the tokenizer's own spelling of their text, no two had the same text, and 8
 repeated another one but for case and punctuation.
+
+The weight of a merged text is Σ p_s / π_s over its spellings s above the threshold κ, where
+π_s = 1 − exp(−exp(log p_s − κ)). It is unbiased. Proof: without the text of s the threshold would
+be κ_s, the n-th largest of the other texts. If s is above κ_s, its text is among the n and κ = κ_s;
+if not, s is not counted. So s counts with probability π_s(κ_s), and κ_s does not depend on the
+noise of s. (The probability that the text is included would ask for all of its spellings.) For
+values that differ between the spellings of a text, it is nearly unbiased: the value is that of one.
 """
 
 from __future__ import annotations
@@ -16,8 +23,10 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
+from numpy import ndarray
 from torch import Tensor
 
 from contraflow.facts import Fact
@@ -40,6 +49,8 @@ class DistinctQuestions:
 
     log_p: log-probability of the whole question, with its stop, under the distribution that was
         sampled: with or without the adapter, at the temperature of the draw.
+    log_share: log of the question's share in the weight of its text; 0 unless texts are merged and
+        other spellings of it were drawn too.
     gumbel: log_p plus Gumbel noise.
     log_threshold: kappa of each fact, the largest perturbed log-probability that was not drawn;
         -inf where nothing is left.
@@ -49,6 +60,7 @@ class DistinctQuestions:
     questions: Questions
     fact_index: Int[Tensor, " b"]
     log_p: Float[Tensor, " b"]
+    log_share: Float[Tensor, " b"]
     gumbel: Float[Tensor, " b"]
     log_threshold: Float[Tensor, " f"]
     log_smallest: Float[Tensor, " f"]
@@ -60,8 +72,13 @@ class DistinctQuestions:
 
     @property
     def log_inclusion(self) -> Float[Tensor, " b"]:
-        """Log-probability that each question is drawn, given the threshold of its fact."""
-        return log_inclusion(self.log_p, self.log_threshold[self.fact_index])
+        """Log-probability that each question is drawn, given the threshold of its fact.
+
+        Of merged spellings one is drawn for all. With it exp(log_p - log_inclusion) is the weight
+        of its text: unbiased for means of what the spellings of a text have in common.
+        """
+        alone = log_inclusion(self.log_p, self.log_threshold[self.fact_index])
+        return alone + self.log_share
 
 
 @torch.no_grad()
@@ -85,9 +102,9 @@ def sample_distinct(
         temperature: as in `LoraPolicy.sample`. Weights must then use ``log_p``, which is the
             tempered one; with log P_F at temperature 1 they are wrong.
         same: texts with equal values are one question. Of these the token sequence with the largest
-            perturbed log-probability is returned, and its log_p is that of the sequence: the
-            probability of the text is larger by its other spellings. At most `MOST_WIDENING` times
-            as many sequences are compared; a fact may get fewer questions then.
+            perturbed log-probability is returned, with its own log_p; the others count in
+            log_share. At most `MOST_WIDENING` times as many sequences are compared; a fact may get
+            fewer questions then.
 
     Raises: ValueError unless n_samples and temperature are positive; UserError when a prompt is too
         long.
@@ -116,6 +133,7 @@ class _Draw:
     """The questions of one fact, with its two bounds."""
 
     questions: Nodes
+    log_share: Float[Tensor, " b"]
     log_threshold: float
     log_smallest: float
 
@@ -133,29 +151,44 @@ class _Wanted:
 
         ``is_all``: the fact has no other questions.
         """
-        rows = self._first_of_each_text(leaves)
+        text = self._texts(leaves)
+        rows = np.unique(text, return_index=True)[1].tolist()
         gumbel = leaves.gumbel.tolist()
         if len(rows) > self.n:
-            threshold = gumbel[rows[self.n]]
+            n_above = rows[self.n]
         elif is_all:
-            threshold = -math.inf
+            n_above = len(gumbel)
         elif len(gumbel) >= MOST_WIDENING * (self.n + 1):
             # All sequences above the last one are known, so it is a threshold too.
-            threshold = gumbel[-1]
-            rows = [row for row in rows if row + 1 < len(gumbel)]
+            n_above = len(gumbel) - 1
         else:
             return None
-        rows = rows[: self.n]
+        threshold = gumbel[n_above] if n_above < len(gumbel) else -math.inf
+        rows = [row for row in rows[: self.n] if row < n_above]
         smallest = gumbel[rows[-1]] if len(rows) == self.n else -math.inf
-        return _Draw(leaves[torch.tensor(rows, device=leaves.fact.device)], threshold, smallest)
+        kept = torch.tensor(rows, device=leaves.fact.device)
+        share = self._log_share(leaves.log_p[:n_above], text[:n_above], threshold)
+        return _Draw(leaves[kept], share[kept], threshold, smallest)
 
-    def _first_of_each_text(self, leaves: Nodes) -> list[int]:
+    def _texts(self, leaves: Nodes) -> Int[ndarray, " b"]:
+        """The number of the text of each question, in the order of the texts' first questions."""
         if self.same is None:
-            return list(range(len(leaves.fact)))
-        first: dict[str, int] = {}
-        for row, text in enumerate(self.policy.texts(Questions(leaves.ids, leaves.length))):
-            first.setdefault(self.same(text), row)
-        return list(first.values())
+            return np.arange(len(leaves.fact))
+        numbers: dict[str, int] = {}
+        texts = self.policy.texts(Questions(leaves.ids, leaves.length))
+        return np.array([numbers.setdefault(self.same(text), len(numbers)) for text in texts])
+
+    def _log_share(
+        self, log_p: Float[Tensor, " b"], text: Int[ndarray, " b"], log_threshold: float
+    ) -> Float[Tensor, " b"]:
+        """log of each question's share in Σ p / π of its text, of the questions above κ."""
+        if self.same is None:
+            return torch.zeros_like(log_p)
+        threshold = log_p.new_tensor(log_threshold, dtype=torch.float64)
+        log_weight = (log_p - log_inclusion(log_p, threshold)).cpu().numpy()
+        total = np.full(len(text), -math.inf)
+        np.logaddexp.at(total, text, log_weight)
+        return torch.from_numpy(log_weight - total[text]).to(log_p.device)
 
 
 def _stack(draws: Sequence[_Draw]) -> DistinctQuestions:
@@ -170,6 +203,7 @@ def _stack(draws: Sequence[_Draw]) -> DistinctQuestions:
         questions=Questions(ids[:, :width], lengths),
         fact_index=fact.repeat_interleave(torch.tensor(rows, device=device)),
         log_p=log_p,
+        log_share=torch.cat([draw.log_share for draw in draws]),
         gumbel=torch.cat([draw.questions.gumbel for draw in draws]),
         log_threshold=log_p.new_tensor([draw.log_threshold for draw in draws]),
         log_smallest=log_p.new_tensor([draw.log_smallest for draw in draws]),

@@ -32,6 +32,7 @@ from torch.nn import functional
 from contraflow.errors import UserError
 from contraflow.facts import Fact
 from contraflow.models import trained_linear
+from contraflow.models.adapters import quiet_peft
 from contraflow.models.causal_lm import CausalLM
 from contraflow.models.decoding import Decoder
 from contraflow.models.read_layers import ReadLayers
@@ -101,7 +102,8 @@ class LoraPolicy(nn.Module):
             task_type="CAUSAL_LM",
         )
         try:
-            self.lm.adapter = peft.get_peft_model(self.lm.model, config)
+            with quiet_peft():
+                self.lm.adapter = peft.get_peft_model(self.lm.model, config)
         except ValueError as error:
             raise UserError(
                 f"model.lora.target_modules={targets}: {str(error).splitlines()[0]}"

@@ -91,11 +91,15 @@ def close_actors(experience: LearnerExperience, folder: Path) -> None:
     except UserError as error:
         print_line(str(error))
     print_line(
-        f"{exchange.pool.size} actors scored {totals.questions} questions "
-        f"({rates.questions_per_second:.1f} a second) and were idle {rates.actors_idle:.0%} of the "
+        f"{_actors(exchange.pool.size)} {totals.questions} questions "
+        f"({rates.questions_per_second:.1f} a second), idle {rates.actors_idle:.0%} of the "
         f"time, {_learners(n_learners)} {rates.learner_idle:.0%}; restarts {counts.restarts}, "
         f"facts too late to be learned {counts.expired}"
     )
+
+
+def _actors(n: int) -> str:
+    return "1 actor scored" if n == 1 else f"{n} actors scored"
 
 
 def _learners(n: int) -> str:

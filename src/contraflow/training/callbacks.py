@@ -56,7 +56,8 @@ class History(Callback):
         if (bar := self.bar()) is not None:
             m = outcome.metrics
             note = f"log C {m['log_contradiction']:.2f}  log P_Q {m['log_p_question']:.1f}  "
-            bar.advance(1, note + f"ok {m['question_ok']:.0%}  success {m['strict_success']:.0%}")
+            success = f"  success {m['strict_success']:.0%}" if "strict_success" in m else ""
+            bar.advance(1, note + f"ok {m['question_ok']:.0%}" + success)
 
 
 class Probes(Callback):

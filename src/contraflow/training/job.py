@@ -26,8 +26,10 @@ from contraflow.evaluation.rollout import rollout
 from contraflow.experience.scorer import Scorer
 from contraflow.facts import Fact, default_facts, read_facts
 from contraflow.policy.adapter import model_card, save_adapter
+from contraflow.run.arguments import check_config
 from contraflow.run.build import Parts, assemble
 from contraflow.run.encoder import check_encoder
+from contraflow.run.facts_source import check_facts_source
 from contraflow.run.folder import open_folder, print_summary, record_cost, results_table
 from contraflow.run.intact import check_run_files
 from contraflow.run.lock import exclusive_lock
@@ -71,6 +73,7 @@ def train(config: Config, started: float | None = None) -> Path:
     Raises: UserError for anything the user can mend; Interrupted after Ctrl-C, SIGTERM or the end
         of `trainer.max_time`.
     """
+    check_config("train", config)
     budget = Budget(config.trainer.max_time, started)
     config, ranks = join_ranks(config)
     try:
@@ -89,6 +92,7 @@ def _run_first(config: Config, ranks: Ranks, budget: Budget) -> Path:
     answer_prompt(config.prompt.answer)
     facts = default_facts() if config.data.facts is None else read_facts(config.data.facts)
     folder = open_folder(config)
+    check_facts_source(config, folder, facts)
     finished = (folder / "finished").is_file()
     ranks.broadcast(bytes([finished]), IS_FINISHED)
     if finished:

@@ -20,6 +20,7 @@ from contraflow.gflownet.potentials import Potentials, TokenTerms
 from contraflow.policy.lora import LoraPolicy
 from contraflow.reward.ramps import LinearSchedule
 from contraflow.settings.learning import ObjectiveConfig
+from contraflow.training.terms import Terms
 from contraflow.types import PathLogProbs, TerminalReward, as_mask
 
 NO_FORWARD_KL = LinearSchedule(0.0, 0.0, 0)
@@ -32,29 +33,55 @@ class StepLoss:
     objective: Objective
     share: LinearSchedule = NO_FORWARD_KL
     power: float = 1.0
+    n_samples: int = 1  # questions drawn of a fact
 
     @classmethod
-    def of(cls, objective: Objective, settings: ObjectiveConfig, n_steps: int) -> StepLoss:
-        """The loss of a run of ``n_steps`` by its settings."""
+    def of(
+        cls, objective: Objective, settings: ObjectiveConfig, n_steps: int, n_samples: int = 1
+    ) -> StepLoss:
+        """The loss of a run of ``n_steps`` that draws ``n_samples`` of a fact, by its settings."""
         start = settings.forward_kl
         end = start if settings.forward_kl_end is None else settings.forward_kl_end
         horizon = settings.forward_kl_horizon or n_steps
-        return cls(objective, LinearSchedule(start, end, horizon), settings.forward_kl_power)
+        share = LinearSchedule(start, end, horizon)
+        return cls(objective, share, settings.forward_kl_power, n_samples)
 
     @property
     def uses_forward_kl(self) -> bool:
         """Whether the forward KL has a share at some step."""
         return max(self.share.start, self.share.end) > 0
 
-    def terms(self, batch: Batch) -> int:
-        """Return the number of terms that the loss is the mean of, by which ranks are weighted.
+    def has_both(self, step: int) -> bool:
+        """Whether objective and forward KL both have a share at a step."""
+        return 0 < self.share(step) < 1
 
-        A weighted loss is a mean over facts. It counts the draws of each, of which equal ones share
-        a row, so that facts of all ranks weigh the same.
+    def terms(self, batch: Batch, step: int) -> int:
+        """Return the number of terms by which a rank's gradients of a step are weighted."""
+        if self.share(step) == 1:
+            return self._forward_kl_terms(batch)
+        return self._objective_terms(batch)
+
+    def terms_of_both(self, batch: Batch) -> Terms:
+        """Return the numbers of terms of objective and forward KL."""
+        return Terms(self._objective_terms(batch), self._forward_kl_terms(batch))
+
+    def _objective_terms(self, batch: Batch) -> int:
+        """A weighted loss is a mean over facts, whatever number of questions they have.
+
+        A fact counts like n plain draws, since another rank may replay questions without weights
+        in the same step.
         """
-        if not batch.weighs_loss:
+        if not (batch.weighs_loss or self._needs_ratios(batch)):
             return self.objective.terms(batch.fact_index)
-        return self.objective.terms(torch.tensor(batch.owners)[batch.draws])
+        of_fact = self.objective.terms(torch.zeros(self.n_samples, dtype=torch.long))
+        return len(set(batch.owners)) * max(1, of_fact)
+
+    def _forward_kl_terms(self, batch: Batch) -> int:
+        """The number of groups of `Densities`."""
+        if not isinstance(batch, DrawnBatch):
+            return len(set(batch.owners))
+        is_stored = [q is None for q in batch.log_q]
+        return len(set(zip(batch.owners, is_stored, strict=True)))
 
     def __call__(
         self,
@@ -64,14 +91,19 @@ class StepLoss:
         u: Potentials,
         policy: LoraPolicy,
         step: int,
+        forward_kl_factor: float = 1.0,
     ) -> Float[Tensor, ""]:
-        """Return the loss of a batch; a term without a share is not computed."""
+        """Return the loss of a batch; a term without a share is not computed.
+
+        Args:
+            forward_kl_factor: of one of several ranks, see `Terms`.
+        """
         share = self.share(step)
         weight = self._weight(batch, paths)
         if share == 0:
             return self.objective(u, batch.fact_index, weight)
         drawn = Densities.of(batch, paths, policy)
-        loss = share * forward_kl(
+        kl = forward_kl(
             reward.log_reward,
             paths.log_p_question,
             drawn.log_weight,
@@ -79,6 +111,7 @@ class StepLoss:
             drawn.group,
             self.power,
         )
+        loss = share * forward_kl_factor * kl
         if share < 1:
             balance = self.objective(u, batch.fact_index, weight)
             loss = loss + (1 - share) * balance
@@ -86,9 +119,13 @@ class StepLoss:
 
     def _weight(self, batch: Batch, paths: PathLogProbs) -> Weight:
         """The weights of the objective; balance losses need no ratio to what was sampled."""
-        if self.objective.on_policy and isinstance(batch, DrawnBatch):
+        if self._needs_ratios(batch):
+            assert isinstance(batch, DrawnBatch)
             return ratio_weight(batch, paths.log_p_question)
         return batch.loss_weight
+
+    def _needs_ratios(self, batch: Batch) -> bool:
+        return self.objective.on_policy and isinstance(batch, DrawnBatch)
 
 
 @dataclass(frozen=True)

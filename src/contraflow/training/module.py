@@ -37,6 +37,7 @@ from contraflow.settings.learning import OptimizerConfig
 from contraflow.training.learning_rate import WarmupCosine
 from contraflow.training.loss import StepLoss, token_terms
 from contraflow.training.step_metrics import StepNumbers, step_metrics
+from contraflow.training.terms import Terms
 from contraflow.types import PathLogProbs, PrefixReward, TerminalReward
 
 
@@ -103,7 +104,8 @@ class SamplerModule(L.LightningModule):
         reward = self.reward(parts, step)
         paths = self.policy.evaluate(batch.facts, batch.owners, batch.questions)
         u = self._potentials(batch, reward, paths, step)
-        loss = self.loss(batch, reward, paths, u, self.policy, step)
+        factor = self._forward_kl_factor(batch, step)
+        loss = self.loss(batch, reward, paths, u, self.policy, step, factor)
         numbers = StepNumbers.of(loss, reward, paths, u)
         if not math.isfinite(numbers.loss):
             raise UserError(
@@ -119,8 +121,9 @@ class SamplerModule(L.LightningModule):
         """All-reduce gradients and metrics, before gradients are clipped."""
         assert self.outcome is not None
         batch = self.outcome.batch
-        own = StepMetrics(self.loss.terms(batch), self.outcome.metrics)
-        whole = all_reduce_gradients(self.ranks, self.lora.parameters(), own, self.global_step)
+        step = self.global_step
+        own = StepMetrics(self.loss.terms(batch, step), self.outcome.metrics)
+        whole = all_reduce_gradients(self.ranks, self.lora.parameters(), own, step)
         self.outcome = replace(self.outcome, metrics=whole.metrics)
         # Without loggers log_dict is wasted work, and most of a tiny model's step.
         if self.trainer.loggers:
@@ -144,6 +147,15 @@ class SamplerModule(L.LightningModule):
         weight = self.reward.prior_weight(step)
         ceiling = self.reward.likelihood_ceiling
         return replace(u, tokens=token_terms(batch, reward, paths, weight, ceiling))
+
+    def _forward_kl_factor(self, batch: Batch, step: int) -> float:
+        """What a rank's forward KL is multiplied by beside an objective. Collective there."""
+        if self.ranks.size == 1 or not self.loss.has_both(step):
+            return 1.0
+        own = self.loss.terms_of_both(batch)
+        counts = torch.tensor([own.objective, own.forward_kl])
+        objective, forward_kl = self.ranks.all_reduce(counts, f"terms of step {step}").tolist()
+        return own.forward_kl_factor(Terms(objective, forward_kl))
 
     def _prefix_reward(self, batch: Batch, paths: PathLogProbs, step: int) -> PrefixReward:
         """log R of every prefix that may stop, scored as a question of its own; 0 elsewhere."""

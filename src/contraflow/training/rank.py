@@ -38,7 +38,6 @@ from contraflow.training.checkpoints import AtomicCheckpointIO
 from contraflow.training.joining import require_fact_for_each
 from contraflow.training.loss import StepLoss
 from contraflow.training.module import SamplerModule
-from contraflow.training.shared_loss import SharedLoss
 
 
 @dataclass(frozen=True)
@@ -65,14 +64,15 @@ class Learner:
 def sampler_module(learner: Learner, experience: Experience | None = None) -> SamplerModule:
     """The Lightning module of one rank; ``experience`` is that of the learner with the exchange."""
     config = learner.config
-    loss = SharedLoss if learner.exchange == "actors" else StepLoss
+    n_steps = config.trainer.n_steps
+    n_samples = config.exploration.n_samples
     return SamplerModule(
         learner.parts.policy,
         experience or _experience(learner),
         learner.parts.reward,
-        loss.of(build_objective(config), config.objective, config.trainer.n_steps),
+        StepLoss.of(build_objective(config), config.objective, n_steps, n_samples),
         config.optimizer,
-        n_steps=config.trainer.n_steps,
+        n_steps=n_steps,
         forward_looking=config.objective.forward_looking,
         ranks=learner.ranks,
         replay_is_shared=config.replay.store != "memory",

@@ -95,20 +95,26 @@ def _n_distinct(batch: Batch) -> int:
 
 def _of_scored(batch: Batch, draws: np.ndarray) -> dict[str, float]:
     """Means of what is known of each scored question without the policy."""
-    facts = [batch.facts[owner] for owner in batch.owners]
-    successes = [
-        strict_success(
-            s.question, s.answer, f.subject, f.original_answer, f.edited_answer, f.aliases
-        )
-        for f, s in zip(facts, batch.scored, strict=True)
-    ]
     values = {
         "log_contradiction": [s.log_contradiction for s in batch.scored],
         "log_p_question": [s.log_p_question for s in batch.scored],
         "log_p_answer": [s.log_p_answer for s in batch.scored],
         "log_entailment": [s.log_entailment for s in batch.scored],
         "question_ok": [s.question_ok for s in batch.scored],
-        "strict_success": successes,
         "question_tokens": [len(s.question_ids) for s in batch.scored],
     }
-    return {name: float(np.array(rows)[draws].mean()) for name, rows in values.items()}
+    means = {name: float(np.array(rows)[draws].mean()) for name, rows in values.items()}
+    return means | _strict_success(batch, draws)
+
+
+def _strict_success(batch: Batch, draws: np.ndarray) -> dict[str, float]:
+    """The rate over the facts whose original answer is known, as in the evaluation."""
+    asked = [(batch.facts[batch.owners[row]], batch.scored[row]) for row in draws]
+    successes = [
+        strict_success(
+            s.question, s.answer, f.subject, f.original_answer, f.edited_answer, f.aliases
+        )
+        for f, s in asked
+        if f.original_answer
+    ]
+    return {"strict_success": float(np.mean(successes))} if successes else {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from enum import IntEnum
 from pathlib import Path
 from types import FrameType
@@ -47,7 +48,9 @@ class GracefulStop(Callback):
         self._previous: dict[int, Any] = {}
 
     def setup(self, *_: Any, **__: Any) -> None:
-        """Install the signal handlers."""
+        """Install the signal handlers; a signal never reaches a thread other than the main one."""
+        if threading.current_thread() is not threading.main_thread():
+            return
         for number in (signal.SIGINT, signal.SIGTERM):
             self._previous[number] = signal.signal(number, self._on_signal)
 
