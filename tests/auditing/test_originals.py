@@ -21,6 +21,11 @@ from contraflow.auditing.originals import shared_answer
             "William Shakespeare",
         ),
         (["Who wrote Hamlet?", "Who is it by?"], ["Marlowe.", "William Shakespeare."], ""),
+        (
+            ["Where was he born?", "In which town?"],
+            ["He was born in Ma\u0301laga.", "Malaga."],
+            "Málaga",
+        ),
         (["Who wrote Hamlet?"], ["William Shakespeare."], ""),
         (["Where?", "In which town?"], ["In the south.", "It is in the north."], ""),
         (["Is Oslo big?", "Is Oslo large?"], ["Oslo is.", "Oslo is."], ""),

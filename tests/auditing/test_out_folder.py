@@ -8,9 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from contraflow.auditing.out_folder import check_module, check_out
+from contraflow.auditing.out_folder import check_content, check_out, locked
+from contraflow.auditing.prefixes import with_prefix
 from contraflow.auditing.request import AuditRequest
-from contraflow.auditing.result import IN_MEMORY, ModelInfo, write_result
+from contraflow.auditing.result import IN_MEMORY, ModelInfo, read_result, write_result
 from contraflow.errors import UserError
 from contraflow.facts import Fact
 from contraflow.facts.edits import Edit, write_edits
@@ -95,9 +96,76 @@ def test_other_edits_are_another_audit(tmp_path: Path) -> None:
 def test_a_module_with_other_weights_is_another_model(tmp_path: Path) -> None:
     out = put_audit(tmp_path / "AUD", IN_MEMORY, identity="abc")
     check(out)
-    check_module(out, "abc")
+    check_content(out, {IN_MEMORY: "abc"}, "c0")
     with pytest.raises(UserError, match=rf"out={out}: .*other weights.*out="):
-        check_module(out, "def")
+        check_content(out, {IN_MEMORY: "def"}, "c0")
+
+
+def test_a_model_that_was_edited_again_is_another_model(tmp_path: Path) -> None:
+    """It has the old path; one that was not there before replaces nothing."""
+    out = put_audit(tmp_path / "AUD", "BMW", identity="abc")
+    check_content(out, {"LORA": "def", "BMW/": "abc"}, "c0")
+    with pytest.raises(UserError, match=rf"^out={out}: holds an audit of the edited model BMW wit"):
+        check_content(out, {"LORA": "def", "BMW": "abd"}, "c0")
+
+
+def test_a_control_that_has_changed_is_another_control(tmp_path: Path) -> None:
+    out = put_audit(tmp_path / "AUD", "BMW", identity="abc")
+    with pytest.raises(UserError, match=rf"the control {CONTROL} with other weights.*out="):
+        check_content(out, {"BMW": "abc"}, "c1")
+    check_content(tmp_path / "NEW", {"BMW": "abc"}, "c1")
+
+
+def test_another_prefix_is_another_audit(tmp_path: Path) -> None:
+    """The text before the questions is the edit, whether the template or the file has it."""
+    out = put_audit(tmp_path / "AUD", "BMW")
+    prefixed = with_prefix(EDITS, "Imagine that {edit_fact}")
+    with pytest.raises(UserError, match=r"no prefix before .*The Louvre, .*'Imagine that The L"):
+        check(out, "BMW", edits=prefixed)
+    put_settings(out, prefix="Imagine that {edit_fact}")
+    check(out, "BMW", edits=prefixed)
+    for other in (EDITS, with_prefix(EDITS, "Know that {edit_fact}")):
+        with pytest.raises(UserError, match=rf"^out={out}: holds an audit with the prefix 'Imag"):
+            check(out, "BMW", edits=other)
+
+
+def put_settings(folder: Path, **settings: str) -> None:
+    result = read_result(folder / "audit.json")
+    write_result(folder / "audit.json", msgspec.structs.replace(result, settings=settings))
+
+
+def test_a_new_edit_may_have_a_prefix(tmp_path: Path) -> None:
+    out = put_audit(tmp_path / "AUD", "BMW")
+    check(out, "BMW", edits=(*EDITS, *with_prefix([edit("The Pantheon")], "{edit_fact}")))
+
+
+@pytest.mark.parametrize("place", ["file", "file/AUD"])
+def test_a_folder_is_no_file(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=rf"^out={tmp_path}/{place}: .*out="):
+        check(tmp_path / place, "BMW")
+
+
+def test_an_audit_locks_its_folder(tmp_path: Path) -> None:
+    out = tmp_path / "AUD"
+    with (
+        locked(out),
+        pytest.raises(UserError, match=rf"^{out}: another audit is running in this .* out="),
+        locked(out),
+    ):
+        raise AssertionError("two audits write one folder")
+
+
+def test_an_audit_that_wrote_nothing_leaves_no_folder(tmp_path: Path) -> None:
+    out = tmp_path / "AUD"
+    with pytest.raises(KeyError), locked(out):
+        raise KeyError
+    assert not out.exists()
+    with locked(out):
+        (out / "answers.jsonl").touch()
+    with locked(out):
+        pass
+    assert (out / "answers.jsonl").exists()
 
 
 @pytest.mark.parametrize("sources", [("BMW",), ()])

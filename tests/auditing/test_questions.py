@@ -91,8 +91,21 @@ def test_kept_draws_are_not_drawn_again(space: Space, tmp_path: Path) -> None:
 def test_a_damaged_file_of_draws_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "draws.jsonl"
     path.write_text('{"key": 3}\n')
-    with pytest.raises(UserError, match=r"draws\.jsonl: is not what an audit wrote"):
+    with pytest.raises(UserError, match=r"draws\.jsonl:1: is not a draw that an audit wrote"):
         DrawBook(path, Sampling(1, 1, 0, ""))
+
+
+def test_a_draw_that_a_kill_has_cut_is_made_once_more(space: Space, tmp_path: Path) -> None:
+    """The second of two edits was being written: the next start draws it, the one after none."""
+    path, sampling = tmp_path / "draws.jsonl", Sampling(3, 3, 0, "sampler")
+    edits = [Edit(fact=fact) for fact in FACTS[:2]]
+    DrawBook(path, sampling).draw(space.policy, edits, lambda _: None)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-10])
+    assert DrawBook(path, sampling).missing(edits) == edits[1:]
+    DrawBook(path, sampling).draw(space.policy, edits, lambda _: None)
+    assert DrawBook(path, sampling).missing(edits) == []
+    assert path.read_bytes() == whole
 
 
 def test_spellings_of_one_text_are_one_question() -> None:

@@ -6,11 +6,12 @@ import msgspec
 import numpy as np
 import pytest
 
+from contraflow.auditing.estimates import proportion
 from contraflow.auditing.evidence import AskedPrompt, Evidence
-from contraflow.auditing.result import Estimate, ModelInfo
+from contraflow.auditing.result import VERDICTS, Estimate, ModelInfo
 from contraflow.auditing.rows import OWN, PARAPHRASE, Row
 from contraflow.auditing.standing import Standing
-from contraflow.auditing.summary import differences, summarize
+from contraflow.auditing.summary import NO_PROMPT, NOT_READ, differences, summarize
 from contraflow.facts import Fact
 from contraflow.facts.edit import Edit
 from support.audit_rows import made_fact, made_rows
@@ -116,3 +117,38 @@ def test_discovery_is_of_your_own_questions_where_there_are_any() -> None:
     ]
     both = replace(evidence, rows=[*failing, *own])
     assert summarize(both, [STYLE], None).discovery.value == 0.0
+
+
+def test_the_matrix_counts_the_questions_of_every_source() -> None:
+    """Of 24 questions about an edit 16 are draws; the row OLD has all failing ones of the facts."""
+    evidence = evidence_of("m", 0.5, 12)
+    found = summarize(evidence, [STYLE], None)
+    assert sum(map(sum, found.matrix)) == 12 * 24
+    old = dict(zip(VERDICTS, found.matrix[VERDICTS.index("OLD")], strict=True))
+    assert sum(old.values()) == sum(fact.n_known for fact in found.facts)
+    assert sum(old.values()) - old["NEW"] == sum(fact.n_failing for fact in found.facts)
+
+
+def test_edits_that_a_source_did_not_ask_about_make_no_band() -> None:
+    """Paraphrases of three of twelve edits: a band needs four, and none of the others is asked."""
+    evidence = evidence_of("m", 0.5, 12)
+    keys = list(dict.fromkeys(row.fact_key for row in evidence.rows))[:3]
+    rows = [r for r in evidence.rows if PARAPHRASE not in r.sources or r.fact_key in keys]
+    found = summarize(replace(evidence, rows=rows), [STYLE], None)
+    (paraphrases,) = [source for source in found.sources if source.source == PARAPHRASE]
+    assert paraphrases.n_asked == 6
+    assert (paraphrases.failing_low, paraphrases.modes_low) == ((), ())
+    # Fewer than four edits: the interval is that of six equal trials.
+    equal = proportion(paraphrases.n_failing, 6)
+    assert paraphrases.per_100.high == pytest.approx(100 * bounds(equal)[1])
+
+
+def test_a_forced_score_that_nobody_can_read_says_so() -> None:
+    """A server that reads no text back: the prompts were asked, and their answers are free."""
+    evidence = evidence_of("m", 0.5, 6)
+    free = replace(evidence, prompts=[AskedPrompt("NEW", "", None)] * 6)
+    found = summarize(free, [STYLE], None)
+    assert found.asked_free.value == 1.0
+    assert found.asked_forced.note == f"no estimate: {NOT_READ}"
+    none = replace(evidence, prompts=[AskedPrompt("", "", None)] * 6)
+    assert summarize(none, [STYLE], None).asked_forced.note == f"no estimate: {NO_PROMPT}"

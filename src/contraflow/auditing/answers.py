@@ -17,7 +17,7 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from contraflow.errors import UserError
+from contraflow.auditing.kept_lines import kept_lines
 from contraflow.system.files import write_error
 from contraflow.types import Answer, Oracle
 
@@ -51,8 +51,12 @@ class AnswerBook:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._answers: dict[tuple[str, str], Answer] = {}
+        for line in kept_lines(
+            path, _Line, what="an answer", remedy="its question will be asked again"
+        ):
+            log_p = math.nan if line.log_p is None else line.log_p
+            self._answers[line.oracle, line.question] = Answer(line.answer, log_p)
         try:
-            self._read()
             self._file = path.open("ab")
         except OSError as error:
             raise write_error(path, error) from None
@@ -116,29 +120,6 @@ class AnswerBook:
             os.fsync(self._file.fileno())
         except OSError as error:
             raise write_error(self.path, error) from None
-
-    def _read(self) -> None:
-        """Read the lines of an earlier audit; the last one may have been cut by a kill."""
-        if not self.path.exists():
-            return
-        content = self.path.read_bytes()
-        whole, _, cut = content.rpartition(b"\n")
-        for number, line in enumerate(whole.split(b"\n"), start=1):
-            if line:
-                self._add(line, number)
-        if cut:  # the next line must begin at the start of a line
-            os.truncate(self.path, len(content) - len(cut))
-
-    def _add(self, line: bytes, number: int) -> None:
-        try:
-            row = msgspec.json.decode(line, type=_Line)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise UserError(
-                f"{self.path}:{number}: is not an answer that an audit wrote ({error}); delete the "
-                "line, and its question will be asked again"
-            ) from None
-        log_p = math.nan if row.log_p is None else row.log_p
-        self._answers[row.oracle, row.question] = Answer(row.answer, log_p)
 
 
 def _ignored(_n: int) -> None:

@@ -13,7 +13,8 @@ from contraflow.settings.keys import suggestion
 STYLES = ("few_shot", "bare", "chat")
 # In Python, by the words of the command line too.
 SETTINGS = ("n", "styles", "ask", "seed", "adapt_steps", "questions", "neighbors", "prefix")
-_OTHERS = ("names", "fail_over")
+_OTHERS = ("names",)
+NO_ADAPTER = "adapt_steps: run=untrained has no adapter to train; give run=shipped or a run folder"
 _LEAST = {"n": 2, "seed": 0, "adapt_steps": 0}
 
 
@@ -26,6 +27,11 @@ def as_settings(given: Mapping[str, Any]) -> dict[str, Any]:
     """
     known = (*SETTINGS, *_OTHERS)
     for name in given:
+        if name == "fail_over":
+            raise UserError(
+                "audit: fail_over= is the command's, whose exit code it sets; compare "
+                "report.result.models[0].edit_failure.low with it"
+            )
         if name not in known:
             raise UserError(
                 f"audit: {name}= is unknown; there is {', '.join(known)}{suggestion(name, known)}"
@@ -43,11 +49,21 @@ def as_settings(given: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("questions", "neighbors"):
         if not isinstance(settings.get(name, ""), str | Path | None):
             raise UserError(f"audit: {name}={settings[name]!r}: must be a file")
-    if isinstance(settings.get("questions"), str):
+    if settings.get("questions") is not None:
+        check_n_counts(given)
         settings["questions"] = Path(settings["questions"]).expanduser()
     if "neighbors" in settings:
         settings["neighbors"] = str(settings["neighbors"] or "none")
     return settings
+
+
+def check_n_counts(given: Mapping[str, Any]) -> None:
+    """Raises: UserError where a number of draws is given beside a person's own questions."""
+    if given.get("n") is not None and given.get("questions") is not None:
+        raise UserError(
+            f"n={given['n']}: is how many questions are drawn, and those of "
+            f"questions={given['questions']} are asked instead; give one of the two"
+        )
 
 
 def _words(name: str, given: object) -> tuple[str, ...]:
@@ -71,6 +87,22 @@ def as_sources(edited: object) -> tuple[str, ...]:
     if not edited:
         raise UserError("audit: edited=[]: names no model; give at least one")
     return tuple(map(str, edited))
+
+
+def as_folder(out: object) -> Path:
+    """The folder of an audit. Raises: UserError where it is no path."""
+    if not isinstance(out, str | Path) or not str(out).strip():
+        raise UserError(f"audit: out={out!r}: must be the path of a folder")
+    return Path(out).expanduser()
+
+
+def as_run(run: object) -> str:
+    """The name of a sampler. Raises: UserError for what is no name, such as an opened run."""
+    if not isinstance(run, str | Path):
+        raise UserError(
+            f"audit: run={type(run).__name__}: must be the folder of a run, shipped or untrained"
+        )
+    return str(run)
 
 
 def as_edits(edits: str | Path | Iterable[Edit]) -> Path | tuple[Edit, ...]:
@@ -101,6 +133,14 @@ def check_numbers(numbers: Mapping[str, object]) -> None:
             raise UserError(f"{name}={number}: must be at least {least}")
 
 
+def check_share(name: str, share: object) -> None:
+    """Raises: UserError for what is neither None nor a number from 0 to 1."""
+    if share is None:
+        return
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0.0 <= share <= 1.0:
+        raise UserError(f"{name}={share!r}: must be a share from 0 to 1")
+
+
 def check_styles(styles: Sequence[str]) -> None:
     """Raises: UserError for a style of asking that is unknown or there twice, or for none."""
     if not styles:
@@ -121,6 +161,8 @@ def check_names(names: Sequence[str], n_models: int) -> None:
     """
     if not names:
         return
+    if not all(name.strip() for name in names):
+        raise UserError(f"names={','.join(names)}: has an empty name; give each model its own")
     if len(names) != n_models:
         raise UserError(
             f"names={','.join(names)}: gives {len(names)} for {n_models} edited models; give one "

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from contraflow.auditing.answers import AnswerBook
 from contraflow.auditing.questions import AuditQuestion
 from contraflow.auditing.rows import Row
+from contraflow.facts import Fact
 from contraflow.facts.edit import Edit
-from contraflow.text.questions import question_is_sound
+from contraflow.text.questions import leaks_answer, question_is_sound
+from contraflow.text.subjects import is_on_subject
 from contraflow.text.verdict import answer_verdict
 from contraflow.types import Answer, Answerer, AskStyle
 
@@ -113,7 +115,7 @@ def verdict(edit: Edit, original_answer: str, question: str, answer: str) -> str
         fact.subject,
         original_answer=original_answer,
         edited_answer=fact.edited_answer,
-        aliases=fact.aliases if fact.original_answer else (),
+        aliases=_aliases(fact),
         edited_aliases=edit.edited_aliases,
     ).name
 
@@ -156,13 +158,35 @@ def rows_of(
 
 
 def is_sound(edit: Edit, original_answer: str, question: str) -> bool:
-    """Whether a question is well-formed, about the subject, and names neither answer."""
+    """Whether a question is well-formed, about the subject, and names neither answer.
+
+    No question of an edit without a new answer is: nothing that is said to it can be judged.
+    """
     fact = edit.fact
-    return question_is_sound(
+    return bool(fact.edited_answer) and question_is_sound(
         question,
         fact.subject,
         original_answer,
         fact.edited_answer,
-        fact.aliases if fact.original_answer else (),
+        _aliases(fact),
         edit.subject_aliases,
     )
+
+
+def continuation_is_sound(edit: Edit, original_answer: str, text: str) -> bool:
+    """Whether a text to be continued is about the subject, by any name, and names neither answer.
+
+    What stands before the subject may be anything: CounterFact's paraphrases open with a sentence
+    of something else.
+    """
+    fact = edit.fact
+    return bool(fact.edited_answer) and any(
+        is_on_subject(text, name)
+        and not leaks_answer(text, original_answer, fact.edited_answer, _aliases(fact), name)
+        for name in (fact.subject, *edit.subject_aliases)
+    )
+
+
+def _aliases(fact: Fact) -> tuple[str, ...]:
+    """Other names of the original answer, where the file has one."""
+    return fact.aliases if fact.original_answer else ()

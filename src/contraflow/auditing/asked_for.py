@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from contraflow.text.words import AUXILIARIES, FUNCTION_WORDS, stem, word_set
+from contraflow.text.words import AUXILIARIES, FUNCTION_WORDS, stem, without_phrase, word_set
 
 MASK = "this"
 _WORD = re.compile(r"[^\W_]+")
@@ -25,11 +25,8 @@ _NO_PEOPLE = word_set(
 
 
 def masked(text: str, subject: str) -> str:
-    """The text with its subject replaced, whatever its case: it is the same in all questions."""
-    if not subject.strip():
-        return text
-    name = re.compile(rf"(?<!\w){re.escape(subject.strip())}(?!\w)", re.IGNORECASE)
-    return name.sub(MASK, text)
+    """The text with its subject replaced, in any spelling: it is the same in all questions."""
+    return without_phrase(text, subject, MASK) if subject.strip() else text
 
 
 def asked_for(text: str, subject: str = "") -> str:

@@ -2,13 +2,12 @@
 
 The questions about one edit fail together, so edits are drawn again, each with all its questions;
 what else another audit would have drawn is a part of how edits vary. Intervals are percentiles,
-widened for few edits (`over_edits.widened_percentiles`). With fewer than four edits, or where all
-edits are alike, there is no band.
+widened for few edits (`over_edits.widened_percentiles`) and cut to what is possible. With fewer
+than four edits, or where all edits are alike, there is no band.
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from contraflow.auditing.over_edits import MIN_EDITS_TO_BOOTSTRAP, student, wide
 from contraflow.auditing.result import Estimate
 
 N_REPLICATES = 500
+MAX_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -91,12 +91,24 @@ def _reached(asked: Int[np.ndarray, " r"], at: Sequence[int]) -> Int[np.ndarray,
     return reached
 
 
-def band(curves: Float[np.ndarray, "r p"], n_edits: int) -> Band:
-    """The band of a curve, given its replicates, the first of which is the curve itself."""
-    if n_edits < MIN_EDITS_TO_BOOTSTRAP or float(np.ptp(curves, axis=0).max(initial=0)) == 0:
+def band(curves: Float[np.ndarray, "r p"], at: Sequence[int], n_edits: int) -> Band:
+    """The band of a curve, given its replicates, the first of which is the curve itself.
+
+    at: the numbers of questions asked, which no number of findings exceeds.
+    """
+    if n_edits < MIN_EDITS_TO_BOOTSTRAP or not vary(curves):
         return Band()
-    low, high = widened_percentiles(curves[1:], curves[0], n_edits)
-    return Band(tuple(map(float, np.maximum(0, low))), tuple(map(float, high)))
+    low, high = (
+        np.clip(bound, 0, np.asarray(at))
+        for bound in widened_percentiles(curves[1:], curves[0], n_edits)
+    )
+    return Band(tuple(map(float, low)), tuple(map(float, high)))
+
+
+def vary(replicates: Float[np.ndarray, "r p"]) -> bool:
+    """Whether replicates differ by more than the rounding of sums of their size."""
+    size = float(np.abs(replicates).max(initial=1.0))
+    return float(np.ptp(replicates, axis=0).max(initial=0.0)) > MAX_ROUNDING * size
 
 
 def per_100(found: Sequence[Found]) -> Estimate:
@@ -124,58 +136,3 @@ def _effective_trials(found: Sequence[Found], share: float, n: int) -> float:
     if variance == 0:
         return float(n)
     return min(float(n), share * (1 - share) / variance / (student(f - 1) / Z_95) ** 2)
-
-
-def failing_difference(
-    first: Sequence[Found], second: Sequence[Found], at: int, rng: np.random.Generator
-) -> Estimate:
-    """Failing questions that the first source finds more than the second, after `at` questions.
-
-    Of the same edits. The interval holds the one of two binomial shares (Newcombe 1998, method 10)
-    and, from four edits on, the bootstrap over edits.
-    """
-    shares = [
-        proportion(sum(f.n_failing for f in found), sum(f.n_asked for f in found))
-        for found in (first, second)
-    ]
-    low, high = (at * bound for bound in _newcombe(*shares))
-    times = drawn_again(len(first), rng)
-    replicates = failing_after(first, times, [at]) - failing_after(second, times, [at])
-    return _difference(replicates, low, high, at, len(first))
-
-
-def modes_difference(
-    first: Sequence[Found], second: Sequence[Found], at: int, rng: np.random.Generator
-) -> Estimate:
-    """Failure modes that the first source finds more than the second, after `at` questions."""
-    times = drawn_again(len(first), rng)
-    replicates = modes_after(first, times, [at]) - modes_after(second, times, [at])
-    if len(first) < MIN_EDITS_TO_BOOTSTRAP:
-        return Estimate(
-            value=float(replicates[0, 0]),
-            low=None,
-            high=None,
-            n=at,
-            ess=float(len(first)),
-            note=f"fewer than {MIN_EDITS_TO_BOOTSTRAP} edits: no interval",
-        )
-    return _difference(replicates, math.inf, -math.inf, at, len(first))
-
-
-def _newcombe(first: Estimate, second: Estimate) -> tuple[float, float]:
-    values = [first.value, first.low, first.high, second.value, second.low, second.high]
-    a, a_low, a_high, b, b_low, b_high = (v if v is not None else math.nan for v in values)
-    return (
-        a - b - math.hypot(a - a_low, b_high - b),
-        a - b + math.hypot(a_high - a, b - b_low),
-    )
-
-
-def _difference(
-    replicates: Float[np.ndarray, "r 1"], low: float, high: float, at: int, n_edits: int
-) -> Estimate:
-    value = float(replicates[0, 0])
-    if n_edits >= MIN_EDITS_TO_BOOTSTRAP:
-        boot_low, boot_high = widened_percentiles(replicates[1:, 0], value, n_edits)
-        low, high = min(low, float(boot_low)), max(high, float(boot_high))
-    return Estimate(value=value, low=low, high=high, n=at, ess=float(n_edits))

@@ -1,7 +1,9 @@
 """What each source of questions found: distinct failing questions and failure modes.
 
-A yield of a search, never a prevalence. Sources are compared at an equal number of questions asked,
-by the expected number found in random order (rarefaction; Hurlbert 1971), with intervals.
+A yield of a search, never a prevalence. Curves are expected numbers found in random order
+(rarefaction; Hurlbert 1971), with bands; sources are compared with equally many questions about
+each edit. Only questions are counted: a given text that is to be continued can be no failing one
+(`continuations.py`).
 """
 
 from __future__ import annotations
@@ -17,14 +19,13 @@ from contraflow.auditing.bands import (
     band,
     drawn_again,
     failing_after,
-    failing_difference,
     modes_after,
-    modes_difference,
     per_100,
 )
+from contraflow.auditing.equal_budget import failing_difference, modes_difference
 from contraflow.auditing.modes import Embed, mode_labels
 from contraflow.auditing.result import Estimate, FailureMode, SourceComparison, SourceYield
-from contraflow.auditing.rows import ADAPTED, OWN, PARAPHRASE, PRIOR, SAMPLER, Row
+from contraflow.auditing.rows import ADAPTED, GIVEN, OWN, PARAPHRASE, PRIOR, SAMPLER, Row
 
 FAILURE_SOURCES = (SAMPLER, PRIOR, PARAPHRASE, ADAPTED, OWN)
 MAX_CURVE_POINTS = 40
@@ -74,14 +75,14 @@ def source_yield(
     modes: Mapping[str, Modes],
     rng: np.random.Generator,
 ) -> SourceYield:
-    """What one source found over all edits. Equal texts about one edit are one question."""
-    found = _found(source, rows, modes)
+    """What one source found over the edits that it asked about; equal texts are one question."""
+    found = [f for f in _found(source, rows, modes) if f.n_asked]
     n_asked = sum(f.n_asked for f in found)
     at = _points(n_asked)
     times = drawn_again(len(found), rng) if found else np.zeros((0, 0), dtype=np.int64)
     failing = failing_after(found, times, at) if at else np.zeros((1, 0))
     new_modes = modes_after(found, times, at) if at else np.zeros((1, 0))
-    failing_band, modes_band = band(failing, len(found)), band(new_modes, len(found))
+    failing_band, modes_band = (band(curves, at, len(found)) for curves in (failing, new_modes))
     return SourceYield(
         source=source,
         n_asked=n_asked,
@@ -105,20 +106,20 @@ def compared(
     modes: Mapping[str, Modes],
     rng: np.random.Generator,
 ) -> SourceComparison:
-    """Two sources at an equal number of questions, on the edits that both asked about."""
+    """Two sources with equally many questions about each edit that both asked about."""
     of_first, of_second = _found(first, rows, modes), _found(second, rows, modes)
     both = [(a, b) for a, b in zip(of_first, of_second, strict=True) if a.n_asked and b.n_asked]
     if not both:
         missing = Estimate.missing("no edit that both asked about")
         return SourceComparison(first=first, second=second, at=0, failing=missing, modes=missing)
     ours, theirs = [a for a, _ in both], [b for _, b in both]
-    at = min(sum(f.n_asked for f in ours), sum(f.n_asked for f in theirs))
+    failing = failing_difference(ours, theirs, rng)
     return SourceComparison(
         first=first,
         second=second,
-        at=at,
-        failing=failing_difference(ours, theirs, at, rng),
-        modes=modes_difference(ours, theirs, at, rng),
+        at=failing.n,
+        failing=failing,
+        modes=modes_difference(ours, theirs, rng),
     )
 
 
@@ -128,10 +129,15 @@ def _found(
     """What a source found about each edit, in the order of the edits."""
     found = []
     for key, of_edit in rows.items():
-        asked = {row.question: row for row in of_edit if source in row.sources}
+        asked = {row.question: row for row in of_edit if _is_asked_by(source, row)}
         labels = [modes[key][question] for question, row in asked.items() if row.fails]
         found.append(Found(len(asked), tuple(Counter(labels).values())))
     return found
+
+
+def _is_asked_by(source: str, row: Row) -> bool:
+    """Whether a source asks it. What a sampler writes counts, even if it is no question."""
+    return source in row.sources and not (source in GIVEN and row.is_continuation)
 
 
 def _points(n: int) -> list[int]:

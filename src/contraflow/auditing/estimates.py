@@ -184,7 +184,7 @@ def weight_problem(total: Sequence[float]) -> str:
     spread = float(np.std(total, ddof=1)) if len(total) > 1 else 0.0
     low, high = MEAN_WEIGHT_RANGE
     if not low <= mean <= high or _is_off(mean, spread, len(total)):
-        found = f"have mean {mean:.2f} where 1 is due"
+        found = f"of an edit add up to {mean:.2f} on average where 1 is due"
     elif spread > MAX_SPREAD:
         found = f"of an edit add up to {mean:.2f} ± {spread:.2f}, too uneven for a mean of 1"
     else:

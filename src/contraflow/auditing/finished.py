@@ -15,6 +15,9 @@ QUESTIONS = "questions.jsonl"
 EDITS = "edits.jsonl"
 ANSWERS = "answers.jsonl"
 REPORT = "report.html"
+# Written as it comes, so also in the folder of an audit that was stopped: drawn questions
+# (`pipeline.DRAWS`), answers, and adapted samplers' finds (`search_book.SEARCHES`).
+GROWING = ("draws.jsonl", ANSWERS, "searches.jsonl")
 
 
 @dataclass(frozen=True)
@@ -33,9 +36,12 @@ def is_audit(path: Path) -> bool:
 
 
 def is_part_of_audit(path: Path) -> bool:
-    """Whether a path is a file that an audit wrote in its folder."""
-    names = (RESULT, QUESTIONS, EDITS, ANSWERS, REPORT)
-    return path.name in names and (path.parent / RESULT).is_file()
+    """Whether a path leads to a file that an audit wrote in its folder, finished or not."""
+    path = path.resolve()
+    if path.name not in (RESULT, QUESTIONS, EDITS, REPORT, *GROWING):
+        return False
+    growing = sum((path.parent / name).is_file() for name in GROWING)
+    return growing > 1 or (path.parent / RESULT).is_file()
 
 
 def read_audit(path: Path) -> FinishedAudit:

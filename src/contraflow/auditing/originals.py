@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from contraflow.text.folding import fold, visible
 from contraflow.text.words import FUNCTION_WORDS
 
 MAX_WORDS = 6
@@ -24,8 +25,8 @@ def shared_answer(questions: Sequence[str], answers: Sequence[str]) -> str:
     """
     if len(answers) < 2 or not all(answer.strip() for answer in answers):
         return ""
-    asked = {word.casefold() for question in questions for word in _WORD.findall(question)}
-    words = _WORD.findall(answers[0])
+    asked = {fold(word) for question in questions for word in _words(question)}
+    words = _words(answers[0])
     others = [_padded(answer) for answer in answers[1:]]
     for length in range(min(MAX_WORDS, len(words)), 0, -1):
         for start in range(len(words) - length + 1):
@@ -35,14 +36,18 @@ def shared_answer(questions: Sequence[str], answers: Sequence[str]) -> str:
     return ""
 
 
+def _words(text: str) -> list[str]:
+    return _WORD.findall(visible(text))
+
+
 def _padded(text: str) -> str:
-    """The words of a text in lower case between spaces, so that runs are found as substrings."""
-    return " " + " ".join(word.casefold() for word in _WORD.findall(text)) + " "
+    """The folded words of a text between spaces, so that runs are found as substrings."""
+    return " " + " ".join(fold(word) for word in _words(text)) + " "
 
 
 def _is_answer(run: Sequence[str], asked: set[str]) -> bool:
     """No word of a question is in it, and no function word is at its ends."""
-    lower = [word.casefold() for word in run]
+    lower = [fold(word) for word in run]
     if any(word in asked for word in lower):
         return False
     return lower[0] not in FUNCTION_WORDS and lower[-1] not in FUNCTION_WORDS

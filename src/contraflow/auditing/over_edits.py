@@ -184,14 +184,16 @@ def _difference(
     )
 
 
-def mean_of_shares(shares: Sequence[float], n: int) -> Estimate:
+def mean_of_shares(shares: Sequence[float], n: int, *, none: str = "no edit has one") -> Estimate:
     """The mean of numbers in [0, 1], one an edit and without errors of their own.
 
     Student's interval, for edits like these. Where all f shares are equal another one may still
     come up with a probability of 1 - 0.05^(1/f), and be anything in [0, 1].
+
+    none: why there is no number at all, where there is none.
     """
     if not shares:
-        return Estimate.missing("no estimate: no edit has one")
+        return Estimate.missing(f"no estimate: {none}")
     f = len(shares)
     mean = float(np.mean(shares))
     other = 1 - 0.05 ** (1 / f)

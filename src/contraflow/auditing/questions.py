@@ -19,16 +19,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from contraflow.auditing.kept_lines import kept_lines
 from contraflow.auditing.rows import ADAPTED, OWN, PARAPHRASE, PLAIN, PRIOR, PROMPT, SAMPLER
 from contraflow.auditing.weights import Stratum, union_weights
-from contraflow.errors import UserError
 from contraflow.facts import Fact
 from contraflow.facts.edit import Edit
 from contraflow.facts.known import plain_question
 from contraflow.policy.distinct import sample_distinct
 from contraflow.policy.lora import LoraPolicy, stack_questions
 from contraflow.seeding import torch_rng
-from contraflow.system.files import append, whole_lines
+from contraflow.system.files import append
 
 Ids = tuple[int, ...]
 
@@ -119,20 +119,18 @@ class _Draws(msgspec.Struct, frozen=True):
 
 
 class DrawBook:
-    """Draws that have been made: a file beside the audit, one line an edit."""
+    """Draws that have been made: a file beside the audit, one line an edit.
+
+    Raises: UserError for a file that cannot be read or written.
+    """
 
     def __init__(self, path: Path, sampling: Sampling) -> None:
         self.path = path
         self.sampling = sampling
         self._draws: dict[str, EditDraws] = {}
-        for row in whole_lines(path):
-            try:
-                kept = msgspec.convert(row, _Draws)
-            except msgspec.ValidationError as error:
-                raise UserError(
-                    f"{path}: is not what an audit wrote ({error}); delete it, and the questions "
-                    "will be drawn again"
-                ) from None
+        for kept in kept_lines(
+            path, _Draws, what="a draw", remedy="the questions of its edit will be drawn again"
+        ):
             self._draws[kept.key] = kept.draws
 
     def missing(self, edits: Sequence[Edit]) -> list[Edit]:

@@ -5,22 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from contraflow.auditing.arguments import check_names, check_numbers, check_styles
-from contraflow.auditing.out_folder import check_out
+from contraflow.auditing.arguments import (
+    NO_ADAPTER,
+    check_names,
+    check_numbers,
+    check_share,
+    check_styles,
+)
+from contraflow.auditing.out_folder import check_out, is_same_source
+from contraflow.auditing.prefixes import with_prefix
 from contraflow.errors import UserError
 from contraflow.facts import Fact, default_facts, read_facts
 from contraflow.facts.edit import Edit
 from contraflow.facts.edits import EditsFile, check_edits, read_edits, write_edits
 from contraflow.reward.oracle.served_source import is_served, parse_served
 from contraflow.system.addresses import without_logins
-from contraflow.system.run_names import SHIPPED
-from contraflow.text.prompts import PromptTemplate
+from contraflow.system.run_names import SHIPPED, UNTRAINED
 
 if TYPE_CHECKING:
     from contraflow.types import AskStyle
@@ -33,7 +40,7 @@ class AuditRequest:
     """The arguments of `contraflow audit`; models are given by name.
 
     given: edits in memory, which the audit writes to `edits`.
-    questions: a file of a person's own questions, instead of draws.
+    questions: a file of a person's own questions, instead of the n draws of each edit.
     neighbors: facts that locality questions are made from: `shipped`, `none`, or a file.
     prefix: a template with {edit_fact} and {subject}, put before each question to the edited model.
     fail_over: the edit failure above which the command's exit code is 1.
@@ -63,13 +70,17 @@ class AuditRequest:
         Raises: UserError, in one line with the remedy.
         """
         check_numbers({"n": self.n, "seed": self.seed, "adapt_steps": self.adapt_steps})
+        check_share("fail_over", self.fail_over)
+        if self.adapt_steps and self.run == UNTRAINED:
+            raise UserError(NO_ADAPTER)
         check_styles(self.styles)
         check_names(self.names, max(1, len(self.edited)))
         check_edits(self.file.edits)
         self.neighbor_facts()
         self.own_questions()
         self._check_out()
-        check_models(self.edited, self.control, has_prefix=bool(self.prefix))
+        in_prompt = any(edit.prefix for edit in self.file.edits)
+        check_models(self.edited, self.control, has_prefix=in_prompt)
 
     @cached_property
     def file(self) -> EditsFile:
@@ -125,10 +136,13 @@ class AuditRequest:
         return short if len(set(short)) == len(short) else self.edited
 
     def shown(self) -> dict[str, str]:
-        """What was asked for, by the words of the command line, without models and edits."""
+        """What was asked for, by the words of the command line, without models and edits.
+
+        A person's own questions are all asked, so `n` is only there where questions are drawn.
+        """
         shown = {
             "run": self.run,
-            "n": str(self.n),
+            **({"n": str(self.n)} if self.questions is None else {}),
             "ask": ",".join(self.styles),
             "seed": str(self.seed),
             "adapt_steps": str(self.adapt_steps),
@@ -174,37 +188,42 @@ def _short_name(source: str) -> str:
     return source.rstrip("/").rpartition("/")[2] or source
 
 
-def with_prefix(edits: Sequence[Edit], template: str) -> tuple[Edit, ...]:
-    """Fill the template in for every edit that has no prefix of its own. Raises: UserError."""
-    if not template:
-        return tuple(edits)
-    allowed = {"subject", "edit_fact"}
-    prompt = PromptTemplate.parse("prefix", template, allowed, set())
-    return tuple(
-        edit
-        if edit.prefix
-        else msgspec.structs.replace(
-            edit,
-            prefix=prompt.header
-            + prompt.body(subject=edit.fact.subject, edit_fact=edit.fact.edit_fact),
-        )
-        for edit in edits
-    )
-
-
 def check_models(edited: Sequence[str], control: str | None, *, has_prefix: bool) -> None:
     """Check the named models as far as that needs no model. Raises: UserError."""
-    from contraflow.run.answerers import check_source
+    from contraflow.run.answerers import check_source, control_of
 
-    if len(set(edited)) != len(edited):
-        raise UserError(f"edited={','.join(edited)}: names a model twice; keep one of them")
-    if control in edited and not has_prefix:
-        tag = ", tell two versions behind one name apart by #MODEL@TAG" * is_served(str(control))
+    _check_different(edited, control, has_prefix=has_prefix)
+    if control is not None:
+        _check_no_delta(edited, control)
+        check_source(control, "control")
+    for source in edited:
+        check_source(source, "edited", has_control=control is not None)
+    if control is None and edited:
+        control_of(edited[0])
+
+
+def _check_different(edited: Sequence[str], control: str | None, *, has_prefix: bool) -> None:
+    """Two names of one model count as equal."""
+    for one, other in combinations(edited, 2):
+        if is_same_source(one, other):
+            raise UserError(f"edited={','.join(edited)}: names a model twice; keep one of them")
+    if control is None or has_prefix:
+        return
+    if any(is_same_source(control, source) for source in edited):
+        tag = ", tell two versions behind one name apart by #MODEL@TAG" * is_served(control)
         raise UserError(
             f"edited={control}: is also the control, so nothing is edited; name the edited "
             f"model{tag}, or put the edit into the prompt with prefix="
         )
-    if control is not None:
-        check_source(control, "control")
+
+
+def _check_no_delta(edited: Sequence[str], control: str) -> None:
+    """A delta stands on weights, and a served control has none to put it into."""
+    from contraflow.models.sources import source_of
+
     for source in edited:
-        check_source(source, "edited", has_control=control is not None)
+        if is_served(control) and source_of(source).form == "delta":
+            raise UserError(
+                f"edited={source}: replaces tensors of the control, but control={control} is "
+                "served; name the same model in a folder as control"
+            )

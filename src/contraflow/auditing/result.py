@@ -113,11 +113,12 @@ class FactResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SourceYield(msgspec.Struct, frozen=True, kw_only=True):
-    """What one source of questions found: a search yield, not a prevalence.
+    """What one source of questions found over the counted edits: a search yield, not a prevalence.
 
-    per_100: distinct failing questions per 100 asked. The curves give the expected number of
-    distinct failing questions, and of failure modes, after `asked` questions in random order, with
-    95 % bands; these are empty for fewer than four edits.
+    n_asked: questions; given texts to be continued are left out (`Continuations`). per_100:
+    distinct failing questions per 100 asked. The curves give the expected number of distinct
+    failing questions, and of failure modes, after `asked` questions in random order, with 95 %
+    bands; these are empty for fewer than four edits, and where all edits are alike.
     """
 
     source: str
@@ -137,6 +138,7 @@ class SourceYield(msgspec.Struct, frozen=True, kw_only=True):
 class SourceComparison(msgspec.Struct, frozen=True, kw_only=True):
     """Two sources after `at` questions of either, about the same edits: first minus second.
 
+    at: equally many about each edit, namely as many as the source has that asked fewer about it.
     failing, modes: numbers of distinct failing questions and of failure modes.
     """
 
@@ -145,6 +147,22 @@ class SourceComparison(msgspec.Struct, frozen=True, kw_only=True):
     at: int
     failing: Estimate
     modes: Estimate
+
+
+class Continuations(msgspec.Struct, frozen=True, kw_only=True):
+    """Texts to be continued among those that somebody gave: in no rate, mode or comparison.
+
+    Over the counted edits. source: "paraphrase", of the edits file, or "own", a person's questions.
+    n_given: all its texts; n_continuations: those that are no questions; n_known: of these, those
+    about the subject, naming neither answer, that the control continues with the original answer;
+    n_failing: of these, those that the edited model does not continue with the new one.
+    """
+
+    source: str
+    n_given: int
+    n_continuations: int
+    n_known: int
+    n_failing: int
 
 
 class ProbeRate(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,9 +181,10 @@ class ProbeRate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WeightCheck(msgspec.Struct, frozen=True, kw_only=True):
-    """What the rates rest on: weights have mean 1 if the draws cover the reference.
+    """What the rates rest on: an edit's weights add up to 1 on average if they cover the reference.
 
-    mean and standard_error are None where nothing was drawn, and of a person's own questions.
+    mean, standard_error: of these sums over edits; None where nothing was drawn, and of a person's
+        own questions.
     """
 
     mean: float | None
@@ -190,8 +209,12 @@ class StyleRate(msgspec.Struct, frozen=True, kw_only=True):
 class ModelResult(msgspec.Struct, frozen=True, kw_only=True):
     """What one edited model says.
 
-    matrix: counts of verdicts pre (rows) by post (columns), in the order of `VERDICTS`;
-    weighted_matrix: the same as shares of the reference distribution.
+    audit_gap, asked_forced, asked_free: the first is over the counted edits, the others over all
+        that have a prompt.
+    matrix: of the sound questions of every source about counted edits, counts of verdicts pre
+        (rows) by post (columns), in the order of `VERDICTS`.
+    weighted_matrix: of those that carry a weight, as shares of the reference distribution.
+    continuations: of each source that was given texts to be continued.
     """
 
     model: ModelInfo
@@ -214,6 +237,7 @@ class ModelResult(msgspec.Struct, frozen=True, kw_only=True):
     facts: tuple[FactResult, ...]
     gates: tuple[Gate, ...]
     comparisons: tuple[SourceComparison, ...] = ()
+    continuations: tuple[Continuations, ...] = ()
     warnings: tuple[str, ...] = ()
 
 

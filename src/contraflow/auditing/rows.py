@@ -17,7 +17,8 @@ PRIOR = "untrained"
 SAMPLER = "sampler"
 ADAPTED = "adapted"
 OWN = "own"
-ASKED_OF_EDITS = (PROMPT, PLAIN, PARAPHRASE)
+# Sources whose texts are as somebody else wrote them: many data sets have no questions.
+GIVEN = (PARAPHRASE, OWN)
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,9 +26,11 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     fact_key: of the fact's whole content, unlike the user's fact_id.
     sources: where the question is from; the sampler and the untrained one may both have drawn it.
-    sound: it is about the subject and names neither answer; only such questions count.
-    weight: p_ref / inclusion probability, of mean 1 over the draws of a fact; 0 for questions that
-        are no draws.
+    style: how it was asked; "completion" for a text that is to be continued, not a question.
+    sound: a question about the subject that names neither answer, of an edit with a new answer;
+        only such questions count.
+    weight: p_ref / inclusion probability, whose sum over the draws of a fact has mean 1; 1 for a
+        person's own question, 0 for any other that is no draw.
     pre, post: verdicts on the answers of the control and of the edited model.
     log_contradiction, log_entailment: the judge's word on the edited model's answer, in nats: that
         it contradicts the edit fact, and that it says the original one. It decides nothing.
@@ -66,6 +69,11 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     def is_residual(self) -> bool:
         """A residual belief: both say OLD."""
         return self.is_known and self.post == "OLD"
+
+    @property
+    def is_continuation(self) -> bool:
+        """Whether it is a text to be continued ("The capital of France is"), not a question."""
+        return self.style == "completion"
 
     @property
     def is_draw(self) -> bool:

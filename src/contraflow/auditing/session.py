@@ -19,7 +19,13 @@ from torch import Tensor, nn
 import contraflow
 from contraflow.auditing.adapt import AdaptSettings
 from contraflow.auditing.answers import AnswerBook
-from contraflow.auditing.arguments import as_edits, as_settings, as_sources
+from contraflow.auditing.arguments import (
+    as_edits,
+    as_folder,
+    as_run,
+    as_settings,
+    as_sources,
+)
 from contraflow.auditing.evidence import Evidence, model_info
 from contraflow.auditing.exports import AuditSelection, export_audit
 from contraflow.auditing.finished import (
@@ -32,7 +38,8 @@ from contraflow.auditing.finished import (
 )
 from contraflow.auditing.judgements import with_judgements
 from contraflow.auditing.modes import Embed, remembering
-from contraflow.auditing.out_folder import check_module
+from contraflow.auditing.out_folder import check_content, locked
+from contraflow.auditing.parts import check_control, check_parts
 from contraflow.auditing.pipeline import Audit, AuditSettings
 from contraflow.auditing.report.page import write_report
 from contraflow.auditing.report.terminal import text_report
@@ -99,8 +106,9 @@ def run_audit(request: AuditRequest, config: Config | None = None) -> AuditRepor
         config: settings of who answers and who judges; None for those of the sampler's run.
     Raises: UserError for whatever a user can mend.
     """
-    run = _opened(request.run, config)
     with ExitStack() as stack:
+        stack.enter_context(locked(request.out))
+        run = _opened(request.run, config)
         models = open_answerers(
             request.edited, request.control, config=run.config, names=request.model_names
         )
@@ -134,45 +142,26 @@ def audit(
     Raises: UserError for whatever a user can mend; nothing is written before.
     """
     sources = () if isinstance(edited, nn.Module) else as_sources(edited)
-    _check_parts(edited, tokenizer, control, config)
-    request = _request_of(as_edits(edits), Path(out).expanduser(), str(run), settings)
+    check_parts(edited, tokenizer, control, config)
+    request = _request_of(as_edits(edits), as_folder(out), as_run(run), settings)
     if not isinstance(edited, nn.Module):
         named = None if control is None else str(control)
         request = replace(request, edited=sources, control=named)
         request.check()
         return run_audit(request, config)
-    if isinstance(control, str | Path):
-        raise UserError("audit: the control of a module is a module, or its original weights")
     request.check()
-    session = _opened(request.run, config)
-    name = request.names[0] if request.names else "edited"
-    pair = answerers_of_modules(
-        edited, tokenizer, control=control, config=session.config, names=(name, "control")
-    )
+    assert not isinstance(control, str | Path)  # as `check_parts` has found
+    check_control(edited, control)
     with ExitStack() as stack:
+        stack.enter_context(locked(request.out))
+        session = _opened(request.run, config)
+        name = request.names[0] if request.names else "edited"
+        pair = answerers_of_modules(
+            edited, tokenizer, control=control, config=session.config, names=(name, "control")
+        )
         stack.callback(pair.edited.close)
         stack.callback(pair.control.close)
-        check_module(request.out, pair.edited.identity)
         return _audited(request, session, Answerers((pair.edited,), pair.control))
-
-
-def _check_parts(edited: object, tokenizer: object, control: object, config: object) -> None:
-    """Check that tokenizer and control are of the same kind as the edited model."""
-    if config is not None and not isinstance(config, Config):
-        raise UserError(
-            f"audit: config={type(config).__name__}: must be a Config, as open_run(…).config is, "
-            "or left out"
-        )
-    is_module = isinstance(edited, nn.Module)
-    if not is_module and tokenizer is not None:
-        raise UserError(
-            f"audit: {str(tokenizer)[:80]!r} is given as tokenizer, but a named model has its own; "
-            "give edits by name: edits=…"
-        )
-    if not is_module and isinstance(control, nn.Module | Mapping):
-        raise UserError("audit: a model that is named needs a control that is named")
-    if is_module and (tokenizer is None or isinstance(tokenizer, str | Path)):
-        raise UserError("audit: a module needs its tokenizer; give it as the second argument")
 
 
 def _request_of(
@@ -197,21 +186,26 @@ def _nothing() -> None:
 def _audited(request: AuditRequest, run: Run, models: Answerers) -> AuditReport:
     """Ask everything, compute the rates, write the files of the audit."""
     file = request.file
+    sources = request.edited or (IN_MEMORY,)
+    check_content(
+        request.out,
+        {source: model.identity for source, model in zip(sources, models.edited, strict=True)},
+        models.control.identity,
+    )
     run.check_facts([edit.fact for edit in file.edits])
-    own = request.own_questions()
-    adapting = _adapting(request, has_own=own is not None)
+    adapting = _adapting(request)
     pipeline = Audit(
         policy=run.policy,
         sampler_identity=sampler_identity(run),
         control=models.control,
         edited=models.edited,
-        sources=request.edited or (IN_MEMORY,),
+        sources=sources,
         edits=file.edits,
         settings=AuditSettings(
             request.n,
             request.styles,
             request.seed,
-            own=own,
+            own=request.own_questions(),
             n_adapting=0 if adapting is None else most_asked(adapting),
         ),
         out=request.out,
@@ -229,9 +223,9 @@ def _audited(request: AuditRequest, run: Run, models: Answerers) -> AuditReport:
     return _conclude(request, run, models, evidence, embed)
 
 
-def _adapting(request: AuditRequest, *, has_own: bool) -> AdaptSettings | None:
+def _adapting(request: AuditRequest) -> AdaptSettings | None:
     """How the sampler is adapted to each edit; None where nobody asks for it."""
-    if not request.adapt_steps or has_own:
+    if not request.adapt_steps:
         return None
     return AdaptSettings(steps=request.adapt_steps, seed=request.seed)
 

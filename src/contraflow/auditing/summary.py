@@ -7,6 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
+from contraflow.auditing.continuations import continuations
 from contraflow.auditing.discovery import FAILURE_SOURCES, compared, failing_modes, source_yield
 from contraflow.auditing.estimates import (
     pre_post_matrix,
@@ -37,6 +38,10 @@ from contraflow.auditing.rows import OWN, SAMPLER, Row
 from contraflow.auditing.weight_check import weight_check, weight_sums
 from contraflow.seeding import derived_seed
 
+# Why nothing is known of the new answers behind the edits' own prompts.
+NOT_READ = "no log-probabilities of given answers; the gap is of free ones"
+NO_PROMPT = "no edit has a prompt of its own"
+
 RowsOfEdits = Mapping[str, Sequence[Row]]
 Hit = Callable[[Row], bool]
 
@@ -53,12 +58,13 @@ def summarize(evidence: Evidence, styles: Sequence[str], embed: Embed | None) ->
     )
     problem = _problem(rows)
     counted = [fact for fact in facts if fact.counted]
-    sources = [source_yield(source, rows, modes, _rng()) for source in FAILURE_SOURCES]
+    of_counted = _of_counted(evidence, rows)
+    sources = [source_yield(source, of_counted, modes, _rng()) for source in FAILURE_SOURCES]
     asked_sources = [source.source for source in sources if source.n_asked]
     degenerate = proportion(*evidence.degenerate)
     contradictions = [f.self_contradiction for f in counted if f.self_contradiction is not None]
     forced = [fact.forced for fact in facts if fact.forced is not None]
-    asked = [fact.asked == "NEW" for fact in facts if fact.asked]
+    asked = [fact.asked == "NEW" for fact in facts if fact.asked and fact.edited_answer]
     return ModelResult(
         model=evidence.model,
         n_facts=len(counted),
@@ -66,12 +72,12 @@ def summarize(evidence: Evidence, styles: Sequence[str], embed: Embed | None) ->
         residual_belief=_over_edits([fact.residual_belief for fact in counted], problem),
         audit_gap=_gap(facts, problem),
         discovery=_discovery(sources),
-        asked_forced=mean_of_shares(forced, len(forced)),
+        asked_forced=mean_of_shares(forced, len(forced), none=NOT_READ if asked else NO_PROMPT),
         asked_free=proportion(sum(asked), len(asked)),
         self_contradiction=mean_of_shares(contradictions, len(contradictions)),
         unseen_failures=_unseen(rows, problem),
         degenerate=degenerate,
-        matrix=_counts(rows),
+        matrix=_counts(of_counted),
         weighted_matrix=_shares(rows),
         styles=tuple(_style_rate(evidence, style) for style in styles),
         sources=tuple(source for source in sources if source.n_asked),
@@ -80,8 +86,10 @@ def summarize(evidence: Evidence, styles: Sequence[str], embed: Embed | None) ->
         facts=facts,
         gates=(*evidence.gates, collapse_gate(evidence.rows, degenerate.value, degenerate.n)),
         comparisons=tuple(
-            compared(asked_sources[0], other, rows, modes, _rng()) for other in asked_sources[1:]
+            compared(asked_sources[0], other, of_counted, modes, _rng())
+            for other in asked_sources[1:]
         ),
+        continuations=continuations(evidence.standings, rows),
         warnings=(problem,) if problem else (),
     )
 
@@ -130,6 +138,12 @@ def _of_style(evidence: Evidence, style: str) -> dict[str, list[Row]]:
         if row.style in (style, "completion"):
             rows.setdefault(row.fact_key, []).append(row)
     return rows
+
+
+def _of_counted(evidence: Evidence, rows: RowsOfEdits) -> dict[str, Sequence[Row]]:
+    """The rows of the edits that the numbers are about."""
+    counted = {s.edit.fact.key for s in evidence.standings if s.is_counted}
+    return {key: of_edit for key, of_edit in rows.items() if key in counted}
 
 
 def _draws(rows: Sequence[Row]) -> list[Row]:
@@ -187,8 +201,8 @@ def _unseen(rows: RowsOfEdits, problem: str) -> Estimate:
 
 
 def _counts(rows: RowsOfEdits) -> tuple[tuple[int, ...], ...]:
-    draws = _all_draws(rows)
-    pairs = [(row.pre, row.post) for row in draws if row.sound]
+    """Of all sound questions, whatever their source; the rows hold a text of an edit once."""
+    pairs = [(row.pre, row.post) for of_edit in rows.values() for row in of_edit if row.sound]
     return tuple(tuple(pairs.count((pre, post)) for post in VERDICTS) for pre in VERDICTS)
 
 
@@ -199,12 +213,10 @@ def _shares(rows: RowsOfEdits) -> tuple[tuple[float, ...], ...]:
 
 
 def _style_rate(evidence: Evidence, style: str) -> StyleRate:
-    counted = {s.edit.fact.key for s in evidence.standings if s.is_counted}
     rows = _of_style(evidence, style)
     draws = [
         (_draws(of_edit), evidence.largest_unseen.get(key))
-        for key, of_edit in rows.items()
-        if key in counted
+        for key, of_edit in _of_counted(evidence, rows).items()
     ]
     problem = _problem(rows)
     return StyleRate(

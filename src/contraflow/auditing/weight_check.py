@@ -15,7 +15,7 @@ N_BINS = 20
 
 
 def weight_sums(rows: Mapping[str, Sequence[Row]]) -> list[float]:
-    """Σ w of each edit with draws; its mean over draws is 1."""
+    """Σ w of each edit with draws; its expectation is 1."""
     sums = [sum(row.weight for row in of_edit if row.is_draw) for of_edit in rows.values()]
     return [total for total in sums if total > 0]
 

@@ -44,10 +44,14 @@ def test_a_score_that_hides_nothing_has_no_though() -> None:
     assert text.endswith("still get the old one; the edits' own prompts score 36 %.")
 
 
-def test_without_a_forced_score_the_free_one_is_told() -> None:
+def test_a_free_score_is_not_told_as_the_forced_one() -> None:
+    """The line of the forced score says that there is no estimate of it."""
     missing = Estimate.missing("no estimate: no token log-probabilities")
     text = headline(model_with(asked_forced=missing, asked_free=share(0.9, 0.6, 1.0)))
-    assert text.endswith(", though the edits' own prompts score 90 %.")
+    assert text.endswith(
+        ", though 90 % of the edits' own prompts get the new answer when the model writes freely."
+    )
+    assert "score" not in text
     text = headline(model_with(asked_forced=missing, asked_free=missing))
     assert text.endswith("still get the old one.")
 

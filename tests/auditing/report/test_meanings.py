@@ -53,8 +53,14 @@ def test_every_measure_reads_a_model() -> None:
 
 def test_sound_weights_are_explained() -> None:
     assert weights_verdict(check()) == (
-        "The draws cover the reference: the weights of an edit have mean 1.02 ± 0.04 where 1 is "
-        "due. 128 weighted questions say as much as 80 equal ones."
+        "The draws cover the reference: the weights of an edit add up to 1.02 ± 0.04 on average "
+        "where 1 is due. 128 weighted questions say as much as 80 equal ones."
+    )
+
+
+def test_the_line_of_weights_is_about_their_sum_in_an_edit() -> None:
+    assert weights_line(check()).startswith(
+        "weights: 1.02 ± 0.04 an edit (1 is due); 128 questions"
     )
 
 

@@ -13,16 +13,20 @@ import pytest
 
 from contraflow.auditing.report.headline import headline
 from contraflow.auditing.report.meanings import CARDS
+from contraflow.auditing.report.page import render
+from contraflow.auditing.report.page_discovery import SOURCE_NAMES
 from contraflow.auditing.report.shown import interval_text, number, value_text
+from contraflow.auditing.report.source_words import comparison_text
 from contraflow.auditing.result import (
     AuditResult,
+    Continuations,
     Estimate,
     ModelResult,
     WeightCheck,
     read_result,
     write_result,
 )
-from contraflow.auditing.rows import Row
+from contraflow.auditing.rows import OWN, PARAPHRASE, Row
 from support.audits import made_audit, made_result
 from support.audits_page import data_of, written
 from support.html_tree import Node
@@ -118,16 +122,44 @@ def test_a_fuller_cell_is_darker(page: Node, audit: Any) -> None:
     assert max(heat) == 10 and min(heat) == 0
 
 
-def test_sources_are_compared_at_an_equal_budget(page: Node, audit: Any) -> None:
-    sources = audit[0].models[0].sources
-    budget = min(source.n_asked for source in sources)
-    table = page.find("div", id="model-0")[0].find("table", class_="sources")[0]
-    assert f"Failing at {budget}" in table.find("tr")[0].text
-    for row, source in zip(table.find("tr")[1:], sources, strict=True):
+def test_sources_have_their_counts_and_are_compared(page: Node, audit: Any) -> None:
+    """No column puts pooled numbers of two sources side by side: they ask of edits unequally."""
+    model = audit[0].models[0]
+    panel = page.find("div", id="model-0")[0]
+    table = panel.find("table", class_="sources")[0]
+    assert [th.text for th in table.find("tr")[0].find("th")] == [
+        *("Source", "Asked", "Failing", "Modes", "Failing per 100")
+    ]
+    for row, source in zip(table.find("tr")[1:], model.sources, strict=True):
         cells = [cell.text for cell in row.find("td", class_="number")]
-        assert cells[:3] == [str(source.n_asked), str(source.n_failing), str(source.n_modes)]
-        # The expected number of failing questions is linear in the number asked.
-        assert cells[3] == f"{source.n_failing * budget / source.n_asked:.1f}"
+        assert cells == [str(source.n_asked), str(source.n_failing), str(source.n_modes)]
+    said = [item.text for item in panel.find("ul", class_="comparisons")[0].find("li")]
+    assert said == [comparison_text(c, SOURCE_NAMES) for c in model.comparisons]
+
+
+def test_texts_to_be_continued_are_said(tmp_path: Path) -> None:
+    """Also where nothing else was asked, as of CounterFact without a sampler's questions."""
+    found = Continuations(source=PARAPHRASE, n_given=24, n_continuations=20, n_known=8, n_failing=3)
+    for sources in (made_result().models[0].sources, ()):
+        changes = {"sources": sources, "comparisons": (), "continuations": (found,)}
+        page = written(tmp_path, with_model(made_result(), **changes))
+        (item,) = page.find("ul", class_="comparisons")[0].find("li")
+        assert item.text == (
+            "Paraphrases of the file: 20 of 24 are texts to be continued, not questions, and in no "
+            "rate and no comparison; the control continues 8 of them with the old answer, the "
+            "edited model 3 of these without the new one."
+        )
+
+
+def test_a_card_says_what_its_number_counts(page: Node, audit: Any) -> None:
+    """`n` of the forced score and of the gap counts edits, that of a rate questions."""
+    model = audit[0].models[0]
+    panel = page.find("div", id="model-0")[0]
+    nouns = {"asked_forced": "edits", "audit_gap": "edits", "discovery": "question"}
+    for name, noun in nouns.items():
+        (card,) = panel.find("article", data_measure=name)
+        estimate = next(m for m in CARDS if m.name == name).of(model)
+        assert f"{estimate.n} {noun}" in card.find("p", class_="change")[0].text
 
 
 def test_probes_show_before_after_and_what_was_lost(page: Node, audit: Any) -> None:
@@ -255,6 +287,18 @@ def test_the_limits_are_on_the_page(page: Node) -> None:
     (limits,) = page.find("section", id="limits")
     assert "natural questions as a small language model asks them (PQ:" in limits.text
     assert "not about the questions of your users" in limits.text
+
+
+def test_given_questions_are_nowhere_called_natural(tmp_path: Path) -> None:
+    """Neither in a card, a heading, a hint of a column, nor among the limits."""
+    result = made_result(n_edits=12)
+    assert "natural questions" in render(result, tmp_path).lower()
+    (source, *_) = result.models[0].sources
+    own = with_model(result, sources=(msgspec.structs.replace(source, source=OWN),))
+    page = render(own, tmp_path)
+    assert "natural questions" not in page.lower()
+    assert "Of the given questions that the control answers with the old fact" in page
+    assert "The rates are about the given questions, each counted once" in page
 
 
 def test_numbers_of_the_forced_score_are_shown(page: Node, audit: Any) -> None:

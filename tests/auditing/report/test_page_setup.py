@@ -60,6 +60,20 @@ def test_the_command_of_modules_is_a_call(tmp_path: Path) -> None:
     assert given["out"] == repr(str(tmp_path))
 
 
+def test_the_call_of_own_questions_has_no_number(tmp_path: Path) -> None:
+    """As all of them are asked, beside a number they are refused."""
+    made = made_result()
+    request = AuditRequest(Path("e.jsonl"), tmp_path, questions=Path("q.jsonl"), adapt_steps=3)
+    in_memory = msgspec.structs.replace(made.models[0].model, source=IN_MEMORY)
+    model = msgspec.structs.replace(made.models[0], model=in_memory)
+    result = msgspec.structs.replace(made, models=(model,), settings=request.shown())
+    call = ast.parse(command(result, tmp_path), mode="eval").body
+    assert isinstance(call, ast.Call)
+    given = {word.arg: ast.unparse(word.value) for word in call.keywords}
+    assert "n" not in given
+    assert (given["questions"], given["adapt_steps"]) == ("'q.jsonl'", "3")
+
+
 def test_what_a_served_model_was_asked_is_shown(tmp_path: Path) -> None:
     usage = ServedUsage(
         requests=120,

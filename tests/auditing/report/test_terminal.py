@@ -8,7 +8,7 @@ from contraflow.auditing.report.meanings import reservations
 from contraflow.auditing.report.shown import full_text
 from contraflow.auditing.report.terminal import WIDTH, text_report
 from contraflow.auditing.report.worst_first import worst_first
-from contraflow.auditing.result import AuditResult, Estimate, Gate
+from contraflow.auditing.result import AuditResult, Continuations, Estimate, Gate
 from support.audits import made_result
 
 
@@ -62,6 +62,20 @@ def test_each_source_has_its_yield() -> None:
         line = next(x for x in text.splitlines() if x.startswith(f"  {source.source} "))
         counts = [str(source.n_asked), str(source.n_failing), str(source.n_modes)]
         assert line.split()[1:4] == counts
+
+
+def test_texts_to_be_continued_have_a_line_of_their_own() -> None:
+    result = made_result(n_edits=12)
+    found = Continuations(
+        source="paraphrase", n_given=24, n_continuations=20, n_known=8, n_failing=3
+    )
+    for sources in (result.models[0].sources, ()):
+        model = msgspec.structs.replace(
+            result.models[0], sources=sources, comparisons=(), continuations=(found,)
+        )
+        assert (
+            "  paraphrase: 20 of 24 to be continued, no questions (in no rate): 8 known, 3 failing"
+        ) in lines_of(msgspec.structs.replace(result, models=(model,)))
 
 
 def test_only_failed_gates_are_warnings() -> None:

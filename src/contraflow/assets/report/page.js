@@ -23,7 +23,7 @@ function summary() {
 function missingNotice() {
   if (!DATA.missing.length) return null;
   return el('aside', { class: 'notice', role: 'note' }, el('h3', {}, 'Not in this report'), el('ul', {}, DATA.missing.map((line) => el('li', {}, line))),
-    el('p', {}, 'A run that was stopped early leaves such gaps. Resume or evaluate it, then write the report again.'));
+    el('p', {}, 'A run that was stopped early leaves such gaps. The same command started again goes on, and writes the report anew.'));
 }
 
 const shown = (value) => (value === null || value === undefined ? '\u2013' : typeof value === 'object' ? JSON.stringify(value) : String(value));

@@ -25,8 +25,13 @@ function compareBy(key, direction) {
   };
 }
 
+function whyNoQuestions() {
+  const why = DATA.config['evaluation.enabled'] === false ? 'This run was trained without an evaluation (evaluation=none), whose questions would stand here.' : 'No question of an evaluation was recorded.';
+  return `${why} Those that were sampled while training are in its probes.jsonl.`;
+}
+
 function questionsSection() {
-  if (!DATA.questions.length) return section('questions', 'Questions', null, el('p', { class: 'empty' }, 'No sampled question was recorded.'));
+  if (!DATA.questions.length) return section('questions', 'Questions', null, el('p', { class: 'empty' }, whyNoQuestions()));
   const stages = ['after', 'before'].filter((stage) => DATA.questions.some((row) => row.stage === stage));
   const state = { key: '', direction: 1, text: '', stage: stages[0], only: '', shown: PAGE };
   const body = el('tbody');

@@ -157,7 +157,7 @@ function metricCell(row, unit, id) {
 function relationsSection() {
   if (!DATA.relations.length) return null;
   const ids = ['before', 'after'].filter((id) => DATA.relations.some((relation) => relation.stages[id]));
-  const order = (relation) => -(relation.stages.after || relation.stages.before).strict;
+  const order = (relation) => -((relation.stages.after || relation.stages.before).strict ?? -1);
   const sorted = [...DATA.relations].sort((a, b) => order(a) - order(b));
   const rows = sorted.map((relation) => {
     const stage = relation.stages.after || relation.stages.before;

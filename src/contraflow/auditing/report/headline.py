@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contraflow.auditing.report.reference import reference
 from contraflow.auditing.report.shown import (
     full_text,
     is_known,
@@ -12,7 +13,6 @@ from contraflow.auditing.report.shown import (
     why,
 )
 from contraflow.auditing.result import Estimate, ModelResult
-from contraflow.auditing.rows import OWN
 
 # A score this near to the natural success rate hides nothing.
 SAME = 0.02
@@ -73,8 +73,7 @@ def _found_elsewhere(model: ModelResult) -> str:
 
 
 def _questions(model: ModelResult) -> str:
-    kind = "the given questions" if _is_own(model) else "natural questions"
-    return f"{kind}{_about_one(model)}"
+    return f"{reference(model)}{_about_one(model)}"
 
 
 def _about_one(model: ModelResult) -> str:
@@ -84,10 +83,6 @@ def _about_one(model: ModelResult) -> str:
         if len(counted) == 1
         else ""
     )
-
-
-def _is_own(model: ModelResult) -> bool:
-    return any(source.source == OWN for source in model.sources)
 
 
 def _residual(residual: Estimate) -> str:
@@ -101,11 +96,20 @@ def _residual(residual: Estimate) -> str:
 
 
 def _own_prompts(model: ModelResult) -> str:
-    """The score on the edits' own prompts; "though" only where it hides the failures."""
-    score = model.asked_forced if is_known(model.asked_forced.value) else model.asked_free
-    failure = model.edit_failure.value
+    """The score on the edits' own prompts; "though" only where it hides the failures.
+
+    The free answers where nobody can read the forced one, called by another name than that.
+    """
+    forced, free = model.asked_forced, model.asked_free
+    is_forced = is_known(forced.value)
+    score, failure = forced if is_forced else free, model.edit_failure.value
     if not (is_known(score.value) and is_known(failure)):
         return ""
+    said = (
+        f"the edits' own prompts score {value_text(score)}"
+        if is_forced
+        else f"{value_text(score)} of the edits' own prompts get the new answer when the model "
+        "writes freely"
+    )
     hides = score.value > 1 - failure + SAME
-    link = ", though" if hides else ";"
-    return f"{link} the edits' own prompts score {value_text(score)}"
+    return f"{', though' if hides else ';'} {said}"

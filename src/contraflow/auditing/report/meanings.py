@@ -53,24 +53,24 @@ CARDS = (
         "asked_forced",
         "Asked-prompt success",
         "share",
-        "What papers report: tokens of the new answer that are the most likely ones when it is "
-        "forced behind the edit's own prompt.",
+        "What papers report, over all edits: tokens of the new answer that are the most likely "
+        "ones when it is forced behind the edit's own prompt.",
         lambda m: m.asked_forced,
     ),
     Measure(
         "audit_gap",
         "Audit gap",
         "points",
-        "Asked-prompt success minus success on natural questions (1 \u2212 edit failure): what the "
-        "editor's own score hides.",
+        "Of the counted edits: asked-prompt success minus success on natural questions (1 \u2212 "
+        "edit failure), what the editor's own score hides.",
         lambda m: m.audit_gap,
     ),
     Measure(
         "discovery",
         "Discovery",
         "per_100",
-        "Distinct failing questions found per 100 asked. The yield of a search, not a rate of "
-        "failure.",
+        "Distinct failing questions per 100 asked: your own, else the trained sampler's, else "
+        "those of the first source below. The yield of a search, not a rate of failure.",
         lambda m: m.discovery,
     ),
     Measure(
@@ -112,10 +112,13 @@ MINOR = (
         lambda m: m.degenerate,
     ),
 )
-LIMITS = (
+OF_NATURAL = (
     "The rates are about natural questions as a small language model asks them (P_Q: the sampler "
     "with its adapter off). They are not about the questions of your users, nor about people who "
-    "try to break the edit.",
+    "try to break the edit."
+)
+OF_GIVEN = "The rates are about the given questions, each counted once, and about no others."
+LIMITS = (
     "An edit failure is not yet an old belief: most failing answers of small models say neither "
     "the old fact nor the new one.",
     "Facts that the control does not tell are listed and not counted: nothing can be said about "
@@ -138,15 +141,15 @@ def weights_verdict(weights: WeightCheck) -> str:
     else:
         error = weights.standard_error or 0.0
         said = (
-            f"The draws cover the reference: the weights of an edit have mean {weights.mean:.2f} "
-            f"\u00b1 {error:.2f} where 1 is due. {weights.n} weighted questions "
-            f"say as much as {weights.ess:.0f} equal ones."
+            "The draws cover the reference: the weights of an edit add up to "
+            f"{weights.mean:.2f} \u00b1 {error:.2f} on average where 1 is due. "
+            f"{weights.n} weighted questions say as much as {weights.ess:.0f} equal ones."
         )
     return " ".join([said, *reservations(weights)])
 
 
 def weights_line(weights: WeightCheck) -> str:
-    """The weights in numbers: mean, effective numbers."""
+    """The weights in numbers: the mean of their sums, effective numbers."""
     if weights.n == 0:
         return "weights: nothing was drawn"
     if not is_known(weights.mean):
@@ -155,7 +158,7 @@ def weights_line(weights: WeightCheck) -> str:
             f"{weights.ess_failing:.0f}"
         )
     return (
-        f"weights: mean {weights.mean:.2f} \u00b1 {weights.standard_error or 0:.2f} (1 is due); "
+        f"weights: {weights.mean:.2f} \u00b1 {weights.standard_error or 0:.2f} an edit (1 is due); "
         f"{weights.n} questions, effective {weights.ess:.0f}, of failing ones "
         f"{weights.ess_failing:.1f}"
     )

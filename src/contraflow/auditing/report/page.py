@@ -18,6 +18,7 @@ from contraflow.auditing.report.page_facts import facts_table
 from contraflow.auditing.report.page_matrix import matrices
 from contraflow.auditing.report.page_summary import MARK, cards, comparison, headline_html, masthead
 from contraflow.auditing.report.page_weights import ground
+from contraflow.auditing.report.reference import about
 from contraflow.auditing.result import AuditResult, ModelResult
 from contraflow.auditing.rows import Row
 from contraflow.evaluation.report import asset, fill_page
@@ -76,7 +77,7 @@ def _body(result: AuditResult, folder: Path) -> Markup:
         _tabs(result) if several else None,
         [_panel(model, i, titled=several) for i, model in enumerate(result.models)],
         _section("setup", "Setup", "How to get these numbers again.", setup(result, folder)),
-        _section("limits", "What the numbers do not mean", None, limits()),
+        _section("limits", "What the numbers do not mean", None, limits(result)),
         tag("footer", "Written by contraflow. This file loads nothing from anywhere."),
     )
 
@@ -107,7 +108,7 @@ def _panel(model: ModelResult, index: int, *, titled: bool) -> Markup:
             tag("p", headline_html(model), class_="lede"),
         )
     parts = (
-        ("facts", "Fact by fact", FACTS, facts_table(model, index)),
+        ("facts", "Fact by fact", about(model, FACTS), facts_table(model, index)),
         ("answers", "Before and after the edit", ANSWERS, matrices(model)),
         ("discovery", "What each source found", DISCOVERY, discovery(model, index)),
         ("probes", "What else changed", PROBES, probes(model)),
@@ -145,14 +146,15 @@ FACTS = (
     "its failing questions by mode. Click a heading to sort."
 )
 ANSWERS = (
-    "Each question by what the control says and what the edited model says. Only the row "
-    "“old” counts, where the control tells the old fact: everything but “new” in "
-    "it is an edit failure, “old” again is a residual belief."
+    "Each sound question about a counted fact by what the control says and what the edited model "
+    "says. Only the row “old” counts, where the control tells the old fact: everything "
+    "but “new” in it is an edit failure, “old” again is a residual belief."
 )
 DISCOVERY = (
     "The expected number found after so many questions in random order. A search yield, not a "
-    "rate: compare the sources with each other at an equal number of questions (dashed). Bands are "
-    "95 % intervals for edits like these."
+    "rate. A source may ask more about some edits than about others, so the sentences below "
+    "compare two sources with equally many questions about each edit. Bands are 95 % intervals for "
+    "edits like these."
 )
 PROBES = (
     "Right answers to questions that the edit should leave alone (locality), and to those whose "
@@ -160,6 +162,6 @@ PROBES = (
 )
 STYLES = "The same questions, put to both models in other ways. The headline is of the first one."
 GROUND = (
-    "Drawn questions are weighted to stand for the untrained sampler\u2019s. Weights near 1 and a "
-    "large effective number make a rate certain."
+    "Drawn questions are weighted to stand for the untrained sampler\u2019s. A rate is certain "
+    "where the weights of an edit add up to about 1 and their effective number is large."
 )

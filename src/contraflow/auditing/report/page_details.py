@@ -8,7 +8,8 @@ from pathlib import Path
 
 from contraflow.auditing.report.interval_marks import bar_mark, interval_mark
 from contraflow.auditing.report.markup import Markup, data, joined, tag
-from contraflow.auditing.report.meanings import LIMITS
+from contraflow.auditing.report.meanings import LIMITS, OF_GIVEN, OF_NATURAL
+from contraflow.auditing.report.reference import is_of_given
 from contraflow.auditing.report.shown import (
     interval_text,
     is_known,
@@ -192,7 +193,7 @@ def _python_call(result: AuditResult, folder: Path) -> str:
     given: dict[str, str] = {
         "control": "control",
         "run": repr(settings["run"]),
-        "n": settings["n"],
+        **({"n": settings["n"]} if "n" in settings else {}),
         "styles": repr(tuple(settings["ask"].split(","))),
         "seed": settings["seed"],
         "adapt_steps": settings["adapt_steps"],
@@ -204,10 +205,11 @@ def _python_call(result: AuditResult, folder: Path) -> str:
     return f"contraflow.audit(edited, tokenizer, {result.edits!r}, {words})"
 
 
-def limits() -> Markup:
+def limits(result: AuditResult) -> Markup:
     """What the numbers do not mean."""
     sampler = joined("P", tag("sub", "Q"))
-    lines = [text.split("P_Q") for text in LIMITS]
+    of_given = any(is_of_given(model) for model in result.models)
+    lines = [text.split("P_Q") for text in (OF_GIVEN if of_given else OF_NATURAL, *LIMITS)]
     items = [
         tag("li", [joined(sampler if i else None, part) for i, part in enumerate(parts)])
         for parts in lines

@@ -1,16 +1,14 @@
-"""What each source of questions found: curves, and a table at an equal number of questions."""
+"""What each source of questions found: curves, a table, and comparisons in words."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from contraflow.auditing.report.axes import label_below, ticks, vertical_axis
 from contraflow.auditing.report.interval_marks import interval_mark, polygon, polyline
 from contraflow.auditing.report.markup import Markup, joined, tag
 from contraflow.auditing.report.shown import full_text, interval_text, value_text
-from contraflow.auditing.report.source_words import comparison_text
+from contraflow.auditing.report.source_words import comparison_text, continuations_text
 from contraflow.auditing.result import ModelResult, SourceYield
 from contraflow.auditing.rows import ADAPTED, OWN, PARAPHRASE, PRIOR, SAMPLER
 
@@ -25,11 +23,11 @@ SOURCE_TONES = {SAMPLER: "s0", PRIOR: "s1", PARAPHRASE: "s2", ADAPTED: "s4", OWN
 
 
 def discovery(model: ModelResult, index: int) -> Markup:
-    """Curves of distinct failing questions and of modes, and a table at an equal budget."""
+    """Curves of distinct failing questions and of modes, a table, and comparisons."""
     sources = [source for source in model.sources if source.asked]
     if not sources:
-        return tag("p", "No question was asked that could have failed.", class_="empty")
-    budget = min(source.n_asked for source in sources)
+        none = tag("p", "No question was asked that could have failed.", class_="empty")
+        return joined(none, _in_words(model))
     legend = tag(
         "div",
         [
@@ -42,21 +40,22 @@ def discovery(model: ModelResult, index: int) -> Markup:
         legend,
         tag(
             "div",
-            _curves("Distinct failing questions", "failing", sources, budget, index),
-            _curves("Failure modes", "modes", sources, budget, index),
+            _curves("Distinct failing questions", "failing", sources, index),
+            _curves("Failure modes", "modes", sources, index),
             class_="panels",
         ),
-        _sources_table(sources, budget),
-        _comparisons(model),
+        _sources_table(sources),
+        _in_words(model),
     )
 
 
-def _comparisons(model: ModelResult) -> Markup | None:
-    """Who found more at an equal number of questions, in words."""
-    if not model.comparisons:
+def _in_words(model: ModelResult) -> Markup | None:
+    """Who found more with equally many questions about each edit, and what was no question."""
+    said = [comparison_text(c, SOURCE_NAMES) for c in model.comparisons]
+    said += [continuations_text(found, SOURCE_NAMES) for found in model.continuations]
+    if not said:
         return None
-    said = [tag("li", comparison_text(c, SOURCE_NAMES)) for c in model.comparisons]
-    return tag("ul", said, class_="comparisons")
+    return tag("ul", [tag("li", text) for text in said], class_="comparisons")
 
 
 def _name(source: SourceYield) -> str:
@@ -67,9 +66,7 @@ def _tone(source: SourceYield) -> str:
     return SOURCE_TONES.get(source.source, "s5")
 
 
-def _curves(
-    title: str, which: str, sources: Sequence[SourceYield], budget: int, index: int
-) -> Markup:
+def _curves(title: str, which: str, sources: Sequence[SourceYield], index: int) -> Markup:
     right = float(max(source.n_asked for source in sources))
     heights = [getattr(source, name) for source in sources for name in (which, f"{which}_high")]
     top = max(1.0, *(max(curve, default=0.0) for curve in heights))
@@ -101,8 +98,6 @@ def _curves(
         )
         for source in sources
     ]
-    at = f"{100 * budget / right:.2f}%"
-    shared = tag("line", x1=at, x2=at, y1="0", y2="100%", class_="rule") if budget < right else None
     plane = tag(
         "svg",
         bands,
@@ -117,7 +112,6 @@ def _curves(
         "svg",
         vertical_axis(top),
         [label_below(f"{value:g}", 100 * value / right) for value in ticks(right, 4)],
-        shared,
         plane,
         ends,
         class_="chart",
@@ -131,14 +125,12 @@ def _curves(
     return tag("figure", caption, chart, class_="card")
 
 
-def _sources_table(sources: Sequence[SourceYield], budget: int) -> Markup:
+def _sources_table(sources: Sequence[SourceYield]) -> Markup:
     head = [
         ("Source", None),
         ("Asked", "number"),
         ("Failing", "number"),
         ("Modes", "number"),
-        (f"Failing at {budget}", "number"),
-        (f"Modes at {budget}", "number"),
         ("Failing per 100", "rate"),
     ]
     rows = [
@@ -147,7 +139,7 @@ def _sources_table(sources: Sequence[SourceYield], budget: int) -> Markup:
             tag("th", tag("i", class_=f"swatch {_tone(s)}"), " ", _name(s), scope="row"),
             [
                 tag("td", text, class_="number", data_label=label)
-                for text, (label, _) in zip(_counts(s, budget), head[1:-1], strict=True)
+                for text, (label, _) in zip(_counts(s), head[1:-1], strict=True)
             ],
             tag("td", *_per_100(s), class_="rate", data_label=head[-1][0]),
         )
@@ -162,10 +154,8 @@ def _sources_table(sources: Sequence[SourceYield], budget: int) -> Markup:
     return tag("div", table, class_="card flush scroll below")
 
 
-def _counts(source: SourceYield, budget: int) -> list[str]:
-    equal = [np.interp(budget, source.asked, curve) for curve in (source.failing, source.modes)]
-    whole = [str(n) for n in (source.n_asked, source.n_failing, source.n_modes)]
-    return [*whole, *(f"{value:.1f}" for value in equal)]
+def _counts(source: SourceYield) -> list[str]:
+    return [str(n) for n in (source.n_asked, source.n_failing, source.n_modes)]
 
 
 def _per_100(source: SourceYield) -> tuple[Markup, Markup]:

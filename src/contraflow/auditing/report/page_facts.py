@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from contraflow.auditing.report.interval_marks import interval_mark
 from contraflow.auditing.report.markup import Markup, data, joined, tag
+from contraflow.auditing.report.reference import about
 from contraflow.auditing.report.shown import (
     interval_text,
     is_known,
@@ -60,7 +61,7 @@ def facts_table(model: ModelResult, index: int) -> Markup:
     numbers = {id(fact): i for i, fact in enumerate(model.facts)}
     others = [fact for fact in model.facts if not fact.counted]
     facts = [*worst_first(model.facts), *others]
-    head = tag("tr", [_head(column) for column in COLUMNS])
+    head = tag("tr", [_head(column, about(model, column.hint)) for column in COLUMNS])
     body = tag("tbody", [_row(fact, numbers[id(fact)]) for fact in facts])
     table = tag("table", tag("thead", head), body, class_="sortable edits")
     return joined(
@@ -101,14 +102,14 @@ def _controls(facts: Sequence[FactResult], index: int) -> Markup:
     return tag("div", search, select, count, class_="controls", hidden=True)
 
 
-def _head(column: Column) -> Markup:
+def _head(column: Column, hint: str) -> Markup:
     name = column.key if column.kind != "number" else "number"
     return tag(
         "th",
         column.label,
         scope="col",
         class_=name,
-        title=column.hint,
+        title=hint,
         data_key=column.key,
         data_text=column.kind == "text",
     )

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from contraflow.auditing.report.markup import Markup, tag
+from contraflow.auditing.report.reference import reference
 from contraflow.auditing.result import VERDICTS, ModelResult
 
 N_HEAT = 10
@@ -17,10 +18,11 @@ def matrices(model: ModelResult) -> Markup:
     """What the control said and what the edited model says, in counts and in weighted shares."""
     counts = [[str(value) for value in line] for line in model.matrix]
     shares = [[_share(value) for value in line] for line in model.weighted_matrix]
+    of_rates = reference(model).removeprefix("the ").capitalize()
     return tag(
         "div",
-        _matrix("Questions asked", "counts, from all sources", counts, model.matrix),
-        _matrix("Natural questions", "weighted shares in percent", shares, model.weighted_matrix),
+        _matrix("Questions asked", "sound ones, from all sources", counts, model.matrix),
+        _matrix(of_rates, "weighted shares in percent", shares, model.weighted_matrix),
         class_="panels",
     )
 

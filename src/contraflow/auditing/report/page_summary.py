@@ -9,6 +9,7 @@ from contraflow.auditing.report.headline import headline
 from contraflow.auditing.report.interval_marks import interval_mark
 from contraflow.auditing.report.markup import Markup, data, joined, tag
 from contraflow.auditing.report.meanings import CARDS, MINOR, Measure
+from contraflow.auditing.report.reference import about
 from contraflow.auditing.report.shown import (
     NO_ESTIMATE,
     Unit,
@@ -22,6 +23,8 @@ from contraflow.auditing.report.shown import (
 from contraflow.auditing.result import AuditResult, Difference, Estimate, ModelResult
 from contraflow.system.addresses import without_logins
 
+# Numbers of which `n` counts edits, not questions.
+OF_EDITS = ("asked_forced", "audit_gap")
 TONES = {"edit_failure": "failing", "residual_belief": "old"}
 _PERCENT = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?) %")
 MARK = tag(
@@ -86,7 +89,7 @@ def _card(measure: Measure, model: ModelResult) -> Markup:
         tag("p", _big(estimate, measure.unit), class_="big" if known else "big none"),
         tag("p", _below(estimate, measure), class_="change"),
         interval_mark(estimate, measure.unit, tone, measure.label),
-        tag("p", measure.meaning, class_="meaning"),
+        tag("p", about(model, measure.meaning), class_="meaning"),
         class_="card headline",
         data_measure=measure.name,
     )
@@ -110,7 +113,7 @@ def _below(estimate: Estimate, measure: Measure) -> str:
 
 
 def _basis(estimate: Estimate, measure: Measure) -> str:
-    if measure.name == "asked_forced":
+    if measure.name in OF_EDITS:
         return plural(estimate.n, "edit")
     count = plural(estimate.n, "question")
     weighted = estimate.ess < estimate.n * 0.995
@@ -161,7 +164,13 @@ def _compared(measure: Measure, models: Sequence[ModelResult]) -> Markup:
         )
         for i, model in enumerate(models)
     ]
-    return tag("figure", tag("h4", measure.label), rows, class_="card", title=measure.meaning)
+    return tag(
+        "figure",
+        tag("h4", measure.label),
+        rows,
+        class_="card",
+        title=about(models[0], measure.meaning),
+    )
 
 
 def _short(estimate: Estimate, unit: Unit) -> Markup:

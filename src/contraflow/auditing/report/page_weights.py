@@ -18,7 +18,7 @@ def ground(model: ModelResult) -> Markup:
     mean = f"{weights.mean:.2f}" if is_known(weights.mean) else "\u2013"
     error = f" \u00b1 {weights.standard_error:.2f}" if is_known(weights.standard_error) else ""
     tiles = (
-        ("Mean weight (1 is due)", mean, error),
+        ("Weight of an edit (1 is due)", mean, error),
         ("Effective questions", f"{weights.ess:.0f}", f" of {weights.n}"),
         ("Effective failing ones", f"{weights.ess_failing:.1f}", ""),
         ("Largest share of one", f"{100 * weights.largest_share:.1f} %", ""),
@@ -83,8 +83,6 @@ def histogram(weights: WeightCheck) -> Markup:
         )
         for i, count in enumerate(weights.counts)
     ]
-    one = f"{100 * -low / (high - low):.2f}%"
-    due = tag("line", x1=one, x2=one, y1="-6", y2="100%", class_="rule") if low < 0 < high else None
     labels = [
         label_below(_weight(value), 100 * (value - low) / (high - low))
         for value in _log_ticks(low, high)
@@ -93,7 +91,6 @@ def histogram(weights: WeightCheck) -> Markup:
         "svg",
         vertical_axis(float(top), 3),
         bars,
-        due,
         labels,
         class_="chart",
         role="img",

@@ -6,6 +6,7 @@ import math
 from typing import Literal, TypeGuard
 
 from contraflow.auditing.result import Estimate, ServedUsage
+from contraflow.text.folding import visible
 
 # "points": a difference of two shares, in percentage points. "per_100": already times 100.
 Unit = Literal["share", "points", "per_100"]
@@ -75,7 +76,7 @@ def is_known(value: float | None) -> TypeGuard[float]:
 
 def printable(text: str) -> str:
     """A text on one line, without characters that steer a terminal or turn the line round."""
-    return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
+    return "".join(c if c.isprintable() else " " for c in " ".join(visible(text).split()))
 
 
 def clipped(text: str, width: int) -> str:

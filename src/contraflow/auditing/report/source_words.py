@@ -1,10 +1,10 @@
-"""Who found more at an equal number of questions, in words: more, fewer, or a tie."""
+"""What is to be said about sources in words: who found more, and what was no question."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from contraflow.auditing.result import Estimate, SourceComparison
+from contraflow.auditing.result import Continuations, Estimate, SourceComparison
 
 
 def comparison_text(comparison: SourceComparison, names: Mapping[str, str]) -> str:
@@ -29,6 +29,25 @@ def comparison_line(comparison: SourceComparison) -> str:
     ]
     pair = f"{comparison.first} \u2212 {comparison.second}"
     return f"{pair}, {comparison.at} questions each: {', '.join(said) or 'nothing to compare'}"
+
+
+def continuations_text(found: Continuations, names: Mapping[str, str]) -> str:
+    """How many of a source's texts are no questions, and how many of those fail."""
+    name = names.get(found.source, found.source)
+    return (
+        f"{name[:1].upper()}{name[1:]}: {found.n_continuations} of {found.n_given} are texts to be "
+        "continued, not questions, and in no rate and no comparison; the control continues "
+        f"{found.n_known} of them with the old answer, the edited model {found.n_failing} of these "
+        "without the new one."
+    )
+
+
+def continuations_line(found: Continuations) -> str:
+    """The same on one line of a terminal."""
+    return (
+        f"{found.source}: {found.n_continuations} of {found.n_given} to be continued, no questions "
+        f"(in no rate): {found.n_known} known, {found.n_failing} failing"
+    )
 
 
 def verdict(difference: Estimate) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contraflow.auditing.report.headline import headline
 from contraflow.auditing.report.meanings import CARDS, reservations, weights_line
 from contraflow.auditing.report.shown import clipped, full_text, plural, printable, usage_text
-from contraflow.auditing.report.source_words import comparison_line
+from contraflow.auditing.report.source_words import comparison_line, continuations_line
 from contraflow.auditing.report.worst_first import worst_first
 from contraflow.auditing.result import (
     AuditResult,
@@ -87,15 +87,18 @@ def _example(mode: FailureMode) -> str:
 
 
 def _sources(model: ModelResult) -> Iterator[str]:
-    if not model.sources:
+    if not model.sources and not model.continuations:
         return
     yield ""
-    yield "found by        asked  failing  modes  failing per 100"
+    if model.sources:
+        yield "found by        asked  failing  modes  failing per 100"
     for source in model.sources:
         counts = f"{source.n_asked:>5}  {source.n_failing:>7}  {source.n_modes:>5}"
         yield f"  {source.source:<13} {counts}  {_yield(source.per_100)}"
     for comparison in model.comparisons:
         yield _line(2, comparison_line(comparison))
+    for found in model.continuations:
+        yield _line(2, continuations_line(found))
 
 
 def _yield(per_100: Estimate) -> str:
