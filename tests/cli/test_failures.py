@@ -52,7 +52,7 @@ def hub_error() -> Exception:
             ["runs/a: permission denied"],
         ),
         (RuntimeError("I/O error: No space left on device (os error 28)"), ["the disk is full"]),
-        (MemoryError(), ["out of memory", "trainer.facts_per_step"]),
+        (MemoryError(), ["out of memory", "lower n= ", "trainer.facts_per_step"]),
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), ["out of memory"]),
         (hub_error(), ["cannot find the files in the cache", "model=smollm2 judge=minilm"]),
         (
@@ -106,6 +106,15 @@ def test_a_bug_leaves_its_traceback_in_a_file(
     text = log.read_text()
     assert "Traceback" in text
     assert "secret" not in text + result.err
+
+
+def test_notes_of_an_error_follow_in_the_same_line(
+    contraflow: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = UserError("the server is gone; start it")
+    error.add_note("12 lines are kept in out.part")
+    raising(monkeypatch, error)
+    assert_one_error(contraflow("train"), "start it; 12 lines are kept in out.part")
 
 
 def test_debugging_shows_the_traceback(

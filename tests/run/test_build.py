@@ -27,6 +27,7 @@ from contraflow.settings import (
     Config,
     JudgeConfig,
     ModelConfig,
+    OracleConfig,
     PolicyConfig,
     PromptConfig,
     ReplayConfig,
@@ -34,6 +35,7 @@ from contraflow.settings import (
 )
 from support.models import save_tiny_model
 from support.replay import question
+from support.served import opened, stand_in
 
 JUDGE = Path(__file__).parents[1] / "end_to_end" / "run_of_0_1_0" / "judge"
 PROMPTS = PromptConfig(task="fact : {edit_fact}\nask :", answer="ask : {question}\nfact :")
@@ -208,3 +210,19 @@ def test_a_statement_that_the_judge_would_cut_is_refused(model: Path):
         run.check_facts([good, fits_the_sampler])
     with pytest.raises(UserError, match=r"fact bad: .*judge"):
         run.generate([fits_the_sampler], 1)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_served_oracle_without_log_p_is_refused_at_once(model: Path):
+    """Its answers would be paid for, and the first of them would end the run."""
+    with stand_in(logprobs=False) as server:
+        with pytest.raises(UserError, match=r"^oracle\.name=openai:.*no token log-prob") as refused:
+            parts_of(model, oracle=OracleConfig(name=server.source))
+        assert "\n" not in str(refused.value)
+        probes = len(server.bodies)
+        opened(server)
+        assert len(server.bodies) == 2 * probes
+    with stand_in() as server:
+        _, parts = parts_of(model, oracle=OracleConfig(name=server.source))
+        assert parts.oracle is not None
+        assert parts.oracle.answer(["who ?"])[0].log_p < 0

@@ -70,6 +70,38 @@ def test_a_bad_file_of_your_own_is_named(
     assert_one_error(contraflow("config", "--config-dir", str(folder), "experiment=mine"), *parts)
 
 
+HEADER = "write `# @package _global_` as its first line"
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"trainer:\n  n_steps: 3\n", f"{HEADER}, so that its keys are settings of the run"),
+        (b"", f"{HEADER}, so that its keys are settings of the run"),
+        (b"# @package _globl_\nname: mine\n", HEADER),
+        (b"- name\n- mine\n", f"has no settings; {HEADER}, and give each as KEY: VALUE"),
+        (b"# @package _global_\n- name\n", "has no settings; give each as KEY: VALUE"),
+        (b"# @package _global_\nname: \xff\n", "is not UTF-8 ('utf-8' codec can't decode byte"),
+    ],
+)
+def test_a_file_of_another_form_says_what_to_write(
+    contraflow: Call, tmp_path: Path, content: bytes, problem: str
+) -> None:
+    file = own_experiment(tmp_path, "mine", "") / "experiment" / "mine.yaml"
+    file.write_bytes(content)
+    result = contraflow("config", "--config-dir", str(tmp_path), "experiment=mine")
+    assert_one_error(result, f"{file}: {problem}")
+
+
+@pytest.mark.parametrize("content", ["- name\n", "mine\n"])
+def test_a_group_of_your_own_needs_keys(contraflow: Call, tmp_path: Path, content: str) -> None:
+    file = tmp_path / "model" / "own.yaml"
+    file.parent.mkdir()
+    file.write_text(content)
+    result = contraflow("config", "--config-dir", str(tmp_path), "model=own")
+    assert_one_error(result, f"{file}: has no settings; give each as KEY: VALUE")
+
+
 @pytest.mark.parametrize(
     ("written", "name"),
     [

@@ -12,6 +12,7 @@ import pytest
 from contraflow.errors import UserError
 from contraflow.settings import Config
 from contraflow.settings.compose import compose_config
+from contraflow.settings.keys import choices_of
 from support.cli import Result, assert_one_error
 
 Call = Callable[..., Result]
@@ -164,4 +165,41 @@ def test_policy_gradients_refuse_what_they_cannot_use(contraflow: Call, name: st
     """They have no residuals, and learn from draws of the current policy only."""
     for setting in ("objective.penalty=linex", "objective.bound=2", "exploration.prior_share=0.5"):
         assert_one_error(contraflow("config", f"objective={name}", setting), setting.split("=")[0])
-    assert compose_config(["experiment=quickstart", f"objective={name}"]).objective.name == name
+
+
+@pytest.mark.parametrize("name", ["rloo", "grpo"])
+def test_policy_gradients_refuse_a_mean_over_other_draws(contraflow: Call, name: str) -> None:
+    """Counted once or alike, questions are no draws of the policy; weighted ones are."""
+    once = [f"objective={name}", "exploration.count_repeats=false"]
+    equal = [f"objective={name}", "exploration.distinct=true", "exploration.distinct_weights=equal"]
+    reason = f"objective.name={name}, which learns from its own draws"
+    said = "exploration.count_repeats=False: must be true"
+    assert_one_error(contraflow("config", *once), said, reason, "exploration.distinct=true")
+    said = "exploration.distinct_weights=equal: must be inclusion or normalized"
+    assert_one_error(contraflow("config", *equal), said, reason)
+    # Without distinct the weights, and with it the repeats, have no effect.
+    compose_config([f"objective={name}", "exploration.distinct_weights=equal"])
+    compose_config([*once, "exploration.distinct=true"])
+    compose_config(["objective=vargrad", *once[1:]])
+
+
+@pytest.mark.parametrize("name", ["rloo", "grpo"])
+@pytest.mark.parametrize("preset", sorted(choices_of("experiment")))
+def test_a_policy_gradient_is_one_word_on_a_preset(preset: str, name: str) -> None:
+    words = [f"experiment={preset}", "data.facts=facts.jsonl", f"objective={name}"]
+    assert compose_config(words).objective.name == name
+
+
+@pytest.mark.parametrize("overrides", ["experiment=quickstart", None, [1], [None], 3, {"seed": 1}])
+def test_overrides_of_python_are_a_list_of_texts(overrides: Any):
+    """A text was read letter by letter: "'e' is not key=value"."""
+    with pytest.raises(UserError, match=r"^overrides=.*: must be a list of texts, such as \["):
+        compose_config(overrides)
+
+
+@pytest.mark.parametrize(
+    "overrides", [["name=../x"], ["name=/abs"], ["name=.."], ["name=a/b", "run_dir=elsewhere"]]
+)
+def test_a_name_that_is_a_path_is_refused(overrides: list[str]) -> None:
+    with pytest.raises(UserError, match=f"^{overrides[0]}: must be a name, not a path; run_dir=…"):
+        compose_config(overrides)

@@ -28,23 +28,26 @@ _PING_EVERY_S = 0.5
 
 
 class RayActor:
-    """A process that holds a worker. ``build`` runs at its first work, also after a restart."""
+    """A process that holds a worker, which is built at its first work, also after a restart."""
 
-    def __init__(self, build: Callable[[], Worker]) -> None:
+    def __init__(self) -> None:
         # Ctrl-C is for the learner, which ends its actors after the step.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        self._build = build
         self._worker: Worker | None = None
 
     def ping(self) -> None:
         """Answer as soon as the process is there."""
 
-    def collect(self, assignment: bytes, weights: list[Any]) -> bytes:
-        """Do an encoded assignment with the version that ``weights[0]`` refers to."""
+    def collect(self, assignment: bytes, build: list[Any], weights: list[Any]) -> bytes:
+        """Do an encoded assignment with the version that ``weights[0]`` refers to.
+
+        build: the only entry refers to what builds the worker. Ray warns of arguments of this size
+            where an actor is made: they would have to outlive it, for its restarts.
+        """
         work = decode(assignment, Assignment)
         try:
             if self._worker is None:
-                self._worker = self._build()
+                self._worker = ray.get(build[0])()
             if self._worker.version != work.version:
                 self._worker.load(work.version, ray.get(weights[0]))
             return encode(self._worker.collect(work))
@@ -69,8 +72,9 @@ class RayPool(Pool):
         }
         remote = ray.remote(RayActor)
         self._actors: list[Any] = [
-            remote.options(name=f"actor-{i}", **options).remote(build) for i in range(self.size)
+            remote.options(name=f"actor-{i}", **options).remote() for i in range(self.size)
         ]
+        self._build = ray.put(build)
         self._weights: dict[int, Any] = {}
         self._at_work: dict[Any, int] = {}
         self._ended: dict[int, float] = {}  # actors that start again: when to ask them next
@@ -86,9 +90,9 @@ class RayPool(Pool):
         return actor not in self._ended
 
     def submit(self, actor: int, assignment: Assignment) -> None:
-        # In a list, a reference is passed on as it is: the actor may have the version already.
+        # In a list, a reference is passed on as it is: the actor may have what it refers to.
         weights = [self._weights[assignment.version]]
-        reference = self._actors[actor].collect.remote(encode(assignment), weights)
+        reference = self._actors[actor].collect.remote(encode(assignment), [self._build], weights)
         self._at_work[reference] = actor
 
     def wait(self, timeout_s: float) -> list[Outcome]:

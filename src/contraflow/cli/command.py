@@ -73,8 +73,8 @@ class ParsedArguments:
         """`required` as a path with `~` expanded."""
         return Path(self.required(key)).expanduser()
 
-    def integer(self, key: str, minimum: int) -> int:
-        """The value as an integer. Raises: UserError if it is not one or below the minimum."""
+    def integer(self, key: str, minimum: int, maximum: int | None = None) -> int:
+        """The value as an integer. Raises: UserError if it is not one, or out of range."""
         text = self.required(key)
         try:
             number = int(text)
@@ -82,11 +82,13 @@ class ParsedArguments:
             raise UserError(f"{key}={text}: must be a whole number") from None
         if number < minimum:
             raise UserError(f"{key}={text}: must be at least {minimum}")
+        if maximum is not None and number > maximum:
+            raise UserError(f"{key}={text}: must be at most {maximum:,}")
         return number
 
-    def optional_integer(self, key: str, minimum: int) -> int | None:
+    def optional_integer(self, key: str, minimum: int, maximum: int | None = None) -> int | None:
         """The value as an integer, or None if it is not given. Raises: UserError."""
-        return None if self.text(key) is None else self.integer(key, minimum)
+        return None if self.text(key) is None else self.integer(key, minimum, maximum)
 
     def positive(self, key: str) -> float:
         """The value as a finite number above 0. Raises: UserError."""
@@ -112,6 +114,16 @@ class ParsedArguments:
         """The value, which must be true or false. Raises: UserError."""
         return self.choice(key, ("true", "false")) == "true"
 
+    def sources(self, key: str) -> tuple[str, ...]:
+        """The values between commas; a file or folder with a comma in its name is one value."""
+        parts = (self.text(key) or "").split(",")
+        found: list[str] = []
+        while parts:
+            n = next(n for n in range(len(parts), 0, -1) if n == 1 or _is_there(parts[:n]))
+            found.append(",".join(parts[:n]).strip())
+            parts = parts[n:]
+        return tuple(filter(None, found))
+
     def with_prefix(self, prefix: str) -> dict[str, str]:
         """The values under a prefix: `columns.subject=S` gives {"subject": "S"} for "columns."."""
         return {
@@ -119,6 +131,11 @@ class ParsedArguments:
             for key, value in self.values.items()
             if key.startswith(prefix)
         }
+
+
+def _is_there(parts: Sequence[str]) -> bool:
+    """Whether the parts of a path that has commas in it name something that exists."""
+    return Path(",".join(parts).strip()).expanduser().exists()
 
 
 def asks_for_help(words: Sequence[str]) -> bool:

@@ -30,11 +30,12 @@ _MORE_PROBLEMS = re.compile(r"^… and (\d+) more problems$")
 
 
 def report_failure(error: BaseException) -> int:
-    """Print one line on standard error and return the exit code.
+    """Print one line on standard error, with the notes of the exception; return the exit code.
 
     A bug also leaves its traceback in a file; CONTRAFLOW_DEBUG=1 prints every traceback.
     """
     line, code = describe(error)
+    line = "; ".join([line, *(one_line(note) for note in getattr(error, "__notes__", ()))])
     if code == BUG:
         line += f"; this is a bug: please report it with the traceback in {_write_log(error)}"
     if is_debugging():
@@ -85,7 +86,8 @@ def _known_failure(error: BaseException) -> str | None:
             return f"{place}{os.strerror(number or 0).lower()}; {remedy}"
         if _is_out_of_memory(cause):
             return (
-                "out of memory; lower trainer.facts_per_step, oracle.batch_size or judge.batch_size"
+                "out of memory; lower n= (questions of a fact), trainer.facts_per_step, "
+                "oracle.batch_size or judge.batch_size"
             )
         is_missing_model = (
             isinstance(cause, OSError) and number is None and _MODEL_NOT_FOUND.search(text)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from contraflow.cli.command import ParsedArguments
-from contraflow.cli.preflight import check_out_file, check_out_folder
+from contraflow.cli.preflight import check_out_file
 from contraflow.errors import UserError
 from contraflow.system.same_file import is_same_file
+from contraflow.system.writable import check_out_folder
 
 
 def check_output(args: ParsedArguments, out: Path, *inputs: str) -> None:

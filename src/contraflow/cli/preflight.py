@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
+import errno
+import os
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,43 +11,37 @@ from pathlib import Path
 
 from contraflow.errors import UserError
 from contraflow.settings import Config
+from contraflow.system.destinations import file_behind, is_stream, is_unusable
 from contraflow.system.run_names import SHIPPED, UNTRAINED, run_folder
+from contraflow.system.writable import check_out_folder, not_writable, try_writing
 
 
 def check_out_file(key: str, path: Path) -> None:
-    """Create the parent folder of an output file and try to write there. Raises: UserError."""
+    """Create the parent folder of an output file and try to write there.
+
+    Of a link, that is the folder of the file that it leads to. A named pipe or a character device
+    is only asked for its permissions: a pipe that is opened would wait for its reader.
+
+    Raises: UserError.
+    """
     if path.is_dir():
         raise UserError(f"{key}={path}: is a folder; give a file in it")
+    if is_unusable(path):
+        raise UserError(f"{key}={path}: is a disk or a socket; give a file, or a named pipe")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _try_writing(path.parent)
+        if is_stream(path):
+            _check_permission(path)
+            return
+        folder = file_behind(path).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        try_writing(folder)
     except OSError as error:
-        raise _not_writable(key, path, error) from None
+        raise not_writable(key, path, error) from None
 
 
-def check_out_folder(key: str, folder: Path) -> None:
-    """Try to write to the nearest existing parent; creates no folder. Raises: UserError."""
-    existing = folder.absolute()
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
-    try:
-        _try_writing(existing)
-    except OSError as error:
-        raise _not_writable(key, folder, error) from None
-
-
-def _try_writing(folder: Path) -> None:
-    # Permission bits do not reveal a read-only or full disk, so write a block.
-    with tempfile.TemporaryFile(dir=folder) as file:
-        file.write(b"x" * 4096)
-
-
-def _not_writable(key: str, path: Path, error: OSError) -> UserError:
-    reason = (error.strerror or str(error)).lower()
-    return UserError(
-        f"{key}={path}: cannot be written ({reason}); "
-        f"free or unlock that folder, or choose another {key}=…"
-    )
+def _check_permission(stream: Path) -> None:
+    if not os.access(stream, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(stream))
 
 
 def check_run(run: str) -> None:

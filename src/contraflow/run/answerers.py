@@ -41,6 +41,7 @@ __all__ = [
     "Answerers",
     "answerers_of_modules",
     "check_source",
+    "control_of",
     "delta_of_sampler",
     "open_answerer",
     "open_answerers",
@@ -88,7 +89,7 @@ def open_answerers(
     Raises: UserError for a model that cannot be opened, and where a control is needed.
     """
     if control is None:
-        control = _control_of(edited[0], config)
+        control = control_of(edited[0], config.model.name)
     unedited = open_answerer(control, config=config)
     opened = [
         open_answerer(source, config=config, control=unedited, name=name)
@@ -97,7 +98,13 @@ def open_answerers(
     return Answerers(tuple(opened), unedited)
 
 
-def _control_of(edited: str, config: Config) -> str:
+def control_of(edited: str, model_name: str = "") -> str:
+    """The control of an edited model that is named alone: the base of an adapter.
+
+    Args:
+        model_name: `model.name`, which may be that base.
+    Raises: UserError for any other model.
+    """
     source = _located(edited, "edited")
     base = sources.base_of(source.path) if source.form == "adapter" and source.path else None
     if base is None:
@@ -105,7 +112,7 @@ def _control_of(edited: str, config: Config) -> str:
             f"edited={edited}: name the model that it is an edit of, as control=…; only an adapter "
             "knows its base"
         )
-    return sources.base_name(base, config.model.name)
+    return sources.base_name(base, model_name)
 
 
 def open_answerer(

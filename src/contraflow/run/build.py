@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import torch
 
+from contraflow.errors import UserError
 from contraflow.models.causal_lm import CausalLM
 from contraflow.models.packaged import packaged_folder
 from contraflow.models.resolve import resolve_model
@@ -67,13 +68,14 @@ def assemble(
         adapter: a folder with a trained adapter, ``"fresh"`` for one to be trained, None for the
             backbone alone.
         roles: what this process does besides sampling.
-    Raises: UserError when there is no such device, a model cannot be loaded or the adapter does
-        not fit.
+    Raises: UserError when there is no such device, a model cannot be loaded, the adapter does not
+        fit, or the oracle gives no log-probabilities.
     """
     check_device(config)
     lm = load_lm(config)
     _check_sampler(config, lm, trained=isinstance(adapter, Path))
     oracle = load_oracle(config, lm) if "oracle" in roles else None
+    _require_log_p(config, oracle)
     judge = load_judge(config) if "judge" in roles else None
     if adapter == "fresh":
         policy = _fresh_policy(config, lm)
@@ -92,6 +94,24 @@ def _check_sampler(config: Config, lm: CausalLM, *, trained: bool) -> None:
     check_room(lm, task_prompt(config.prompt.task), config.policy.max_question_len)
     if not trained:
         check_targets(lm.model, config.model.lora.target_modules)
+
+
+def _require_log_p(config: Config, oracle: Oracle | None) -> None:
+    """Refuse an oracle whose answers have no log P_A before it is asked and paid for.
+
+    Raises: UserError.
+    """
+    name = config.oracle.name
+    if name is None or source_of(name).form != "served":
+        return
+    from contraflow.reward.oracle.served import ServedOracle
+
+    if isinstance(oracle, ServedOracle) and not oracle.has_log_p:
+        raise UserError(
+            f"oracle.name={name}: its server gives no token log-probabilities that "
+            "can be used, and the reward has log P of every answer; serve the model with them "
+            "(`logprobs`, as vLLM and llama.cpp do), or choose another oracle.name=…"
+        )
 
 
 def load_oracle(config: Config, lm: CausalLM) -> Oracle:

@@ -21,7 +21,7 @@ from contraflow.evaluation.metrics import Metric, Metrics, read_metrics
 from contraflow.evaluation.stages import STAGES
 from contraflow.evaluation.target_report import read_target, target_lines
 from contraflow.run.intact import read_run_record
-from contraflow.run.own_files import check_own_files, facts_files, measured_files
+from contraflow.run.own_files import check_own_files, remove_chosen
 from contraflow.settings import MAY_CHANGE, Config, flat, shown_settings
 from contraflow.system.addresses import safe_words
 from contraflow.system.files import whole_lines, write_atomically
@@ -108,8 +108,7 @@ def _compare_settings(folder: Path, saved: Any, now: dict[str, Any]) -> None:
             f"{folder} was trained with {on_one_line('; '.join(named))} ({count}); "
             "resume with the same settings, or choose another name=…"
         )
-    for path in (*facts_files(folder), *measured_files(folder)):
-        path.unlink(missing_ok=True)
+    remove_chosen(folder)
 
 
 def record_cost(folder: Path, seconds: float) -> None:

@@ -30,6 +30,7 @@ from contraflow.run.build import assemble
 from contraflow.run.replay import open_replay, replay_namespace
 from contraflow.run.session import Run
 from contraflow.settings import Config
+from contraflow.text.folding import caseless
 from contraflow.types import ScoredQuestion
 
 _BATCH_SIZE = 64
@@ -65,7 +66,7 @@ def read_questions(path: Path, facts: Sequence[Fact]) -> list[ImportedQuestion]:
     by_id = {fact.key: fact for fact in facts} | {fact.fact_id: fact for fact in facts}
     by_subject: dict[str, list[Fact]] = defaultdict(list)
     for fact in facts:
-        by_subject[fact.subject.casefold()].append(fact)
+        by_subject[caseless(fact.subject)].append(fact)
     return [_parse(f"{path}:{number}", line, by_id, by_subject) for number, line in _lines(path)]
 
 
@@ -111,7 +112,7 @@ def _fact_of(
         raise UserError(
             f"{where}: needs fact_id, or subject, to tell which fact the question is about"
         )
-    found = by_subject.get(subject.strip().casefold(), [])
+    found = by_subject.get(caseless(subject.strip()), [])
     if len(found) != 1:
         many = f"{len(found)} facts have" if found else "no fact has"
         raise UserError(f"{where}: {many} the subject {subject!r}; give its fact_id")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -61,9 +61,23 @@ def answerers_of_modules(
         from contraflow.settings.compose import compose_config
 
         config = compose_config()
+    check_modules(edited, control)
     maker = _Maker(Asking(config.prompt.answer, config.oracle), tokenizer)
-    if isinstance(edited, PeftModel) and control in (None, edited.get_base_model()):
+    if _is_own_control(edited, control):
         return maker.adapter(edited, *names)
+    if isinstance(control, nn.Module):
+        return AnswererPair(maker.plain(edited, names[0]), maker.plain(control, names[1]))
+    assert isinstance(control, Mapping)
+    return maker.with_originals(edited, control, *names)
+
+
+def check_modules(edited: nn.Module, control: object) -> None:
+    """Check an edited module and its control, as `answerers_of_modules` takes them.
+
+    Raises: UserError where there is no control, or its tensors do not fit.
+    """
+    if _is_own_control(edited, control):
+        return
     _check_module(edited, "edited")
     if isinstance(control, nn.Module):
         _check_module(control, "control")
@@ -72,13 +86,18 @@ def answerers_of_modules(
                 "edited and control are one module, so nothing is edited; an editor that changes "
                 "the model in place returns the original weights: give these as control"
             )
-        return AnswererPair(maker.plain(edited, names[0]), maker.plain(control, names[1]))
-    if not isinstance(control, Mapping):
+    elif isinstance(control, Mapping):
+        replacements(edited, control, "control")
+    else:
         raise UserError(
             "an edited model needs its control: give the unedited module, or the dict of original "
             "weights that the editor returned; only a PeftModel has its own"
         )
-    return maker.with_originals(edited, control, *names)
+
+
+def _is_own_control(edited: nn.Module, control: object) -> TypeGuard[PeftModel]:
+    """Whether an edited module is its own control, with its adapter off."""
+    return isinstance(edited, PeftModel) and control in (None, edited.get_base_model())
 
 
 def _check_module(module: Any, role: str) -> None:

@@ -13,9 +13,18 @@ from contraflow.evaluation.stages import STAGES
 from contraflow.system.same_file import is_same_file
 
 PARTS = ("train", "validation", "test")
+FACTS_SOURCE = "facts_source.json"
 _AUDIT = "audit.json"
 # Written by any run; another file of such a name would be replaced, or read as the run's.
-_NAMES = ("run.json", "history.jsonl", "probes.jsonl", "report.html", "adapter", "adapter_last")
+_NAMES = (
+    "run.json",
+    FACTS_SOURCE,
+    "history.jsonl",
+    "probes.jsonl",
+    "report.html",
+    "adapter",
+    "adapter_last",
+)
 
 
 def facts_files(folder: Path) -> list[Path]:
@@ -29,6 +38,12 @@ def measured_files(folder: Path) -> list[Path]:
     names = (*STAGES, "target")
     metrics = [evaluation / f"{name}.json" for name in names]
     return metrics + [evaluation / f"{name}_questions.jsonl" for name in names]
+
+
+def remove_chosen(folder: Path) -> None:
+    """Delete the facts that a run chose, and what it measured on them."""
+    for path in (*facts_files(folder), *measured_files(folder)):
+        path.unlink(missing_ok=True)
 
 
 def check_own_files(folder: Path, facts: str | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,15 @@ from contraflow.policy.adapter import check_adapter
 from contraflow.policy.lora import LoraPolicy
 from contraflow.reward.judge.scores import Judge, LengthLimited
 from contraflow.reward.schedule import RewardSchedule
+from contraflow.run.arguments import as_facts, as_questions, check_config, check_flag
 from contraflow.run.build import Parts, assemble
 from contraflow.run.encoder import why_no_encoder
 from contraflow.run.folder import one_line, read_settings
 from contraflow.run.known import known_to
+from contraflow.run.same_sampler import check_same_sampler
 from contraflow.run.sampling import check_count, check_draws
 from contraflow.seeding import derived_seed
-from contraflow.settings import Config, flat
+from contraflow.settings import Config
 from contraflow.system.run_names import SHIPPED, run_folder
 from contraflow.text.tokens import normalize
 from contraflow.types import Answer, Oracle
@@ -83,7 +85,7 @@ class Run:
 
     def generate(
         self,
-        facts: Sequence[Fact],
+        facts: Iterable[Fact],
         n: int = 8,
         *,
         temperature: float = 1.0,
@@ -99,7 +101,8 @@ class Run:
         being drawn; ``same`` says which are equal (`rollout`). ``on_fact`` is called with the
         number of facts that are done.
 
-        Raises: UserError, at once, for an n, temperature or seed that cannot be sampled with.
+        Raises: UserError, at once, for facts that are none, and for an n, temperature, seed or
+            distinct that cannot be sampled with.
         """
         return self._rollout(
             facts,
@@ -113,7 +116,7 @@ class Run:
 
     def evaluate(
         self,
-        facts: Sequence[Fact],
+        facts: Iterable[Fact],
         n_samples: int = 8,
         *,
         temperature: float = 1.0,
@@ -146,7 +149,7 @@ class Run:
 
     def draw_for_target(
         self,
-        facts: Sequence[Fact],
+        facts: Iterable[Fact],
         n: int,
         *,
         seed: int = 0,
@@ -180,23 +183,31 @@ class Run:
         check_count("n", n)
         return estimate_target(drawn, samplers, n, seed, _embed())
 
-    def _rollout(self, facts: Sequence[Fact], n: int, **options: Any) -> Iterator[QuestionRecord]:
+    def _rollout(self, facts: Iterable[Fact], n: int, **options: Any) -> Iterator[QuestionRecord]:
         """`rollout` with the parts of this run, in the schedule's last phase."""
         check_count("n", n)
         check_draws(options.get("temperature", 1.0), options["seed"])
+        check_flag("distinct", options["distinct"])
+        facts = as_facts(facts)
         self.check_facts(facts)
         step = self.reward.final_step
         return rollout(
             self.policy, self._scorer, self.reward, facts, n_samples=n, step=step, **options
         )
 
-    def answer(self, questions: Sequence[str]) -> list[Answer]:
-        """Answer questions with the frozen base model."""
-        return self.oracle.answer(questions)
+    def answer(self, questions: Iterable[str]) -> list[Answer]:
+        """Answer questions with the frozen base model.
 
-    def known_facts(self, facts: Sequence[Fact]) -> list[Fact]:
-        """The facts whose plain question the base model answers correctly."""
-        return known_to(self.oracle, facts)
+        Raises: UserError for a single text, and for questions that are no texts.
+        """
+        return self.oracle.answer(as_questions(questions))
+
+    def known_facts(self, facts: Iterable[Fact]) -> list[Fact]:
+        """The facts whose plain question the base model answers correctly.
+
+        Raises: UserError for facts that are none.
+        """
+        return known_to(self.oracle, as_facts(facts))
 
 
 def _embed() -> Embed | None:
@@ -214,8 +225,12 @@ def open_run(run: str | Path, config: Config | None = None) -> Run:
     take `read_run_config(folder)` and change the rest.
 
     Raises: UserError when the folder is not a run or has no adapter yet, "untrained" comes without
-        a config, or a config has another sampler than the run.
+        a config, or a config is none or has another sampler than the run.
     """
+    if not isinstance(run, str | Path):
+        raise UserError(f'open_run: run={run!r}: must be a run folder, "shipped" or "untrained"')
+    if config is not None:
+        check_config("open_run", config)
     if str(run) == "untrained":
         if config is None:
             raise UserError(
@@ -225,44 +240,14 @@ def open_run(run: str | Path, config: Config | None = None) -> Run:
     folder = run_folder(run)
     own = read_run_config(folder)
     if config is not None:
-        _check_sampler(folder, own, config)
+        check_same_sampler(folder, own, config)
     name = str(run) if str(run) == SHIPPED else folder.name
     return _open(name, config or own, folder / "adapter")
 
 
-_SHOWN = 60  # characters of a value in a message
-
-# What a trained sampler cannot be sampled without.
-_OF_SAMPLER = (
-    "model.name",
-    "model.dtype",
-    "model.quantize",
-    "model.lora.",
-    "prompt.task",
-    "policy.",
-)
-
-
-def _check_sampler(folder: Path, own: Config, config: Config) -> None:
-    """Raises: UserError naming the first setting in which a config has another sampler."""
-    trained = flat(asdict(own))
-    for key, value in flat(asdict(config)).items():
-        if key.startswith(_OF_SAMPLER) and value != trained.get(key):
-            raise UserError(
-                f"open_run: {folder} was trained with {key}={_short(trained.get(key))}, the config "
-                f"has {_short(value)}; start from read_run_config({str(folder)!r}), and change "
-                "oracle, judge, reward or prompt.answer"
-            )
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-
-
-def read_run_config(folder: Path) -> Config:
+def read_run_config(folder: str | Path) -> Config:
     """The settings that a run was trained with. Raises: UserError when the folder is not a run."""
-    path = folder / "config.yaml"
+    path = Path(folder).expanduser() / "config.yaml"
     if not path.is_file():
         raise UserError(
             f"run={folder}: not a run folder (no config.yaml); give a folder that `contraflow "

@@ -130,12 +130,8 @@ class Config:
             n_samples,
             f"at least 2 with {what}={value}, which compares questions",
         )
-        check(
-            exploration.prior_share == 0 or objective.name not in POLICY_GRADIENTS,
-            "exploration.prior_share",
-            exploration.prior_share,
-            f"0 with objective.name={objective.name}, which learns from its own draws only",
-        )
+        if objective.name in POLICY_GRADIENTS:
+            self._check_draws()
         check(
             not (exploration.correct_replay and self.replay.sampling == "newest"),
             "replay.sampling",
@@ -143,6 +139,26 @@ class Config:
             "uniform, rank or reward with exploration.correct_replay",
         )
         self._check_stored()
+
+    def _check_draws(self) -> None:
+        """Check that the mean of a policy gradient is one over draws of the policy itself."""
+        exploration = self.exploration
+        share = exploration.prior_share
+        weights = exploration.distinct_weights
+        reason = f"with objective.name={self.objective.name}, which learns from its own draws"
+        check(share == 0, "exploration.prior_share", share, f"0 {reason} only")
+        check(
+            exploration.count_repeats or exploration.distinct,
+            "exploration.count_repeats",
+            exploration.count_repeats,
+            f"true {reason}, each as often as it came; or set exploration.distinct=true",
+        )
+        check(
+            weights != "equal" or not exploration.distinct,
+            "exploration.distinct_weights",
+            weights,
+            f"inclusion or normalized {reason}, weighted as such",
+        )
 
     def _check_stored(self) -> None:
         """Stored questions have no density, and the learner of actors has its own share of them."""

@@ -33,7 +33,7 @@ from contraflow.settings.keys import (
     text_keys,
     text_list_keys,
 )
-from contraflow.settings.own_files import require_quoted_texts
+from contraflow.settings.own_files import not_utf8, require_quoted_texts, wrong_form
 from contraflow.settings.split import split_values
 from contraflow.settings.unused import require_used_url
 
@@ -46,14 +46,16 @@ _KEY = re.compile(r"full_key: (\S+)")
 _NEEDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
 
 
-def compose_config(overrides: Sequence[str] = (), config_dir: Path | None = None) -> Config:
+def compose_config(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> Config:
     """Compose the config of overrides in Hydra's grammar.
 
     `config_dir`: a folder with config groups of the user.
 
-    Raises: UserError of one line for an unknown key or choice, a wrong type, and a value that is
-    out of range or missing.
+    Raises: UserError of one line for overrides that are no list of texts, an unknown key or choice,
+    a wrong type, and a value that is out of range or missing.
     """
+    overrides = _as_texts(overrides)
+    config_dir = None if config_dir is None else Path(config_dir)
     require_known_keys(overrides, config_dir)
     for override in overrides:
         require_one_choice(override, config_dir)
@@ -74,8 +76,21 @@ def compose_config(overrides: Sequence[str] = (), config_dir: Path | None = None
     except UserError as error:
         raise UserError(on_one_line(error)) from error
     assert isinstance(config, Config)
+    _require_name(config.name)
     require_used_url(config)
     return config
+
+
+def _as_texts(overrides: object) -> list[str]:
+    """The overrides of a caller in Python; a single text would be read letter by letter."""
+    if isinstance(overrides, Sequence) and not isinstance(overrides, str):
+        given = list(overrides)
+        if all(isinstance(override, str) for override in given):
+            return given
+    raise UserError(
+        f"overrides={overrides!r}: must be a list of texts, such as "
+        '["experiment=quickstart", "seed=1"]'
+    )
 
 
 @cache
@@ -133,6 +148,14 @@ def _require_set(composed: DictConfig) -> None:
             raise UserError(f"{key} is not set; add {key}=…")
 
 
+def _require_name(name: str) -> None:
+    """Check that the folder of a run would be one in runs/. Raises: UserError."""
+    if "/" in name or name in ("", ".", ".."):
+        raise UserError(
+            f"name={name}: must be a name, not a path; run_dir=… says in which folder the run is"
+        )
+
+
 def _explain(error: Exception, config_dir: Path | None) -> str:  # noqa: PLR0911 (one per kind of error)
     """Return the one-line message for an error of Hydra, OmegaConf or YAML."""
     text = str(error)
@@ -145,6 +168,8 @@ def _explain(error: Exception, config_dir: Path | None) -> str:  # noqa: PLR0911
         return _unreadable(str(error.override))
     if text.startswith("Ambiguous value"):
         return _several_values(_first_quoted(text))
+    if isinstance(error, UnicodeDecodeError) and config_dir is not None:
+        return f"{not_utf8(config_dir)}: is not UTF-8 ({error}); save it as UTF-8"
     if isinstance(error, YAMLError):
         return f"--config-dir: not valid YAML: {' '.join(text.split())}"
     merging = _MERGING.match(text)
@@ -154,7 +179,8 @@ def _explain(error: Exception, config_dir: Path | None) -> str:  # noqa: PLR0911
     in_a_file = _IN_A_FILE.match(text)
     if in_a_file:
         file = f"{config_dir or 'packaged'}/{in_a_file[1]}.yaml"
-        return f"{file}: {_key_of(error)}: {_needs(in_a_file[2])}"
+        problem = None if config_dir is None else wrong_form(Path(file))
+        return f"{file}: {problem or f'{_key_of(error)}: {_needs(in_a_file[2])}'}"
     key = _key_of(error)
     return f"{key}: {_needs(text)}" if key else _needs(text)
 

@@ -1,4 +1,4 @@
-"""Texts in a user's YAML files that YAML reads as something else: `name: 1.10` is 1.1."""
+"""A user's YAML files: texts that YAML reads as something else, and files of another form."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import yaml  # type: ignore[import-untyped]
 from omegaconf import OmegaConf
 
 from contraflow.errors import UserError
-from contraflow.settings.keys import text_keys, text_list_keys
+from contraflow.settings.keys import config_keys, text_keys, text_list_keys
 
 _PACKAGE = re.compile(r"^#\s*@package\s+(\S+)", re.MULTILINE)
 
@@ -40,6 +40,43 @@ def require_quoted_texts(config_dir: Path) -> None:
                 )
 
 
+def wrong_form(file: Path) -> str | None:
+    """What keeps a file from holding settings, with the remedy; None where its form is right.
+
+    A file without a package sets keys of its own group, which an experiment does not have.
+    """
+    try:
+        content = file.read_text(encoding="utf-8")
+        root = yaml.compose(content, yaml.SafeLoader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return None
+    name = _package_of(file, content)
+    first_line = ""
+    if name.partition(".")[0] not in {"_global_", *config_keys()}:
+        first_line = "write `# @package _global_` as its first line"
+    if root is not None and not isinstance(root, yaml.MappingNode):
+        return f"has no settings; {first_line and first_line + ', and '}give each as KEY: VALUE"
+    return f"{first_line}, so that its keys are settings of the run" if first_line else None
+
+
+def not_utf8(config_dir: Path) -> Path | None:
+    """The first file in a folder that is not UTF-8; None where all are."""
+    for file in sorted(config_dir.rglob("*.yaml")):
+        try:
+            file.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            return file
+        except OSError:
+            continue
+    return None
+
+
+def _package_of(file: Path, content: str) -> str:
+    """The part of the config that a file sets: what it declares, or its group."""
+    package = _PACKAGE.search(content)
+    return package[1] if package and package[1] != "_group_" else file.parent.name
+
+
 def _unquoted(file: Path) -> Iterator[_Scalar]:
     """Yield the plain scalars of a file under their keys in the config."""
     try:
@@ -47,8 +84,7 @@ def _unquoted(file: Path) -> Iterator[_Scalar]:
         root = yaml.compose(content, yaml.SafeLoader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return
-    package = _PACKAGE.search(content)
-    name = package[1] if package and package[1] != "_group_" else file.parent.name
+    name = _package_of(file, content)
     prefix = "" if name == "_global_" else f"{name.removeprefix('_global_.')}."
     if isinstance(root, yaml.MappingNode):
         yield from _scalars(root, prefix)

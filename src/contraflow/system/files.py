@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from glob import escape
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from contraflow.errors import UserError
+from contraflow.system.destinations import file_behind, is_stream, is_unusable, open_stream
 
 _FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Extensions in Rust and C++ report a full disk only in the message text.
@@ -31,6 +33,8 @@ def write_error(path: Path, error: OSError) -> UserError:
     remedy = "check the folder"
     if is_disk_full(error):
         remedy = "free some space and start the same command again"
+    elif isinstance(error, BrokenPipeError):
+        remedy = "its reader has closed it; keep it open until all is written"
     return UserError(f"{path}: cannot be written ({error.strerror}); {remedy}")
 
 
@@ -67,12 +71,24 @@ def _earlier_user_error(error: BaseException) -> UserError | None:
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
     """Open a temporary file that replaces `path` once it is complete and on the disk.
 
-    If the block fails, the old file stays. Raises: OSError if the file cannot be written.
+    Through a link, the file that it leads to is replaced, and the link stays; permissions and
+    owner of the old file stay too. A pipe or a character device (`system.destinations`) cannot be
+    replaced: it is written to directly, so its reader also gets the bytes of a block that fails.
+
+    If the block fails, the old file stays. Raises: OSError if the file cannot be written, and for
+    a folder, a disk or a socket.
     """
+    if is_stream(path):
+        with open_stream(path) as stream:
+            yield stream
+        return
+    path = file_behind(path)
+    refuse_unusable(path)
     _remove_leftovers(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
+            take_rights(file, path)
             yield file
             file.flush()
             # Before the rename: some disks report a full disk only here, and after a power
@@ -84,8 +100,27 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
             temporary.unlink()
 
 
+def refuse_unusable(path: Path) -> None:
+    """Raises: OSError where a path is neither a file, nor a stream, nor free."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if is_unusable(path):
+        raise OSError(errno.EINVAL, "it is a disk or a socket", str(path))
+
+
+def take_rights(file: IO[bytes], path: Path) -> None:
+    """Give a file the permissions and the owner of the one that it will replace, if there is one.
+
+    Its owner may write to it in any case; an owner that only root can set stays as it is.
+    """
+    with suppress(OSError):
+        old = path.stat()
+        os.fchmod(file.fileno(), stat.S_IMODE(old.st_mode) | stat.S_IWUSR)
+        os.fchown(file.fileno(), old.st_uid, old.st_gid)
+
+
 def write_lines(path: Path, lines: Iterable[bytes]) -> int:
-    """Write one line each and return their number; the file is renamed into place at the end.
+    """Write one line each and return their number; see `whole_file` for links and pipes.
 
     Raises: UserError if the file cannot be written.
     """
@@ -101,7 +136,7 @@ def write_lines(path: Path, lines: Iterable[bytes]) -> int:
 
 
 def write_atomically(path: str | Path, content: bytes | memoryview) -> None:
-    """Write a file by a rename, and create its folder.
+    """Write a file by a rename, and create its folder; see `whole_file` for links and pipes.
 
     Raises: UserError if the file cannot be written.
     """

@@ -25,7 +25,7 @@ KEEP_BY = Argument(
 
 @dataclass(frozen=True)
 class Keep:
-    """``count`` different questions of each fact, ``by`` reward or in proportion to it."""
+    """At most ``count`` different questions of each fact, ``by`` reward or in proportion to it."""
 
     count: int
     by: str
@@ -33,7 +33,7 @@ class Keep:
 
     @classmethod
     def of(cls, args: ParsedArguments, n: int, seed: int) -> Keep | None:
-        """What the arguments ask for; None for all n questions.
+        """What the arguments ask for; None without keep, for all n questions.
 
         Raises: UserError for more than are sampled, and for keep_by without keep.
         """
@@ -47,7 +47,7 @@ class Keep:
             raise UserError(
                 f"keep={count}: more than are sampled; give at most n={n}, or sample more with n="
             )
-        return None if count == n else cls(count, by, seed)
+        return cls(count, by, seed)
 
     def __call__(self, records: Iterator[QuestionRecord]) -> Iterator[QuestionRecord]:
         """Choose from a stream, in which the records of a fact are adjacent."""

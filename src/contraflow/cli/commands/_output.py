@@ -11,6 +11,7 @@ from typing import IO
 from contraflow.cli.command import ParsedArguments
 from contraflow.cli.outputs import check_output
 from contraflow.system.files import whole_file
+from contraflow.system.line_file import LineFile, line_file
 
 
 def out_file(args: ParsedArguments, *inputs: str) -> Path | None:
@@ -24,6 +25,24 @@ def out_file(args: ParsedArguments, *inputs: str) -> Path | None:
     if path is not None:
         check_output(args, path, *inputs)
     return path
+
+
+class _StandardOutput:
+    """Standard output, whose reader gets each line at once."""
+
+    def write(self, line: bytes) -> None:
+        sys.stdout.buffer.write(line + b"\n")
+        sys.stdout.buffer.flush()
+
+
+@contextmanager
+def open_lines(path: Path | None) -> Iterator[LineFile | _StandardOutput]:
+    """Open standard output (None), or a file whose lines are kept where the block fails."""
+    if path is None:
+        yield _StandardOutput()
+        return
+    with line_file(path) as lines:
+        yield lines
 
 
 @contextmanager

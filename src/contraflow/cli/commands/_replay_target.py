@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from contraflow.cli.command import Argument, ParsedArguments
 from contraflow.errors import UserError
+from contraflow.system.addresses import safe_url
 
 if TYPE_CHECKING:
     from contraflow.replay import ReplayStore
@@ -41,6 +42,8 @@ def seed_target(args: ParsedArguments) -> tuple[Config, Path | None]:
     if folder is None and url is None:
         raise _no_target("replay seed", "questions.jsonl ")
     config = _seed_config(args, folder, url)
+    if folder is not None:
+        _refuse_useless_url(folder, config.replay.store, url)
     if config.replay.store == "redis" and url is not None:
         config = _with_replay(config, "redis", url)
     if folder is not None and config.replay.store == "embedded":
@@ -74,6 +77,16 @@ def _through_running_server(config: Config, folder: Path) -> Config:
 
     url = running_server(folder)
     return config if url is None else _with_replay(config, "redis", url)
+
+
+def _refuse_useless_url(folder: Path, store: str, url: str | None) -> None:
+    """Raises: UserError for a URL beside a run whose replay is not on a server."""
+    if url is not None and store != "redis":
+        where = "in memory" if store == "memory" else "in its own folder"
+        raise UserError(
+            f"url={safe_url(url)}: the replay of run={folder} is {where} (replay.store={store}); "
+            "leave url= or run= out"
+        )
 
 
 def _with_replay(config: Config, store: str, url: str) -> Config:
@@ -113,6 +126,12 @@ def target_stores(args: ParsedArguments, name: str) -> Iterator[Iterator[ReplayS
     folder = args.path("run")
     url = target_url(args)
     if folder is not None:
+        namespace = args.text("namespace")
+        if namespace is not None:
+            raise UserError(
+                f"namespace={namespace}: run={folder} has one of its own; leave namespace= or run= "
+                "out"
+            )
         yield _run_stores(folder, url)
     elif url is not None:
         yield _server_stores(url, args.text("namespace"))
@@ -147,15 +166,20 @@ def _open_run_store(folder: Path, url: str | None) -> ReplayStore:
     from contraflow.replay import existing
 
     config = _run_config(folder) if (folder / "config.yaml").is_file() else None
-    if config is not None and config.replay.store == "memory":
+    has_own = (folder / "replay").is_dir()
+    # A folder that was only seeded has no settings yet.
+    store = config.replay.store if config is not None else "embedded" if has_own else "redis"
+    _refuse_useless_url(folder, store, url)
+    if store == "memory":
         return existing.in_checkpoint(folder)
     namespace = existing.recorded_namespace(folder)
     if namespace is None:
         raise UserError(f"run={folder}: has no replay yet (no replay.json); train or seed it first")
-    if config is not None and config.replay.store == "redis":
-        address = url or os.environ.get(_URL_VARIABLE) or config.replay.url
+    if store == "redis":
+        of_run = None if config is None else config.replay.url
+        address = url or os.environ.get(_URL_VARIABLE) or of_run
         if address:
             return existing.open_url(address, namespace)
-    if not (folder / "replay").is_dir():
+    if not has_own:
         raise UserError(f"run={folder}: its replay is on a server; add url=…")
     return existing.open_embedded(folder, namespace)

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from contraflow.run.session import Run
     from contraflow.settings import Config
 
+# The questions of a fact are sampled in one batch, which takes about a megabyte each.
+MAX_QUESTIONS = 1_000_000
+
 # What may differ from the settings that a sampler was trained with, when it is sampled from.
 _ASKABLE = (
     "oracle.",

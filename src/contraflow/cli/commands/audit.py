@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from contraflow.cli.command import Argument, Command, ParsedArguments
-from contraflow.cli.commands._run_target import RUN, run_config
-from contraflow.cli.preflight import check_out_folder
+from contraflow.cli.commands._run_target import MAX_QUESTIONS, RUN, run_config
 from contraflow.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,8 +20,10 @@ def run(args: ParsedArguments) -> int:
 
     Returns 1 where `fail_over` is exceeded.
     """
+    from contraflow.auditing.arguments import check_n_counts
     from contraflow.auditing.request import AuditRequest
 
+    check_n_counts(args.values)
     request = AuditRequest(
         run=args.required("run"),
         edited=_edited(args),
@@ -30,7 +31,7 @@ def run(args: ParsedArguments) -> int:
         control=args.text("control"),
         edits=args.required_path("edits"),
         out=args.required_path("out"),
-        n=args.integer("n", 2),
+        n=args.integer("n", 2, MAX_QUESTIONS),
         styles=_styles(args),
         seed=args.integer("seed", 0),
         adapt_steps=args.integer("adapt_steps", 0),
@@ -41,7 +42,6 @@ def run(args: ParsedArguments) -> int:
         overrides=_settings(args),
     )
     _check_temperature(args)
-    check_out_folder("out", request.out)
     request.check()
     config = run_config(args)
 
@@ -60,7 +60,7 @@ def _list(args: ParsedArguments, key: str) -> tuple[str, ...]:
 
 
 def _edited(args: ParsedArguments) -> tuple[str, ...]:
-    sources = _list(args, "edited")
+    sources = args.sources("edited")
     if not sources:
         raise UserError(f"edited={args.text('edited')}: names no model; give at least one")
     return sources
@@ -172,7 +172,7 @@ COMMAND = Command(
         Argument(
             "questions",
             "FILE",
-            "your own questions instead of draws: JSONL with question and fact_id or subject",
+            "your own questions instead of the n draws: JSONL with question and fact_id or subject",
         ),
         Argument(
             "neighbors",

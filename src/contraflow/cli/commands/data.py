@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from contraflow.cli.command import Argument, Command, ParsedArguments
+from contraflow.cli.commands._filter_known import check_oracle_alone, write_known
 from contraflow.cli.outputs import check_output
-from contraflow.cli.preflight import check_models, check_prompts
+from contraflow.cli.preflight import check_prompts
 from contraflow.errors import UserError
-from contraflow.facts import Fact, read_facts, split_facts, write_facts
+from contraflow.facts import Fact, read_facts, split_facts
 from contraflow.facts.notes import notes
-
-if TYPE_CHECKING:
-    from contraflow.settings import Config
+from contraflow.text.folding import caseless
 
 SHIPPED = Path(__file__).parents[2] / "assets" / "facts.jsonl"
 MAX_MESSAGES = 5
@@ -49,13 +49,10 @@ def run_convert(args: ParsedArguments) -> int:
             ignore=ignore,
             on_edit=progress.advance,
         )
-        count = write_edits(out, edits)
-    if count == 0:
-        out.unlink()
-        reason = skipped.messages[0] if skipped.messages else "it has none"
-        raise UserError(
-            f"in={source}: no row is a fact ({reason}); map its columns with columns.FIELD=NAME"
-        )
+        first = next(edits, None)
+        if first is None:
+            raise _no_fact(source, skipped.messages)
+        count = write_edits(out, chain([first], edits))
     repeated = f", {skipped.repeated} repeated edits" if skipped.repeated else ""
     print(f"wrote {count} facts to {out}; skipped {skipped.count} rows{repeated}")
     _print_first(skipped.messages, skipped.count)
@@ -63,6 +60,13 @@ def run_convert(args: ParsedArguments) -> int:
         print("test prompts that are not read:", file=sys.stderr)
         _print_first(skipped.unread, len(skipped.unread))
     return 0
+
+
+def _no_fact(source: Path, reasons: Sequence[str]) -> UserError:
+    reason = reasons[0] if reasons else "it has none"
+    return UserError(
+        f"in={source}: no row is a fact ({reason}); map its columns with columns.FIELD=NAME"
+    )
 
 
 def _print_first(messages: list[str], count: int) -> None:
@@ -107,7 +111,7 @@ def run_check(args: ParsedArguments) -> int:
 
 def _summary(path: Path, facts: list[Fact]) -> str:
     relations = {fact.relation for fact in facts if fact.relation}
-    subjects = {fact.subject.casefold() for fact in facts}
+    subjects = {caseless(fact.subject) for fact in facts}
     splits = split_facts(facts)
     found = "".join(f"\n  note: {line}" for line in notes(facts))
     sizes = ", ".join(f"{name} {len(part)}" for name, part in splits._asdict().items())
@@ -126,39 +130,21 @@ def run_filter_known(args: ParsedArguments) -> int:
     out = args.required_path("out")
     facts = read_facts(source or SHIPPED)
     check_output(args, out, "facts")
-    config = _oracle_only(compose_config(args.overrides, args.config_dir))
+    config = compose_config(args.overrides, args.config_dir)
     check_prompts(config)
-    check_models(config, ("sampler",))
+    check_oracle_alone(config)
     if not any(fact.original_answer for fact in facts):
         raise UserError(
             f"facts={source}: no fact has an original_answer, "
             "so the oracle's answers cannot be compared with anything"
         )
 
-    from contraflow.facts.known import known_facts
-    from contraflow.run.build import load_lm, load_oracle
-    from contraflow.system.progress import bar
-
-    oracle = load_oracle(config, load_lm(config))
-    with bar("querying the oracle", len(facts)) as progress:
-        known = known_facts(facts, oracle, progress.advance)
-    write_facts(out, known)
+    n_known = write_known(facts, out, config)
     print(
-        f"kept {len(known)} facts in {out}; "
-        f"dropped {len(facts) - len(known)} that the oracle does not know"
+        f"kept {n_known} facts in {out}; "
+        f"dropped {len(facts) - n_known} that the oracle does not know"
     )
     return 0
-
-
-def _oracle_only(config: Config) -> Config:
-    """Replace the sampler's checkpoint by the oracle's, so that only one model is loaded."""
-    if config.oracle.name is None:
-        return config
-    return replace(
-        config,
-        model=replace(config.model, name=config.oracle.name),
-        oracle=replace(config.oracle, name=None),
-    )
 
 
 _FACTS_FORMAT = "JSONL of facts: one object per line with subject and edit_fact"
@@ -244,7 +230,7 @@ COMMANDS = (
         noise. The oracle answers each fact's question once (without one: its original_fact with
         "what" in place of the answer). The fact is kept if the oracle's answer names
         original_answer or an alias and not edited_answer. Facts without original_answer are
-        dropped.
+        dropped. Where none is known, out= is not written and the exit code is 2.
         """,
         examples=(
             "contraflow data filter-known facts=my_facts.jsonl out=known.jsonl",
@@ -256,7 +242,8 @@ COMMANDS = (
             Argument("out", "FILE", "file for the facts that are kept", required=True),
         ),
         overrides=(
-            "the oracle: model=smollm2 (default), model=gpt2, oracle=separate oracle.name=…, "
+            "the oracle: model=smollm2 (default), model=gpt2, oracle.name=… in any form that a run "
+            "takes (a folder, a hub name, an adapter, a delta, openai:URL#MODEL), "
             "prompt.answer=…, oracle.batch_size=64"
         ),
     ),

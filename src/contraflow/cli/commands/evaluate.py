@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from contraflow.cli.command import Argument, Command, ParsedArguments
 from contraflow.cli.commands._keep import KEEP_BY, Keep
 from contraflow.cli.commands._run_target import (
+    MAX_QUESTIONS,
     OVERRIDES,
     RUN,
     SAMPLING,
@@ -29,12 +30,12 @@ if TYPE_CHECKING:
 def run(args: ParsedArguments) -> int:
     """Check all arguments, open the run, compute the metrics, write and print them."""
     facts = read_facts(args.required("facts"))
-    n = args.integer("n", 1)
+    n = args.integer("n", 1, MAX_QUESTIONS)
     temperature = args.positive("temperature")
     seed = args.integer("seed", 0)
     distinct = args.boolean("distinct")
     keep = Keep.of(args, n, seed)
-    target_samples = args.optional_integer("target_samples", 2)
+    target_samples = args.optional_integer("target_samples", 2, MAX_QUESTIONS)
     out = args.required_path("out")
     check_output(args, out, "facts")
     config = run_config(args)
@@ -100,7 +101,18 @@ def _table(metrics: Metrics) -> str:
     )
     width = max(len(metric.name) for metric in metrics.rows)
     rows = [f"  {metric.name:<{width}}  {_numbers(metric)}" for metric in metrics.rows]
-    return "\n".join([head, *rows])
+    return "\n".join([head, *rows, *_left_out(metrics)])
+
+
+def _left_out(metrics: Metrics) -> list[str]:
+    """A line where facts without an original answer leave questions out of strict success."""
+    strict = next((metric for metric in metrics.rows if metric.name == "strict_success"), None)
+    if strict is None or strict.n in (0, metrics.n_questions):
+        return []
+    return [
+        f"  strict_success is of {strict.n} questions: the facts of the other "
+        f"{metrics.n_questions - strict.n} have no original_answer"
+    ]
 
 
 def _numbers(metric: Metric) -> str:

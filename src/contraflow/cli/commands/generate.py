@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from contraflow.cli.command import Argument, Command, ParsedArguments
 from contraflow.cli.commands._keep import KEEP_BY, Keep
-from contraflow.cli.commands._output import open_output, out_file
+from contraflow.cli.commands._output import open_lines, out_file
 from contraflow.cli.commands._run_target import (
+    MAX_QUESTIONS,
     OVERRIDES,
     RUN,
     SAMPLING,
@@ -21,9 +22,9 @@ from contraflow.facts.fact import BadRowError, fact_from_row
 
 
 def run(args: ParsedArguments) -> int:
-    """Check all arguments, open the run, write each line as soon as it is sampled."""
+    """Check all arguments, open the run, write and keep each line as soon as it is there."""
     facts = _facts(args)
-    n = args.integer("n", 1)
+    n = args.integer("n", 1, MAX_QUESTIONS)
     temperature = args.positive("temperature")
     seed = args.integer("seed", 0)
     distinct = args.boolean("distinct")
@@ -37,13 +38,13 @@ def run(args: ParsedArguments) -> int:
 
     target = open_target(args, config)
     count = 0
-    with open_output(out) as file, bar("questions", n * len(facts)) as progress:
+    with open_lines(out) as lines, bar("questions", n * len(facts)) as progress:
         sampled = target.generate(facts, n, temperature=temperature, seed=seed, distinct=distinct)
         records = _advancing(sampled, progress.advance)
         if keep is not None:
             records = keep(records)
         for record in records:
-            file.write(msgspec.json.encode(record) + b"\n")
+            lines.write(msgspec.json.encode(record))
             count += 1
     if out is not None:
         print(f"wrote {count} questions about {len(facts)} facts to {out}")
@@ -92,12 +93,17 @@ COMMAND = Command(
     leading article: drawn without replacement, the first as any draw and each later one from what
     is left. log_inclusion is then the log-probability that the question is among the n (otherwise
     null): means over the n questions with weights exp(log_pf - log_inclusion) estimate means under
-    the sampler.
+    the sampler. Of drawn spellings of one question one is written, with the weight of all of them.
 
-    keep=K writes K different questions of each fact instead of all n, whose answers are all paid
-    for. keep_by=reward takes those with the highest log_reward: fewest failures, but no longer a
-    sample in proportion to the reward. keep_by=proportion draws them in proportion to it, without
-    repeats, by importance weights: nearer to the target than the sampler is.
+    keep=K writes K different questions of each fact (fewer where there are fewer) instead of all n,
+    whose answers are all paid for. keep_by=reward takes those with the highest log_reward: fewest
+    failures, but no longer a sample in proportion to the reward. keep_by=proportion draws them in
+    proportion to it, without repeats, by importance weights: nearer to the target than the sampler
+    is.
+
+    The lines of a batch (up to 64 questions, at least those of one fact) are kept as soon as they
+    are scored. out=FILE gets its name when all lines are written; a run that stops leaves those so
+    far in FILE.part and says so. The same command samples from the beginning, into another part.
 
     A question succeeds if log_contradiction is near 0: the answer contradicts the edit fact.
     """,

@@ -129,13 +129,18 @@ def _as_text(row: dict[str, Any]) -> str:
 
 
 def run_export(args: ParsedArguments) -> int:
-    """Write every entry as one JSON object, which `replay seed` can read."""
+    """Write every entry as one JSON object, which `replay seed` can read.
+
+    Raises: UserError where there is no entry for a file, which stays as it was.
+    """
     out = out_file(args)
     count = 0
     with open_output(out) as file:
         for line in _export_lines(args):
             file.write(line)
             count += 1
+        if count == 0 and out is not None:
+            raise UserError(f"out={out}: not written, as no question is stored there")
     if out is not None:
         print(f"wrote {count} questions to {out}")
     return 0

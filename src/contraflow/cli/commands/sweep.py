@@ -12,9 +12,14 @@ from contraflow.cli.commands._unused import print_warnings
 from contraflow.cli.preflight import check_training
 from contraflow.errors import UserError
 from contraflow.settings.keys import check_override_key
-from contraflow.sweep.metric_names import require_metric_name, require_metric_of_run
+from contraflow.sweep.metric_names import (
+    best_of,
+    require_metric_name,
+    require_metric_of_run,
+)
 
 if TYPE_CHECKING:
+    from contraflow.settings import Config
     from contraflow.sweep.launcher import Launcher
     from contraflow.sweep.space import Values
 
@@ -41,6 +46,7 @@ def run(args: ParsedArguments) -> int:
     seed = args.integer("seed", 0)
     if seed > MAX_SEED:
         raise UserError(f"seed={seed}: must be at most {MAX_SEED}")
+    _refuse_names(args, varied)
     for key in varied:
         problem = check_override_key(f"{key}=0", args.config_dir)
         if problem is not None:
@@ -68,8 +74,22 @@ def run(args: ParsedArguments) -> int:
     sweep = Sweep(folder, space, overrides, metric, watched, n_trials, prune, seed)
     finished = run_sweep(sweep, make_launcher(folder / "jobs"), print_plain)
     print(write_outcome(folder, finished, metric))
-    print(f"\ntable: {folder / 'results.csv'}\npicture: {folder / 'results.svg'}")
+    print(f"\nbest first: the best {metric} is {best_of(metric)}")
+    print(f"table: {folder / 'results.csv'}\npicture: {folder / 'results.svg'}")
     return 0
+
+
+def _refuse_names(args: ParsedArguments, varied: Mapping[str, str]) -> None:
+    """Raises: UserError for a name or folder of the runs, all of which would be one setting."""
+    fixed = {word.lstrip("+").partition("=")[0]: word for word in args.overrides}
+    words = {key: f"vary.{key}={text}" for key, text in varied.items()}
+    for key in ("name", "run_dir"):
+        for given in (fixed, words):
+            if key in given:
+                raise UserError(
+                    f"{given[key]}: a sweep names the folders of its runs itself; study=… is the "
+                    "name of the sweep, and folder=… says where it is"
+                )
 
 
 def _check_values(args: ParsedArguments, space: Mapping[str, Values]) -> None:
@@ -77,7 +97,6 @@ def _check_values(args: ParsedArguments, space: Mapping[str, Values]) -> None:
 
     Warns of fixed settings that none of these runs uses.
     """
-    from contraflow.settings.compose import compose_config
     from contraflow.settings.unused import unused_keys
     from contraflow.sweep.space import Choices
 
@@ -85,7 +104,7 @@ def _check_values(args: ParsedArguments, space: Mapping[str, Values]) -> None:
     for key, values in space.items():
         tried = values.values if isinstance(values, Choices) else (values.low, values.high)
         for value in tried:
-            config = compose_config([*args.overrides, f"{key}={value}"], args.config_dir)
+            config = _composed(args, key, value)
             require_metric_of_run("metric", args.required("metric"), config, evaluated=True)
             if args.boolean("prune"):
                 watched = args.required("prune_by")
@@ -95,6 +114,24 @@ def _check_values(args: ParsedArguments, space: Mapping[str, Values]) -> None:
     print_warnings(
         line for key, line in unused[0].items() if all(key in others for others in unused)
     )
+
+
+def _composed(args: ParsedArguments, key: str, value: str | float) -> Config:
+    """The settings of a run with one value of a list, or one bound of an interval.
+
+    Raises: UserError.
+    """
+    from contraflow.settings.compose import compose_config
+
+    try:
+        return compose_config([*args.overrides, f"{key}={value}"], args.config_dir)
+    except UserError as error:
+        if isinstance(value, str) or "must be a whole number" not in str(error):
+            raise
+        raise UserError(
+            f"vary.{key}: takes whole numbers, and an interval has fractions too; list the values, "
+            f"such as vary.{key}={value:g},{value + 1:g}"
+        ) from None
 
 
 def _launcher_factory(args: ParsedArguments) -> Callable[[Path], Launcher]:
@@ -137,7 +174,8 @@ COMMAND = Command(
     combinations, Optuna proposes settings near those that did well.
 
     The folder keeps everything: the same command started again continues, and a run that was in
-    progress resumes from its checkpoint. With prune=true a run is stopped when its validation
+    progress resumes from its checkpoint. With another metric= it ranks the runs that are there
+    anew; with other settings it is refused. With prune=true a run is stopped when its validation
     metric (prune_by) is below the median of the others at the same step.
 
     With launcher=slurm each run is a job of a Slurm cluster, several at once; the folder must be on
@@ -164,8 +202,9 @@ COMMAND = Command(
         Argument(
             "metric",
             "NAME",
-            "the metric to maximize: of the evaluation (strict_success, …) or of the history "
-            "(val_log_contradiction, …)",
+            "the metric to rank by: of the evaluation (strict_success, …) or of the history "
+            "(val_log_contradiction, …); the highest is the best, of loss, self_bleu and others "
+            "with such a direction the lowest, of slope the one nearest to 1",
             default="strict_success",
         ),
         Argument("prune", "true|false", "stop runs that are below the median", default="false"),
