@@ -35,9 +35,10 @@ from contraflow.models.embedder import load_embedder
 from contraflow.run.answerers import open_answerers
 from contraflow.run.session import Run
 from contraflow.seeding import torch_rng
+from contraflow.types import AskStyle
 
 CONTROL = "packaged:smollm2-135m-instruct"
-STYLE = "few_shot"
+STYLE: AskStyle = "few_shot"
 DRAWS = 32
 
 

@@ -6,26 +6,30 @@ import os
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Also for the processes that tests start: as many tests as cores run at a time, and threads that
+# wait for one another without a core of their own make each step several times as long.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import signal
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
 from hypothesis import settings
 
 from contraflow.facts import Fact
-from contraflow.models.causal_lm import CausalLM
 from support.facts import FACTS
-from support.models import fresh_lm
+from support.forked import SERVER, ForkServer, serving
+
+# The process that hands tests to others need not import torch.
+if TYPE_CHECKING:
+    from contraflow.models.causal_lm import CausalLM
 
 pytest_plugins = ["support.cli"]
 
 # A shell starts its background jobs with Ctrl-C ignored, and children would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-# Tiny models do not gain from a second thread, and waiting for it costs time.
-torch.set_num_threads(1)
 
 # In CI the examples are the same each time; elsewhere each run tries others.
 settings.register_profile("ci", derandomize=True)
@@ -36,6 +40,8 @@ if os.environ.get("CI"):
 @pytest.fixture(params=["gpt2", "llama"])
 def tiny_lm(request: pytest.FixtureRequest) -> CausalLM:
     """A tiny random causal LM, once per family of attention."""
+    from support.models import fresh_lm
+
     return fresh_lm(request.param)
 
 
@@ -43,6 +49,14 @@ def tiny_lm(request: pytest.FixtureRequest) -> CausalLM:
 def two_facts() -> list[Fact]:
     """Two facts whose prompts differ in length."""
     return list(FACTS)
+
+
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[ForkServer]:
+    """Forks processes that have imported torch, also for commands that are `support.forked`."""
+    with serving() as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv(SERVER, server.address)
+        yield server
 
 
 @pytest.fixture

@@ -21,7 +21,11 @@ needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is no
 def commands_of(target: str) -> list[tuple[Command, list[str]]]:
     """The commands of ours that a target runs, with their words."""
     done = subprocess.run(
-        ["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=True
+        ["make", "--dry-run", "--always-make", target],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     lines = done.stdout.replace("\\\n", " ").splitlines()
     found = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -16,7 +15,6 @@ from studies.fit.__main__ import main
 from studies.fit.plan import PlannedRun
 from studies.fit.results import Results
 from studies.fit.runner import Place
-from support import forked
 from support.processes import child_environment
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -40,17 +38,6 @@ def tiny_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "MIN_START_S", 0.0)
 
 
-@pytest.fixture(scope="module")
-def forked_runs() -> Iterator[None]:
-    """Let the runs begin without importing torch."""
-    with (
-        forked.serving("support.tiny_train", child_environment()) as address,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        patch.setenv(forked.SERVER, address)
-        yield
-
-
 def fit(folder: Path, *words: str, content: dict[str, Any] = PLAN) -> int:
     path = folder / "plan.json"
     path.write_text(json.dumps(content))
@@ -64,7 +51,7 @@ def rows(folder: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("forked_runs")
+@pytest.mark.usefixtures("fork_server")
 def test_a_plan_is_cut_goes_on_and_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first start is stopped in step 2, so each run has three of its four steps."""
     monkeypatch.setenv("TINY_STOP_AT", "2")
@@ -103,7 +90,7 @@ class UntilItLearns(Place):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("forked_runs")
+@pytest.mark.usefixtures("fork_server")
 def test_runs_are_stopped_at_the_deadline(tmp_path: Path) -> None:
     out = tmp_path / "out"
     run = PlannedRun("slow", 0, "train", (), ("trainer.n_steps=100000",), ())
@@ -116,7 +103,7 @@ def test_runs_are_stopped_at_the_deadline(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("forked_runs")
+@pytest.mark.usefixtures("fork_server")
 def test_a_run_that_fails_says_why(tmp_path: Path) -> None:
     wrong = PLAN | {"runs": [PLAN["runs"][0] | {"overrides": ["optimizer.lr=1e30"]}]}
     assert fit(tmp_path, content=wrong) == 1

@@ -1,8 +1,8 @@
 """Whole runs of `exchange=actors` with real Ray and models small enough to load in a second.
 
-`python -m support.actor_runs FOLDER JSON` trains as the command line does; the JSON has settings of
-`exchange`, `trainer`, `replay` and `objective`, and may shorten the time after which the learner
-takes Ray's head for dead (`head_patience_s`).
+`main` trains as the command line does, in a folder, with a JSON object of settings of `exchange`,
+`trainer`, `replay` and `objective`, which may also shorten the time after which the learner takes
+Ray's head for dead (`head_patience_s`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 import warnings
 from contextlib import suppress
@@ -36,13 +35,15 @@ from contraflow.settings import (
     ObjectiveConfig,
     ReplayConfig,
 )
+from support.forked import Child, ForkServer
 from support.judges import save_judge
 from support.models import save_tiny_model
-from support.processes import child_environment
 from support.runs import tiny_config, write_tiny_facts
 
 REPLAY_URL = "CONTRAFLOW_REPLAY_URL"
 RECEIVED = "received.txt"  # the questions that actors have reported
+PATIENCE_S = 480.0  # every actor imports torch, on a machine that may be busy
+Process = Child | subprocess.Popen[bytes]
 
 
 def prepare(folder: Path) -> Path:
@@ -64,30 +65,21 @@ def config_of(folder: Path, changes: dict[str, Any]) -> Config:
         url=url,
         **changes.get("replay", {}),
     )
+    defaults = {"kind": "actors", "actors": 2, "timeout_s": PATIENCE_S}
     config = tiny_config(
         folder,
         model=ModelConfig(name=str(folder / "model"), device="cpu"),
         judge=JudgeConfig(name=str(folder / "judge")),
         replay=keep_all,
         objective=ObjectiveConfig(**changes.get("objective", {})),
-        exchange=ExchangeConfig(
-            **{"kind": "actors", "actors": 2, "timeout_s": 120.0, **changes.get("exchange", {})}
-        ),
+        exchange=ExchangeConfig(**defaults | changes.get("exchange", {})),
     )
     return replace(config, trainer=replace(config.trainer, **changes.get("trainer", {})))
 
 
-def start(folder: Path, log: Path, **changes: Any) -> subprocess.Popen[bytes]:
+def start(fork_server: ForkServer, folder: Path, log: Path, **changes: Any) -> Child:
     """Start a run in a process of its own."""
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            [sys.executable, "-m", "support.actor_runs", str(folder), json.dumps(changes)],
-            env={**os.environ, **child_environment()},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
+    return fork_server.start("support.actor_runs:main", str(folder), json.dumps(changes), log=log)
 
 
 def descendants(pid: int, *names: str) -> list[psutil.Process]:
@@ -100,7 +92,7 @@ def descendants(pid: int, *names: str) -> list[psutil.Process]:
     return found
 
 
-def actors_of(run: subprocess.Popen[bytes]) -> list[psutil.Process]:
+def actors_of(run: Process) -> list[psutil.Process]:
     """Return the processes of a run's actors."""
     return descendants(run.pid, "ray::RayActor", "ray::actor-")
 
@@ -112,7 +104,7 @@ def n_steps_of(folder: Path) -> int:
 
 
 def wait_for_steps(
-    run: subprocess.Popen[bytes], folder: Path, n: int, log: Path, patience_s: float = 240
+    run: Process, folder: Path, n: int, log: Path, patience_s: float = PATIENCE_S
 ) -> None:
     """Wait until a run has logged n steps. Fails where it ends before."""
     deadline = time.monotonic() + patience_s
@@ -168,16 +160,16 @@ def _record(folder: Path) -> None:
     Ledger.receive = receive  # type: ignore[method-assign]
 
 
-def main() -> int:
+def main(words: list[str]) -> int:
     from contraflow.cli.failures import report_failure
     from contraflow.training import job
 
     warnings.simplefilter("ignore")
-    folder = Path(sys.argv[1])
+    folder = Path(words[0])
     job.write_report = lambda folder: folder / "report.html"
     job.print_summary = lambda *_: None
     _record(folder)
-    changes = json.loads(sys.argv[2])
+    changes = json.loads(words[1])
     head.PATIENCE_S = changes.get("head_patience_s", head.PATIENCE_S)
     head.EVERY_S = min(head.EVERY_S, head.PATIENCE_S / 4)
     try:
@@ -185,7 +177,3 @@ def main() -> int:
     except BaseException as error:
         return report_failure(error)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

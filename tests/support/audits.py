@@ -212,11 +212,11 @@ def _matrix(rows: Sequence[Row], weigh: Callable[[Row], float]) -> list[list[flo
     ]
 
 
-def _gap(forced: Estimate, failure: Estimate) -> Estimate:
+def _gap(forced: Estimate, failure: Estimate, n_edits: int) -> Estimate:
     if forced.value is None or failure.value is None:
         return Estimate.missing(failure.note)
     value = forced.value - 1 + failure.value
-    return Estimate(value=value, low=value - 0.1, high=value + 0.1, n=failure.n, ess=failure.ess)
+    return Estimate(value=value, low=value - 0.1, high=value + 0.1, n=n_edits, ess=n_edits)
 
 
 def _model(name: str, rows: Sequence[Row], n_edits: int) -> ModelResult:
@@ -239,7 +239,7 @@ def _model(name: str, rows: Sequence[Row], n_edits: int) -> ModelResult:
         n_facts=len(counted),
         edit_failure=failure,
         residual_belief=residual,
-        audit_gap=_gap(forced, failure),
+        audit_gap=_gap(forced, failure, len(counted)),
         discovery=sources[0].per_100,
         asked_forced=forced,
         asked_free=proportion(

@@ -1,4 +1,7 @@
-"""One rank of a tiny training run that fails in a given way: `-m support.faulty_rank FOLDER PLAN`.
+"""One rank of a tiny training run that fails in a given way.
+
+`support.faulty_rank:main` with FOLDER and PLAN, or `-m support.faulty_rank FOLDER PLAN` for a
+process of its own, which watches its launcher.
 
 PLAN is a JSON object with the keys `name`, `kind` (of exchange), `store` (of replay), `timeout_s`,
 `trainer` (settings to change), `recomputes` (gradient checkpointing), and `rank`, which fails at
@@ -75,9 +78,9 @@ def recomputing_lm() -> CausalLM:
     return lm
 
 
-def main() -> int:
-    folder, plan = Path(sys.argv[1]), json.loads(sys.argv[2])
-    end_with_launcher()
+def main(words: list[str]) -> int:
+    warnings.filterwarnings("ignore")
+    folder, plan = Path(words[0]), json.loads(words[1])
     place = rank_info_from_environment()
     install(folder, plan, 0 if place is None else place.rank)
     config = runs.tiny_config(folder, plan.get("name", "run"))
@@ -95,5 +98,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    warnings.filterwarnings("ignore")
-    sys.exit(main())
+    end_with_launcher()
+    sys.exit(main(sys.argv[1:]))

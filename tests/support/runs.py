@@ -38,6 +38,7 @@ from support.models import fresh_lm
 from support.tables import RecordingJudge, RecordingOracle, arbitrary_log_c
 
 N_STEPS = 6
+TRAIN = "support.runs:train"  # as a `ForkServer` calls it
 WORDS = ("hamlet", "rome", "city", "capital", "fact")
 
 
@@ -114,14 +115,16 @@ class Snapshot:
         return self.folder
 
 
-def train(folder: str, changes: str = "{}") -> int:
+def train(words: list[str]) -> int:
     """Train a tiny run in this process as the command line does, and return the exit code.
 
-    `changes`: a JSON object of settings in `trainer`, and `name`, `csv` and `max_file_bytes`.
+    `words`: the folder, and a JSON object of settings in `trainer`, and `name`, `csv` and
+    `max_file_bytes`.
     """
     from contraflow.cli.failures import report_failure
     from contraflow.training import job
 
+    folder, changes = words
     trainer = json.loads(changes)
     name = trainer.pop("name", "run")
     logger = LoggerConfig(csv=trainer.pop("csv", False), wandb="disabled")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -28,15 +27,15 @@ from contraflow.policy.lora import LoraPolicy
 from contraflow.reward.ramps import LinearSchedule
 from contraflow.run.build import Parts
 from contraflow.settings import ExchangeConfig, OptimizerConfig, TrainerConfig
+from contraflow.training.loss import StepLoss
 from contraflow.training.module import SamplerModule
 from contraflow.training.publishing import Ratios
 from contraflow.training.rank import Learner, trainer_for
-from contraflow.training.shared_loss import SharedLoss
 from support.facts import FACTS
 from support.models import fresh_lm
 from support.runs import tiny_config
 from support.tables import small_experience, small_policy
-from support.union import OBJECTIVES, THIRD, FixedExperience
+from support.union import OBJECTIVES, THIRD, FixedExperience, rising_weights
 
 STORED = [(3,), (4,), (5,), (3, 5), (5, 3), (4, 3, 5)]
 
@@ -55,9 +54,9 @@ class Case:
     stored: bool = True
 
     @property
-    def loss(self) -> SharedLoss:
+    def loss(self) -> StepLoss:
         share = self.forward_kl
-        return SharedLoss(self.objective, LinearSchedule(share, share, 1))
+        return StepLoss(self.objective, LinearSchedule(share, share, 1))
 
 
 CASES = {name: Case(objective) for name, objective in OBJECTIVES.items()} | {
@@ -66,6 +65,7 @@ CASES = {name: Case(objective) for name, objective in OBJECTIVES.items()} | {
     "ctb, weighted": Case(ContrastiveTB(), weighted=True),
     "forward KL": Case(VarGrad(), forward_kl=1.0),
     "forward KL, weighted": Case(VarGrad(), forward_kl=1.0, weighted=True),
+    "half forward KL": Case(VarGrad(), forward_kl=0.5),
     "half forward KL, weighted": Case(VarGrad(), forward_kl=0.5, weighted=True),
     "rloo": Case(Rloo(), stored=False),
     "rloo, weighted": Case(Rloo(), weighted=True, stored=False),
@@ -98,13 +98,7 @@ def delivered(case: Case, facts: Sequence[Fact], actor: Experience) -> DrawnBatc
     """The questions of an actor, with weights that sum to 1 and arbitrary densities."""
     batch = actor.collect(facts, 0)
     log_q = tuple(-1.0 - 0.3 * i for i in range(len(batch.scored)))
-    weights = None
-    if case.weighted:
-        n_before = [batch.owners.index(owner) for owner in batch.owners]
-        raw = [1.0 + i - n for i, n in enumerate(n_before)]
-        ends = [*sorted(set(n_before)), len(raw)]
-        totals = {a: sum(raw[a:b]) for a, b in pairwise(ends)}
-        weights = tuple(r / totals[n] for r, n in zip(raw, n_before, strict=True))
+    weights = rising_weights(batch) if case.weighted else None
     return DrawnBatch.of(replace(batch, weights=weights, weighs_loss=case.weighted), log_q)
 
 

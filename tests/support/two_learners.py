@@ -1,4 +1,4 @@
-"""The program of each of two learners: `-m support.two_learners FOLDER WHAT`.
+"""The program of each of two learners: `support.two_learners:main` with FOLDER and WHAT.
 
 WHAT is `steps`, which saves the gradients of `support.shared_step`, or a name of `EXACT`, with
 which both learn an enumerable space from four actors and save how far they are from R / Z.
@@ -7,7 +7,6 @@ which both learn an enumerable space from four actors and save how far they are 
 from __future__ import annotations
 
 import json
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +27,7 @@ from contraflow.replay.embedded import EmbeddedReplay
 from contraflow.replay.memory import MemoryReplay
 from contraflow.reward.ramps import LinearSchedule
 from contraflow.settings.running import ExchangeConfig
-from contraflow.training.shared_loss import SharedLoss
+from contraflow.training.loss import StepLoss
 from support.actors import KEEP_ALL, ThreadPool, space_learner, space_of, space_worker
 from support.exact_actors import fit_space, total_variation
 from support.shared_step import CASES, step_of
@@ -41,13 +40,13 @@ EXCHANGE = ExchangeConfig(
 class Exact(NamedTuple):
     """A loss with as many steps as reach the target, and whether actors send densities."""
 
-    loss: SharedLoss
+    loss: StepLoss
     n_steps: int
     sends_density: bool = False
 
 
-def _loss(objective: Objective, forward_kl: float = 0.0) -> SharedLoss:
-    return SharedLoss(objective, LinearSchedule(forward_kl, forward_kl, 1))
+def _loss(objective: Objective, forward_kl: float = 0.0) -> StepLoss:
+    return StepLoss(objective, LinearSchedule(forward_kl, forward_kl, 1))
 
 
 EXACT = {
@@ -96,8 +95,9 @@ def _experience(
         yield space_learner(space, server.url, EXCHANGE, pool, ranks=ranks, facts_per_assignment=1)
 
 
-def main() -> None:
-    folder, what = Path(sys.argv[1]), sys.argv[2]
+def main(words: list[str]) -> int:
+    warnings.filterwarnings("ignore")
+    folder, what = Path(words[0]), words[1]
     place = rank_info_from_environment()
     assert place is not None
     ranks = RankGroup(place, 120.0)
@@ -105,8 +105,4 @@ def main() -> None:
         steps(folder, ranks) if what == "steps" else exact(folder, ranks, what)
     finally:
         ranks.close()
-
-
-if __name__ == "__main__":
-    warnings.filterwarnings("ignore")
-    main()
+    return 0

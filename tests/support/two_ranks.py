@@ -1,4 +1,4 @@
-"""The program of each of two ranks: `-m support.two_ranks FOLDER`.
+"""The program of each of two ranks: `support.two_ranks:main` with a folder.
 
 It saves the gradients of `support.union`, then trains one tiny run per kind of exchange and saves
 what each step sampled.
@@ -6,7 +6,6 @@ what each step sampled.
 
 from __future__ import annotations
 
-import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -24,20 +23,20 @@ from contraflow.training.module import SamplerModule
 from support import runs
 from support.models import fresh_lm
 from support.tables import RecordingJudge, RecordingOracle, arbitrary_log_c
-from support.union import CLIPS, OBJECTIVES, SHARDS, gradients_after_a_step
+from support.union import CASES, SHARDS, clips_of, gradients_after_a_step
 
 STORES = {"broadcast": "memory", "scatter": "embedded", "symmetric": "memory"}
 
 
 def union_gradients(folder: Path, rank: int) -> None:
-    """Save the gradients of this rank's shard, for each objective and clip."""
+    """Save the gradients of this rank's shard, for each case and clip."""
     place = rank_info_from_environment()
     assert place is not None
     ranks = RankGroup(place, 60.0)
     found = {
         (name, clip): gradients_after_a_step(name, SHARDS[rank], ranks, folder, clip)
-        for name in OBJECTIVES
-        for clip in CLIPS
+        for name in CASES
+        for clip in clips_of(name)
     }
     torch.save(found, folder / f"gradients-{rank}.pt")
     ranks.close()
@@ -87,15 +86,12 @@ def whole_run(folder: Path, rank: int, kind: str) -> None:
     torch.save({"built": built, "steps": steps}, folder / f"{kind}-{rank}.pt")
 
 
-def main() -> None:
-    folder, rank = Path(sys.argv[1]), rank_info_from_environment().rank  # type: ignore[union-attr]
+def main(words: list[str]) -> int:
+    warnings.filterwarnings("ignore")
+    folder, rank = Path(words[0]), rank_info_from_environment().rank  # type: ignore[union-attr]
     job.write_report = lambda folder: folder / "report.html"
     job.print_summary = lambda *_: None
     union_gradients(folder, rank)
     for kind in STORES:
         whole_run(folder, rank, kind)
-
-
-if __name__ == "__main__":
-    warnings.filterwarnings("ignore")
-    main()
+    return 0

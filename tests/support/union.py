@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -23,8 +25,11 @@ from contraflow.gflownet.objectives import (
     VarGrad,
 )
 from contraflow.gflownet.penalties import Square
+from contraflow.gflownet.policy_gradient import Grpo, Rloo
+from contraflow.reward.ramps import LinearSchedule
 from contraflow.run.build import Parts
 from contraflow.settings import OptimizerConfig, TrainerConfig
+from contraflow.training.loss import StepLoss
 from contraflow.training.module import SamplerModule
 from contraflow.training.rank import Learner, trainer_for
 from support.facts import FACTS
@@ -42,6 +47,36 @@ OBJECTIVES: dict[str, Objective] = {
     "modified_subtb": ModifiedSubTB(),
     "ctb": ContrastiveTB(),
 }
+
+
+@dataclass(frozen=True)
+class Case:
+    """A loss, and how the questions of a step count in it."""
+
+    objective: Objective
+    forward_kl: float = 0.0
+    weighted: bool = False
+    counted_once: bool = False
+
+    @property
+    def loss(self) -> StepLoss:
+        share = LinearSchedule(self.forward_kl, self.forward_kl, 1)
+        return StepLoss(self.objective, share, n_samples=4)
+
+
+CASES = {name: Case(objective) for name, objective in OBJECTIVES.items()} | {
+    "rloo": Case(Rloo()),
+    "grpo, weighted": Case(Grpo(), weighted=True),
+    "vargrad, weighted": Case(VarGrad(), weighted=True),
+    "subtb, weighted": Case(SubTB(0.9), weighted=True),
+    "ctb, weighted": Case(ContrastiveTB(), weighted=True),
+    "vargrad, counted once": Case(VarGrad(), counted_once=True),
+    "forward KL": Case(VarGrad(), forward_kl=1.0),
+    "forward KL, counted once": Case(VarGrad(), forward_kl=1.0, counted_once=True),
+    "half forward KL": Case(SubTB(0.9), forward_kl=0.5),
+    "half forward KL, weighted": Case(VarGrad(), forward_kl=0.5, weighted=True),
+    "half forward KL of pairs, counted once": Case(ContrastiveTB(), 0.5, counted_once=True),
+}
 THIRD = msgspec.structs.replace(FACTS[0], fact_id="c", subject="city", edit_fact="the city is rome")
 # 3 of one fact on rank 0; 5 + 2 of two facts on rank 1, one of them twice.
 QUESTIONS = {
@@ -54,16 +89,37 @@ SHARDS: list[list[Fact]] = [[FACTS[0]], [FACTS[1], THIRD]]
 CLIPS = (1e-3, 1e9)
 
 
+def clips_of(name: str) -> tuple[float, ...]:
+    """Clipping is the same for every loss: one kind of them shows it."""
+    return CLIPS if name in OBJECTIVES else CLIPS[1:]
+
+
 class FixedExperience(Experience):
-    """Always returns the questions of QUESTIONS."""
+    """Always returns the questions of QUESTIONS, which count as ``case`` has it."""
+
+    case = Case(VarGrad())
 
     def collect(self, facts: Sequence[Fact], step: int, seen: Sequence[Fact] = ()) -> Batch:  # noqa: ARG002
+        drawn = [(fact, ids) for fact in facts for ids in QUESTIONS[fact]]
+        counts = [1] * len(drawn)
+        if self.case.counted_once:
+            n_times = Counter(drawn)
+            drawn, counts = list(n_times), list(n_times.values())
         sampled = [
-            SampledQuestion(fact, ids, self.policy.question_text(ids))
-            for fact in facts
-            for ids in QUESTIONS[fact]
+            SampledQuestion(fact, ids, self.policy.question_text(ids)) for fact, ids in drawn
         ]
-        return self._batch(facts, self.scorer.score(sampled, step), [1] * len(sampled), 1.0)
+        batch = self._batch(facts, self.scorer.score(sampled, step), counts, 1.0)
+        if not self.case.weighted:
+            return batch
+        return replace(batch, weights=rising_weights(batch), weighs_loss=True)
+
+
+def rising_weights(batch: Batch) -> tuple[float, ...]:
+    """1, 2, 3, … for the questions of each fact, which are adjacent, over their sum."""
+    weights: list[float] = []
+    for n in Counter(batch.owners).values():
+        weights += [2 * (i + 1) / (n * (n + 1)) for i in range(n)]
+    return tuple(weights)
 
 
 def gradients_after_a_step(
@@ -79,11 +135,12 @@ def gradients_after_a_step(
     experience = FixedExperience(
         policy, plain.scorer, plain.replay, plain.reward, plain.settings, seed=0, rank=ranks.rank
     )
+    experience.case = CASES[name]
     module = SamplerModule(
         policy,
         experience,
         plain.reward,
-        OBJECTIVES[name],
+        CASES[name].loss,
         OptimizerConfig(),
         n_steps=1,
         ranks=ranks,
