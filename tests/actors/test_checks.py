@@ -26,6 +26,7 @@ from contraflow.settings import (
 )
 from contraflow.training.joining import check_facts_go_round, on_own_gpu
 from support.actors import replay_port
+from support.ports import free_port
 from support.runs import tiny_config, write_tiny_facts
 
 ACTORS = ExchangeConfig(kind="actors")
@@ -109,12 +110,6 @@ def test_learners_have_the_gpus_from_the_given_one_on(
     assert on_own_gpu(config, ManyRanks()).model.device == f"cuda:{gpu}"
     scatter = replace(config, exchange=ExchangeConfig())
     assert on_own_gpu(scatter, ManyRanks()).model.device == f"cuda:{rank}"
-
-
-def free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return int(server.getsockname()[1])
 
 
 def test_an_address_that_nobody_answers_ends_the_command(tmp_path: Path, capsys):

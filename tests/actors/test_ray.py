@@ -33,6 +33,7 @@ from support.actor_runs import (
 from support.actors import KEEP_ALL, space_learner, space_of, space_worker
 from support.exact_actors import fit_space, total_variation
 from support.forked import ForkServer
+from support.ports import free_port
 from support.processes import child_environment
 from support.ray import needs_ray
 from support.runs import lines, tiny_config
@@ -155,7 +156,7 @@ def test_a_password_is_in_no_command_line_log_or_run_folder(
 
     prepare(tmp_path)
     log = tmp_path / "log"
-    server = ValkeyServer(port=None)
+    server = ValkeyServer(port=free_port())
     server.start()
     try:
         with redis.Redis(port=server.port) as admin:

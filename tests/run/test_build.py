@@ -34,6 +34,7 @@ from contraflow.settings import (
     RewardConfig,
 )
 from support.models import save_tiny_model
+from support.ports import free_port
 from support.replay import question
 from support.served import opened, stand_in
 
@@ -159,7 +160,7 @@ def stored(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Config]:
     if request.param == "embedded":
         yield replace(config, replay=ReplayConfig(store="embedded"))
         return
-    server = ValkeyServer(port=None)
+    server = ValkeyServer(port=free_port())
     server.start()
     url = f"redis://127.0.0.1:{server.port}/0"
     yield replace(config, replay=ReplayConfig(store="redis", url=url))

@@ -26,6 +26,7 @@ from contraflow.replay.redis import RedisReplay
 from contraflow.settings.learning import ExplorationConfig
 from contraflow.settings.running import ExchangeConfig, ReplayConfig
 from contraflow.types import ScoredQuestion
+from support.ports import free_port
 
 # Everything is kept, so that what was admitted can be looked for at the end.
 KEEP_ALL = ReplayConfig(capacity_per_fact=2000, near_duplicate=0.0)
@@ -37,7 +38,7 @@ _building = threading.Lock()
 @contextmanager
 def replay_port() -> Iterator[int]:
     """The port of a Redis-compatible server of its own."""
-    server = ValkeyServer(port=None)
+    server = ValkeyServer(port=free_port())
     server.start()
     try:
         yield server.port

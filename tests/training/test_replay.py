@@ -26,6 +26,7 @@ from contraflow.run.fingerprint import sampler_fingerprint
 from contraflow.settings import ExplorationConfig, ReplayConfig
 from contraflow.training import job
 from contraflow.training.module import SamplerModule
+from support.ports import free_port
 from support.replay import start_persistent
 from support.runs import N_STEPS, assert_same, checkpoint, lines, replay_of, tiny_config
 
@@ -177,7 +178,7 @@ def test_a_resume_keeps_what_others_wrote_on_a_shared_server(
 def test_the_password_of_a_server_is_in_no_file_of_the_run(
     tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    server = ValkeyServer(port=None)
+    server = ValkeyServer(port=free_port())
     server.start()
     with redis.Redis(port=server.port) as admin:
         admin.execute_command("ACL", "SETUSER", "ann", "on", ">s3cret", "~*", "+@all")
