@@ -42,15 +42,19 @@ TRAIN = "support.runs:train"  # as a `ForkServer` calls it
 WORDS = ("hamlet", "rome", "city", "capital", "fact")
 
 
-def write_tiny_facts(path: Path) -> None:
-    """Write twenty facts about pairs of words."""
-    facts = [
+def tiny_facts() -> list[Fact]:
+    """Twenty facts about pairs of words."""
+    return [
         Fact(fact_id=f"{a}-{b}", subject=f"{a} {b}", edit_fact=f"{a} is the {b}", relation=a)
         for a in WORDS
         for b in WORDS
         if a != b
     ]
-    write_facts(path, facts)
+
+
+def write_tiny_facts(path: Path) -> None:
+    """Write the twenty facts."""
+    write_facts(path, tiny_facts())
 
 
 def tiny_config(folder: Path, name: str = "run", **changes: Any) -> Config:

@@ -16,11 +16,11 @@ from typing import Any
 from msgspec.structs import replace
 
 from contraflow.cli.failures import report_failure
-from contraflow.facts import read_facts, write_facts
+from contraflow.facts import write_facts
 from contraflow.settings import Config, EvaluationConfig
 from contraflow.training import job
 from contraflow.training.module import SamplerModule
-from support.runs import tiny_config, use_tiny_parts, write_tiny_facts
+from support.runs import tiny_config, tiny_facts, use_tiny_parts
 
 FEW = EvaluationConfig(n_samples=2, training_facts=2, target_facts=2, target_samples=4)
 
@@ -31,9 +31,8 @@ def config_of(words: list[str]) -> Config:
     folder = Path(values["run_dir"])
     folder.parent.mkdir(parents=True, exist_ok=True)
     facts = folder.parent / "facts.jsonl"
-    write_tiny_facts(facts)
-    answered = [replace(fact, original_answer=fact.relation) for fact in read_facts(facts)]
-    write_facts(facts, answered)
+    # At once: another run of the plan may be reading them.
+    write_facts(facts, [replace(fact, original_answer=fact.relation) for fact in tiny_facts()])
     config = tiny_config(folder.parent, folder.name, evaluation=FEW)
     for key, value in values.items():
         owner: Any = config
