@@ -16,7 +16,7 @@ from support.processes import child_environment
 from support.shared_step import CASES, Step, step_of
 from support.two_learners import EXCHANGE
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
 def run_two(folder: Path, what: str, rank_server: ForkServer) -> None:
@@ -83,7 +83,6 @@ def assert_bounds(steps: list[dict[str, float]]) -> None:
     assert all(step["uses"] <= EXCHANGE.max_reuse for step in steps)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["vargrad", "subtb", "forward_kl"])
 def test_four_actors_and_two_learners_reach_the_reward(
     tmp_path: Path, rank_server: ForkServer, name: str
@@ -99,7 +98,6 @@ def test_four_actors_and_two_learners_reach_the_reward(
     assert any(0 < step["replay_share"] < 1 for step in steps)
 
 
-@pytest.mark.slow
 def test_a_few_steps_of_two_learners_keep_their_bounds(tmp_path: Path, rank_server: ForkServer):
     """The numbers of a step are those of both learners, also on the one without an exchange."""
     ranks = exact(tmp_path, "few", rank_server)

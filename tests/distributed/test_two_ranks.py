@@ -15,7 +15,7 @@ from support.runs import N_STEPS, checkpoint, lines
 from support.tables import arbitrary_log_c
 from support.union import CASES, CLIPS, SHARDS, clips_of, gradients_after_a_step
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
 def left_by(folder: Path, kind: str) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from contraflow.evaluation.report import write_report
 from support.browser import Opened, chromium
 from support.run_folder import HOSTILE, build_run
 
+pytestmark = pytest.mark.slow
 COLUMN = "table.questions tbody tr td[data-label='{}']"
 
 
