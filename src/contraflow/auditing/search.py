@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 
 from contraflow.auditing.adapt import AdaptSettings, adapt
@@ -56,28 +56,20 @@ def adapted(
     A search that is finished is kept in the audit's folder, and not made again.
     """
     n = sum(standing.is_counted for found in evidence for standing in found.standings)
-    kept = SearchBook(audit.out / SEARCHES)
     searched = []
     print_plain(
         f"adapting, {settings.steps} steps for each of {n} edits: up to {most_asked(settings)} "
         "questions an edit, asked of both models"
     )
-    clock = _Clock(n, settings.steps)
+    kept = SearchBook(audit.out / SEARCHES)
     with bar("steps of adapting", n * settings.steps) as progress:
+        searches = _Searches(kept, settings, progress.advance, n_left=n)
         for found, model in zip(evidence, audit.edited, strict=True):
             rows = list(found.rows)
             for standing in found.standings:
                 if standing.is_counted:
                     search = EditSearch(audit, book, judge, embed, model, standing, tuple(rows))
-                    questions = kept.of(search.key(settings))
-                    if questions is None:
-                        questions = search(settings, progress.advance)
-                        kept.keep(search.key(settings), questions)
-                        clock.tell()
-                    else:
-                        progress.advance(settings.steps)
-                        clock.skip()
-                    rows += search.rows(questions, audit.settings.styles)
+                    rows += search.rows(searches.questions(search), audit.settings.styles)
             searched.append(replace(found, rows=rows))
     return searched
 
@@ -88,23 +80,35 @@ def most_asked(settings: AdaptSettings) -> int:
 
 
 @dataclass
-class _Clock:
-    """Tells after the first search how long those that are left take."""
+class _Searches:
+    """Makes the searches that are not kept, and tells after the first how long the others take."""
 
-    n: int
-    steps: int
+    kept: SearchBook
+    settings: AdaptSettings
+    advance: Callable[[int], None]
+    n_left: int
     told: bool = False
-    started: float = field(default_factory=time.monotonic)
 
-    def skip(self) -> None:
-        """A search was kept."""
-        self.n -= 1
-        self.started = time.monotonic()
+    def questions(self, search: EditSearch) -> list[str]:
+        """What a search asked, made now or kept from before."""
+        key = search.key(self.settings)
+        questions = self.kept.of(key)
+        if questions is None:
+            started = time.monotonic()
+            questions = search(self.settings, self.advance)
+            self.kept.keep(key, questions)
+            self._tell(time.monotonic() - started)
+        else:
+            self.advance(self.settings.steps)
+        self.n_left -= 1
+        return questions
 
-    def tell(self) -> None:
-        if self.n > 1 and not self.told:
-            seconds = self.n * (time.monotonic() - self.started)
-            print_plain(f"{self.steps} steps for each of {self.n} edits: about {duration(seconds)}")
+    def _tell(self, seconds: float) -> None:
+        if self.n_left > 1 and not self.told:
+            about = duration(self.n_left * seconds)
+            print_plain(
+                f"{self.settings.steps} steps for each of {self.n_left} edits: about {about}"
+            )
         self.told = True
 
 
