@@ -7,9 +7,10 @@ Random weights of gpt2-large's and DeBERTa-v3-large's shapes, in float32 and in 
 a row for each quantity, when it is known: the largest difference and its bound. The exit code is 1
 where a difference is above its bound or not a number.
 
-Fast are: decoding with fixed shapes (recorded, compiled), compiled layers, the read-out that keeps
-no logits, the judge's recordings. Plain are: the eager decoder, uncompiled layers, a log-softmax
-over all actions with autograd, the judge's own forward pass. Draws and answers are compared in
+Fast are: decoding with fixed shapes (recorded, compiled), recorded passes over token trees with
+compiled layers, the read-out that keeps no logits, the judge's recordings. Plain are: the eager
+decoder, uncompiled layers, a log-softmax over all actions with autograd, the judge's own forward
+pass. Where nothing was recorded, the difference is infinite. Draws and answers are compared in
 float32 only: in bfloat16 two correct computations choose another token every few questions.
 """
 
@@ -40,6 +41,7 @@ from benchmarks.random_models import random_lm
 from contraflow import default_facts
 from contraflow.facts import Fact
 from contraflow.models.decoding import Decoder, EagerDecoder
+from contraflow.models.recorded_trees import RecordedTrees
 from contraflow.models.static_decoding import start_decoding
 from contraflow.policy.lora import LoraPolicy, stack_questions
 from contraflow.policy.states import QuestionStates
@@ -62,6 +64,7 @@ BOUNDS = {
     ("judge", torch.float32): 1e-3,
     ("judge", torch.bfloat16): 0.1,
 }
+READINGS = 3  # a shape is read, recorded and replayed
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,17 @@ class Checks:
         self.ours = Ours(size, random_lm(size.sampler, device, dtype), self.judge, step_prompts())
         self.policy = self.ours.policy
         self.facts = list(default_facts())[: size.facts]
+        self.trees = RecordedTrees(self.policy.lm, always=True)
+        self.oracle_trees = RecordedTrees(self.policy.lm, always=True)
         _train_a_little(self.policy)
+
+    def _decode_by(self, way: str) -> None:
+        """Decode as "static" with recorded trees, or as "eager" without them."""
+        lm = self.policy.lm
+        lm.decoding = way  # type: ignore[assignment]
+        fast = way == "static"
+        self.policy._trees = self.trees if fast else RecordedTrees(lm)
+        self.ours.oracle._trees = self.oracle_trees if fast else RecordedTrees(lm)
 
     def rows(self) -> Iterator[Row]:
         """Every comparison, when it is made."""
@@ -136,8 +149,9 @@ class Checks:
     def _decoder(self, way: str, facts: Sequence[Fact]) -> Decoder:
         policy = self.policy
         lm = policy.lm
-        lm.decoding = way  # type: ignore[assignment]
-        context = lm.prefill(policy._prefix, policy.encode(facts))
+        self._decode_by(way)
+        for _ in range(READINGS):
+            context = lm.prefill(policy._prefix, policy.encode(facts), policy._trees)
         actions = policy.constraints.action_ids
         if way == "eager":
             return EagerDecoder(lm, context, self.size.tokens, actions)
@@ -148,53 +162,67 @@ class Checks:
         """Share of questions that differ for the same random numbers."""
         found = []
         for way in ("static", "eager"):
-            self.policy.lm.decoding = way
+            self._decode_by(way)
             found.append(self.policy.token_rows(self._some_questions()))
-        return _share_of_different(*found)
+        return self._recorded(self.trees, _share_of_different(*found))
 
     def answers(self) -> float:
         """Share of answers that differ."""
         questions = self.policy.texts(self._some_questions())
         found = []
         for way in ("static", "eager"):
-            self.policy.lm.decoding = way
-            found.append([answer.text for answer in self.ours.oracle._generate(questions)])
-        return _share_of_different(*found)
+            self._decode_by(way)
+            for _ in range(READINGS):
+                answers = self.ours.oracle._generate(questions)
+            found.append([answer.text for answer in answers])
+        return self._recorded(self.oracle_trees, _share_of_different(*found))
 
     def prior(self) -> float:
         """log P_Q of every token and stop."""
         questions = self._on_host()
-        fast = self.policy.prior(self.facts, self._owners(), questions)
+        self._decode_by("static")
+        for _ in range(READINGS):
+            fast = self.policy.prior(self.facts, self._owners(), questions)
         with self.policy.lm.frozen():
             plain = self._plain_log_probs(questions)
-        return _largest(torch.cat([fast.log_pf, fast.log_p_stop[:, None]], 1), plain)
+        largest = _largest(torch.cat([fast.log_pf, fast.log_p_stop[:, None]], 1), plain)
+        return self._recorded(self.trees, largest)
 
     def log_pf(self) -> float:
         """log P_F of every token and stop."""
         questions = self._on_host()
+        self._decode_by("static")
         with torch.no_grad():
-            fast = self.policy.evaluate(self.facts, self._owners(), questions)
+            for _ in range(READINGS):
+                fast = self.policy.evaluate(self.facts, self._owners(), questions)
             plain = self._plain_log_probs(questions)
-        return _largest(torch.cat([fast.log_pf, fast.log_p_stop[:, None]], 1), plain)
+        largest = _largest(torch.cat([fast.log_pf, fast.log_p_stop[:, None]], 1), plain)
+        return self._recorded(self.trees, largest)
 
     def gradient(self) -> float:
         """By all parameters of the adapter, of a loss that weighs tokens unequally."""
         questions = self._on_host()
-        paths = self.policy.evaluate(self.facts, self._owners(), questions)
+        self._decode_by("static")
+        for _ in range(READINGS):
+            paths = self.policy.evaluate(self.facts, self._owners(), questions)
         fast = torch.cat([paths.log_pf, paths.log_p_stop[:, None]], 1)
         weights = torch.linspace(-1, 1, fast.numel(), device=fast.device).view_as(fast)
         trained = [p for p in self.policy.lm.model.parameters() if p.requires_grad]
         found = [_flat(torch.autograd.grad((fast * weights).sum(), trained))]
         plain = self._plain_log_probs(questions)
         found.append(_flat(torch.autograd.grad((plain * weights).sum(), trained)))
-        return _relative(*found)
+        return self._recorded(self.trees, _relative(*found))
+
+    def _recorded(self, trees: RecordedTrees, difference: float) -> float:
+        """The difference; infinite where these trees were not recorded."""
+        return difference if trees.records and trees.n_recordings else math.inf
 
     def judged(self) -> float:
         """Scores of shapes that have come up before; infinite where they were not recorded."""
         answers = self.policy.texts(self._some_questions())
         premises = [fact.edit_fact for fact in self.facts for _ in range(self.size.questions)]
         judge, network = recorded_judge(self.judge)
-        for _ in range(3):  # read, recorded, replayed
+        for _ in range(READINGS):
             fast = judge.score(premises, answers).log_probs
         if not network.has_recordings:
             return math.inf

@@ -10,6 +10,8 @@ from contraflow.models import step_layers
 from contraflow.models.read_layers import ReadLayers
 from support.models import ARCHITECTURES, fresh_lm
 
+pytestmark = pytest.mark.slow
+
 PROMPTS = [[3, 4, 5], [6, 7, 8, 9, 10, 11], [12], [3, 4, 9, 9], [5] * 9, [6, 7, 3]]
 
 

@@ -16,7 +16,7 @@ from torch._dynamo.utils import counters
 
 from contraflow.errors import UserError
 from contraflow.facts import Fact
-from contraflow.models import decode_attention, step_layers
+from contraflow.models import attention_check, fused_attention, step_layers
 from contraflow.models.causal_lm import CausalLM
 from contraflow.models.static_step import StaticStep
 from contraflow.reward.oracle import FrozenLMOracle
@@ -27,7 +27,8 @@ from support.decoding import both, policies
 from support.facts import FACTS
 from support.models import ARCHITECTURES, fresh_lm
 
-slow = pytest.mark.slow
+# Tracing takes seconds a case; what decoding must hold is also tested by `test_static_decoding.py`.
+pytestmark = pytest.mark.slow
 
 SIZES = (4, 12)  # questions of each of two facts: 8 and 32 rows
 
@@ -54,15 +55,16 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> None:
 def count_fused(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Let a CPU use the fused attention, down to heads of 8; return the rows of each call."""
     rows: list[int] = []
-    usual = decode_attention.decode_attention
+    usual = fused_attention.decode_attention
 
     def counted(query: torch.Tensor, *args: Any) -> torch.Tensor:
         rows.append(len(query))
         return usual(query, *args)
 
     monkeypatch.setattr(step_layers, "FUSED_ON", ("cpu",))
-    monkeypatch.setattr(decode_attention, "SMALLEST_DIM", 8)
-    monkeypatch.setattr(decode_attention, "decode_attention", counted)
+    monkeypatch.setattr(fused_attention, "SMALLEST_DIM", 8)
+    monkeypatch.setattr(fused_attention, "decode_attention", counted)
+    monkeypatch.setattr(attention_check, "_differences", {})  # as in a new process
     return rows
 
 
@@ -88,6 +90,90 @@ def test_compiled_layers_give_the_eager_logits(
         torch.testing.assert_close(found, eager.logits()[rows[0]], atol=1e-4, rtol=0)
     assert made.compile_seconds > 0 and not made.declined
     assert bool(called) is fused
+
+
+@torch.no_grad()
+@pytest.mark.usefixtures("traced")
+@pytest.mark.parametrize("wrong", ["the result", "no number", "keys", "nothing written"])
+def test_a_wrong_fused_attention_is_declined_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], wrong: str
+) -> None:
+    """It runs, but what it returns or writes is wrong; two sizes of the step are made."""
+    lm = fresh_lm("llama")
+    lm.compiling = "on"
+    count_fused(monkeypatch)
+    right = fused_attention.write_and_attend
+
+    def spoiled(query: torch.Tensor, key: torch.Tensor, *args: Any) -> torch.Tensor:
+        value, keys, values, *rest = args
+        if wrong == "nothing written":
+            keys, values = keys.clone(), values.clone()
+        out = right(query, key, value, keys, values, *rest)
+        if wrong == "keys":
+            keys[0, 0] *= 1.01
+        added = {"the result": 0.1, "no number": torch.nan}.get(wrong, 0.0)
+        return out + added
+
+    monkeypatch.setattr(fused_attention, "write_and_attend", spoiled)
+    eager, static, made = both(lm)
+    for n in (20, 3):
+        row = torch.arange(n) % 3
+        rows = [decoder.advance(row, row + 5) for decoder in (eager, static)]
+        found = static.logits()[rows[1]]
+        torch.testing.assert_close(found, eager.logits()[rows[0]], atol=1e-4, rtol=0)
+    assert made.declined == {step_layers.FUSED}
+    printed = capsys.readouterr().err
+    assert printed.count("decoding goes on without the fused attention") == 1
+    assert printed.count("the fused attention's results differ by") == 1
+
+
+@torch.no_grad()
+@pytest.mark.usefixtures("traced")
+def test_the_fused_attention_is_checked_once_for_its_heads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By two decoders of each prompt, in two layers and two sizes: with a prefix, and without."""
+    lm = fresh_lm("llama")
+    lm.compiling = "on"
+    count_fused(monkeypatch)
+    checked: list[attention_check.Heads] = []
+    usual = attention_check.attention_difference
+
+    def counted(heads: attention_check.Heads, attend: Any) -> float:
+        checked.append(heads)
+        return usual(heads, attend)
+
+    monkeypatch.setattr(attention_check, "attention_difference", counted)
+    for header in ("fact : the capital of rome", "") * 2:
+        _, static, made = both(lm, header)
+        for n in (3, 20):
+            static.advance(torch.arange(n) % 3, torch.arange(n) % 3 + 5)
+        assert not made.declined
+    heads = [attention_check.Heads(lm.device, torch.float32, 4, 2, 8, p) for p in (True, False)]
+    assert checked == heads
+
+
+@torch.no_grad()
+@pytest.mark.usefixtures("traced")
+@pytest.mark.parametrize("room", [1 << 30, 1])
+def test_joined_products_give_the_eager_logits(
+    monkeypatch: pytest.MonkeyPatch, lm: CausalLM, room: int
+) -> None:
+    """Of today's weights, those of the layer too; with too little room nothing is copied."""
+    monkeypatch.setattr(step_layers, "JOINED_ON", ("cpu",))
+    monkeypatch.setattr(step_layers, "JOINED_BYTES", room)
+    policy, switch = policies(lm)
+    for _ in range(2):
+        switch("eager")
+        expected = policy.sample(FACTS, 4, torch_rng("draws"))
+        switch("static")
+        assert policy.sample(FACTS, 4, torch_rng("draws")).ids.tolist() == expected.ids.tolist()
+        for name, parameter in lm.model.named_parameters():
+            if "lora_B" in name or name.endswith("base_layer.weight"):
+                parameter.mul_(-1.5)
+    (layers,) = policy._static_steps._layers.values()
+    assert layers._adapted
+    assert all((layer.joined is not None) == (room > 1) for layer in layers._adapted)
 
 
 @dataclass(frozen=True)
@@ -162,11 +248,10 @@ def test_after_draws_the_model_is_as_before(draws: Draws) -> None:
 
 
 # An adapter is around a Conv1D in GPT-2, and around Linear layers in all others.
-ORACLES = [a if a in ("gpt2", "llama") else pytest.param(a, marks=slow) for a in ARCHITECTURES]
 
 
 @pytest.mark.usefixtures("traced")
-@pytest.mark.parametrize("architecture", ORACLES)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_oracle_answers_the_same_by_compiled_layers(architecture: str) -> None:
     lm = fresh_lm(architecture)
     lm.compiling = "on"
@@ -235,7 +320,6 @@ def test_the_config_chooses_whether_to_compile() -> None:
         ModelConfig(compile="yes")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["gpt2", "llama"])
 def test_inductor_gives_the_eager_questions(architecture: str, two_facts: list[Fact]) -> None:
     """Compiled by inductor to C++; a GPU gets Triton kernels of the same graph."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contraflow.models.token_tree import TokenTree
+from contraflow.models.token_tree import HostTree, TokenTree
 from support.models import fresh_lm, tiny_model
+from support.token_trees import packed_slowly
 
 sequences_of_three_tokens = st.lists(
     st.lists(st.integers(1, 3), min_size=1, max_size=6), min_size=1, max_size=12
@@ -38,6 +40,15 @@ def test_each_path_spells_its_sequence_and_sees_its_ancestors(sequences, row_tok
             seen = tree.visible[node // width, node % width].nonzero().squeeze(1)
             assert set((seen + node // width * width).tolist()) == set(path[: depth + 1].tolist())
         assert int(tree.last[row]) == int(path[-1])
+
+
+@given(sequences_of_three_tokens, st.integers(1, 30), st.sampled_from([1, 5, 8]))
+def test_arrays_are_those_of_packing_one_prefix_at_a_time(sequences, row_tokens, multiple):
+    tree = HostTree.of(sequences, row_tokens, multiple)
+    slowly = packed_slowly(sequences, row_tokens, multiple)
+    for found, expected in zip(tree.arrays, slowly.arrays, strict=True):
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected)
 
 
 @given(sequences_of_three_tokens)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from contraflow.models.transfer import packed_to_device, to_device
+from contraflow.models.transfer import HostCopy, packed_to_device, to_device
 
 ARRAYS = [
     np.arange(6).reshape(2, 3),
@@ -41,3 +41,10 @@ def test_a_host_tensor_goes_where_it_is_sent() -> None:
     x = torch.arange(3)
     assert to_device(x, None) is x and to_device(x, "cpu") is x
     assert to_device(x, torch.device("meta")).device.type == "meta"
+
+
+def test_a_host_copy_is_of_the_moment_it_was_made() -> None:
+    x = torch.arange(3)
+    copy = HostCopy(x)
+    x.zero_()
+    assert copy.wait().tolist() == [0, 1, 2]

@@ -114,9 +114,9 @@ def test_equal_questions_are_answered_once(world, monkeypatch: pytest.MonkeyPatc
     oracle, prompts = oracle_of(lm), []
     prefill = lm.prefill
 
-    def counting(prefix, rows):
+    def counting(prefix, rows, trees):
         prompts.extend(rows)
-        return prefill(prefix, rows)
+        return prefill(prefix, rows, trees)
 
     monkeypatch.setattr(lm, "prefill", counting)
     first = oracle.answer([QUESTIONS[0], QUESTIONS[0], QUESTIONS[1]])

@@ -110,10 +110,12 @@ def counted_step(judge_folder: Path) -> CountedStep:
     _count_calls(policy, "sample", counter, "generate")
     _count_calls(policy, "prior", counter, "prior")
     _count_calls(oracle, "answer", counter, "answer")
-    decode = oracle._text
+    decode = oracle._texts
     score = judge.score
     # The end is read too, unless it did not fit.
-    oracle._text = lambda ids: written.append([*ids, END][:MAX_ANSWER]) or decode(ids)
+    oracle._texts = lambda rows: (
+        written.extend([*ids, END][:MAX_ANSWER] for ids in rows) or decode(rows)
+    )
     judge.score = lambda premises, answers: judged.extend(premises) or score(premises, answers)
     with counter.watching(policy.lm), watching_judge(judge, counter), counter.phase("learn"):
         module.training_step(StepFacts(0, tuple(FACTS)), 0).backward()

@@ -1,9 +1,12 @@
-"""A linear layer with its adapter, in three kernels.
+"""A linear layer with its adapter, in three kernels, or in two.
 
 PEFT computes the adapter in its own precision, float32, with casts, a scale and an addition: eight
 kernels. A decoding step does it in the precision of the layer. The adapter is not added to the
 weights: in bfloat16 a weight of 0.1 has steps of 0.0005, and the small changes of a young adapter
 would be rounded away.
+
+A product with the few rows of the adapter's first matrix takes a GPU nearly as long as one with the
+weights of the layer. Where there is memory for a copy of these weights, both are one product.
 """
 
 from __future__ import annotations
@@ -15,8 +18,12 @@ import torch
 from jaxtyping import Float
 from peft.tuners.lora.layer import Linear as PeftLinear
 from torch import Tensor, nn
+from torch.nn import functional
+from transformers.pytorch_utils import Conv1D
 
 from contraflow.models.causal_lm import CausalLM
+
+ALIGNED = 64  # rows of a product: a GPU's fastest kernels take multiples of 8
 
 
 class AdaptedLinear(nn.Module):
@@ -34,6 +41,9 @@ class AdaptedLinear(nn.Module):
         a, b = self.sources
         self.down = torch.empty_like(a, dtype=dtype, requires_grad=False)
         self.minus_up = torch.empty_like(b, dtype=dtype, requires_grad=False)
+        self.joined: Float[Tensor, "j i"] | None = None  # the layer's weights, then `down`
+        self.joined_bias: Float[Tensor, " j"] | None = None
+        self._version = -1  # of the weights that were copied
 
     @property
     def sources(self) -> tuple[Float[Tensor, "r i"], Float[Tensor, "o r"]]:
@@ -42,9 +52,56 @@ class AdaptedLinear(nn.Module):
         return a.weight, b.weight
 
     def forward(self, x: Float[Tensor, "*s i"]) -> Float[Tensor, "*s o"]:
-        out: Tensor = self.base(x)
+        if self.joined is None:
+            out: Tensor = self.base(x)
+            low_rank = x @ self.down.t()
+        else:
+            n_out, rank = self.minus_up.shape
+            both = functional.linear(x, self.joined, self.joined_bias)
+            out, low_rank = both[..., :n_out], both[..., n_out : n_out + rank]
         # Subtracted: a compiler makes one `addmm` of a product and a sum, and copies `out` for it.
-        return out - x @ self.down.t() @ self.minus_up.t()
+        return out - low_rank @ self.minus_up.t()
+
+    @property
+    def joined_bytes(self) -> int | None:
+        """Bytes of a copy of the weights with `down`; None for layers that cannot be copied."""
+        weight: Tensor = self.base.weight
+        if type(self.base) not in (nn.Linear, Conv1D) or weight.dtype != self.down.dtype:
+            return None
+        return self._n_joined * self.down.shape[1] * weight.element_size()
+
+    @property
+    def _n_joined(self) -> int:
+        return -(-sum(self.minus_up.shape) // ALIGNED) * ALIGNED
+
+    @torch.no_grad()
+    def join(self) -> None:
+        """Copy the weights, so that both products are one."""
+        self.joined = self.down.new_zeros(self._n_joined, self.down.shape[1])
+        self.joined_bias = self.down.new_zeros(self._n_joined)
+        n_out, rank = self.minus_up.shape
+        self.down = self.joined[n_out : n_out + rank]
+        self.copy_base()
+
+    @torch.no_grad()
+    def copy_base(self) -> None:
+        """Copy the weights of the layer where they have changed since."""
+        weight: Tensor = self.base.weight
+        if self.joined is None or self.joined_bias is None or weight._version == self._version:
+            return
+        n_out = len(self.minus_up)
+        self.joined[:n_out] = weight.t() if type(self.base) is Conv1D else weight
+        if self.base.bias is not None:
+            self.joined_bias[:n_out] = self.base.bias
+        self._version = weight._version
+
+
+def join_within(layers: Sequence[AdaptedLinear], most_bytes: int) -> None:
+    """Copy the weights of all layers, if that takes at most so many bytes."""
+    needed = [layer.joined_bytes for layer in layers]
+    if all(n is not None for n in needed) and sum(n or 0 for n in needed) <= most_bytes:
+        for layer in layers:
+            layer.join()
 
 
 @torch.no_grad()
@@ -52,6 +109,8 @@ def refresh(layers: Sequence[AdaptedLinear]) -> None:
     """Copy the weights of the adapters, which an optimizer may have changed."""
     if not layers:
         return
+    for layer in layers:
+        layer.copy_base()
     sources = [weight for layer in layers for weight in layer.sources]
     torch._foreach_copy_([x for layer in layers for x in (layer.down, layer.minus_up)], sources)
     torch._foreach_mul_([layer.minus_up for layer in layers], [-layer.scale for layer in layers])

@@ -22,7 +22,8 @@ from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface, eager_mask
 
 from contraflow.models.architecture import unsupported
-from contraflow.models.decode_attention import decode_attention, fits, fused_attention
+from contraflow.models.decode_attention import decode_attention
+from contraflow.models.fused_attention import fits, fused_attention
 
 NAME = "contraflow_shared_prefix"
 
@@ -53,14 +54,22 @@ def sharing_prefix(prefix: PrefixCache | None) -> Iterator[None]:
         _active.reset(token)
 
 
+@dataclass(frozen=True)
+class Buffers:
+    """Keys and values of one layer of a static step, and the position of the next token."""
+
+    keys: Float[Tensor, "b g s d"]
+    values: Float[Tensor, "b g s d"]
+    index: Int[Tensor, " 1"]  # later positions hold nothing
+
+
 @dataclass
 class _Layer:
     """What the one layer that runs now attends to; see `layer_prefix`."""
 
     running: bool = False
     prefix: tuple[Tensor, Tensor] | None = None
-    index: Int[Tensor, " 1"] | None = None
-    fused: bool = False
+    buffers: Buffers | None = None
 
 
 # Compiled code can read no context variable, and must not depend on the number of the layer, or
@@ -70,22 +79,19 @@ _layer = _Layer()
 
 @contextmanager
 def layer_prefix(
-    prefix: tuple[Tensor, Tensor] | None,
-    index: Int[Tensor, " 1"] | None = None,
-    *,
-    fused: bool = False,
+    prefix: tuple[Tensor, Tensor] | None, buffers: Buffers | None = None
 ) -> Iterator[None]:
     """Make the layer that is called in the block attend to these keys and values.
 
     Args:
-        index: the position that a static decoding step writes; later ones hold nothing.
-        fused: decode by the attention of `decode_attention.py` that is one operation.
+        buffers: with them the attention gets the key and value of one new token only. It writes
+            them there, and decodes by the one operation of `fused_attention.py`.
     """
-    _layer.running, _layer.prefix, _layer.index, _layer.fused = True, prefix, index, fused
+    _layer.running, _layer.prefix, _layer.buffers = True, prefix, buffers
     try:
         yield
     finally:
-        _layer.running, _layer.prefix, _layer.index, _layer.fused = False, None, None, False
+        _layer.running, _layer.prefix, _layer.buffers = False, None, None
 
 
 def _prefix_of(module: nn.Module) -> tuple[Tensor, Tensor] | None:
@@ -116,13 +122,32 @@ def shared_prefix_attention(
     layer = _prefix_of(module)
     if query.shape[2] > 1:
         return _prefill(query, key, value, attention_mask, scaling, layer), None
-    if _layer.fused and fits(query, key, value, attention_mask):
-        assert attention_mask is not None and _layer.index is not None
-        keys, values = (None, None) if layer is None else layer
-        scale = scaling if scaling is not None else query.shape[-1] ** -0.5
-        inputs = (query, key, value, attention_mask, _layer.index, keys, values)
-        return fused_attention(*inputs, scale), None
+    if _layer.buffers is not None:
+        token = (query, key, value)
+        return _write_and_attend(*token, attention_mask, scaling, layer, _layer.buffers), None
     return decode_attention(query, key, value, attention_mask, scaling, layer), None
+
+
+def _write_and_attend(
+    query: Float[Tensor, "b h 1 d"],
+    key: Float[Tensor, "b g 1 d"],
+    value: Float[Tensor, "b g 1 d"],
+    mask: Float[Tensor, "b 1 1 s"] | None,
+    scaling: float | None,
+    prefix: tuple[Tensor, Tensor] | None,
+    own: Buffers,
+) -> Float[Tensor, "b 1 h d"]:
+    """Write key and value into the buffers and decode, in one operation where it fits."""
+    if mask is not None and fits(query, own.keys, own.values, mask):
+        scale = scaling if scaling is not None else query.shape[-1] ** -0.5
+        read = (own.keys, own.values, mask, own.index)
+        attended: Tensor = fused_attention(
+            query, key, value, *read, *(prefix or (None, None)), scale
+        )
+        return attended
+    own.keys.index_copy_(2, own.index, key)
+    own.values.index_copy_(2, own.index, value)
+    return decode_attention(query, own.keys, own.values, mask, scaling, prefix)
 
 
 def _prefill(

@@ -5,7 +5,7 @@ This is the only part of decoding that runs on a GPU alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,24 +41,40 @@ def captured(step: Callable[[], None], device: torch.device, pool: Any = None) -
 
     Raises: CaptureFailed when CUDA refused the recording.
     """
+    return captured_in_turn([step], device, pool)[0]
+
+
+def captured_in_turn(
+    steps: Sequence[Callable[[], None]], device: torch.device, pool: Any = None
+) -> list[Recording]:
+    """Record steps of which each one needs what the one before has left, such as a forward and a
+    backward pass. They share their memory and must be run in this order.
+
+    Raises: CaptureFailed when CUDA refused a recording.
+    """
     if device.type != "cuda":
-        return Recording(step)
+        return [Recording(step) for step in steps]
     try:
         with torch.cuda.device(device):
-            return _record(step, pool)
+            return _record(steps, pool)
     except RuntimeError as error:
         raise CaptureFailed(str(error).splitlines()[0]) from error
 
 
-def _record(step: Callable[[], None], pool: Any) -> Recording:
+def _record(steps: Sequence[Callable[[], None]], pool: Any) -> list[Recording]:
     side_stream = torch.cuda.Stream()
     side_stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side_stream):
         for _ in range(WARM_UPS):
-            step()
+            for step in steps:
+                step()
     torch.cuda.current_stream().wait_stream(side_stream)
-    graph = torch.cuda.CUDAGraph()
-    # "thread_local": other threads, such as NCCL's watchdog, may use the GPU during the recording.
-    with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
-        step()
-    return Recording(graph.replay, graph.pool())
+    recordings = []
+    for step in steps:
+        graph = torch.cuda.CUDAGraph()
+        # "thread_local": other threads, such as NCCL's watchdog, may use the GPU meanwhile.
+        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+            step()
+        pool = graph.pool()
+        recordings.append(Recording(graph.replay, pool))
+    return recordings

@@ -14,13 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal, Protocol, cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers import DynamicCache
 
 from contraflow.errors import UserError
@@ -28,6 +26,7 @@ from contraflow.models import attention, encoding
 from contraflow.models.architecture import LogitTransform, check_architecture, max_positions
 from contraflow.models.attention import PrefixCache, sharing_prefix
 from contraflow.models.context import Context
+from contraflow.models.head_rows import HeadCopies, HeadRows
 from contraflow.models.known_layers import KnownLayers
 from contraflow.models.prefilled import Prefilled, cache_of_one_pass
 from contraflow.models.token_tree import TokenTree
@@ -36,13 +35,19 @@ Decoding = Literal["auto", "eager", "static"]
 Compiling = Literal["auto", "on", "off"]
 
 
-@dataclass(frozen=True)
-class _HeadRows:
-    """Rows of the LM head, gathered for one set of vocabulary ids."""
+class TreePass(Protocol):
+    """Another way to read token trees, such as by recordings (`recorded_trees.py`)."""
 
-    ids: Tensor
-    weight: Tensor
-    bias: Tensor | None
+    @property
+    def multiple(self) -> int:
+        """The rows of trees have a multiple of so many nodes."""
+        ...
+
+    def hidden(
+        self, prefix: PrefixCache, tree: TokenTree, cache: DynamicCache | None = None
+    ) -> Float[Tensor, "m d"]:
+        """`CausalLM.tree_hidden`."""
+        ...
 
 
 class CausalLM:
@@ -68,7 +73,7 @@ class CausalLM:
         check_architecture(model)
         attention.install()
         cast(Any, model).set_attn_implementation(attention.NAME)
-        self._head_rows: _HeadRows | None = None
+        self._head_copies = HeadCopies()
         self.layers = KnownLayers(model)
         self._adds_space = encoding.adds_space(tokenizer)
         self._transform = LogitTransform.of(cast(Any, model).config)
@@ -205,29 +210,21 @@ class CausalLM:
         self, hidden: Float[Tensor, "*s d"], rows: Int[Tensor, " a"] | None = None
     ) -> Float[Tensor, "*s a"]:
         """Return float32 logits, of the vocabulary ids `rows` only if they are given."""
-        if rows is None:
-            return self._transform(cast(Tensor, self.head(hidden)).float())
-        weight, bias = self.head_rows(rows)
-        return self._transform(functional.linear(hidden, weight, bias).float())
+        copied = self.copied_head() if rows is None else self.head_rows(rows)
+        found = self.head(hidden) if copied is None else copied.product(hidden)
+        return self._transform(cast(Tensor, found).float())
 
     def logit_slope(self, logits: Float[Tensor, "*s"]) -> Float[Tensor, "*s"] | float:
         """The derivative of logits by the output of the LM head: 1 for most models."""
         return self._transform.slope(logits)
 
-    def head_rows(self, rows: Int[Tensor, " a"]) -> tuple[Tensor, Tensor | None]:
-        """Return weight [a d] and bias [a] of the LM head for the vocabulary ids `rows`.
+    def head_rows(self, rows: Int[Tensor, " a"]) -> HeadRows:
+        """The LM head's rows of the vocabulary ids `rows`, copied; of the last ids, it is kept."""
+        return self._head_copies.rows(self.head, rows)
 
-        The head is frozen, so the gathered rows of the last set of ids are cached.
-        """
-        # Comparing with the stored tensor is safe; the id() of a freed one could be reused.
-        if self._head_rows is None or self._head_rows.ids is not rows:
-            bias = self.head.bias
-            self._head_rows = _HeadRows(
-                rows,
-                self.head.weight[rows].detach(),
-                None if bias is None else bias[rows].detach(),
-            )
-        return self._head_rows.weight, self._head_rows.bias
+    def copied_head(self) -> HeadRows | None:
+        """A copy of the whole LM head, where that is faster than the head itself."""
+        return self._head_copies.whole(self.head)
 
     def encode(self, text: str, first: bool = False) -> list[int]:
         """Return token ids, with special tokens such as BOS only if `first` in a sequence.
@@ -276,12 +273,21 @@ class CausalLM:
         contiguous = tuple((keys.contiguous(), values.contiguous()) for keys, values in layers)
         return PrefixCache(contiguous, len(ids)), hidden
 
-    def prefill(self, prefix: PrefixCache, prompts: Sequence[Sequence[int]]) -> Prefilled:
+    def prefill(
+        self,
+        prefix: PrefixCache,
+        prompts: Sequence[Sequence[int]],
+        trees: TreePass | None = None,
+    ) -> Prefilled:
         """Read prompts after a shared prefix with the active adapter; pad rows on the left.
+
+        Args:
+            trees: what reads the token tree in place of `tree_hidden`.
 
         Raises: ValueError when a prompt has no tokens.
         """
-        tree = TokenTree.of(prompts, self.device)
+        tree = TokenTree.of(prompts, self.device, multiple=1 if trees is None else trees.multiple)
         cache = cache_of_one_pass()
-        last_hidden = self.tree_hidden(prefix, tree, cache)[tree.last]
+        read = self.tree_hidden if trees is None else trees.hidden
+        last_hidden = read(prefix, tree, cache)[tree.last]
         return Prefilled.of_tree(prefix, tree, cache, last_hidden)

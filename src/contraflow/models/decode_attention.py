@@ -1,7 +1,6 @@
-"""Attention of one token per row over [shared prefix | own keys]: as tensor products, and fused.
+"""Attention of one token per row over [shared prefix | own keys], as tensor products.
 
-On a GPU the products are ten kernels a layer; `triton_attention.py` does it in two. PyTorch knows
-these as one operation, so that a compiled layer can call it.
+`fused_attention.py` does the same in one operation.
 """
 
 from __future__ import annotations
@@ -9,8 +8,6 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float
 from torch import Tensor
-
-SMALLEST_DIM = 16  # of a head, for the matrix products of a GPU
 
 
 def decode_attention(
@@ -68,55 +65,3 @@ def _mean(
 def _softmax(scores: Tensor) -> Tensor:
     """Softmax in float32, returned in the dtype of the scores."""
     return scores.softmax(-1, dtype=torch.float32).to(scores.dtype)
-
-
-def fits(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> bool:
-    """Whether the fused attention can do it: one mask for all heads, heads of 16, 32, 64, …"""
-    d = query.shape[-1]
-    return (
-        mask is not None
-        and mask.shape[1] == mask.shape[2] == 1
-        and mask.shape[3] == key.shape[2]
-        and key.shape == value.shape
-        and d >= SMALLEST_DIM
-        and d & (d - 1) == 0
-    )
-
-
-def _fused(
-    query: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    mask: Tensor,
-    index: Tensor,
-    prefix_keys: Tensor | None,
-    prefix_values: Tensor | None,
-    scale: float,
-) -> Tensor:
-    if query.is_cuda:
-        from contraflow.models import triton_attention
-
-        return triton_attention.decode_attention(
-            query, keys, values, mask, index, prefix_keys, prefix_values, scale
-        )
-    prefix = None
-    if prefix_keys is not None and prefix_values is not None:
-        prefix = (prefix_keys, prefix_values)
-    return decode_attention(query, keys, values, mask, scale, prefix)
-
-
-# `decode_attention` [b 1 h d] for a static step, whose positions after index [1] hold nothing.
-# On a CPU it is the same products, so that what is around it is tested there.
-fused_attention = torch.library.custom_op(
-    "contraflow::decode_attention",
-    _fused,
-    mutates_args=(),
-    schema="(Tensor query, Tensor keys, Tensor values, Tensor mask, Tensor index, "
-    "Tensor? prefix_keys, Tensor? prefix_values, float scale) -> Tensor",
-)
-
-
-@fused_attention.register_fake
-def _shape(query: Tensor, *_rest: object) -> Tensor:
-    b, h, _, d = query.shape
-    return query.new_empty(b, 1, h, d)

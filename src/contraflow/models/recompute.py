@@ -8,7 +8,7 @@ without the header.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -38,6 +38,12 @@ def recompute_layers(model: nn.Module) -> None:
         )
     for layer in layers:
         layer.forward = partial(_forward, layer.forward)
+
+
+def recomputes(layers: Iterable[nn.Module]) -> bool:
+    """Whether some of the layers run again in the backward pass."""
+    forwards = (layer.__dict__.get("forward") for layer in layers)
+    return any(isinstance(f, partial) and f.func is _forward for f in forwards)
 
 
 def _forward(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -161,7 +161,8 @@ class StaticStep:
         width = len(lm.head.weight) if actions is None else len(actions)
         self.logits = torch.zeros(rows if writing is None else 0, width, device=device)
         # A recording reads these tensors at their address, so they must stay alive.
-        self._head = None if actions is None else lm.head_rows(actions)
+        with torch.no_grad():  # as steps are taken
+            self._head = lm.copied_head() if actions is None else lm.head_rows(actions)
         self.compile_seconds = layers.try_out(self._step)
         recording = captured(self._step, device, pool)
         self._run = recording.run
@@ -191,6 +192,8 @@ class StaticStep:
 
     def load(self, state: DecodingState) -> None:
         """Continue from a state; its n texts are placed in the first n rows."""
+        if self._head is not None:
+            self._head.follows(self._lm.head)  # a head that was edited in place
         n, width = state.visible.shape
         state.keys.write_to(self._blocks)
         self._mask.fill_(self._masked)

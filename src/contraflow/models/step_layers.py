@@ -15,17 +15,19 @@ from functools import partial
 from typing import Any, cast
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.utils.dlpack import from_dlpack
 from transformers import DynamicCache
 
-from contraflow.models.adapted_linear import AdaptedLinear, lean_layer, refresh
-from contraflow.models.attention import PrefixCache, layer_prefix
+from contraflow.models.adapted_linear import AdaptedLinear, join_within, lean_layer, refresh
+from contraflow.models.attention import Buffers, PrefixCache, layer_prefix
 from contraflow.models.causal_lm import CausalLM
 
 COMPILING = "torch.compile"
 FUSED = "the fused attention"
 FUSED_ON = ("cuda",)
+JOINED_ON = ("cuda",)
+JOINED_BYTES = 512 << 20  # of copied weights, at most
 
 
 class CompileFailed(Exception):
@@ -51,6 +53,8 @@ class StepLayers:
                 if lean is not None:
                     self._places.append((parent, name, lean))
         self._adapted = [m for _, _, m in self._places if isinstance(m, AdaptedLinear)]
+        if optimized and lm.device.type in JOINED_ON:
+            join_within(self._adapted, JOINED_BYTES)
         self.refresh()
 
     def refresh(self) -> None:
@@ -88,11 +92,12 @@ class StepLayers:
         *args: Any,
         **kwargs: Any,
     ) -> Any:
-        own = OneLayer(layer.keys, layer.values, layer.index)
+        buffers = _buffers(layer)
+        own = OneLayer(buffers, writes=not self.fused)
         args = tuple(own if x is cache else x for x in args)
         kwargs = {name: own if x is cache else x for name, x in kwargs.items()}
         run = _run_block if self._compiled_run is None else self._compiled_run
-        with layer_prefix(prefix, layer.index, fused=self.fused):
+        with layer_prefix(prefix, buffers if self.fused else None):
             return run(block, args, kwargs)
 
     def simplify(self) -> str:
@@ -106,6 +111,8 @@ class StepLayers:
 
     def try_out(self, step: Callable[[], None]) -> float:
         """Run a step for the first time, which compiles its layers; return the seconds.
+
+        In it the fused attention compares itself with the tensor products (`attention_check.py`).
 
         Raises: CompileFailed, after which `simplify` and another try may help.
         """
@@ -128,20 +135,23 @@ class StepLayers:
 class OneLayer:
     """The cache of one layer: what compiled code sees is the same for every layer."""
 
-    def __init__(
-        self, keys: Float[Tensor, "b h s d"], values: Float[Tensor, "b h s d"], index: Tensor
-    ) -> None:
-        self.keys = keys
-        self.values = values
-        self.index: Int[Tensor, " 1"] = index
+    def __init__(self, buffers: Buffers, *, writes: bool) -> None:
+        self.buffers = buffers
+        self.writes = writes
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *_args: Any, **_kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Write the next position of every row; the number of the layer is not read."""
-        self.keys.index_copy_(2, self.index, key_states)
-        self.values.index_copy_(2, self.index, value_states)
-        return self.keys, self.values
+        """Write the next position of every row, or leave it to the fused attention.
+
+        The number of the layer is not read.
+        """
+        if not self.writes:
+            return key_states, value_states
+        own = self.buffers
+        own.keys.index_copy_(2, own.index, key_states)
+        own.values.index_copy_(2, own.index, value_states)
+        return own.keys, own.values
 
 
 def _run_block(block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -173,6 +183,19 @@ def room_for_sizes() -> Iterator[None]:
     limits = {"recompile_limit": MOST_SIZES, "accumulated_recompile_limit": 8 * MOST_SIZES}
     with cast(Any, torch._dynamo.config).patch(limits):
         yield
+
+
+def _buffers(layer: Any) -> Buffers:
+    """Keys and values of a static layer, as tensors of storages of their own over its memory.
+
+    Where two changed inputs of a compiled graph are views of one storage, inductor copies it at
+    every call. They are made once, before a GPU records the step.
+    """
+    found: Buffers | None = getattr(layer, "buffers", None)
+    if found is None:
+        keys, values = (from_dlpack(x.detach()) for x in (layer.keys, layer.values))
+        found = layer.buffers = Buffers(keys, values, layer.index)
+    return found
 
 
 def _pair(prefix: PrefixCache, number: int) -> tuple[Tensor, Tensor] | None:

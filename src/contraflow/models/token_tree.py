@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -43,12 +43,16 @@ class TokenTree:
         sequences: Sequence[Sequence[int]],
         device: torch.device | None = None,
         row_tokens: int = ROW_TOKENS,
+        multiple: int = 1,
     ) -> TokenTree:
         """Pack sequences into rows of about `row_tokens` nodes; equal sequences share all nodes.
 
+        Args:
+            multiple: rows are filled up to a multiple of so many nodes, the rest being padding.
+
         Raises: ValueError when a sequence is empty.
         """
-        return cls(*packed_to_device(HostTree.of(sequences, row_tokens).arrays, device))
+        return cls(*packed_to_device(HostTree.of(sequences, row_tokens, multiple).arrays, device))
 
     @property
     def visible(self) -> Bool[Tensor, "r n n"]:
@@ -74,32 +78,44 @@ class HostTree:
     lengths: Int[ndarray, " b"]
 
     @classmethod
-    def of(cls, sequences: Sequence[Sequence[int]], row_tokens: int = ROW_TOKENS) -> HostTree:
+    def of(
+        cls,
+        sequences: Sequence[Sequence[int]],
+        row_tokens: int = ROW_TOKENS,
+        multiple: int = 1,
+    ) -> HostTree:
         """Pack sequences as `TokenTree.of` does. Raises: ValueError when a sequence is empty."""
         if not all(sequences):
             raise ValueError("a token tree needs sequences of at least one token each")
         ordered = sorted({tuple(s) for s in sequences})
-        shared = [0, *(_n_shared(a, b) for a, b in itertools.pairwise(ordered))]
-        rows = _Rows(_row_size(ordered, shared, row_tokens))
-        places = {s: rows.add(s, n) for s, n in zip(ordered, shared, strict=True)}
-        return cls._of_rows(rows.filled, [places[tuple(s)] for s in sequences])
+        number = {s: i for i, s in enumerate(ordered)}
+        tree = cls._of_sorted(ordered, row_tokens, multiple)
+        which = [number[tuple(s)] for s in sequences]
+        return replace(tree, paths=tree.paths[which], lengths=tree.lengths[which])
 
     @classmethod
-    def _of_rows(cls, rows: list[_Row], places: list[tuple[int, list[int]]]) -> HostTree:
-        """Build the arrays from the rows and from the place (row, nodes) of each sequence."""
-        n = max(len(row.ids) for row in rows)
-        ids = np.zeros((len(rows), n), dtype=np.int64)
-        depths = np.zeros((len(rows), n), dtype=np.int64)
-        ends = np.tile(np.arange(1, n + 1), (len(rows), 1))  # of padding: it sees itself
-        for number, row in enumerate(rows):
-            ids[number, : len(row.ids)] = row.ids
-            depths[number, : len(row.ids)] = row.depths
-            ends[number, : len(row.ids)] = row.closed_ends()
-        lengths = np.array([len(nodes) for _, nodes in places])
-        paths = np.zeros((len(places), lengths.max()), dtype=np.int64)
-        for sequence, (number, nodes) in enumerate(places):
-            paths[sequence, : len(nodes)] = number * n + np.array(nodes)
-        return cls(ids, depths, ends, paths, lengths)
+    def _of_sorted(cls, ordered: list[tuple[int, ...]], row_tokens: int, multiple: int) -> HostTree:
+        """Pack k different sequences in sorted order: nodes of a row are in depth-first order."""
+        tokens, is_token = _table(ordered)
+        lengths = is_token.sum(1)
+        shared = _n_shared(tokens, is_token)
+        size = _rounded_up(_row_size(lengths, shared, row_tokens), multiple)
+        rows = _Rows.of(lengths, shared, size)
+        depth = np.arange(tokens.shape[1])
+        is_new = is_token & (depth >= rows.shared[:, None])
+        r, n = int(rows.row[-1]) + 1, _rounded_up(int(rows.stop.max()), multiple)
+        node = (rows.row * n + rows.start - rows.shared)[:, None] + depth
+        place = node[is_new]
+        ids = np.zeros(r * n, dtype=np.int64)
+        depths = np.zeros(r * n, dtype=np.int64)
+        ends = np.tile(np.arange(1, n + 1), r)  # of padding: it sees itself
+        ids[place] = tokens[is_new]
+        depths[place] = np.broadcast_to(depth, is_new.shape)[is_new]
+        ends[place] = rows.ends(depth)[is_new]
+        # A shared node is that of the last sequence before to which it was new.
+        owner = np.maximum.accumulate(np.where(is_new, np.arange(len(ordered))[:, None], 0))
+        paths = np.where(is_token, node[owner, depth], 0)
+        return cls(ids.reshape(r, n), depths.reshape(r, n), ends.reshape(r, n), paths, lengths)
 
     @property
     def arrays(self) -> list[ndarray]:
@@ -107,67 +123,65 @@ class HostTree:
         return [self.ids, self.depths, self.ends, self.paths, self.lengths]
 
 
-class _Row:
-    """A row being filled with sequences in sorted order; nodes are in depth-first order."""
-
-    def __init__(self) -> None:
-        self.ids: list[int] = []
-        self.depths: list[int] = []
-        self._ends: list[int] = []
-        self._path: list[int] = []
-
-    def add(self, sequence: tuple[int, ...], n_shared: int) -> list[int]:
-        """Add the nodes that the last sequence does not share; return the sequence's path."""
-        self._close(n_shared)
-        path = self._path[:n_shared]
-        first = len(self.ids)
-        new = sequence[n_shared:]
-        path += range(first, first + len(new))
-        self.ids += new
-        self.depths += range(n_shared, len(sequence))
-        self._ends += [0] * len(new)
-        self._path = path
-        return path
-
-    def _close(self, n_shared: int) -> None:
-        """Nodes that the next sequence does not run through get no more descendants."""
-        for node in self._path[n_shared:]:
-            self._ends[node] = len(self.ids)
-
-    def closed_ends(self) -> list[int]:
-        """The end of each node, once all sequences are added."""
-        self._close(0)
-        return self._ends
-
-
+@dataclass(frozen=True)
 class _Rows:
-    """Adds sequences to the last row and starts a new row when it is full."""
+    """Where k sorted sequences lie: each adds the nodes that it does not share with the last."""
 
-    def __init__(self, row_tokens: int) -> None:
-        self.row_tokens = row_tokens
-        self.filled = [_Row()]
+    row: Int[ndarray, " k"]
+    start: Int[ndarray, " k"]  # column of the first node that the sequence adds
+    stop: Int[ndarray, " k"]  # column behind the last one
+    shared: Int[ndarray, " k"]  # nodes of its path that were there before
 
-    def add(self, sequence: tuple[int, ...], n_shared: int) -> tuple[int, list[int]]:
-        """Add a sequence that shares tokens with the last one; return its row and its path."""
-        row = self.filled[-1]
-        if row.ids and len(row.ids) + len(sequence) - n_shared > self.row_tokens:
-            self.filled.append(_Row())
-            n_shared = 0
-        return len(self.filled) - 1, self.filled[-1].add(sequence, n_shared)
+    @classmethod
+    def of(cls, lengths: Int[ndarray, " k"], shared: Int[ndarray, " k"], row_tokens: int) -> _Rows:
+        """Add sequences to the last row; start a new one, which shares nothing, when it is full."""
+        found = []
+        row = stop = 0
+        for length, in_common in zip(lengths.tolist(), shared.tolist(), strict=True):
+            is_full = stop > 0 and stop + length - in_common > row_tokens
+            n_shared = 0 if is_full else in_common
+            row += is_full
+            start = 0 if is_full else stop
+            stop = start + length - n_shared
+            found.append((row, start, stop, n_shared))
+        return cls(*np.array(found).T)
+
+    def ends(self, depth: Int[ndarray, " s"]) -> Int[ndarray, "k s"]:
+        """The column behind the last descendant of the node that a sequence adds at each depth.
+
+        Descendants go on until the first later sequence that does not share the node.
+        """
+        k = len(self.row)
+        leaves = np.full((k + 1, len(depth)), k)
+        leaves[:k] = np.where(self.shared[:, None] <= depth, np.arange(k)[:, None], k)
+        first = np.minimum.accumulate(leaves[:0:-1])[::-1]
+        ends: Int[ndarray, "k s"] = self.stop[first - 1]
+        return ends
 
 
-def _row_size(ordered: Sequence[tuple[int, ...]], shared: Sequence[int], row_tokens: int) -> int:
+def _table(ordered: list[tuple[int, ...]]) -> tuple[Int[ndarray, "k s"], Bool[ndarray, "k s"]]:
+    """The sequences, filled up with zeros, and whether a place holds a token."""
+    lengths = np.array([len(s) for s in ordered])
+    is_token = np.arange(lengths.max()) < lengths[:, None]
+    tokens = np.zeros(is_token.shape, dtype=np.int64)
+    tokens[is_token] = np.fromiter(itertools.chain.from_iterable(ordered), np.int64, lengths.sum())
+    return tokens, is_token
+
+
+def _rounded_up(n: int, multiple: int) -> int:
+    return -(-n // multiple) * multiple
+
+
+def _row_size(lengths: Int[ndarray, " k"], shared: Int[ndarray, " k"], row_tokens: int) -> int:
     """Return the row size for the fewest rows that the limit allows, of about equal size."""
-    total = sum(map(len, ordered)) - sum(shared)
+    total = int(lengths.sum() - shared.sum())
     n_rows = -(-total // row_tokens)
-    return -(-total // n_rows) + (max(map(len, ordered)) if n_rows > 1 else 0)
+    return -(-total // n_rows) + (int(lengths.max()) if n_rows > 1 else 0)
 
 
-def _n_shared(a: Sequence[int], b: Sequence[int]) -> int:
-    """Return the length of the common prefix."""
-    n = 0
-    for x, y in zip(a, b, strict=False):
-        if x != y:
-            break
-        n += 1
-    return n
+def _n_shared(tokens: Int[ndarray, "k s"], is_token: Bool[ndarray, "k s"]) -> Int[ndarray, " k"]:
+    """How many tokens each sequence has in common with the one before, from the first on."""
+    same = (tokens[1:] == tokens[:-1]) & is_token[1:] & is_token[:-1]
+    shared = np.zeros(len(tokens), dtype=np.int64)
+    shared[1:] = np.logical_and.accumulate(same, axis=1).sum(1)
+    return shared

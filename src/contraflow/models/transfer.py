@@ -23,6 +23,26 @@ def to_device(host: Tensor, device: torch.device | str | None) -> Tensor:
     return host.pin_memory().to(device, non_blocking=True)
 
 
+class HostCopy:
+    """A copy of a tensor in host memory, which a GPU makes when it has done its work so far."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._done: torch.cuda.Event | None = None
+        if tensor.device.type != "cuda":
+            self._host = tensor.clone()
+            return
+        self._host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+        self._host.copy_(tensor, non_blocking=True)
+        self._done = torch.cuda.Event()
+        self._done.record()
+
+    def wait(self) -> Tensor:
+        """The copy; waits for the work that was queued before it, not for what was queued since."""
+        if self._done is not None:
+            self._done.synchronize()
+        return self._host
+
+
 def packed_to_device(
     arrays: Sequence[np.ndarray[Any, Any]], device: torch.device | str | None
 ) -> list[Tensor]:

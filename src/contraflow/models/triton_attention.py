@@ -1,109 +1,71 @@
-"""Attention of one token per row over [shared prefix | own keys], in two Triton kernels.
+"""Attention of one token per row over [shared prefix | own keys], in one or two Triton kernels.
 
-The first one reads the prefix once for sixteen queries, as a matrix product. The second one goes on
-with its maximum, sum and mean over the keys of the row itself, up to the position written last:
-later positions of the buffers are not read at all. Sums are in float32 (Milakov and Gimelshein
-2018, "Online normalizer calculation for softmax").
+The first one reads the prefix once for sixteen queries, as a matrix product. The second one reads
+the keys of the row itself, up to the position before the new one, adds the new key and value and
+what the first one found, and writes the new key and value into the buffers. Later positions of the
+buffers are not read at all.
 
 This file is imported on a GPU only, where PyTorch brings Triton with it.
 """
 
-# mypy: disable-error-code="import-not-found, no-untyped-def, untyped-decorator"
+# mypy: disable-error-code="import-not-found"
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 import triton
-import triton.language as tl
 from torch import Tensor
 
+from contraflow.models.triton_kernels import over_prefix, own_by_products, own_by_sums
+
+HOPPER = (9, 0)  # compute capability
 QUERIES = 16  # rows of a matrix product: the fewest that tensor cores take
-KEYS = 64
 
 
-@triton.jit
-def _over_prefix(
-    q, keys, values, mean, top, total, n, length, scale, q_row, q_head,
-    repeats: tl.constexpr, d: tl.constexpr, block_q: tl.constexpr, block_s: tl.constexpr,
-    precision: tl.constexpr,
-):  # fmt: skip
-    """Write the mean [b h d] of the prefix's values, the top scores [b h] and their sums [b h]."""
-    group = tl.program_id(1)
-    number = tl.program_id(0) * block_q + tl.arange(0, block_q)  # of n = b * repeats queries
-    row = number // repeats
-    head = group * repeats + number % repeats
-    real = number < n
-    dims = tl.arange(0, d)
-    at_query = q + row[:, None] * q_row + head[:, None] * q_head + dims[None, :]
-    query = tl.load(at_query, mask=real[:, None], other=0.0)
-    largest = tl.full([block_q], -float("inf"), tl.float32)
-    weight = tl.zeros([block_q], tl.float32)
-    sums = tl.zeros([block_q, d], tl.float32)
-    for first in range(0, length, block_s):
-        position = first + tl.arange(0, block_s)
-        there = position < length
-        place = (group * length + position)[:, None] * d + dims[None, :]
-        key = tl.load(keys + place, mask=there[:, None], other=0.0)
-        value = tl.load(values + place, mask=there[:, None], other=0.0)
-        score = tl.dot(query, tl.trans(key), input_precision=precision) * scale
-        score = tl.where(there[None, :], score, -float("inf"))
-        larger = tl.maximum(largest, tl.max(score, 1))
-        p = tl.exp(score - larger[:, None])
-        shrink = tl.exp(largest - larger)
-        weight = weight * shrink + tl.sum(p, 1)
-        product = tl.dot(p.to(value.dtype), value, input_precision=precision)
-        sums = sums * shrink[:, None] + product
-        largest = larger
-    heads = tl.num_programs(1) * repeats
-    place = row * heads + head
-    tl.store(top + place, largest, mask=real)
-    tl.store(total + place, weight, mask=real)
-    tl.store(mean + place[:, None] * d + dims[None, :], sums, mask=real[:, None])
+@dataclass(frozen=True)
+class Launch:
+    """How a kernel reads keys: so many at a time, by so many warps, loaded so far ahead."""
+
+    block_s: int
+    num_warps: int
+    num_stages: int = 2
 
 
-@triton.jit
-def _over_own(
-    q, keys, values, mask, index, mean, top, total, out, length, scale, q_row, q_head, m_row,
-    repeats: tl.constexpr, d: tl.constexpr, block_s: tl.constexpr, has_prefix: tl.constexpr,
-):  # fmt: skip
-    """Write the attention [b h d] over the prefix's sums and the keys of each row."""
-    row = tl.program_id(0).to(tl.int64)
-    head = tl.program_id(1)
-    heads = tl.num_programs(1)
-    dims = tl.arange(0, d)
-    place = row * heads + head
-    query = tl.load(q + row * q_row + head * q_head + dims).to(tl.float32) * scale
-    if has_prefix:
-        largest = tl.load(top + place)
-        weight = tl.load(total + place)
-        sums = tl.load(mean + place * d + dims)
-    else:
-        largest = -float("inf")
-        weight = 0.0
-        sums = tl.zeros([d], tl.float32)
-    read = tl.load(index) + 1
-    start = (row * (heads // repeats) + head // repeats) * length
-    for first in range(0, read, block_s):
-        position = first + tl.arange(0, block_s)
-        there = position < read
-        at = (start + position)[:, None] * d + dims[None, :]
-        key = tl.load(keys + at, mask=there[:, None], other=0.0).to(tl.float32)
-        value = tl.load(values + at, mask=there[:, None], other=0.0).to(tl.float32)
-        hidden = tl.load(mask + row * m_row + position, mask=there, other=0.0).to(tl.float32)
-        score = tl.sum(key * query[None, :], 1) + hidden
-        score = tl.where(there, score, -float("inf"))
-        larger = tl.maximum(largest, tl.max(score, 0))
-        p = tl.exp(score - larger)
-        shrink = tl.exp(largest - larger)
-        weight = weight * shrink + tl.sum(p, 0)
-        sums = sums * shrink + tl.sum(p[:, None] * value, 0)
-        largest = larger
-    tl.store(out + place * d + dims, (sums / weight).to(out.dtype.element_ty))
+# How the prefix is joined: by a kernel of its own, by one during which the second kernel already
+# reads the keys of the rows (Hopper and later), or by the second kernel itself.
+PrefixBy = Literal["before", "beside", "within"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the attention is computed.
+
+    Args:
+        products: scores and means are matrix products of the heads that share a key head, padded
+            to sixteen; otherwise each head is a program, which sums in float32.
+    """
+
+    own: Launch
+    prefix: Launch
+    products: bool
+    prefix_by: PrefixBy = "before"
+
+    def __post_init__(self) -> None:
+        if self.prefix_by == "within" and not self.products:
+            raise ValueError("without matrix products the prefix needs a kernel of its own")
+
+
+OF_PREFIX = Launch(64, 4, 3)
+SINGLE = Plan(Launch(64, 1, 1), OF_PREFIX, products=False)  # each head has keys of its own
+GROUPED = Plan(Launch(32, 1, 3), OF_PREFIX, products=True)  # some heads share them
 
 
 def decode_attention(
     query: Tensor,
+    key: Tensor,
+    value: Tensor,
     keys: Tensor,
     values: Tensor,
     mask: Tensor,
@@ -111,32 +73,62 @@ def decode_attention(
     prefix_keys: Tensor | None,
     prefix_values: Tensor | None,
     scale: float,
+    plan: Plan | None = None,
 ) -> Tensor:
-    """Attention of query [b h 1 d] over keys [b g s d] up to position index [1]; [b 1 h d].
+    """Write key and value [b g 1 d] at position index [1] of the buffers, and attend; [b 1 h d].
 
-    `mask` [b 1 1 s] is added to the scores; the prefix is [1 g p d]. Keys and values are
-    contiguous.
+    The query [b h 1 d] attends to the prefix [1 g p d], to keys [b g s d] before the position,
+    whose scores get `mask` [b 1 1 s], and to the new key. Keys and values are contiguous.
+
+    Raises: ValueError where the plan needs another GPU.
     """
     b, h, _, d = query.shape
     g, s = keys.shape[1], keys.shape[2]
-    if query.stride(3) != 1:
-        query = query.contiguous()
+    query, key, value = (x if x.stride(3) == 1 else x.contiguous() for x in (query, key, value))
+    plan = plan or (SINGLE if h == g else GROUPED)
+    precision = "ieee" if query.dtype == torch.float32 else "tf32"
+    shape: dict[str, Any] = {"repeats": h // g, "d": d}
     out = query.new_empty(b, 1, h, d)
     sums = query.new_empty(b, h, d, dtype=torch.float32)
     top = query.new_empty(b, h, dtype=torch.float32)
     total = torch.empty_like(top)
-    strides = (query.stride(0), query.stride(1))
-    shape: dict[str, Any] = {"repeats": h // g, "d": d, "block_s": KEYS}
+    found = (sums, top, total)
+    prefix_by, p = "none", 0
     if prefix_keys is not None and prefix_values is not None:
         prefix_keys, prefix_values = prefix_keys.contiguous(), prefix_values.contiguous()
+        prefix_by, p = plan.prefix_by, prefix_keys.shape[2]
+    beside = prefix_by == "beside"
+    if beside:
+        _need_hopper(query.device)
+    if prefix_by in {"before", "beside"}:
         n = b * (h // g)
-        _over_prefix[(triton.cdiv(n, QUERIES), g)](
-            query, prefix_keys, prefix_values, sums, top, total, n, prefix_keys.shape[2], scale,
-            *strides, block_q=QUERIES, **shape,
-            precision="ieee" if query.dtype == torch.float32 else "tf32",
+        over_prefix[(triton.cdiv(n, QUERIES), g)](
+            query, prefix_keys, prefix_values, *found, n, p, scale,
+            query.stride(0), query.stride(1), block_q=QUERIES, precision=precision,
+            beside=beside, **shape, **vars(plan.prefix),
         )  # fmt: skip
-    _over_own[(b, h)](
-        query, keys, values, mask, index, sums, top, total, out, s, scale, *strides,
-        mask.stride(0), **shape, has_prefix=prefix_keys is not None,
-    )  # fmt: skip
+    strides = [x.stride(i) for x in (query, key, value) for i in (0, 1)] + [mask.stride(0)]
+    options = vars(plan.own) | shape | {"prefix_by": prefix_by}
+    if beside:
+        options["launch_pdl"] = True
+    written = (query, key, value, keys, values, mask, index)
+    if plan.products:
+        block_q = max(QUERIES, triton.next_power_of_2(h // g))
+        own_by_products[(b, g)](
+            *written, prefix_keys, prefix_values, *found, out, s, p, scale, *strides,
+            block_q=block_q, precision=precision, **options,
+        )  # fmt: skip
+    else:
+        own_by_sums[(b, h)](*written, *found, out, s, scale, *strides, **options)
     return out
+
+
+def _need_hopper(device: torch.device) -> None:
+    """Let a kernel start beside the one before it only where GPUs can: elsewhere it reads what is
+    not written yet.
+    """
+    if device.type != "cuda" or torch.cuda.get_device_capability(device) < HOPPER:
+        raise ValueError(
+            "prefix_by='beside' needs a GPU of compute capability 9.0 (Hopper) or later; "
+            "use prefix_by='before'"
+        )

@@ -2,7 +2,8 @@
 
 Both loops give the same texts for the same random numbers. The eager one drops finished texts at
 every token, so the host reads which they are. With recorded steps it asks every few tokens
-whether all have ended: waiting at each token would cost more than a few tokens too many.
+whether all have ended: waiting at each token would cost more than a few tokens too many. The next
+step is queued before the host waits for the reply, so that a GPU is not idle meanwhile.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from contraflow.models.prefilled import Prefilled
 from contraflow.models.static_decoding import StaticSteps
 from contraflow.models.static_step import DecodingState, Size, StaticStep, Writing
 from contraflow.models.texts import Now, Request, Texts, Written
-from contraflow.models.transfer import to_device
+from contraflow.models.transfer import HostCopy, to_device
 
 ASK_EVERY = 4  # tokens between two questions whether all texts have ended
 
@@ -102,12 +103,16 @@ class _StaticWriter:
         self._steps.refresh()
         first = self._lm.logits(self._context.last_hidden, self._actions)
         self._start(step, DecodingState.after_prefill(self._context, row), first, row)
+        asked: HostCopy | None = None
         for t in range(1, request.n_tokens):
-            if t % ASK_EVERY == 0 and t >= request.least:
-                going = self._going(step)
+            if asked is not None:
+                going = self._going(asked)
                 if not going:
                     break
                 step = self._move(step, going, width + t - 1)
+                asked = None
+            if t % ASK_EVERY == 0 and t >= request.least:
+                asked = HostCopy(step.texts.going[: len(self._texts)])
             step.run()
         if self._written is None:
             return Written(*(x[: request.n_texts].clone() for x in step.texts.written.tensors))
@@ -142,9 +147,9 @@ class _StaticWriter:
             self._writing,
         )
 
-    def _going(self, step: StaticStep) -> list[int]:
-        """The rows of the unfinished texts. Waits for the GPU."""
-        flags = step.texts.going[: len(self._texts)].tolist()
+    def _going(self, asked: HostCopy) -> list[int]:
+        """The rows of the texts that were unfinished when asked. Waits for the GPU."""
+        flags = asked.wait().tolist()
         return [row for row, going in enumerate(flags) if going]
 
     def _move(self, step: StaticStep, going: list[int], width: int) -> StaticStep:

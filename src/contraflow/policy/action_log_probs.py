@@ -38,11 +38,13 @@ class ActionHead:
     logits: float32, in new memory, which is overwritten here.
     weight: W of the head, one row per action.
     slope: d logit / d (W h) at some logits: a number, or one for each of them.
+    padded: W and zero rows behind it (`models/head_rows.py`), if there are any.
     """
 
     logits: Callable[[Float[Tensor, "m d"]], Float[Tensor, "m a"]]
     weight: Float[Tensor, "a d"]
     slope: Callable[[Float[Tensor, "*s"]], Float[Tensor, "*s"] | float]
+    padded: Float[Tensor, "p d"] | None = None
 
     @classmethod
     def of(cls, lm: CausalLM, action_ids: Int[Tensor, " a"], temperature: float) -> ActionHead:
@@ -55,7 +57,18 @@ class ActionHead:
         def slope(of: Tensor) -> Tensor | float:
             return lm.logit_slope(of * temperature) / temperature
 
-        return cls(logits, lm.head_rows(action_ids)[0], slope)
+        rows = lm.head_rows(action_ids)
+        return cls(logits, rows.weight, slope, rows.padded)
+
+    def mean_row(self, p: Float[Tensor, "k a"]) -> Float[Tensor, "k d"]:
+        """Σ_c p(c) W_c, in the dtype of W."""
+        if self.padded is None or len(self.padded) == len(self.weight):
+            return p.to(self.weight.dtype) @ self.weight
+        n_actions = len(self.weight)
+        aligned = self.padded.new_empty(len(p), len(self.padded))
+        aligned[:, :n_actions] = p
+        aligned[:, n_actions:] = 0.0
+        return aligned @ self.padded
 
 
 def action_log_probs(
@@ -171,8 +184,8 @@ def _expected_row(
     p = _probabilities_(logits, log_z, step, constraints)
     if isinstance(slope, Tensor):
         p.mul_(slope)
-        return p.to(head.weight.dtype) @ head.weight
-    return (p.to(head.weight.dtype) @ head.weight) * slope
+        return head.mean_row(p)
+    return head.mean_row(p) * slope
 
 
 def _probabilities_(

@@ -36,6 +36,7 @@ from contraflow.models.adapters import quiet_peft
 from contraflow.models.causal_lm import CausalLM
 from contraflow.models.decoding import Decoder
 from contraflow.models.read_layers import ReadLayers
+from contraflow.models.recorded_trees import RecordedTrees
 from contraflow.models.static_decoding import StaticSteps, start_decoding
 from contraflow.models.transfer import packed_to_device, to_device
 from contraflow.models.tree_layers import TreeLayers
@@ -79,6 +80,7 @@ class LoraPolicy(nn.Module):
         self._known_ids: dict[str, list[int]] = {}
         self._tree_layers = TreeLayers(lm)
         self._read_layers = ReadLayers(lm)
+        self._trees = RecordedTrees(lm)
         self._static_steps = StaticSteps()
         self._frozen_steps = StaticSteps()  # recorded with the adapter off
         if lora is not None:
@@ -154,7 +156,7 @@ class LoraPolicy(nn.Module):
         """
         row = torch.arange(len(facts) * n_samples, device=self.lm.device) // n_samples
         with self._read_layers.active(self._prefix):
-            context = self.lm.prefill(self._prefix, self.encode(facts))
+            context = self.lm.prefill(self._prefix, self.encode(facts), self._trees)
         request = draw.request(self.constraints, len(row), rng, temperature, self.lm.device)
         written = write(
             self.lm, context, row, request, self._static_steps, self.constraints.action_ids
@@ -171,7 +173,7 @@ class LoraPolicy(nn.Module):
         Raises: UserError when a prompt is too long.
         """
         with self._read_layers.active(self._prefix):
-            context = self.lm.prefill(self._prefix, self.encode(facts))
+            context = self.lm.prefill(self._prefix, self.encode(facts), self._trees)
         return start_decoding(
             self.lm,
             context,
@@ -198,7 +200,7 @@ class LoraPolicy(nn.Module):
         """
         states = self._states(facts, fact_index, questions)
         with self._tree_layers.active(self._prefix):
-            hidden = self.lm.tree_hidden(self._prefix, states.tree).index_select(0, states.nodes)
+            hidden = self._trees.hidden(self._prefix, states.tree).index_select(0, states.nodes)
         head = ActionHead.of(self.lm, self.constraints.action_ids, temperature)
         log_taken, log_pterm = action_log_probs(
             hidden, head, self.constraints, states.step, states.actions
@@ -239,10 +241,12 @@ class LoraPolicy(nn.Module):
             questions.ids.shape[1],
             self.constraints,
             self.lm.device,
+            multiple=self._trees.multiple,
         )
 
     def release_graphs(self) -> None:
-        """Free the CUDA graphs of sampling and their memory, before another policy is trained."""
+        """Free the CUDA graphs and their memory, before another policy is trained."""
+        self._trees.release()
         self._static_steps.release()
         self._frozen_steps.release()
 

@@ -61,13 +61,17 @@ class QuestionStates:
         width: int,
         constraints: Constraints,
         device: torch.device,
+        *,
+        multiple: int = 1,
     ) -> QuestionStates:
         """Number the states of b questions, each behind its prompt; ``width`` is t.
+
+        The rows of the tree have a ``multiple`` of so many nodes.
 
         Raises: ValueError when a token is not an action.
         """
         rows = zip(prompts, questions, strict=True)
-        tree = HostTree.of([[*prompt, *question] for prompt, question in rows])
+        tree = HostTree.of([[*prompt, *question] for prompt, question in rows], multiple=multiple)
         lengths = np.array([len(question) for question in questions])
         start = np.array([len(prompt) - 1 for prompt in prompts])
         numbers = _number(tree, start, lengths, width)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -210,7 +211,7 @@ def read_headers_again(patch: pytest.MonkeyPatch) -> None:
 
 
 def share_no_beginnings(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(token_tree, "_n_shared", lambda _a, _b: 0)
+    patch.setattr(token_tree, "_n_shared", lambda tokens, _: np.zeros(len(tokens), np.int64))
 
 
 def read_the_whole_vocabulary(patch: pytest.MonkeyPatch) -> None:

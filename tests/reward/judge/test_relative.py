@@ -13,7 +13,7 @@ from transformers import DebertaV2Config, DebertaV2Model
 from contraflow.reward.judge.recorded import remember_positions
 from contraflow.reward.judge.relative import share_positions
 
-LENGTHS = (5, 12, 3, 30)  # within the exact positions, and beyond
+LENGTHS = (5, 8, 9, 12, 3, 1, 30)  # within the exact positions, of which there are 8, and beyond
 
 
 def deberta(**options: Any) -> DebertaV2Model:
@@ -64,7 +64,8 @@ def test_states_are_those_of_the_network(options: dict[str, Any]) -> None:
     share_positions(model)
     remember_positions(model)
     for found, expected in zip(states(), before, strict=True):
-        torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
+        # The order of products and roots differs; scores of 10 have steps of 1e-6.
+        torch.testing.assert_close(found, expected, atol=5e-6, rtol=1e-6)
 
 
 def test_positions_matter_in_this_comparison() -> None:

@@ -8,7 +8,9 @@ where P_K and P_Q are the keys and queries of the relative positions. They are t
 row, and of a network that is not trained always the same. The network of transformers repeats them
 for every row and layer, 512 positions of DeBERTa-v3: more copying than the products are worth. Here
 they are computed once, the rows of a head are one product with them, and positions that a text of
-this length cannot have are left out.
+this length cannot have are left out. In texts of up to half as many tokens as there are buckets,
+128 for DeBERTa-v3, the position is the distance i - j itself: then the scores lie in the products
+along shifted rows, and nothing is gathered.
 """
 
 from __future__ import annotations
@@ -58,6 +60,8 @@ class _PositionScores:
         if self._rows is None:
             self._rows = embeddings[: 2 * self._span]
         root = torch.tensor(math.sqrt(query.shape[-1] * n_terms)).to(query.dtype)
+        if self._is_by_distance(query.shape[1]):
+            return self._by_distance(query, key, float(root))
         first, last = self._used(query.shape[1])
         at = (relative[0] + self._span).clamp(0, 2 * self._span - 1) - first
         scores: Any = 0
@@ -68,6 +72,32 @@ class _PositionScores:
             found = _by_position(key, self._queries[:, first:last], mirrored)
             scores = scores + found.transpose(1, 2) / float(root)
         return cast(Tensor, scores)
+
+    def _is_by_distance(self, t: int) -> bool:
+        """Whether every distance in a text of t tokens is a position of its own."""
+        buckets = self._layer.position_buckets
+        return t <= self._span and (buckets <= 0 or t <= buckets // 2)
+
+    def _by_distance(
+        self, query: Float[Tensor, "b*h t d"], key: Float[Tensor, "b*h t d"], root: float
+    ) -> Float[Tensor, "b*h t t"]:
+        t = query.shape[1]
+        near = slice(self._span - t, self._span + t)  # distances -t … t - 1
+        parts = []
+        if self._keys is not None:
+            # Position i - j + t of a token's products, which are in reverse order.
+            from_end = self._keys[:, near].flip(1) / root
+            parts.append(_shifted(query, from_end, t - 1))
+        if self._queries is not None:
+            # Of token j: position i - j + t.
+            parts.append(_shifted(key, self._queries[:, near] / root, t).transpose(2, 3))
+        scores = query.new_empty(len(query), t, t)
+        into = scores.view(parts[0].shape)
+        if len(parts) == 2:
+            torch.add(*parts, out=into)
+        else:
+            into.copy_(parts[0])
+        return scores
 
     @property
     def _span(self) -> int:
@@ -100,6 +130,19 @@ class _PositionScores:
         states: Tensor = getattr(self._layer, projection)(self._rows)
         by_head: Tensor = states.unflatten(-1, (self._layer.num_attention_heads, -1))
         return by_head.transpose(0, 1)
+
+
+def _shifted(
+    states: Float[Tensor, "b*h t d"], positions: Float[Tensor, "h 2t d"], first: int
+) -> Float[Tensor, "b h t t"]:
+    """The product of state a with positions first - a, first - a + 1, … : a view."""
+    n, t, d = states.shape
+    h = len(positions)
+    by_head = states.view(-1, h, t, d).transpose(0, 1).reshape(h, -1, d)
+    products = by_head @ positions.transpose(1, 2)  # [h, b * t, 2t]
+    each = 2 * t * t
+    strides = (each, (n // h) * each, 2 * t - 1, 1)
+    return products.as_strided((n // h, h, t, t), strides, first)
 
 
 def _by_position(

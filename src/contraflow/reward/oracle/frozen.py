@@ -15,8 +15,10 @@ from functools import partial
 
 import torch
 
+from contraflow.models import encoding
 from contraflow.models.causal_lm import CausalLM
 from contraflow.models.read_layers import ReadLayers
+from contraflow.models.recorded_trees import RecordedTrees
 from contraflow.models.static_decoding import StaticSteps
 from contraflow.models.writing import write
 from contraflow.reward.oracle.cached import AnswerCache, in_chunks
@@ -66,6 +68,7 @@ class FrozenLMOracle:
         self._ends = torch.tensor(sorted(ends.all), device=lm.device)
         self._ending_now: Ending | None = None
         self._read_layers = ReadLayers(lm)
+        self._trees = RecordedTrees(lm)
         self._static = StaticSteps()
         self._cache = AnswerCache(cache_size)
 
@@ -78,16 +81,16 @@ class FrozenLMOracle:
         return self._cache.answer(questions, batches, self._generate)
 
     def _generate(self, questions: Sequence[str]) -> list[Answer]:
-        prompts = [self._tokens.body(question) for question in questions]
+        prompts = self._tokens.bodies(questions)
         device = self.lm.device
         with self.lm.frozen():
             with self._read_layers.active(self._prefix):
-                context = self.lm.prefill(self._prefix, prompts)
+                context = self.lm.prefill(self._prefix, prompts, self._trees)
             row = torch.arange(len(prompts), device=device)
             request = greedy(self._ending(), self.max_answer_tokens, len(prompts))
             written = write(self.lm, context, row, request, self._static)
         rows = zip(written.ids.tolist(), written.lengths.tolist(), strict=True)
-        texts = [self._text(ids[:length]) for ids, length in rows]
+        texts = self._texts([ids[:length] for ids, length in rows])
         return [Answer(*answer) for answer in zip(texts, written.log_p.tolist(), strict=True)]
 
     def _ending(self) -> Ending:
@@ -96,6 +99,6 @@ class FrozenLMOracle:
             self._ending_now = Ending(self._ends, len(self.lm.head.weight))
         return self._ending_now
 
-    def _text(self, ids: list[int]) -> str:
-        text = self.lm.decode(ids)
-        return text.strip() if self._one_line else " ".join(text.split())
+    def _texts(self, rows: list[list[int]]) -> list[str]:
+        texts = encoding.decode_all(self.lm.tokenizer, rows)
+        return [text.strip() if self._one_line else " ".join(text.split()) for text in texts]

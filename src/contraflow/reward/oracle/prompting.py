@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from contraflow.errors import UserError
@@ -35,8 +36,21 @@ class PromptTokens:
 
         Raises: UserError for a question without tokens, or without room for its answer.
         """
-        text = self.prompt.body(question=question)
-        ids = encoding.encode(self._tokenizer, text, first=self._begins_text, spaced=self._spaced)
+        return self.bodies([question])[0]
+
+    def bodies(self, questions: Sequence[str]) -> list[list[int]]:
+        """Return `body` of each question; all are encoded at once.
+
+        Raises: UserError for the first question without tokens, or without room for its answer.
+        """
+        texts = [self.prompt.body(question=question) for question in questions]
+        rows = encoding.encode_all(
+            self._tokenizer, texts, first=self._begins_text, spaced=self._spaced
+        )
+        return [self._checked(*each) for each in zip(questions, rows, strict=True)]
+
+    def _checked(self, question: str, ids: list[int]) -> list[int]:
+        """The ids without those of the header, if there is room for them."""
         if self._begins_text and ids[: len(self.header)] == self.header:
             ids = ids[len(self.header) :]
         if not ids:

@@ -1,0 +1,237 @@
+"""Passes over token trees on a GPU: recorded once per shape as CUDA graphs, and replayed.
+
+Reading 64 prompts takes gpt2-large 7 ms of kernels for the sampler and 18 for the oracle; starting
+these kernels takes the host 25 to 40 ms, also where the layers are compiled (docs/gpu.md). Trees
+are padded to a multiple of `NODES`, so that shapes come up again, and a shape that comes up a
+second time is recorded: passes without a gradient as one recording, passes that are learned from as
+a forward and a backward one (`recorded_gradient.py`).
+
+Each new recording is compared with the pass itself; where they differ by more than rounding, or
+where a GPU refuses to record, one line says so and nothing is recorded any more.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Float
+from peft.tuners.lora.layer import Linear as PeftLinear
+from torch import Tensor
+from transformers import DynamicCache
+
+from contraflow.models.adapted_linear import adapter_state
+from contraflow.models.attention import PrefixCache
+from contraflow.models.cache_memory import layer_states
+from contraflow.models.capture import CaptureFailed, captured
+from contraflow.models.causal_lm import CausalLM
+from contraflow.models.prefilled import cache_of_one_pass
+from contraflow.models.recompute import recomputes
+from contraflow.models.recorded_gradient import RecordedGradient, Turns
+from contraflow.models.recorded_tree import another, load, n_bytes, relative_difference
+from contraflow.models.token_tree import TokenTree
+from contraflow.models.tree_layers import ROUNDING_ERROR
+from contraflow.system.progress import print_plain
+
+NODES = 64  # rows of a tree are padded to a multiple of so many nodes
+MOST_SHAPES = 24  # recordings that are kept, and
+MOST_BYTES = 2 << 30  # what they hand out
+# One that was not used in so many passes makes room for another; while all are in use, further
+# shapes are not recorded, as recording one takes as long as several passes.
+IDLE = 256
+
+
+class _Pass(Protocol):
+    """A recorded pass of one shape."""
+
+    @property
+    def out_bytes(self) -> int:
+        """Bytes of the tensors that a replay writes and that stay allocated."""
+        ...
+
+    @property
+    def pool(self) -> Any:
+        """Its memory, for other recordings of the kind."""
+        ...
+
+    def hidden(self, tree: TokenTree, cache: DynamicCache | None) -> Float[Tensor, "m d"]:
+        """The last hidden states by flat node; fills the cache."""
+        ...
+
+    def check(self, tree: TokenTree) -> float:
+        """The largest relative difference of a replay from the pass itself. Waits for a GPU."""
+        ...
+
+
+class RecordedTrees:
+    """`CausalLM.tree_hidden`, recorded on a GPU where the model decodes by recordings.
+
+    Args:
+        always: record on other devices too, where a recording only runs again: for tests.
+    """
+
+    def __init__(self, lm: CausalLM, *, always: bool = False) -> None:
+        self._lm = lm
+        self._always = always
+        self._failed = False
+        self._seen: dict[Hashable, int] = {}  # the bytes that a shape hands out
+        self._recordings: OrderedDict[Hashable, _Pass] = OrderedDict()
+        self._used: dict[Hashable, int] = {}  # the last pass that a recording was used in
+        self._passes = 0
+        self._turns = Turns()
+
+    @property
+    def records(self) -> bool:
+        """Whether passes are recorded now."""
+        on_gpu = self._lm.device.type == "cuda" and self._lm.decodes_statically
+        return (self._always or on_gpu) and not self._failed
+
+    @property
+    def multiple(self) -> int:
+        """What the rows of a tree are to be padded to (`TokenTree.of`)."""
+        return NODES if self.records else 1
+
+    @property
+    def n_recordings(self) -> int:
+        return len(self._recordings)
+
+    def hidden(
+        self, prefix: PrefixCache, tree: TokenTree, cache: DynamicCache | None = None
+    ) -> Float[Tensor, "m d"]:
+        """Read a token tree after a prefix, as `CausalLM.tree_hidden` does.
+
+        What is returned, and what fills the cache, is in memory of its own.
+        """
+        if not self.records or not self._recordable(cache):
+            return self._lm.tree_hidden(prefix, tree, cache)
+        self._passes += 1
+        key = (self._state(), id(prefix), tuple(tree.ids.shape), cache is not None)
+        recording = self._recordings.get(key)
+        if recording is None and key in self._seen and self._makes_room(self._seen[key]):
+            recording = self._record(key, prefix, tree, cached=cache is not None)
+        if recording is None:
+            hidden = self._lm.tree_hidden(prefix, tree, cache)
+            handed_out = [hidden, *([] if cache is None else layer_states(cache))]
+            self._seen[key] = n_bytes(handed_out)
+            return hidden
+        self._recordings.move_to_end(key)
+        self._used[key] = self._passes
+        return recording.hidden(tree, cache)
+
+    def release(self) -> None:
+        """Free the recordings and their memory; one that is needed later is made again."""
+        self._recordings.clear()
+        self._used.clear()
+
+    def _recordable(self, cache: DynamicCache | None) -> bool:
+        """Gradients are recorded for an adapter that is on, in layers that run only once."""
+        if not torch.is_grad_enabled():
+            return True
+        lm = self._lm
+        if cache is not None or lm.adapter is None or recomputes(lm.layers.blocks):
+            return False
+        return any(not layer.disable_adapters for layer in lm.layers.adapted(lm.adapter))
+
+    def _state(self) -> Hashable:
+        """What a recording is bound to: the adapter that is on, where it lies, and gradients."""
+        weights: list[int] = []
+        if self._lm.adapter is not None:
+            for layer in self._lm.layers.adapted(self._lm.adapter):
+                if isinstance(layer, PeftLinear):
+                    both = (*layer.lora_A.values(), *layer.lora_B.values())
+                    weights += [linear.weight.data_ptr() for linear in both]
+        return (adapter_state(self._lm), tuple(weights), torch.is_grad_enabled())
+
+    def _record(
+        self, key: Hashable, prefix: PrefixCache, tree: TokenTree, *, cached: bool
+    ) -> _Pass | None:
+        """Record a shape; None, said once, where the GPU refuses or replays something else."""
+        try:
+            recording = self._new(prefix, tree, cached=cached)
+            bound = ROUNDING_ERROR.get(self._lm.head.weight.dtype, 0.0)
+            difference = recording.check(tree)
+            if not difference <= bound:
+                raise CaptureFailed(f"a recording differs from the pass by {difference:.0e}")
+        except (CaptureFailed, torch.OutOfMemoryError) as error:
+            self._failed = True
+            self.release()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+            print_plain(f"prompts are read without CUDA graphs, which is slower ({reason})")
+            return None
+        self._recordings[key] = recording
+        return recording
+
+    def _new(self, prefix: PrefixCache, tree: TokenTree, *, cached: bool) -> _Pass:
+        kind = RecordedGradient if torch.is_grad_enabled() else RecordedReading
+        same = (r for r in self._recordings.values() if isinstance(r, kind))
+        pool = next((r.pool for r in same), None)
+        if kind is RecordedGradient:
+            return RecordedGradient(self._lm, prefix, tree, self._turns, pool)
+        return RecordedReading(self._lm, prefix, tree, pool, cached=cached)
+
+    def _makes_room(self, n: int) -> bool:
+        """Drop recordings that are no longer used until n more bytes fit; whether they do."""
+        while self._recordings:
+            held = sum(recording.out_bytes for recording in self._recordings.values())
+            if len(self._recordings) < MOST_SHAPES and held + n <= MOST_BYTES:
+                break
+            oldest = next(iter(self._recordings))
+            if self._passes - self._used.get(oldest, 0) < IDLE:
+                return False
+            del self._recordings[oldest]
+        return True
+
+
+class RecordedReading:
+    """A pass without a gradient over trees of one shape.
+
+    Raises: CaptureFailed.
+    """
+
+    def __init__(
+        self, lm: CausalLM, prefix: PrefixCache, tree: TokenTree, pool: Any, *, cached: bool
+    ) -> None:
+        self._lm = lm
+        self._prefix = prefix
+        self._cached = cached
+        self._tree = another(tree)
+        self._out: list[Tensor] = []  # hidden states, then keys and values of each layer
+        recording = captured(self._step, lm.device, pool)
+        self._run = recording.run
+        self.pool = recording.pool
+
+    @property
+    def out_bytes(self) -> int:
+        return n_bytes(self._out)
+
+    def _step(self) -> None:
+        cache = cache_of_one_pass() if self._cached else None
+        hidden = self._lm.tree_hidden(self._prefix, self._tree, cache)
+        self._out = [hidden, *([] if cache is None else layer_states(cache))]
+
+    def hidden(self, tree: TokenTree, cache: DynamicCache | None) -> Float[Tensor, "m d"]:
+        load(self._tree, tree)
+        self._run()
+        # Copies: another replay would write over what the recording hands out.
+        copies = [torch.empty_like(x, memory_format=torch.contiguous_format) for x in self._out]
+        torch._foreach_copy_(copies, self._out)
+        hidden, *states = copies
+        if cache is not None:
+            for number in range(len(states) // 2):
+                cache.update(states[2 * number], states[2 * number + 1], number)
+        return hidden
+
+    def check(self, tree: TokenTree) -> float:
+        plain_cache = cache_of_one_pass() if self._cached else None
+        found_cache = cache_of_one_pass() if self._cached else None
+        # The pass first: it overwrites memory that a recording may read after it was freed.
+        plain = [self._lm.tree_hidden(self._prefix, tree, plain_cache)]
+        found = [self.hidden(tree, found_cache)]
+        if plain_cache is not None and found_cache is not None:
+            plain += layer_states(plain_cache)[-2:]
+            found += layer_states(found_cache)[-2:]
+        return max(relative_difference(a, b) for a, b in zip(found, plain, strict=True))

@@ -1,0 +1,293 @@
+"""Recorded passes over token trees: the numbers of the pass itself, and no other's memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+
+from contraflow.models import recorded_trees
+from contraflow.models.cache_memory import layer_states
+from contraflow.models.capture import CaptureFailed, Recording
+from contraflow.models.causal_lm import CausalLM
+from contraflow.models.prefilled import cache_of_one_pass
+from contraflow.models.recompute import recompute_layers
+from contraflow.models.recorded_gradient import RecordedGradient
+from contraflow.models.recorded_trees import RecordedTrees
+from contraflow.models.token_tree import TokenTree
+from contraflow.policy.lora import LoraPolicy, stack_questions
+from contraflow.seeding import torch_rng
+from contraflow.settings.models import LoraConfig
+from support.facts import FACTS
+from support.models import fresh_lm
+from support.tables import small_policy
+
+HEADER = "who wrote"
+TEXTS = [[[3, 4, 5], [3, 4, 6, 7]], [[8, 9], [5]], [[4, 4, 4, 4, 4], [6, 5, 4]]]
+
+
+@pytest.fixture
+def lm() -> CausalLM:
+    return fresh_lm("gpt2")
+
+
+@pytest.fixture
+def policy() -> LoraPolicy:
+    policy = small_policy(fresh_lm("gpt2"), lora=LoraConfig(r=4, alpha=8))
+    rng = torch_rng(0)
+    with torch.no_grad():
+        for weight in policy.lm.model.parameters():
+            if weight.requires_grad:
+                weight.normal_(std=0.3, generator=rng)
+    return policy
+
+
+def trees_of(lm: CausalLM, trees: RecordedTrees) -> list[TokenTree]:
+    return [TokenTree.of(texts, lm.device, multiple=trees.multiple) for texts in TEXTS]
+
+
+@torch.no_grad()
+def test_a_replay_gives_states_and_keys_of_the_pass(lm: CausalLM) -> None:
+    trees = RecordedTrees(lm, always=True)
+    prefix = lm.prefix_cache(HEADER)
+    for n, tree in enumerate(trees_of(lm, trees)):
+        found_keys, keys = cache_of_one_pass(), cache_of_one_pass()
+        found = trees.hidden(prefix, tree, found_keys)
+        torch.testing.assert_close(found, lm.tree_hidden(prefix, tree, keys))
+        torch.testing.assert_close(layer_states(found_keys), layer_states(keys))
+        assert trees.n_recordings == min(n, 1)  # all have the shape (1, 64)
+
+
+@torch.no_grad()
+def test_a_later_replay_leaves_earlier_results_alone(lm: CausalLM) -> None:
+    trees = RecordedTrees(lm, always=True)
+    prefix = lm.prefix_cache(HEADER)
+    first, *others = trees_of(lm, trees)
+    trees.hidden(prefix, first)
+    found = trees.hidden(prefix, first)
+    before = found.clone()
+    for tree in others:
+        trees.hidden(prefix, tree)
+    assert torch.equal(found, before)
+
+
+def gradients(policy: LoraPolicy, hidden: torch.Tensor) -> list[torch.Tensor]:
+    weights = [p for p in policy.lm.model.parameters() if p.requires_grad]
+    weighted = hidden * torch.linspace(-1, 1, hidden.numel()).view_as(hidden)
+    return list(torch.autograd.grad(weighted.sum(), weights))
+
+
+def test_a_replay_has_the_gradient_of_the_pass(policy: LoraPolicy) -> None:
+    lm = policy.lm
+    trees = RecordedTrees(lm, always=True)
+    prefix = lm.prefix_cache(HEADER)
+    for tree in trees_of(lm, trees):
+        found = gradients(policy, trees.hidden(prefix, tree))
+        torch.testing.assert_close(found, gradients(policy, lm.tree_hidden(prefix, tree)))
+        assert any(grad.abs().max() > 0.01 for grad in found)
+    assert trees.n_recordings == 1
+
+
+def test_backward_passes_in_any_order_are_their_own(policy: LoraPolicy) -> None:
+    lm = policy.lm
+    trees = RecordedTrees(lm, always=True)
+    prefix = lm.prefix_cache(HEADER)
+    made = trees_of(lm, trees)
+    trees.hidden(prefix, made[0])
+    states = [trees.hidden(prefix, tree) for tree in made]
+    assert trees.n_recordings == 1
+    for tree, hidden in zip(made, states, strict=True):
+        wanted = gradients(policy, lm.tree_hidden(prefix, tree))
+        torch.testing.assert_close(gradients(policy, hidden), wanted)
+
+
+def test_a_pass_between_forward_and_backward_may_read_only(policy: LoraPolicy) -> None:
+    lm = policy.lm
+    trees = RecordedTrees(lm, always=True)
+    prefix = lm.prefix_cache(HEADER)
+    tree, other, _ = trees_of(lm, trees)
+    for _ in range(3):
+        hidden = trees.hidden(prefix, tree)
+        with torch.no_grad():
+            trees.hidden(prefix, other)
+        wanted = gradients(policy, lm.tree_hidden(prefix, tree))
+        torch.testing.assert_close(gradients(policy, hidden), wanted)
+    assert trees.n_recordings == 2
+
+
+def test_weights_changed_before_the_backward_pass_are_refused(policy: LoraPolicy) -> None:
+    trees = RecordedTrees(policy.lm, always=True)
+    prefix = policy.lm.prefix_cache(HEADER)
+    tree = trees_of(policy.lm, trees)[0]
+    trees.hidden(prefix, tree)
+    hidden = trees.hidden(prefix, tree)
+    with torch.no_grad():
+        next(p for p in policy.lm.model.parameters() if p.requires_grad).add_(1.0)
+    with pytest.raises(RuntimeError, match="a weight was changed"):
+        hidden.sum().backward()
+
+
+@torch.no_grad()
+def test_the_adapter_on_and_off_are_two_recordings(policy: LoraPolicy) -> None:
+    lm = policy.lm
+    trees = RecordedTrees(lm, always=True)
+    prefix = lm.prefix_cache(HEADER)
+    tree = trees_of(lm, trees)[0]
+    for _ in range(3):
+        on = trees.hidden(prefix, tree)
+        with lm.frozen():
+            off = trees.hidden(prefix, tree)
+            torch.testing.assert_close(off, lm.tree_hidden(prefix, tree))
+        torch.testing.assert_close(on, lm.tree_hidden(prefix, tree))
+        assert float((on - off).abs().max()) > 0.01
+    assert trees.n_recordings == 2
+
+
+def test_a_step_of_the_optimizer_is_seen_by_replays(policy: LoraPolicy) -> None:
+    lm = policy.lm
+    trees = RecordedTrees(lm, always=True)
+    prefix = lm.prefix_cache(HEADER)
+    tree = trees_of(lm, trees)[0]
+    weights = [p for p in lm.model.parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD(weights, lr=0.1)
+    for _ in range(3):
+        hidden = trees.hidden(prefix, tree)
+        torch.testing.assert_close(hidden, lm.tree_hidden(prefix, tree))
+        optimizer.zero_grad()
+        hidden.square().sum().backward()
+        optimizer.step()
+    assert trees.n_recordings == 1
+
+
+def test_layers_that_run_again_are_not_recorded() -> None:
+    lm = fresh_lm("gpt2")
+    recompute_layers(lm.model)
+    policy = small_policy(lm, lora=LoraConfig(r=4, alpha=8))
+    trees = RecordedTrees(policy.lm, always=True)
+    tree = trees_of(lm, trees)[0]
+    for _ in range(3):
+        trees.hidden(lm.prefix_cache(HEADER), tree)
+    assert trees.n_recordings == 0
+
+
+@pytest.fixture
+def stale(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recordings that run once and then give what they gave."""
+
+    def once(step: Callable[[], None], *_args: Any) -> Recording:
+        step()
+        return Recording(lambda: None)
+
+    def once_each(steps: Sequence[Callable[[], None]], *_args: Any) -> list[Recording]:
+        forward, backward = steps
+        forward()
+        backward()
+        return [Recording(lambda: None), Recording(lambda: None)]
+
+    monkeypatch.setattr(recorded_trees, "captured", once)
+    monkeypatch.setattr("contraflow.models.recorded_gradient.captured_in_turn", once_each)
+
+
+TOKENS = [[5, 3, 4, 4, 6, 7, 7], [6, 5, 7]]
+
+
+@pytest.mark.usefixtures("stale")
+@pytest.mark.parametrize("learns", [False, True])
+def test_a_wrong_recording_is_found_and_not_used(
+    policy: LoraPolicy, capsys: pytest.CaptureFixture[str], *, learns: bool
+) -> None:
+    lm = policy.lm
+    trees = RecordedTrees(lm, always=True)
+    prefix = lm.prefix_cache(HEADER)
+    tree = TokenTree.of(TOKENS, lm.device)
+    with torch.set_grad_enabled(learns):
+        for _ in range(3):
+            found = trees.hidden(prefix, tree)
+            torch.testing.assert_close(found, lm.tree_hidden(prefix, tree))
+    assert not trees.records and trees.multiple == 1
+    said = capsys.readouterr()
+    assert (said.out + said.err).count("without CUDA graphs") == 1
+
+
+def test_a_refused_recording_is_said_once(
+    lm: CausalLM, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_args: object) -> Recording:
+        raise CaptureFailed("operation not permitted")
+
+    monkeypatch.setattr(recorded_trees, "captured", refuse)
+    trees = RecordedTrees(lm, always=True)
+    prefix = lm.prefix_cache("")
+    tree = trees_of(lm, trees)[0]
+    with torch.no_grad():
+        for _ in range(3):
+            found = trees.hidden(prefix, tree)
+            torch.testing.assert_close(found, lm.tree_hidden(prefix, tree))
+    said = capsys.readouterr()
+    assert (said.out + said.err).count("operation not permitted") == 1
+
+
+@torch.no_grad()
+def test_recordings_in_use_are_not_dropped_for_others(
+    lm: CausalLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorded_trees, "MOST_SHAPES", 2)
+    monkeypatch.setattr(recorded_trees, "IDLE", 4)
+    trees = RecordedTrees(lm, always=True)
+    prefix = lm.prefix_cache("")
+    shapes = [TokenTree.of([[3] * n], lm.device) for n in (2, 3, 4)]
+    made = []
+    captured = recorded_trees.captured
+
+    def counting(*args: Any) -> Recording:
+        made.append(args)
+        return captured(*args)
+
+    monkeypatch.setattr(recorded_trees, "captured", counting)
+    for _ in range(4):
+        for tree in shapes:
+            trees.hidden(prefix, tree)
+    assert len(made) == 2  # the third shape runs unrecorded
+    for _ in range(6):
+        trees.hidden(prefix, shapes[2])
+    assert len(made) == 3  # the others have not been used for a while
+    assert trees.n_recordings == 2
+
+
+@torch.no_grad()
+def test_recordings_hold_so_many_bytes(lm: CausalLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = TokenTree.of([[3, 4]], lm.device)
+    bytes_of_one = 2 * lm.hidden_size * 4
+    for room, n in ((bytes_of_one - 1, 1), (2 * bytes_of_one, 2)):
+        monkeypatch.setattr(recorded_trees, "MOST_BYTES", room)
+        trees = RecordedTrees(lm, always=True)
+        prefixes = [lm.prefix_cache(HEADER), lm.prefix_cache("who")]
+        for prefix in prefixes * 3:
+            trees.hidden(prefix, tree)
+        assert trees.n_recordings == n
+
+
+def test_a_policy_with_recordings_is_the_same_policy(policy: LoraPolicy) -> None:
+    facts = FACTS[:2]
+    questions = stack_questions([(3, 4), (3, 5, 3), (4,), (3, 4)], "cpu")
+    owners = [0, 0, 1, 1]
+
+    def everything() -> list[torch.Tensor]:
+        paths = policy.evaluate(facts, owners, questions)
+        policy.lm.model.zero_grad()
+        (paths.log_pf.sum() + paths.log_pterm[paths.log_pterm.isfinite()].sum()).backward()
+        grads = [p.grad.clone() for p in policy.lm.model.parameters() if p.grad is not None]
+        prior = policy.prior(facts, owners, questions)
+        drawn = policy.sample(facts, 4, torch_rng(3))
+        return [paths.log_pf, paths.log_flow, prior.log_pf, drawn.ids, drawn.lengths, *grads]
+
+    wanted = everything()
+    policy._trees = RecordedTrees(policy.lm, always=True)
+    for _ in range(3):
+        torch.testing.assert_close(everything(), wanted)
+    kinds = {type(r) for r in policy._trees._recordings.values()}
+    assert RecordedGradient in kinds and len(kinds) == 2
+    policy.release_graphs()
+    assert policy._trees.n_recordings == 0
