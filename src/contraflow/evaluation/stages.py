@@ -17,6 +17,10 @@ STAGES = {
     "before": Stage("untrained", "untrained sampler"),
     "after": Stage("trained", "trained sampler"),
     "different": Stage("trained, different questions", "trained sampler without repeats"),
+    "proportional": Stage(
+        "trained, different ones in proportion to the reward",
+        "trained sampler's questions in proportion to their reward",
+    ),
     "training_facts": Stage("trained, on training facts", "trained sampler on training facts"),
 }
 """By the name of the stage's files in the folder ``evaluation`` of a run."""

@@ -171,6 +171,8 @@ class EvaluationConfig:
     subject_only_baseline: bool = True
     # Also ask the trained sampler for different questions: drawn without replacement.
     distinct: bool = True
+    # Also keep n_samples of so many different questions in proportion to their reward; 0 is none.
+    proportion_of: int = 0
     # Training facts on which the trained sampler is evaluated too; 0 is none.
     training_facts: int = 16
     # Test facts, and different questions of each by the untrained sampler, from which the metrics
@@ -181,7 +183,10 @@ class EvaluationConfig:
     def __post_init__(self) -> None:
         check(self.n_samples >= 1, "evaluation.n_samples", self.n_samples, "at least 1")
         check(self.temperature > 0, "evaluation.temperature", self.temperature, "above 0")
-        for key in ("training_facts", "target_facts"):
+        for key in ("training_facts", "target_facts", "proportion_of"):
             check(getattr(self, key) >= 0, f"evaluation.{key}", getattr(self, key), "0 or more")
+        several = self.proportion_of == 0 or self.proportion_of >= self.n_samples
+        wanted = f"0, or at least evaluation.n_samples={self.n_samples}"
+        check(several, "evaluation.proportion_of", self.proportion_of, wanted)
         samples = self.target_samples
         check(samples >= 2, "evaluation.target_samples", samples, "at least 2")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from contraflow.evaluation.metrics import write_metrics
-from contraflow.evaluation.records import read_records, write_records
+from contraflow.evaluation.records import QuestionRecord, read_records, write_records
+from contraflow.evaluation.resampling import in_proportion
 from contraflow.evaluation.stages import STAGES
 from contraflow.evaluation.target_report import write_target
 from contraflow.facts import Fact
@@ -58,13 +59,23 @@ class Evaluation:
     def after(self, policy: LoraPolicy) -> None:
         """Measure the trained sampler, on the same test facts with the same draws.
 
-        A user who asks for n questions wants different ones, so these are measured too. A run
-        scores equal questions once, so most of the different ones are known from the draws.
+        A user who asks for n questions wants different ones, so these are measured too, and, if
+        the settings say so, a draw of different ones in proportion to their reward. A run scores
+        equal questions once, so most of the different ones are known from the draws.
         """
         run = self._run(policy)
         self._measure("after", run, self.facts.test)
         if self.settings.distinct:
             self._measure("different", run, self.facts.test, distinct=True)
+        if self.settings.proportion_of:
+            self._measure(
+                "proportional",
+                run,
+                self.facts.test,
+                n=self.settings.proportion_of,
+                distinct=True,
+                keep=self._in_proportion,
+            )
         self._measure("training_facts", run, self.facts.train[: self.settings.training_facts])
         self._estimate_target()
 
@@ -72,8 +83,21 @@ class Evaluation:
         """The run with another sampler."""
         return replace(self.untrained, policy=policy)
 
+    def _in_proportion(self, drawn: Iterable[QuestionRecord]) -> Iterator[QuestionRecord]:
+        """Of the different questions of each fact, as many as are evaluated elsewhere."""
+        kept = in_proportion(drawn, self.settings.n_samples, self.untrained.config.seed)
+        for _, chosen in kept:
+            yield from chosen
+
     def _measure(
-        self, stage: str, run: Run, facts: Sequence[Fact], *, distinct: bool = False
+        self,
+        stage: str,
+        run: Run,
+        facts: Sequence[Fact],
+        *,
+        n: int | None = None,
+        distinct: bool = False,
+        keep: Callable[[Iterator[QuestionRecord]], Iterable[QuestionRecord]] | None = None,
     ) -> None:
         path = self.folder / f"{stage}.json"
         if path.is_file() or not facts:
@@ -81,10 +105,11 @@ class Evaluation:
         with bar(f"evaluating the {STAGES[stage].noun}", len(facts)) as progress:
             metrics, records = run.evaluate(
                 facts,
-                self.settings.n_samples,
+                n or self.settings.n_samples,
                 temperature=self.settings.temperature,
                 seed=self.untrained.config.seed,
                 distinct=distinct,
+                keep=keep,
                 on_fact=progress.advance,
             )
         write_records(path.with_name(f"{stage}_questions.jsonl"), records)
