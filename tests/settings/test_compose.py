@@ -46,6 +46,7 @@ def test_the_groups_of_the_design_are_there() -> None:
     assert folders - {"__pycache__"} == set(group_names())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("group", "choice"), CHOICES, ids=[f"{g}={c}" for g, c in CHOICES])
 def test_every_packaged_choice_composes(group: str, choice: str) -> None:
     override = f"{group}={choice}"

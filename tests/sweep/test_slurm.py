@@ -25,6 +25,8 @@ from support.slurm import FakeSlurm
 from support.sweep import METRIC, sweep_of
 
 # In place of a run: it appends to `began`, and on SIGTERM writes a checkpoint and exits with 130.
+pytestmark = pytest.mark.slow
+
 RUN = """
 import signal, sys, time
 def stop(*_):

@@ -22,7 +22,7 @@ from contraflow.training.module import SamplerModule
 from support.forked import ForkServer
 from support.runs import TRAIN, asks_to_stop_at, assert_same_run, checkpoint, tiny_config
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 PAGE = 4096  # the unit in which tmpfs gives space
 
