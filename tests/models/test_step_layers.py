@@ -247,9 +247,6 @@ def test_after_draws_the_model_is_as_before(draws: Draws) -> None:
     assert after == before
 
 
-# An adapter is around a Conv1D in GPT-2, and around Linear layers in all others.
-
-
 @pytest.mark.usefixtures("traced")
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_oracle_answers_the_same_by_compiled_layers(architecture: str) -> None:

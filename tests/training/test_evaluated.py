@@ -47,5 +47,5 @@ def test_without_being_asked_for_they_are_not_drawn(tiny: Path) -> None:
 
 @pytest.mark.parametrize("n", [-1, 7])
 def test_fewer_candidates_than_are_kept_are_refused(n: int) -> None:
-    with pytest.raises(UserError, match="evaluation.proportion_of"):
+    with pytest.raises(UserError, match=r"evaluation\.proportion_of"):
         EvaluationConfig(n_samples=8, proportion_of=n)
