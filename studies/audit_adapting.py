@@ -21,18 +21,18 @@ from pathlib import Path
 
 from contraflow import open_run
 from contraflow.auditing.adapt import AdaptSettings
-from contraflow.auditing.answers import AnswerBook
 from contraflow.auditing.evidence import Evidence
 from contraflow.auditing.failure_reward import FailureReward
 from contraflow.auditing.modes import Embed, mode_labels, remembering
 from contraflow.auditing.pipeline import Audit, AuditSettings
 from contraflow.auditing.rows import Row
 from contraflow.auditing.search import EditSearch
-from contraflow.auditing.session import sampler_identity
 from contraflow.auditing.standing import Standing
 from contraflow.facts.edits import read_edits
 from contraflow.models.embedder import load_embedder
+from contraflow.run.answer_book import AnswerBook
 from contraflow.run.answerers import open_answerers
+from contraflow.run.sampler_identity import sampler_identity
 from contraflow.run.session import Run
 from contraflow.seeding import torch_rng
 from contraflow.types import AskStyle

@@ -31,18 +31,18 @@ import torch
 from jaxtyping import Bool, Float
 
 from contraflow import open_run
-from contraflow.auditing.answers import AnswerBook
 from contraflow.auditing.ask import ask, inquiries, is_sound, verdict
 from contraflow.auditing.estimates import proportion, rate
 from contraflow.auditing.questions import DrawBook, Sampling, own_questions
 from contraflow.auditing.result import Estimate
-from contraflow.auditing.session import sampler_identity
 from contraflow.auditing.standing import Standing, standing_of
 from contraflow.auditing.weights import mixture_weights
 from contraflow.facts import Fact
 from contraflow.facts.edits import read_edits
 from contraflow.policy.lora import LoraPolicy
+from contraflow.run.answer_book import AnswerBook
 from contraflow.run.answerers import Answerers, open_answerers
+from contraflow.run.sampler_identity import sampler_identity
 from contraflow.seeding import torch_rng
 from contraflow.system.progress import bar
 from contraflow.types import AskStyle, Questions

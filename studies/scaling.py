@@ -11,13 +11,16 @@ roofline of it (`roofline.py`), the schemes are in `scaling_model.py`.
 from __future__ import annotations
 
 import argparse
-import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from contraflow.errors import UserError
+from contraflow.system.files import write_atomically
 from studies.roofline import MODELS, PHASES, Card, Model, calibration, part, shape_of
+from studies.scaling_files import read_counts, read_measured
 from studies.scaling_model import Step, replay_traffic, steps
 from studies.scaling_picture import picture
 
@@ -26,16 +29,23 @@ REPLAY_SHARE = 0.25  # exploration.use_buffer_prob
 CAPACITY = 32  # replay.capacity_per_fact
 
 
-def main() -> None:
-    args = _arguments()
+def main(words: Sequence[str] | None = None) -> int:
+    try:
+        _print_all(_arguments(words))
+    except UserError as error:
+        print(f"studies.scaling: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _print_all(args: argparse.Namespace) -> None:
     card = Card(**{f.name: getattr(args, f.name) for f in fields(Card)})
-    counted = json.loads(args.work.read_text())
+    counted = read_counts(args.work)
     factors: Mapping[str, float] = {}
     if args.measured:
         work = counted["settings"][MODELS[0].setting] | {"kernels": counted["kernels"]}
-        measured = json.loads(args.measured.read_text())
         way = "eager" if card.decode_us is None else "static"
-        seconds = {"phases": measured["phases"][way], "work": measured["work"]}
+        seconds = read_measured(args.measured, way, counted)
         factors = calibration(seconds, work, card)
         by_phase = ", ".join(f"{phase} {factor:.2f}" for phase, factor in factors.items())
         print(f"measured over predicted, applied to both models: {by_phase}")
@@ -53,7 +63,7 @@ def main() -> None:
         print(f"{steps_table(rows)}\n\n{traffic_table(rows, work)}\n")
         panels.append((model.shape.name, rows))
     if args.svg:
-        args.svg.write_text(picture(panels))
+        write_atomically(args.svg, picture(panels).encode())
 
 
 def parts_table(
@@ -115,7 +125,7 @@ def traffic_table(rows: Sequence[Step], work: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _arguments() -> argparse.Namespace:
+def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -130,8 +140,8 @@ def _arguments() -> argparse.Namespace:
         parser.add_argument(
             f"--{f.name.replace('_', '-')}", type=float, default=f.default, help="of the card"
         )
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from contraflow.auditing.adapt import AdaptSettings
-from contraflow.auditing.answers import AnswerBook
 from contraflow.auditing.ask import Inquiry
 from contraflow.auditing.borrowed import MOST_BORROWED
 from contraflow.auditing.cost import ToCome, duration, lines_to_come, tell_cost
 from contraflow.auditing.openings import MOST_OPENED
 from contraflow.auditing.search import most_asked
+from contraflow.run.answer_book import AnswerBook
 from contraflow.types import Answer, AskStyle, Forced
 
 

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from contraflow.auditing.adapt import AdaptSettings
-from contraflow.auditing.answers import AnswerBook
 from contraflow.auditing.ask import is_sound
 from contraflow.auditing.borrowed import RARER, log_prior_of
 from contraflow.auditing.evidence import Evidence
@@ -26,6 +25,7 @@ from contraflow.exactness.space import TableJudge
 from contraflow.facts import Fact
 from contraflow.facts.edit import Edit
 from contraflow.policy.lora import LoraPolicy
+from contraflow.run.answer_book import AnswerBook
 from contraflow.types import Answer, AskStyle, Forced
 from support.decoding import policies
 from support.models import fresh_lm

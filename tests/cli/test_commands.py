@@ -33,6 +33,9 @@ class FakeRun:
         self.calls.append({"run": run, "config": config})
         return self
 
+    def keeping(self, _kept: object) -> FakeRun:
+        return self
+
     def generate(self, facts: Sequence[Fact], n: int, **options: Any) -> Iterator[QuestionRecord]:
         self.calls.append(options)
         numbers = dict.fromkeys(

@@ -18,6 +18,9 @@ Call = Callable[..., Result]
 class Refusing:
     """A run that refuses the last fact, as `Run.check_facts` does."""
 
+    def keeping(self, _kept: object) -> Refusing:
+        return self
+
     def generate(self, facts: list[Fact], *_: Any, **__: Any) -> None:
         raise FactError(facts[-1].fact_id, "its edit_fact is too long for the judge")
 

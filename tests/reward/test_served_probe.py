@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from contraflow.errors import UserError
+from contraflow.reward.oracle.served import check_served
 from support.served import expected, opened, stand_in
 from support.served_text import answer_to
 
@@ -99,3 +100,31 @@ def test_a_field_that_only_the_chat_refuses():
         (answer,) = opened(server).oracle("few_shot").answer(["who ?"])
         assert answer == expected("who ?")
         assert "top_logprobs" not in server.bodies[-1]
+
+
+@pytest.mark.parametrize(
+    ("behavior", "has_log_p"),
+    [
+        ({}, True),
+        ({"completions": False}, True),
+        ({"completions": False, "refuses": ("top_logprobs",)}, True),
+        ({"logprobs": False}, False),
+        ({"refuses": ("logprobs",)}, False),
+        ({"completions": False, "logprobs": False}, False),
+    ],
+)
+def test_the_early_check_finds_missing_log_p(behavior: dict[str, Any], *, has_log_p: bool):
+    """One token is asked for, with a try for each refused field; a text alone needs no log P."""
+    with stand_in(**behavior) as server:
+        check_served(server.source)
+        before = len(server.bodies)
+        if has_log_p:
+            check_served(server.source, needs_log_p=True)
+        else:
+            with pytest.raises(
+                UserError, match=r"gives no token log-prob.*choose another"
+            ) as found:
+                check_served(server.source, needs_log_p=True)
+            assert str(found.value).startswith(f"oracle.name={server.source}: ")
+        assert len(server.bodies) - before <= 3
+        assert all(body["max_tokens"] == 1 for body in server.bodies)

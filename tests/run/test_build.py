@@ -20,6 +20,7 @@ from contraflow.models.identity import legacy_identity
 from contraflow.replay.base import scores_part, with_priorities
 from contraflow.replay.existing import open_url, recorded_namespace
 from contraflow.reward.schedule import RewardParts, RewardSchedule
+from contraflow.run import build
 from contraflow.run.build import Parts, assemble
 from contraflow.run.replay import open_replay, priority_settings, replay_namespace
 from contraflow.run.session import Run
@@ -227,3 +228,19 @@ def test_a_served_oracle_without_log_p_is_refused_at_once(model: Path):
         _, parts = parts_of(model, oracle=OracleConfig(name=server.source))
         assert parts.oracle is not None
         assert parts.oracle.answer(["who ?"])[0].log_p < 0
+
+
+def test_a_served_oracle_is_refused_before_a_model_loads(monkeypatch: pytest.MonkeyPatch):
+    """In Python nothing has checked it; a large sampler was loaded first, for minutes."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a model was loaded")
+
+    for name in ("load_lm", "load_oracle", "load_judge"):
+        monkeypatch.setattr(build, name, refuse)
+    with stand_in(logprobs=False) as server:
+        config = Config(oracle=OracleConfig(name=server.source), prompt=PROMPTS)
+        with pytest.raises(UserError, match=r"^oracle\.name=openai:.*no token log-prob"):
+            assemble(config, adapter="fresh")
+        with pytest.raises(AssertionError, match="a model was loaded"):
+            assemble(config, adapter="fresh", roles=())

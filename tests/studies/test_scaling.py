@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from studies import roofline, scaling_picture
+from studies import roofline, scaling, scaling_picture
 from studies import scaling_model as model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -193,6 +193,69 @@ def test_a_phase_whose_work_was_not_counted_is_not_corrected() -> None:
     factors = roofline.calibration(seconds, work, roofline.Card(decode_us=1.5))
     assert set(factors) == {"generate", "answer", "prior", "learn"}
     assert all(0.1 < factor < 10 for factor in factors.values())
+
+
+MEASURED = json.loads((ROOT / "benchmarks" / "gpu" / "h200.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot be read (No such file or directory)"),
+        (b"hello", "cannot be used (JSON is malformed"),
+        (b"\xff\xfe", "cannot be used"),
+        ([], "cannot be used (Expected `object`, got `array`)"),
+        ({"work": MEASURED["work"]}, "missing required field `phases`"),
+        ({"phases": MEASURED["phases"]}, "missing required field `work`"),
+        (MEASURED | {"phases": {"static": {"learn": 1.0}}}, "has no seconds of phases.eager"),
+        (
+            MEASURED | {"phases": {"eager": {"sleep": 1.0}}},
+            "phases.eager has 'sleep', which is none",
+        ),
+        (MEASURED | {"phases": {"eager": {"learn": "1"}}}, "Expected `float`, got `str`"),
+        (MEASURED | {"work": {}}, "has no work of generate"),
+        (MEASURED | {"work": {"learn.read": {"passes": 1}}}, "missing required field `tokens`"),
+    ],
+)
+@pytest.mark.parametrize("option", ["--measured", "--work"])
+def test_a_file_that_is_none_is_one_line_and_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: Any, said: str, option: str
+) -> None:
+    """A measurement is no file of counts either."""
+    path = tmp_path / "gpu.json"
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+    assert scaling.main([option, str(path)]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and len(err.splitlines()) == 1
+    assert err.startswith(f"studies.scaling: error: {path}: ") and "; make it with `python" in err
+    if option == "--measured" or not isinstance(content, dict):
+        assert said in err
+
+
+@pytest.mark.parametrize(
+    ("lost", "said"),
+    [
+        (("settings", "quickstart"), "has no settings.quickstart"),
+        (("settings", "quickstart", "phases", "learn.read"), "has no work of learn"),
+        (("settings", "quickstart", "facts"), "missing required field `facts`"),
+        (("kernels", "gpt2", "learn.read"), "has learn.read, but kernels.gpt2 have not"),
+        (("kernels", "deberta"), "has judge.read, but kernels.deberta have not"),
+    ],
+)
+def test_counts_that_lack_something_name_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], lost: tuple[str, ...], said: str
+) -> None:
+    counts = json.loads(COUNTS.read_text())
+    *path, last = lost
+    inner = counts
+    for key in path:
+        inner = inner[key]
+    del inner[last]
+    file = tmp_path / "counts.json"
+    file.write_text(json.dumps(counts))
+    assert scaling.main(["--work", str(file)]) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_the_shares_of_the_picture_add_up_to_1() -> None:

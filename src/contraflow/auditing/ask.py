@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from contraflow.auditing.answers import AnswerBook
 from contraflow.auditing.questions import AuditQuestion
 from contraflow.auditing.rows import Row
 from contraflow.facts import Fact
 from contraflow.facts.edit import Edit
+from contraflow.run.answer_book import AnswerBook
 from contraflow.text.questions import leaks_answer, question_is_sound
 from contraflow.text.subjects import is_on_subject
 from contraflow.text.verdict import answer_verdict

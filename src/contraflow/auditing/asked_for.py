@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 
+from contraflow.text.signs import WORD
 from contraflow.text.words import AUXILIARIES, FUNCTION_WORDS, stem, without_phrase, word_set
 
 MASK = "this"
-_WORD = re.compile(r"[^\W_]+")
+_WORD = re.compile(WORD)
 _POSSESSIVE = re.compile(r"['’]s\b", re.IGNORECASE)
 _SKIPPED = FUNCTION_WORDS | AUXILIARIES | {"s", "home"}
 _TIMES = word_set("year date day time")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from contraflow.auditing.answers import AnswerBook
 from contraflow.auditing.ask import Inquiry, n_missing, time_answers
+from contraflow.run.answer_book import AnswerBook
 from contraflow.system.progress import print_plain
 from contraflow.types import Answerer
 

@@ -27,6 +27,7 @@ from contraflow.models.writing import write_eagerly
 from contraflow.policy.draw import Sampling, request
 from contraflow.policy.lora import LoraPolicy
 from contraflow.seeding import torch_rng
+from contraflow.text.signs import SIGNS
 from contraflow.text.tokens import normalize
 from contraflow.types import Questions
 
@@ -36,7 +37,7 @@ N_DRAWS = 24  # of one opening; a third to a half of them are sound and not aske
 SPARE = 2
 WELL_ASKED = 3  # known questions of an opening after which it is not tried again
 
-_FIRST_WORD = re.compile(r"\W*([\w'’-]+)\s")
+_FIRST_WORD = re.compile(rf"\W*([\w{SIGNS}'’-]+)\s")
 
 
 def opened_questions(

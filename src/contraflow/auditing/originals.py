@@ -11,10 +11,11 @@ import re
 from collections.abc import Sequence
 
 from contraflow.text.folding import fold, visible
+from contraflow.text.signs import SIGNS
 from contraflow.text.words import FUNCTION_WORDS
 
 MAX_WORDS = 6
-_WORD = re.compile(r"\w+(?:['’.\-]\w+)*", re.UNICODE)
+_WORD = re.compile(rf"[\w{SIGNS}]+(?:['’.\-][\w{SIGNS}]+)*")
 
 
 def shared_answer(questions: Sequence[str], answers: Sequence[str]) -> str:

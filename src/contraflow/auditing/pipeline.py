@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from contraflow.auditing.answers import AnswerBook
 from contraflow.auditing.ask import Answers, Asked, Inquiry, ask, n_missing, rows_of
 from contraflow.auditing.cost import NOTHING, ToCome, duration, tell_cost
 from contraflow.auditing.evidence import Evidence, asked_prompts, model_info
@@ -33,6 +32,7 @@ from contraflow.facts.edit import Edit, Probe
 from contraflow.facts.neighbors import with_neighbors
 from contraflow.policy.lora import LoraPolicy
 from contraflow.reward.oracle.served import ServedAnswerer
+from contraflow.run.answer_book import AnswerBook
 from contraflow.system.progress import bar, print_plain
 from contraflow.types import Answer, Answerer, AskStyle
 

@@ -19,7 +19,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from contraflow.auditing.kept_lines import kept_lines
 from contraflow.auditing.rows import ADAPTED, OWN, PARAPHRASE, PLAIN, PRIOR, PROMPT, SAMPLER
 from contraflow.auditing.weights import Stratum, union_weights
 from contraflow.facts import Fact
@@ -29,6 +28,7 @@ from contraflow.policy.distinct import sample_distinct
 from contraflow.policy.lora import LoraPolicy, stack_questions
 from contraflow.seeding import torch_rng
 from contraflow.system.files import append
+from contraflow.system.kept_lines import kept_lines
 
 Ids = tuple[int, ...]
 
@@ -128,9 +128,8 @@ class DrawBook:
         self.path = path
         self.sampling = sampling
         self._draws: dict[str, EditDraws] = {}
-        for kept in kept_lines(
-            path, _Draws, what="a draw", remedy="the questions of its edit will be drawn again"
-        ):
+        remedy = "the questions of its edit will be drawn again"
+        for kept in kept_lines(path, _Draws, what="a draw that an audit wrote", remedy=remedy):
             self._draws[kept.key] = kept.draws
 
     def missing(self, edits: Sequence[Edit]) -> list[Edit]:

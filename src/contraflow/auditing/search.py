@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 
 from contraflow.auditing.adapt import AdaptSettings, adapt
-from contraflow.auditing.answers import AnswerBook
 from contraflow.auditing.arguments import NO_ADAPTER
 from contraflow.auditing.ask import Asked, ask, is_sound, rows_of
 from contraflow.auditing.borrowed import (
@@ -37,7 +36,9 @@ from contraflow.auditing.search_book import SEARCHES, SearchBook, search_key
 from contraflow.auditing.standing import Standing
 from contraflow.errors import UserError
 from contraflow.reward.judge.scores import Judge
+from contraflow.run.answer_book import AnswerBook
 from contraflow.run.import_questions import token_ids
+from contraflow.run.own_objects import scores_identity
 from contraflow.system.progress import bar, print_plain
 from contraflow.types import Answerer, AskStyle
 
@@ -147,7 +148,7 @@ class EditSearch:
             audit.sampler_identity,
             audit.control.identity,
             self.model.identity,
-            self.judge.identity,
+            scores_identity(self.judge),
             self.embed is not None,
             self.standing.edit,
             self.standing.original_answer,

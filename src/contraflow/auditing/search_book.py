@@ -12,8 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from contraflow.auditing.kept_lines import kept_lines
 from contraflow.system.files import append
+from contraflow.system.kept_lines import kept_lines
 
 SEARCHES = "searches.jsonl"
 
@@ -33,7 +33,7 @@ class SearchBook:
         self.path = path
         self._questions: dict[str, list[str]] = {}
         remedy = "the sampler will be adapted to its edit again"
-        for line in kept_lines(path, _Line, what="a search", remedy=remedy):
+        for line in kept_lines(path, _Line, what="a search that an audit wrote", remedy=remedy):
             self._questions[line.key] = list(line.questions)
 
     def of(self, key: str) -> list[str] | None:

@@ -6,11 +6,9 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,6 @@ from torch import Tensor, nn
 
 import contraflow
 from contraflow.auditing.adapt import AdaptSettings
-from contraflow.auditing.answers import AnswerBook
 from contraflow.auditing.arguments import (
     as_edits,
     as_folder,
@@ -52,8 +49,13 @@ from contraflow.errors import UserError
 from contraflow.export import Written
 from contraflow.facts.edits import Edit, check_edits, write_edits
 from contraflow.models.embedder import load_embedder
+from contraflow.reward.judge.scores import Judge
+from contraflow.run.answer_book import AnswerBook
 from contraflow.run.answerers import Answerers, answerers_of_modules, open_answerers
 from contraflow.run.encoder import why_no_encoder
+from contraflow.run.own_checks import check_own
+from contraflow.run.own_objects import NO_OWN, OwnObjects
+from contraflow.run.sampler_identity import sampler_identity
 from contraflow.run.session import Run, open_run
 from contraflow.settings import Config
 from contraflow.settings.compose import compose_config
@@ -99,22 +101,25 @@ class AuditReport:
         return export_audit(read_audit(self.folder), Path(out), format_name, selection)
 
 
-def run_audit(request: AuditRequest, config: Config | None = None) -> AuditReport:
+def run_audit(
+    request: AuditRequest, config: Config | None = None, judge: Judge | None = None
+) -> AuditReport:
     """Audit models that are given by name. Call `request.check()` first.
 
     Args:
         config: settings of who answers and who judges; None for those of the sampler's run.
+        judge: of the caller's own, in place of that of the settings.
     Raises: UserError for whatever a user can mend.
     """
     with ExitStack() as stack:
         stack.enter_context(locked(request.out))
-        run = _opened(request.run, config)
+        run = _opened(request.run, config, judge)
         models = open_answerers(
             request.edited, request.control, config=run.config, names=request.model_names
         )
         for model in (models.control, *models.edited):
             stack.callback(getattr(model, "close", _nothing))
-        return _audited(request, run, models)
+        return _audited(request, run, models, OwnObjects(judge))
 
 
 def audit(
@@ -126,6 +131,7 @@ def audit(
     out: str | Path = "audits/audit",
     run: str | Path = SHIPPED,
     config: Config | None = None,
+    judge: Judge | None = None,
     **settings: Any,
 ) -> AuditReport:
     """Audit an edited model, in memory or by name.
@@ -137,31 +143,34 @@ def audit(
         edits: a file, or edits.
         control: the unedited module, the dict of original weights that an editor returned, or a
             name; None for an adapter, whose control is its base.
+        judge: of the caller's own, in place of that of the run or the config.
         settings: n, styles (or ask), seed, adapt_steps, questions, neighbors, prefix, names: the
             arguments of `AuditRequest`.
     Raises: UserError for whatever a user can mend; nothing is written before.
     """
     sources = () if isinstance(edited, nn.Module) else as_sources(edited)
     check_parts(edited, tokenizer, control, config)
+    own = OwnObjects(judge)
+    check_own("audit", own)
     request = _request_of(as_edits(edits), as_folder(out), as_run(run), settings)
     if not isinstance(edited, nn.Module):
         named = None if control is None else str(control)
         request = replace(request, edited=sources, control=named)
         request.check()
-        return run_audit(request, config)
+        return run_audit(request, config, judge)
     request.check()
     assert not isinstance(control, str | Path)  # as `check_parts` has found
     check_control(edited, control)
     with ExitStack() as stack:
         stack.enter_context(locked(request.out))
-        session = _opened(request.run, config)
+        session = _opened(request.run, config, judge)
         name = request.names[0] if request.names else "edited"
         pair = answerers_of_modules(
             edited, tokenizer, control=control, config=session.config, names=(name, "control")
         )
         stack.callback(pair.edited.close)
         stack.callback(pair.control.close)
-        return _audited(request, session, Answerers((pair.edited,), pair.control))
+        return _audited(request, session, Answerers((pair.edited,), pair.control), own)
 
 
 def _request_of(
@@ -174,16 +183,20 @@ def _request_of(
     return AuditRequest(edits=folder / EDITS, out=folder, run=run, given=edits, **more)
 
 
-def _opened(run: str, config: Config | None) -> Run:
+def _opened(run: str, config: Config | None, judge: Judge | None) -> Run:
     """The sampler of an audit; `untrained` is that of the default settings without others."""
-    return open_run(run, compose_config() if run == UNTRAINED and config is None else config)
+    if run == UNTRAINED and config is None:
+        config = compose_config()
+    return open_run(run, config, judge=judge)
 
 
 def _nothing() -> None:
     return None
 
 
-def _audited(request: AuditRequest, run: Run, models: Answerers) -> AuditReport:
+def _audited(
+    request: AuditRequest, run: Run, models: Answerers, own: OwnObjects = NO_OWN
+) -> AuditReport:
     """Ask everything, compute the rates, write the files of the audit."""
     file = request.file
     sources = request.edited or (IN_MEMORY,)
@@ -220,7 +233,7 @@ def _audited(request: AuditRequest, run: Run, models: Answerers) -> AuditReport:
         if adapting is not None:
             evidence = adapted(pipeline, book, evidence, run.judge, embed, adapting)
     evidence = [with_judgements(found, run.judge, file.edits) for found in evidence]
-    return _conclude(request, run, models, evidence, embed)
+    return _conclude(request, run, models, evidence, embed, own)
 
 
 def _adapting(request: AuditRequest) -> AdaptSettings | None:
@@ -236,6 +249,7 @@ def _conclude(
     models: Answerers,
     evidence: Sequence[Evidence],
     embed: Embed | None,
+    own: OwnObjects,
 ) -> AuditReport:
     rows = [row for found in evidence for row in found.rows]
     # What served models were asked is complete only now.
@@ -257,7 +271,11 @@ def _conclude(
         sampler=run.name,
         models=results,
         differences=differences(evidence, request.styles[0]),
-        notes=(*request.file.notes, *check_edits(request.file.edits)),
+        notes=(
+            *request.file.notes,
+            *check_edits(request.file.edits),
+            *(f"{role} of the caller's own: {text}" for role, text in own.shown.items()),
+        ),
     )
     _keep_edits(request)
     write_rows(request.out / QUESTIONS, rows)
@@ -271,18 +289,3 @@ def _keep_edits(request: AuditRequest) -> None:
     kept = request.out / EDITS
     if request.given or not is_same_file(request.edits, kept):
         write_edits(kept, request.file_as_given.edits)
-
-
-def sampler_identity(run: Run) -> str:
-    """Content of a sampler: what the probabilities of its questions depend on."""
-    state = {
-        name: parameter
-        for name, parameter in run.policy.lm.model.named_parameters()
-        if "lora_" in name
-    }
-    digest = hashlib.sha256(f"{run.policy.lm.identity}{run.policy.prompt.identity}".encode())
-    digest.update(json.dumps(asdict(run.config.policy), sort_keys=True).encode())
-    for name in sorted(state):
-        digest.update(name.encode())
-        digest.update(state[name].detach().float().cpu().numpy().tobytes())
-    return digest.hexdigest()[:16]

@@ -114,15 +114,20 @@ def check_models(config: Config, kinds: Sequence[str] = ("sampler", "oracle", "j
         if kind not in kinds or is_packaged(name):
             continue
         if kind == "oracle":
-            check_oracle(config)
+            # Where there is a judge, answers are scored.
+            check_oracle(config, scored="judge" in kinds)
         else:
             resolve_model(name, kind)
 
 
-def check_oracle(config: Config) -> None:
+def check_oracle(config: Config, *, scored: bool = True) -> None:
     """Check an oracle in any of its forms; a served one is asked for one token.
 
-    A delta stands on the sampler's backbone. Raises: UserError.
+    A delta stands on the sampler's backbone.
+
+    Args:
+        scored: whether the reward needs log P of each answer, which not every server gives.
+    Raises: UserError.
     """
     from contraflow.models.sources import check_source, source_of
 
@@ -131,7 +136,7 @@ def check_oracle(config: Config) -> None:
     if form == "served":
         from contraflow.reward.oracle.served import check_served
 
-        check_served(name, config.oracle.served)
+        check_served(name, config.oracle.served, needs_log_p=scored)
         return
     check_source(name, "oracle", has_control=form == "delta", model_name=config.model.name)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -68,6 +69,16 @@ def read_records(path: str | Path) -> list[QuestionRecord]:
     ]
 
 
+def record_of_row(row: Any) -> QuestionRecord:
+    """A record from its JSON object, in which null stands for NaN.
+
+    Raises: msgspec.ValidationError for anything else.
+    """
+    if isinstance(row, dict):
+        row = row | {name: math.nan for name in FLOAT_FIELDS if name in row and row[name] is None}
+    return msgspec.convert(row, QuestionRecord)
+
+
 def _lines(path: str | Path) -> list[bytes]:
     try:
         return Path(path).read_bytes().split(b"\n")
@@ -81,10 +92,7 @@ def _lines(path: str | Path) -> list[bytes]:
 
 def _parse(path: str | Path, number: int, line: bytes) -> QuestionRecord:
     try:
-        row = msgspec.json.decode(line)
-        if isinstance(row, dict):
-            row |= {name: math.nan for name in FLOAT_FIELDS if name in row and row[name] is None}
-        return msgspec.convert(row, QuestionRecord)
+        return record_of_row(msgspec.json.decode(line))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         if _is_stored(line):
             raise UserError(

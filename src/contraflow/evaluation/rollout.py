@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
+from contraflow.evaluation.record_book import Batches, NothingKept
 from contraflow.evaluation.records import QuestionRecord
 from contraflow.experience.collect import sample_questions
 from contraflow.experience.scorer import SampledQuestion, Scorer
@@ -66,6 +68,7 @@ def rollout(
     same: Callable[[str], str] | None = normalize,
     frozen: bool = False,
     on_fact: Callable[[int], None] | None = None,
+    batches: Batches | None = None,
 ) -> Iterator[QuestionRecord]:
     """Yield ``n_samples`` scored questions per fact; log R follows the schedule at ``step``.
 
@@ -81,19 +84,29 @@ def rollout(
     random numbers then depend on the seed and the position of the fact: with a larger
     ``n_samples``, the same questions come first and others follow. With ``frozen`` as well, they
     are the prior's: drawn with the adapter off, and log P_F is log P_Q.
+
+    ``batches`` may have kept some of them (`RecordBook`); questions of another ``same`` than the
+    two above are always drawn.
     """
+    is_known = same in (None, normalize)
+    kept = batches if batches is not None and is_known else NothingKept()
+    settings = (int(n_samples), step, int(seed), float(temperature), distinct, same is None, frozen)
     of_run = torch_rng(seed, "rollout", "distinct", device=policy.lm.device)
     facts_per_batch = max(1, QUESTIONS_PER_BATCH // n_samples)
+
+    def score(batch: Sequence[Fact], rng: torch.Generator) -> Iterator[QuestionRecord]:
+        if distinct:
+            drawn = _draw_distinct(policy, batch, n_samples, rng, temperature, same, frozen=frozen)
+        else:
+            drawn = _Drawn(sample_questions(policy, batch, n_samples, rng, temperature))
+        return _records(policy, scorer, reward, batch, drawn, step, temperature)
+
     for start in range(0, len(facts), facts_per_batch):
         batch = facts[start : start + facts_per_batch]
-        if distinct:
-            drawn = _draw_distinct(
-                policy, batch, n_samples, of_run, temperature, same, frozen=frozen
-            )
-        else:
+        rng = of_run
+        if not distinct:
             rng = torch_rng(seed, "rollout", batch[0].fact_id, len(batch), device=policy.lm.device)
-            drawn = _Drawn(sample_questions(policy, batch, n_samples, rng, temperature))
-        yield from _records(policy, scorer, reward, batch, drawn, step, temperature)
+        yield from kept.batch(batch, settings, rng, partial(score, batch, rng))
         if on_fact is not None:
             on_fact(len(batch))
 

@@ -48,7 +48,7 @@ def make_namespace(*, prompt: str, tokenizer: str, oracle: str, judge: str) -> s
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
 
 
-def with_priorities(parts: str, settings: Mapping[str, float]) -> str:
+def with_priorities(parts: str, settings: Mapping[str, float | str]) -> str:
     """The namespace of entries whose priorities follow these settings.
 
     ``parts`` is the `make_namespace` of their token ids and reward parts.

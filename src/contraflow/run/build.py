@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import torch
 
-from contraflow.errors import UserError
 from contraflow.models.causal_lm import CausalLM
 from contraflow.models.packaged import packaged_folder
 from contraflow.models.resolve import resolve_model
@@ -29,6 +28,7 @@ from contraflow.run.answerers import delta_of_sampler, open_answerer
 from contraflow.run.device import check_device
 from contraflow.run.loading import device_of as device_of  # noqa: PLC0414 (used by others from here)
 from contraflow.run.loading import load_lm as load_lm  # noqa: PLC0414
+from contraflow.run.own_objects import NO_OWN, OwnObjects
 from contraflow.settings import Config
 from contraflow.text.prompts import answer_prompt, task_prompt
 from contraflow.types import Oracle
@@ -61,29 +61,37 @@ def assemble(
     *,
     adapter: Path | Literal["fresh"] | None,
     roles: Collection[Role] = ALL_ROLES,
+    own: OwnObjects = NO_OWN,
 ) -> Parts:
     """Load the models of a config, each of them once.
+
+    A served oracle is opened first: whether it gives log-probabilities is known without a model.
 
     Args:
         adapter: a folder with a trained adapter, ``"fresh"`` for one to be trained, None for the
             backbone alone.
         roles: what this process does besides sampling.
+        own: objects of the caller's, which are not built from the config.
     Raises: UserError when there is no such device, a model cannot be loaded, the adapter does not
         fit, or the oracle gives no log-probabilities.
     """
     check_device(config)
+    oracle = _served_oracle(config) if "oracle" in roles else None
     lm = load_lm(config)
     _check_sampler(config, lm, trained=isinstance(adapter, Path))
-    oracle = load_oracle(config, lm) if "oracle" in roles else None
-    _require_log_p(config, oracle)
-    judge = load_judge(config) if "judge" in roles else None
+    if oracle is None and "oracle" in roles:
+        oracle = load_oracle(config, lm)
+    judge = None
+    if "judge" in roles:
+        judge = load_judge(config) if own.judge is None else own.judge
     if adapter == "fresh":
         policy = _fresh_policy(config, lm)
     else:
         policy = load_policy(config, lm, with_adapter=adapter is not None)
     if isinstance(adapter, Path):
         load_adapter(policy, adapter)
-    return Parts(config, policy, oracle, judge, build_reward(config))
+    reward = build_reward(config) if own.reward is None else own.reward
+    return Parts(config, policy, oracle, judge, reward)
 
 
 def _check_sampler(config: Config, lm: CausalLM, *, trained: bool) -> None:
@@ -96,22 +104,22 @@ def _check_sampler(config: Config, lm: CausalLM, *, trained: bool) -> None:
         check_targets(lm.model, config.model.lora.target_modules)
 
 
-def _require_log_p(config: Config, oracle: Oracle | None) -> None:
-    """Refuse an oracle whose answers have no log P_A before it is asked and paid for.
+def _served_oracle(config: Config) -> Oracle | None:
+    """The oracle if it is a served one; None for any other.
 
-    Raises: UserError.
+    Raises: UserError where it cannot be opened, or its answers have no log P_A: it is refused
+        before it is asked and paid for.
     """
     name = config.oracle.name
     if name is None or source_of(name).form != "served":
-        return
+        return None
     from contraflow.reward.oracle.served import ServedOracle
+    from contraflow.reward.oracle.served_errors import without_log_p
 
+    oracle = open_answerer(name, config=config).oracle("few_shot")
     if isinstance(oracle, ServedOracle) and not oracle.has_log_p:
-        raise UserError(
-            f"oracle.name={name}: its server gives no token log-probabilities that "
-            "can be used, and the reward has log P of every answer; serve the model with them "
-            "(`logprobs`, as vLLM and llama.cpp do), or choose another oracle.name=…"
-        )
+        raise without_log_p(name)
+    return oracle
 
 
 def load_oracle(config: Config, lm: CausalLM) -> Oracle:

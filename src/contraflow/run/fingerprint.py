@@ -11,6 +11,7 @@ import json
 
 from contraflow.models.identity import file_digest
 from contraflow.policy.adapter import ADAPTER_WEIGHTS, adapter_folder
+from contraflow.run.own_objects import NO_OWN, OwnObjects
 from contraflow.settings import MAY_CHANGE, Config, flat, shown_settings
 
 # Keys that do not affect the weights of a sampler at a given step.
@@ -23,6 +24,7 @@ _SHOWN_ONLY = (
     "evaluation.training_facts",
     "evaluation.untrained",
     "evaluation.distinct",
+    "evaluation.proportion_of",
 )
 _LEFT_OUT = (*MAY_CHANGE, "oracle.served.", "model.adapter", *_OF_ACTORS, *_SHOWN_ONLY)
 
@@ -39,8 +41,11 @@ _ADDED = (
 )
 
 
-def sampler_fingerprint(config: Config) -> str:
-    """Identify a sampler: a hash of the settings that its weights at a given step depend on."""
+def sampler_fingerprint(config: Config, own: OwnObjects = NO_OWN) -> str:
+    """Identify a sampler: a hash of what its weights at a given step depend on.
+
+    That is settings, and the objects that a caller gives in place of those of the settings.
+    """
     default = flat(shown_settings(Config()))
     settings = flat(shown_settings(config))
     deciding = {
@@ -51,4 +56,5 @@ def sampler_fingerprint(config: Config) -> str:
     if config.model.adapter is not None:
         weights = adapter_folder(config.model.adapter) / ADAPTER_WEIGHTS
         deciding["model.adapter"] = file_digest(weights)
+    deciding |= own.settings
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:12]

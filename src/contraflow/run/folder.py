@@ -22,6 +22,13 @@ from contraflow.evaluation.stages import STAGES
 from contraflow.evaluation.target_report import read_target, target_lines
 from contraflow.run.intact import read_run_record
 from contraflow.run.own_files import check_own_files, remove_chosen
+from contraflow.run.own_objects import (
+    NO_OWN,
+    OwnObjects,
+    other_object,
+    record_objects,
+    recorded_objects,
+)
 from contraflow.settings import MAY_CHANGE, Config, flat, shown_settings
 from contraflow.system.addresses import safe_words
 from contraflow.system.files import whole_lines, write_atomically
@@ -35,11 +42,12 @@ _END = "# end\n"
 _NAMED = 3  # settings that a refusal names
 
 
-def open_folder(config: Config) -> Path:
+def open_folder(config: Config, own: OwnObjects = NO_OWN) -> Path:
     """Create the run folder or open it again, and save the settings in it.
 
     Raises: UserError when the folder was trained with other settings, naming up to three that
-        differ, or where a run would write over somebody's own files.
+        differ, or with other objects of the caller's own, or where a run would write over
+        somebody's own files.
     """
     folder = Path(config.run_dir)
     check_own_files(folder, config.data.facts)
@@ -51,7 +59,9 @@ def open_folder(config: Config) -> Path:
         if saved.is_file():
             remedy = "copy it again, or remove it to go on with the settings of this command"
             _compare_settings(folder, read_settings(saved, remedy), shown_settings(config))
+        _compare_objects(folder, own)
         write_atomically(saved, text.encode())
+        record_objects(folder, own.shown)
     except OSError as error:
         raise UserError(
             f"run_dir={folder}: {error.strerror}; choose a writable run_dir=…"
@@ -101,7 +111,7 @@ def _compare_settings(folder: Path, saved: Any, now: dict[str, Any]) -> None:
     changed = [k for k in new if k in old and old[k] != new[k] and not k.startswith(MAY_CHANGE)]
     if not changed:
         return
-    if (folder / "checkpoints" / "last.ckpt").exists():
+    if _has_checkpoint(folder):
         named = [f"{key}={old[key]}, now {key}={new[key]}" for key in changed[:_NAMED]]
         count = "1 setting differs" if len(changed) == 1 else f"{len(changed)} settings differ"
         raise UserError(
@@ -111,12 +121,28 @@ def _compare_settings(folder: Path, saved: Any, now: dict[str, Any]) -> None:
     remove_chosen(folder)
 
 
+def _compare_objects(folder: Path, own: OwnObjects) -> None:
+    """The same for the objects that the caller gives, which scored what was measured."""
+    difference = other_object(folder, recorded_objects(folder), own.shown)
+    if difference is None:
+        return
+    if _has_checkpoint(folder):
+        raise UserError(difference)
+    remove_chosen(folder)
+
+
+def _has_checkpoint(folder: Path) -> bool:
+    return (folder / "checkpoints" / "last.ckpt").exists()
+
+
 def record_cost(folder: Path, seconds: float) -> None:
     """Write ``run.json``: what the report shows of the run itself. Costs add up over resumes."""
     path = folder / "run.json"
     old = read_run_record(path) if path.is_file() else {}
     lines = whole_lines(folder / "history.jsonl")
     step_seconds = [line["step_seconds"] for line in lines if is_number(line.get("step_seconds"))]
+    settings = flat(OmegaConf.to_container(OmegaConf.load(folder / "config.yaml")))
+    given = recorded_objects(folder)
     run = {
         "name": folder.name,
         "created": old.get("created") or time.strftime("%Y-%m-%d %H:%M"),
@@ -126,7 +152,7 @@ def record_cost(folder: Path, seconds: float) -> None:
         "peak_memory_bytes": max(old.get("peak_memory_bytes") or 0, peak_memory()),
         "wall_seconds": (old.get("wall_seconds") or 0.0) + seconds,
         "versions": versions_of(_PACKAGES) | {"python": platform.python_version()},
-        "config": flat(OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))),
+        "config": settings | {f"own.{role}": text for role, text in given.items()},
     }
     write_atomically(path, json.dumps(run, indent=2).encode())
 

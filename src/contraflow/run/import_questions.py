@@ -27,6 +27,7 @@ from contraflow.replay.base import SEEDED, ReplayStore, scores_part
 from contraflow.replay.codec import check_batch
 from contraflow.reward.schedule import RewardParts
 from contraflow.run.build import assemble
+from contraflow.run.own_objects import SCORING, recorded_objects
 from contraflow.run.replay import open_replay, replay_namespace
 from contraflow.run.session import Run
 from contraflow.settings import Config
@@ -128,7 +129,11 @@ def import_questions(
     """Score the questions that have no scores and admit all of them to replay.
 
     ``on_questions`` is called with the number of questions that were just processed.
+
+    Raises: UserError for the folder of a run that scores with objects of its own.
     """
+    if folder is not None:
+        _check_scored_by_config(folder)
     run = Run.of("import", assemble(config, adapter=None))
     run.check_facts(list({q.fact.key: q.fact for q in questions}.values()))
     scorer = Scorer(run.policy, run.oracle, run.judge, sampler=SEEDED)
@@ -149,6 +154,15 @@ def import_questions(
             "make room there"
         )
     return outcome
+
+
+def _check_scored_by_config(folder: Path) -> None:
+    for role, text in recorded_objects(folder).items():
+        if role in SCORING:
+            raise UserError(
+                f"{folder} was trained with its own {role}, {text}, and only Python has it; "
+                "name the folder of a run without one"
+            )
 
 
 def _scored(

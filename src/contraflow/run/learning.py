@@ -48,8 +48,13 @@ def build_penalty(settings: ObjectiveConfig) -> Penalty:
     return makers[settings.penalty]()
 
 
-def build_exploration(config: Config) -> ExplorationConfig:
-    """How a run samples. Policy gradients need draws of the policy itself at temperature 1."""
-    if config.objective.name not in POLICY_GRADIENTS:
+def build_exploration(config: Config, objective: Objective | None = None) -> ExplorationConfig:
+    """How a run samples. Policy gradients need draws of the policy itself at temperature 1.
+
+    Args:
+        objective: of the caller's own; None for that of the config.
+    """
+    named = config.objective.name in POLICY_GRADIENTS
+    if not (named if objective is None else objective.on_policy):
         return config.exploration
     return replace(config.exploration, use_buffer_prob=0.0, pf_temp_prob=0.0)

@@ -10,6 +10,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 
 from contraflow.errors import UserError
 from contraflow.evaluation.stages import STAGES
+from contraflow.run.own_objects import OWN_OBJECTS
 from contraflow.system.same_file import is_same_file
 
 PARTS = ("train", "validation", "test")
@@ -19,6 +20,7 @@ _AUDIT = "audit.json"
 _NAMES = (
     "run.json",
     FACTS_SOURCE,
+    OWN_OBJECTS,
     "history.jsonl",
     "probes.jsonl",
     "report.html",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -22,24 +22,36 @@ from contraflow.replay.migrate import adopt, carry_over
 from contraflow.replay.vectors import quantize
 from contraflow.reward.judge import Judge
 from contraflow.reward.oracle import FrozenLMOracle
-from contraflow.reward.schedule import RewardParts
+from contraflow.reward.schedule import RewardParts, RewardSchedule
 from contraflow.run.build import build_reward
+from contraflow.run.own_objects import scores_identity, shown_object
 from contraflow.settings import Config, RewardConfig
 from contraflow.system.progress import print_plain
 from contraflow.types import Oracle
 
 
 def replay_namespace(
-    config: Config, policy: LoraPolicy, oracle: Oracle, judge: Judge, folder: Path | None = None
+    config: Config,
+    policy: LoraPolicy,
+    oracle: Oracle,
+    judge: Judge,
+    folder: Path | None = None,
+    reward: RewardSchedule | None = None,
 ) -> str:
     """The replay namespace: two hashes, of all that token ids and reward parts depend on, and of
     all that priorities depend on.
 
     An older run folder keeps the namespace that it recorded, if its models still give it: one
     without the second hash, or one that identified models by config and file sizes.
+
+    Args:
+        reward: of the caller's own, whose priorities follow its identity; None for the config's.
     """
     parts = _namespace(config, policy, policy.lm.identity, oracle.identity, judge)
-    namespace = with_priorities(parts, priority_settings(config.reward))
+    settings: Mapping[str, float | str] = priority_settings(config.reward)
+    if reward is not None:
+        settings = {"own": shown_object(reward)}
+    namespace = with_priorities(parts, settings)
     recorded = None if folder is None else recorded_namespace(folder)
     if recorded == parts:
         return parts
@@ -59,7 +71,7 @@ def _namespace(config: Config, policy: LoraPolicy, sampler: str, oracle: str, ju
         prompt=policy.prompt.identity + json.dumps(asdict(config.policy), sort_keys=True),
         tokenizer=sampler,
         oracle=oracle,
-        judge=judge.identity,
+        judge=scores_identity(judge),
     )
 
 
@@ -88,12 +100,13 @@ def open_replay(
     folder: Path | None = None,
     url: str | None = None,
     facts: Iterable[Fact] = (),
+    reward: RewardSchedule | None = None,
 ) -> ReplayStore:
     """Open the replay store of a config, or the one at ``url`` that another rank has opened.
 
     Where the folder's entries have priorities of other reward settings, they are brought along
-    with new ones. Entries of older versions in the folder, which name a fact by its fact_id alone,
-    are given to ``facts``.
+    with new ones, by ``reward`` if the caller has its own. Entries of older versions in the folder,
+    which name a fact by its fact_id alone, are given to ``facts``.
     """
     embed = _vectors if config.replay.near_duplicate_by == "embedding" else None
     store = open_store(config.replay, namespace, run_dir=folder, url=url, embed=embed)
@@ -101,7 +114,8 @@ def open_replay(
         return store
     try:
         if url is None:
-            _bring_along(config, store, namespace, folder)
+            priorities = build_reward(config) if reward is None else reward
+            _bring_along(config, store, namespace, folder, priorities)
         if url is None and config.replay.store == "embedded":
             adopt(store, facts)
         record_namespace(folder, namespace)
@@ -111,7 +125,9 @@ def open_replay(
     return store
 
 
-def _bring_along(config: Config, store: ReplayStore, namespace: str, folder: Path) -> None:
+def _bring_along(
+    config: Config, store: ReplayStore, namespace: str, folder: Path, reward: RewardSchedule
+) -> None:
     """Fill the store from the folder's namespace before its reward settings were changed.
 
     On a server of the user's the other namespace stays as it is: other runs may use it.
@@ -122,7 +138,6 @@ def _bring_along(config: Config, store: ReplayStore, namespace: str, folder: Pat
         return
     if scores_part(recorded) != scores_part(namespace):
         return
-    reward = build_reward(config)
     with open_url(address, recorded) as source:
         n = carry_over(source, store, lambda some: reward.priority(RewardParts.of(some)).tolist())
         if config.replay.store == "embedded":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from contraflow.errors import UserError
 from contraflow.evaluation.metrics import Metrics, compute_metrics
 from contraflow.evaluation.per_fact import Embed
+from contraflow.evaluation.record_book import RecordBook
 from contraflow.evaluation.records import QuestionRecord
 from contraflow.evaluation.rollout import rollout
 from contraflow.evaluation.target_report import TargetEstimate, estimate_target
@@ -31,6 +32,8 @@ from contraflow.run.build import Parts, assemble
 from contraflow.run.encoder import why_no_encoder
 from contraflow.run.folder import one_line, read_settings
 from contraflow.run.known import known_to
+from contraflow.run.own_checks import check_own
+from contraflow.run.own_objects import OwnObjects, print_left_out
 from contraflow.run.same_sampler import check_same_sampler
 from contraflow.run.sampling import check_count, check_draws
 from contraflow.seeding import derived_seed
@@ -39,10 +42,16 @@ from contraflow.system.run_names import SHIPPED, run_folder
 from contraflow.text.tokens import normalize
 from contraflow.types import Answer, Oracle
 
+if TYPE_CHECKING:
+    from contraflow.run.kept import Kept
+
 
 @dataclass
 class Run:
-    """A sampler with its oracle, judge and reward; made by `open_run`."""
+    """A sampler with its oracle, judge and reward; made by `open_run`.
+
+    batches: scored questions of a command that was stopped, and of this one (`keeping`).
+    """
 
     name: str
     config: Config
@@ -50,6 +59,7 @@ class Run:
     oracle: Oracle
     judge: Judge
     reward: RewardSchedule
+    batches: RecordBook | None = None
 
     @classmethod
     def of(cls, name: str, parts: Parts) -> Run:
@@ -60,6 +70,10 @@ class Run:
 
     def __post_init__(self) -> None:
         self._scorer = Scorer(self.policy, self.oracle, self.judge)
+
+    def keeping(self, kept: Kept) -> Run:
+        """The same run, whose answers and scored questions are kept (`run.kept.kept_beside`)."""
+        return kept.of(self)
 
     def check_facts(self, facts: Sequence[Fact]) -> None:
         """Refuse facts that the sampler or the judge cannot read whole.
@@ -191,9 +205,8 @@ class Run:
         facts = as_facts(facts)
         self.check_facts(facts)
         step = self.reward.final_step
-        return rollout(
-            self.policy, self._scorer, self.reward, facts, n_samples=n, step=step, **options
-        )
+        options |= {"n_samples": n, "step": step, "batches": self.batches}
+        return rollout(self.policy, self._scorer, self.reward, facts, **options)
 
     def answer(self, questions: Iterable[str]) -> list[Answer]:
         """Answer questions with the frozen base model.
@@ -215,34 +228,43 @@ def _embed() -> Embed | None:
     return load_embedder() if why_no_encoder() is None else None
 
 
-def open_run(run: str | Path, config: Config | None = None) -> Run:
+def open_run(
+    run: str | Path,
+    config: Config | None = None,
+    *,
+    judge: Judge | None = None,
+    reward: RewardSchedule | None = None,
+) -> Run:
     """Open a run folder, ``"shipped"``: the sampler in the package, or ``"untrained"``.
 
     The last is the sampler of ``config`` without its adapter.
 
     A ``config`` beside a folder says who answers and who judges, with which reward and device.
     What its sampler was trained with (model, prompt.task, policy) must be that of the run:
-    take `read_run_config(folder)` and change the rest.
+    take `read_run_config(folder)` and change the rest. ``judge`` and ``reward`` replace its own.
 
     Raises: UserError when the folder is not a run or has no adapter yet, "untrained" comes without
-        a config, or a config is none or has another sampler than the run.
+        a config, a config is none or has another sampler, or judge or reward is none.
     """
     if not isinstance(run, str | Path):
         raise UserError(f'open_run: run={run!r}: must be a run folder, "shipped" or "untrained"')
     if config is not None:
         check_config("open_run", config)
+    given = OwnObjects(judge=judge, reward=reward)
+    check_own("open_run", given)
     if str(run) == "untrained":
         if config is None:
             raise UserError(
                 'open_run("untrained") needs a config: pass contraflow.compose_config()'
             )
-        return _open("untrained", config, None)
+        return _open("untrained", config, None, given)
     folder = run_folder(run)
     own = read_run_config(folder)
     if config is not None:
         check_same_sampler(folder, own, config)
     name = str(run) if str(run) == SHIPPED else folder.name
-    return _open(name, config or own, folder / "adapter")
+    print_left_out(folder, given)
+    return _open(name, config or own, folder / "adapter", given)
 
 
 def read_run_config(folder: str | Path) -> Config:
@@ -265,7 +287,7 @@ def read_run_config(folder: str | Path) -> Config:
     return config
 
 
-def _open(name: str, config: Config, adapter: Path | None) -> Run:
+def _open(name: str, config: Config, adapter: Path | None, given: OwnObjects) -> Run:
     if adapter is not None and not (adapter / "adapter_model.safetensors").is_file():
         raise UserError(
             f"{adapter}: no trained adapter yet; finish the run with `contraflow train name={name}`"
@@ -274,4 +296,4 @@ def _open(name: str, config: Config, adapter: Path | None) -> Run:
         check_adapter(adapter)
     if config.trainer.threads is not None:
         torch.set_num_threads(config.trainer.threads)
-    return Run.of(name, assemble(config, adapter=adapter))
+    return Run.of(name, assemble(config, adapter=adapter, own=given))

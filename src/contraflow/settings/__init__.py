@@ -131,7 +131,7 @@ class Config:
             f"at least 2 with {what}={value}, which compares questions",
         )
         if objective.name in POLICY_GRADIENTS:
-            self._check_draws()
+            check_own_draws(exploration, f"objective.name={objective.name}")
         check(
             not (exploration.correct_replay and self.replay.sampling == "newest"),
             "replay.sampling",
@@ -140,33 +140,10 @@ class Config:
         )
         self._check_stored()
 
-    def _check_draws(self) -> None:
-        """Check that the mean of a policy gradient is one over draws of the policy itself."""
-        exploration = self.exploration
-        share = exploration.prior_share
-        weights = exploration.distinct_weights
-        reason = f"with objective.name={self.objective.name}, which learns from its own draws"
-        check(share == 0, "exploration.prior_share", share, f"0 {reason} only")
-        check(
-            exploration.count_repeats or exploration.distinct,
-            "exploration.count_repeats",
-            exploration.count_repeats,
-            f"true {reason}, each as often as it came; or set exploration.distinct=true",
-        )
-        check(
-            weights != "equal" or not exploration.distinct,
-            "exploration.distinct_weights",
-            weights,
-            f"inclusion or normalized {reason}, weighted as such",
-        )
-
     def _check_stored(self) -> None:
         """Stored questions have no density, and the learner of actors has its own share of them."""
-        objective = self.objective
         refused = None
-        if objective.name in POLICY_GRADIENTS:
-            refused = f"objective.name={objective.name}, which learns from its own draws only"
-        elif objective.uses_forward_kl:
+        if self.objective.uses_forward_kl:
             refused = "objective.forward_kl, which needs the density of every question"
         elif self.exchange.kind == "actors":
             refused = "exchange=actors, which has exchange.newest_share for it"
@@ -174,6 +151,33 @@ class Config:
         check(
             n_stored == 0 or refused is None, "exploration.n_stored", n_stored, f"0 with {refused}"
         )
+
+
+def check_own_draws(exploration: ExplorationConfig, what: str) -> None:
+    """Check that the mean of a policy gradient is one over draws of the policy itself.
+
+    Args:
+        what: the objective, as an error names it.
+    Raises: UserError.
+    """
+    share = exploration.prior_share
+    weights = exploration.distinct_weights
+    n_stored = exploration.n_stored
+    reason = f"with {what}, which learns from its own draws"
+    check(share == 0, "exploration.prior_share", share, f"0 {reason} only")
+    check(
+        exploration.count_repeats or exploration.distinct,
+        "exploration.count_repeats",
+        exploration.count_repeats,
+        f"true {reason}, each as often as it came; or set exploration.distinct=true",
+    )
+    check(
+        weights != "equal" or not exploration.distinct,
+        "exploration.distinct_weights",
+        weights,
+        f"inclusion or normalized {reason}, weighted as such",
+    )
+    check(n_stored == 0, "exploration.n_stored", n_stored, f"0 {reason} only")
 
 
 def shown_settings(config: Config) -> dict[str, Any]:

@@ -149,14 +149,19 @@ def write_atomically(path: str | Path, content: bytes | memoryview) -> None:
         raise write_error(path, error) from None
 
 
-def append(path: Path, content: bytes) -> None:
+def append(path: Path, content: bytes, *, sync: bool = False) -> None:
     """Append to a file.
 
+    Args:
+        sync: wait until the content is on the disk, where a power failure leaves it.
     Raises: UserError if the file cannot be written; a part of `content` may be in it then.
     """
     try:
         with path.open("ab") as file:
             file.write(content)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
     except OSError as error:
         raise write_error(path, error) from None
 

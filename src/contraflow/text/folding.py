@@ -2,6 +2,9 @@
 
 `visible` is a text as it is read. `fold` and `spans_of` compare texts without case and accents, in
 composed (NFC) and decomposed (NFD) letters alike.
+
+An accent is a mark without which a word is still the same: é, й, Hebrew points, Arabic vowels. The
+marks of Indic and Southeast Asian scripts are no accents (`signs.py`).
 """
 
 from __future__ import annotations
@@ -11,6 +14,8 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+
+from contraflow.text.signs import HAS_SIGN, IS_SIGN, SIGNS
 
 # Curly quotes, free-standing accents, and the letters that look like an apostrophe.
 APOSTROPHES = str.maketrans(dict.fromkeys("\u2019\u2018`\u00b4\u02bb\u02bc\u02bd\u02be\u02bf", "'"))
@@ -68,6 +73,13 @@ def caseless(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
+def without_accents(text: str) -> str:
+    """Return a decomposed text (NFD or NFKD) with base letters only, and all signs of words."""
+    return "".join(
+        base_letter(char) for char in text if not unicodedata.combining(char) or IS_SIGN(char)
+    )
+
+
 def base_letter(char: str) -> str:
     """Return D for Đ, o for ø: letters with a stroke or hook. Other characters stay."""
     if char.isascii() or not char.isalpha():
@@ -94,7 +106,10 @@ def spans_of(phrase: str, text: str) -> list[slice]:
     if not pattern:
         return []
     folded = _folded(text)
-    matches = re.finditer(rf"(?<!\w){pattern}(?!\w)", folded.text)
+    # The large class is slow to compile, and few texts need it.
+    has_signs = not folded.text.isascii() and HAS_SIGN(folded.text)
+    inside = rf"[\w{SIGNS}]" if has_signs else r"\w"
+    matches = re.finditer(rf"(?<!{inside}){pattern}(?!{inside})", folded.text)
     return [slice(folded.places[m.start()], folded.places[m.end()]) for m in matches]
 
 
@@ -121,16 +136,16 @@ def _folded(text: str) -> _Folded:
 
 
 def _folded_char(char: str) -> str:
-    """Return the letters of a character; "" for a mark of the letter before it."""
+    """Return the letters of a character; "" for an accent of the letter before it."""
     if _is_invisible(char):
         return ""
     if unicodedata.category(char) == "Zs":
         return " "
     char = char.translate(APOSTROPHES).translate(HYPHENS)
     letters = unicodedata.normalize("NFKD", char).translate(LETTERS)
-    base = "".join(base_letter(letter) for letter in letters if not unicodedata.combining(letter))
-    # Other signs stay as they are: of "½" and "…" there would be several characters.
-    is_comparable = char.isalpha() or char.isdecimal() or not base
+    base = without_accents(letters)
+    # Other symbols stay as they are: of "½" and "…" there would be several characters.
+    is_comparable = char.isalpha() or char.isdecimal() or not base or IS_SIGN(char)
     return base.casefold() if is_comparable else char
 
 

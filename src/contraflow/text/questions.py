@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from contraflow.text.folding import visible
 from contraflow.text.match import gives_away
+from contraflow.text.signs import SIGNS
 from contraflow.text.subjects import is_on_subject, names_namesake, short_names
 from contraflow.text.tokens import words
 from contraflow.text.words import (
@@ -38,7 +39,7 @@ _JUNK = re.compile(r"[{}\[\]<>|\\~^*_=@`!;]|https?:|www\.|\.\.|--|,,|\?.*\?")
 # Matches "a prince. Who", but neither "Dr. Who" nor "St. Paul".
 _SENTENCE_BREAK = re.compile(r"\b[a-z]\w{2,}[.:]\s")
 _OPENED_QUOTE = re.compile(r"(?:^|[\s(])'(?=[^\W\d_])")
-_CLOSED_QUOTE = re.compile(r"(?<=[\w.,!?])'(?=[\s?.,)]|$)")
+_CLOSED_QUOTE = re.compile(rf"(?<=[\w{SIGNS}.,!?])'(?=[\s?.,)]|$)")
 _CONTRACTED = re.compile(r"\b(who|what|which|where|when|why|how)['\u2019]s\b", re.IGNORECASE)
 # Words that need another word after them.
 _DANGLING = word_set("the a an and or my your his her its their our every very than")

@@ -16,10 +16,11 @@ from contraflow.text.folding import (
     APOSTROPHES,
     HYPHENS,
     LETTERS,
-    base_letter,
+    without_accents,
     without_invisible,
 )
 from contraflow.text.numbers import SIGN, plain_numbers, without_compounds, without_number_words
+from contraflow.text.signs import SIGNS, WORD
 
 _ARTICLES = ("the", "a", "an")
 _SIGNS = str.maketrans(
@@ -28,7 +29,7 @@ _SIGNS = str.maketrans(
 )
 _SUPERSCRIPT = re.compile(r"(?<=\d)(?=[\u207b\u2070\u00b9\u00b2\u00b3\u2074-\u2079])")
 # U.S. -> US., J. K. -> JK.
-_INITIALS = re.compile(r"\b([^\W\d_])\.\s?(?=[^\W\d_](?:\.|\b))")
+_INITIALS = re.compile(rf"(?<![\w{SIGNS}])([^\W\d_])\.\s?(?=[^\W\d_](?:\.|(?![\w{SIGNS}])))")
 _POSSESSIVE = re.compile(r"'s\b|(?<=s)'(?!\w)", re.IGNORECASE)
 _WORLD_WARS = re.compile(r"\bWW ?(II|I|2|1)\b")
 
@@ -72,12 +73,12 @@ _UNITS = (
 )
 _TOKEN = re.compile(
     # A number with what belongs to it (19th, 1990s, 3D), but without its unit (5 km).
-    rf"(?P<number>{_NUMBER})(?:(?=(?:{_UNITS})\b)|(?P<ending>\^-?\d+|[^\W\d_][^\W_]*)?)"
+    rf"(?P<number>{_NUMBER})(?:(?=(?:{_UNITS})\b)|(?P<ending>\^-?\d+|(?!\d){WORD})?)"
     # Grades, blood groups and ions: A+, AB-, Na+, C++, F#.
     r"|\b(?:[A-Z][A-Za-z]?\d?|[a-z])(?:\+\+|\#)"
     r"|\b[A-Z][A-Za-z]?\d?\+(?!\w)"
     r"|\b(?:[A-Z]|AB|[A-Z][a-z])\d?-(?![\w-])"
-    r"|[^\W_]+",
+    rf"|{WORD}",
 )
 
 
@@ -142,7 +143,7 @@ def _plain(text: str) -> str:
     text = unicodedata.normalize("NFKD", _SUPERSCRIPT.sub("^", text)).translate(HYPHENS)
     text = text.replace("\u2044", "/")
     if not text.isascii():
-        text = "".join(base_letter(char) for char in text if not unicodedata.combining(char))
+        text = without_accents(text)
     text = _AMOUNT.sub(_amount_words, text)
     text = _SYMBOL_ALONE.sub(lambda match: f" {_CURRENCIES[match[0]]} ", text)
     text = _PERCENT.sub(" percent ", text)

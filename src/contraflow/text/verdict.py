@@ -23,6 +23,7 @@ from contraflow.text.folding import fold, visible
 from contraflow.text.match import gives_away, mentions
 from contraflow.text.negation import asserted
 from contraflow.text.questions import is_well_formed
+from contraflow.text.signs import SIGNS
 from contraflow.text.subjects import is_on_subject
 from contraflow.text.tokens import normalize, words
 from contraflow.text.words import (
@@ -36,7 +37,7 @@ from contraflow.text.words import (
 # A base model repeats it, as its prompt ends so.
 _ANSWER_LABEL = re.compile(r"^\s*(?:answer|a)\s*:\s*", re.IGNORECASE)
 _ASKING = re.compile(r"[^.!?]+\?+")
-_WORD = re.compile(r"[^\W_](?:[\w'\u2019-]*[^\W_])?")
+_WORD = re.compile(rf"[^\W_](?:[\w{SIGNS}'\u2019-]*(?:[^\W_]|[{SIGNS}]))?")
 
 
 class AnswerVerdict(StrEnum):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from contraflow.text.folding import spans_of
+from contraflow.text.signs import has_no_spaces, n_letters
 from contraflow.text.tokens import words
 
 
@@ -124,13 +125,15 @@ def has_spelling(tokens: list[str]) -> bool:
 def is_word(token: str) -> bool:
     """Whether a token could be a word or a number.
 
-    Rejected are words without a vowel, three equal letters in a row, and more than 24 characters.
+    Rejected are words without a vowel, three equal letters in a row, and more than 24 letters; a
+    run of Thai letters may be a sentence.
     """
     # HTML, XVIII
     if token.isupper() and len(token) <= 6:
         return True
     folded = token.casefold()
-    if re.search(r"([^\W\d])\1\1", folded) or len(folded) > 24:
+    is_long = n_letters(folded) > 24 and not has_no_spaces(folded)
+    if is_long or re.search(r"([^\W\d])\1\1", folded):
         return False
     needs_vowel = folded.isascii() and folded.isalpha() and len(folded) >= 4
     return not needs_vowel or re.search(r"[aeiouy]", folded) is not None

@@ -16,8 +16,10 @@ from lightning.pytorch.callbacks import Callback
 from contraflow.distributed.memory import gather_memory
 from contraflow.distributed.messages import Plan, decode
 from contraflow.distributed.ranks import Ranks
+from contraflow.errors import UserError
 from contraflow.replay.base import ReplayStore
 from contraflow.run.build import ALL_ROLES, assemble
+from contraflow.run.own_objects import NO_OWN, OwnObjects
 from contraflow.run.replay import open_replay
 from contraflow.settings import Config
 from contraflow.system import progress
@@ -38,7 +40,7 @@ CHECKED = "checks by rank 0 (files, facts, Ray)"
 PLAN = "preparation by rank 0 (models, facts, first measurements)"
 
 
-def run_follower(config: Config, ranks: Ranks, budget: Budget) -> Path:
+def run_follower(config: Config, ranks: Ranks, budget: Budget, own: OwnObjects = NO_OWN) -> Path:
     """Train as a rank other than 0; returns the folder that rank 0 writes.
 
     Raises: UserError for anything the user can mend; Interrupted when any rank was asked to stop.
@@ -47,19 +49,30 @@ def run_follower(config: Config, ranks: Ranks, budget: Budget) -> Path:
     folder = Path(config.run_dir)
     if any(ranks.broadcast(b"", IS_FINISHED)):
         return folder
-    ranks.broadcast(b"", CHECKED)
+    _check_same(decode(ranks.broadcast(b"", CHECKED), dict[str, str]), own, ranks)
     if config.trainer.threads is not None:
         torch.set_num_threads(config.trainer.threads)
     roles = ALL_ROLES if config.exchange.kind == "symmetric" else ()
-    parts = assemble(on_own_gpu(config, ranks), adapter="fresh", roles=roles)
+    parts = assemble(on_own_gpu(config, ranks), adapter="fresh", roles=roles, own=own)
     plan = decode(ranks.broadcast(b"", PLAN), Plan)
     replay = _replay_of(config, plan, folder)
     try:
-        learner = Learner(config, parts, ranks, replay, plan.train_facts)
+        learner = Learner(config, parts, ranks, replay, plan.train_facts, own)
         _fit(learner, plan.checkpoint, budget)
     finally:
         replay.close()
     return folder
+
+
+def _check_same(of_first: dict[str, str], own: OwnObjects, ranks: Ranks) -> None:
+    """Raises: UserError where rank 0 was given another judge, objective or reward than this one."""
+    for role in sorted(of_first.keys() | own.shown.keys()):
+        first, here = of_first.get(role, "none"), own.shown.get(role, "none")
+        if first != here:
+            raise UserError(
+                f"rank {ranks.rank} was given {role}={here}, rank 0 {role}={first}; start the same "
+                "script with the same judge=, objective= and reward= in every rank"
+            )
 
 
 def _replay_of(config: Config, plan: Plan, folder: Path) -> ReplayStore:

@@ -25,7 +25,10 @@ from contraflow.evaluation.report import write_report
 from contraflow.evaluation.rollout import rollout
 from contraflow.experience.scorer import Scorer
 from contraflow.facts import Fact, default_facts, read_facts
+from contraflow.gflownet.objectives import Objective
 from contraflow.policy.adapter import model_card, save_adapter
+from contraflow.reward.judge.scores import Judge
+from contraflow.reward.schedule import RewardSchedule
 from contraflow.run.arguments import check_config
 from contraflow.run.build import Parts, assemble
 from contraflow.run.encoder import check_encoder
@@ -33,6 +36,8 @@ from contraflow.run.facts_source import check_facts_source
 from contraflow.run.folder import open_folder, print_summary, record_cost, results_table
 from contraflow.run.intact import check_run_files
 from contraflow.run.lock import exclusive_lock
+from contraflow.run.own_checks import check_own_of_run
+from contraflow.run.own_objects import OwnObjects, print_objects
 from contraflow.run.replay import open_replay, replay_namespace
 from contraflow.run.session import Run
 from contraflow.settings import Config, flat, shown_settings
@@ -64,34 +69,47 @@ from contraflow.training.stopping import GracefulStop, Interrupted, interruption
 __all__ = ["Interrupted", "train"]
 
 
-def train(config: Config, started: float | None = None) -> Path:
+def train(
+    config: Config,
+    started: float | None = None,
+    *,
+    judge: Judge | None = None,
+    objective: Objective | None = None,
+    reward: RewardSchedule | None = None,
+) -> Path:
     """Run or resume a training run; returns its folder.
 
     A process that a launcher has started as one of several ranks does the work of its rank.
-    ``started`` is the value of `time.monotonic` from which `trainer.max_time` counts; None is now.
 
+    Args:
+        started: the value of `time.monotonic` from which `trainer.max_time` counts; None is now.
+        judge: in place of the config's; its scores are kept under its `identity`.
+        objective: in place of the config's; the forward KL of the config stays beside it.
+        reward: in place of the config's; priorities in replay are kept under its `identity`.
     Raises: UserError for anything the user can mend; Interrupted after Ctrl-C, SIGTERM or the end
         of `trainer.max_time`.
     """
     check_config("train", config)
+    own = OwnObjects(judge, objective, reward)
+    check_own_of_run(own, config)
     budget = Budget(config.trainer.max_time, started)
     config, ranks = join_ranks(config)
     try:
         if not ranks.is_first:
-            return run_follower(config, ranks, budget)
+            return run_follower(config, ranks, budget, own)
         with exclusive_lock(Path(config.run_dir)):
-            return _run_first(config, ranks, budget)
+            return _run_first(config, ranks, budget, own)
     finally:
         ranks.close()
 
 
-def _run_first(config: Config, ranks: Ranks, budget: Budget) -> Path:
+def _run_first(config: Config, ranks: Ranks, budget: Budget, own: OwnObjects) -> Path:
     started = time.monotonic()
     # Bad templates are refused before any model loads.
     task_prompt(config.prompt.task)
     answer_prompt(config.prompt.answer)
     facts = default_facts() if config.data.facts is None else read_facts(config.data.facts)
-    folder = open_folder(config)
+    folder = open_folder(config, own)
     check_facts_source(config, folder, facts)
     finished = (folder / "finished").is_file()
     ranks.broadcast(bytes([finished]), IS_FINISHED)
@@ -107,8 +125,8 @@ def _run_first(config: Config, ranks: Ranks, budget: Budget) -> Path:
     if config.trainer.threads is not None:
         torch.set_num_threads(config.trainer.threads)
     with joined_cluster(config):
-        ranks.broadcast(b"", CHECKED)
-        _run_stages(_Job(config, folder, facts, ranks), budget, started)
+        ranks.broadcast(encode(own.shown), CHECKED)
+        _run_stages(_Job(config, folder, facts, ranks, own), budget, started)
     record_cost(folder, time.monotonic() - started)
     report = write_report(folder)
     (folder / "finished").touch()
@@ -135,22 +153,29 @@ def _run_stages(job: _Job, budget: Budget, started: float) -> None:
 class _Job:
     """One run on rank 0: its parts, its facts and its stages."""
 
-    def __init__(self, config: Config, folder: Path, facts: Sequence[Fact], ranks: Ranks) -> None:
+    def __init__(
+        self, config: Config, folder: Path, facts: Sequence[Fact], ranks: Ranks, own: OwnObjects
+    ) -> None:
         self.config = config
+        self.own = own
         self.folder = folder
         self.ranks = ranks
         print_line(f"[bold]{config.name}[/]: preparing models ({config.model.name})")
-        self.parts = assemble(on_own_gpu(config, ranks), adapter=None)
+        print_objects(own)
+        self.parts = assemble(on_own_gpu(config, ranks), adapter=None, own=own)
         self.untrained = Run.of("before", self.parts)
         # A fact that does not fit is refused before anything slow.
         self.untrained.check_facts(facts)
         self.facts = choose_facts(config, folder, facts, self.untrained.oracle)
         self.evaluation = Evaluation(folder, self.untrained, self.facts)
         self._trainable: Parts | None = None
+        run = self.untrained
         self.namespace = replay_namespace(
-            config, self.untrained.policy, self.untrained.oracle, self.untrained.judge, folder
+            config, run.policy, run.oracle, run.judge, folder, own.reward
         )
-        self.replay = open_replay(config, self.namespace, folder, facts=self.facts.train)
+        self.replay = open_replay(
+            config, self.namespace, folder, facts=self.facts.train, reward=own.reward
+        )
 
     @property
     def trainable(self) -> Parts:
@@ -168,14 +193,15 @@ class _Job:
         config = self.config
         last = self.folder / "checkpoints" / "last.ckpt"
         self._broadcast_plan(last)
-        learner = Learner(config, self.trainable, self.ranks, self.replay, self.facts.train)
+        facts = self.facts.train
+        learner = Learner(config, self.trainable, self.ranks, self.replay, facts, self.own)
         stream = fact_stream(learner)
         actors = open_actors(learner, self.namespace)
         module = sampler_module(learner, actors)
         if module.objective.needs_prefix_rewards:
-            print_line(prefix_cost(config))
+            print_line(prefix_cost(learner))
         if module.objective.on_policy:
-            print_line(on_policy_note(config))
+            print_line(on_policy_note(learner))
         done = step_of(last)
         if done:
             print_line(f"resuming from step {done} of {config.trainer.n_steps} ({last})")
@@ -260,7 +286,7 @@ class _Job:
         """Keep the best adapter, and measure it on the same test facts with the same draws."""
         base_model = self.config.model.name
         policy = self.trainable.policy
-        settings = flat(shown_settings(self.config))
+        settings = flat(shown_settings(self.config)) | self.own.settings
         card = model_card(base_model, settings, "See `../report.html`.")
         for name, folder in (("last", "adapter_last"), ("best", "adapter")):
             checkpoint = self.folder / "checkpoints" / f"{name}.ckpt"

@@ -16,6 +16,7 @@ from typing import Any
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
 from contraflow.errors import UserError
+from contraflow.run.own_objects import recorded_objects
 from contraflow.settings import Config, shown_settings
 from contraflow.system.addresses import safe_words
 from contraflow.system.files import write_atomically
@@ -78,6 +79,7 @@ def _wandb(config: Config, folder: Path) -> Logger:
     import wandb
 
     mode: Any = config.logger.wandb
+    given = recorded_objects(folder)
     settings = wandb.Settings(x_disable_stats=True, console="off", silent=True, mode=mode)
     # Silences W&B's warning about `anonymous`, which Lightning sets.
     wandb.setup(settings)
@@ -89,7 +91,7 @@ def _wandb(config: Config, folder: Path) -> Logger:
         save_dir=folder,
         offline=config.logger.wandb == "offline",
         log_model=False,
-        config=shown_settings(config),
+        config=shown_settings(config) | ({"own": given} if given else {}),
         settings=settings,
     )
     with _command_line_without_secrets():

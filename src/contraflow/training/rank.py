@@ -26,11 +26,13 @@ from contraflow.experience.collect import Experience
 from contraflow.experience.scorer import Scorer
 from contraflow.experience.stream import FactStream
 from contraflow.facts import Fact
+from contraflow.gflownet.objectives import Objective
 from contraflow.policy.lora import LoraPolicy
 from contraflow.replay.base import ReplayStore
 from contraflow.run.build import Parts
 from contraflow.run.fingerprint import sampler_fingerprint
 from contraflow.run.learning import build_exploration, build_objective
+from contraflow.run.own_objects import NO_OWN, OwnObjects
 from contraflow.settings import Config
 from contraflow.system.files import write_atomically
 from contraflow.system.progress import print_line
@@ -49,6 +51,17 @@ class Learner:
     ranks: Ranks
     replay: ReplayStore
     train_facts: Sequence[Fact]
+    own: OwnObjects = NO_OWN
+
+    @property
+    def objective(self) -> Objective:
+        """The caller's own, or that of the config."""
+        return build_objective(self.config) if self.own.objective is None else self.own.objective
+
+    @property
+    def objective_name(self) -> str:
+        """What a log line calls it."""
+        return self.own.shown.get("objective", self.config.objective.name)
 
     @property
     def exchange(self) -> str:
@@ -70,7 +83,7 @@ def sampler_module(learner: Learner, experience: Experience | None = None) -> Sa
         learner.parts.policy,
         experience or _experience(learner),
         learner.parts.reward,
-        StepLoss.of(build_objective(config), config.objective, n_steps, n_samples),
+        StepLoss.of(learner.objective, config.objective, n_steps, n_samples),
         config.optimizer,
         n_steps=n_steps,
         forward_looking=config.objective.forward_looking,
@@ -84,11 +97,12 @@ def _experience(learner: Learner) -> Experience:
     config = learner.config
     parts = learner.parts
     ranks = learner.ranks
-    fingerprint = sampler_fingerprint(config)
+    fingerprint = sampler_fingerprint(config, learner.own)
     scorer = Scorer(parts.policy, parts.oracle, parts.judge, sampler=fingerprint)
     if learner.exchange in ("scatter", "actors"):
         scorer = SharedScorer(parts.policy, parts.oracle, parts.judge, ranks, sampler=fingerprint)
-    shared = (parts.policy, scorer, learner.replay, parts.reward, build_exploration(config))
+    exploration = build_exploration(config, learner.own.objective)
+    shared = (parts.policy, scorer, learner.replay, parts.reward, exploration)
     if learner.exchange == "broadcast":
         return BroadcastExperience(
             *shared, seed=config.seed, ranks=ranks, replay_settings=config.replay
@@ -135,23 +149,24 @@ def trainer_for(
     )
 
 
-def prefix_cost(config: Config) -> str:
+def prefix_cost(learner: Learner) -> str:
     """A line on what prefix rewards ask of oracle and judge, compared with one per question."""
+    config = learner.config
     n = config.trainer.facts_per_step * config.exploration.n_samples
     least = config.policy.min_question_len
     most = config.policy.max_question_len
     return (
-        f"objective={config.objective.name}: every prefix of {least} to {most} tokens is a "
+        f"objective={learner.objective_name}: every prefix of {least} to {most} tokens is a "
         "question "
         f"too, so a step asks for up to {n * (most - least + 1)} answers and judgements instead of "
         f"{n} (equal ones once)"
     )
 
 
-def on_policy_note(config: Config) -> str:
+def on_policy_note(learner: Learner) -> str:
     """A line on the settings that a policy gradient does not use."""
     return (
-        f"objective={config.objective.name} learns from draws of the policy at temperature 1, "
+        f"objective={learner.objective_name} learns from draws of the policy at temperature 1, "
         "not from replay; exploration.use_buffer_prob and exploration.pf_temp_prob have no effect"
     )
 

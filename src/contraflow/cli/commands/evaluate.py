@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contraflow.cli.command import Argument, Command, ParsedArguments
@@ -17,11 +20,9 @@ from contraflow.cli.commands._run_target import (
     run_config,
 )
 from contraflow.cli.outputs import check_output
-from contraflow.facts import read_facts
+from contraflow.facts import Fact, read_facts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from contraflow.evaluation.metrics import Metric, Metrics
     from contraflow.evaluation.records import QuestionRecord
     from contraflow.run.session import Run
@@ -40,45 +41,77 @@ def run(args: ParsedArguments) -> int:
     check_output(args, out, "facts")
     config = run_config(args)
 
-    from contraflow.evaluation.metrics import write_metrics
     from contraflow.run.encoder import why_no_encoder
+    from contraflow.run.kept import kept_beside
     from contraflow.system.progress import bar
 
     why_no_encoder()  # says what will be left out before the models load
-    target = open_target(args, config)
-    with bar("facts", len(facts)) as progress:
+    with kept_beside(out) as kept:
+        target = open_target(args, config).keeping(kept)
+        asked = _Asked(facts, n, temperature, seed, distinct, keep)
+        records = _measure(target, asked, out)
+        if target_samples is not None:
+            with bar("facts, questions of the prior", len(facts)) as progress:
+                drawn = target.draw_for_target(
+                    facts, target_samples, seed=seed, on_fact=progress.advance
+                )
+            print(_target_table(target, drawn, records, n, seed))
+    print(f"wrote {out}", file=sys.stderr)
+    return 0
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is measured."""
+
+    facts: Sequence[Fact]
+    n: int
+    temperature: float
+    seed: int
+    distinct: bool
+    keep: Keep | None
+
+
+def _measure(target: Run, asked: _Asked, out: Path) -> Sequence[QuestionRecord]:
+    """Sample and score, write and print the metrics; returns the measured questions."""
+    from contraflow.evaluation.metrics import write_metrics
+    from contraflow.system.progress import bar
+
+    with bar("facts", len(asked.facts)) as progress:
         metrics, records = target.evaluate(
-            facts,
-            n,
-            temperature=temperature,
-            seed=seed,
-            distinct=distinct,
-            keep=keep,
+            asked.facts,
+            asked.n,
+            temperature=asked.temperature,
+            seed=asked.seed,
+            distinct=asked.distinct,
+            keep=asked.keep,
             on_fact=progress.advance,
         )
     write_metrics(out, metrics)
-    print(_table(metrics))
-    if keep is not None:
-        print(
-            f"  {keep.count} of {n} questions of a fact, by {keep.by}: var_log_ratio, slope, "
-            "pearson and\n  spearman are of the kept ones, and do not say how the sampler fits"
+    print("\n".join([_table(metrics), *_remarks(asked)]))
+    return records
+
+
+def _remarks(asked: _Asked) -> list[str]:
+    """What a reader of the table must know of how it was sampled."""
+    found = []
+    if asked.keep is not None:
+        found.append(
+            f"  {asked.keep.count} of {asked.n} questions of a fact, by {asked.keep.by}: "
+            "var_log_ratio, slope, pearson and\n  spearman are of the kept ones, and do not say "
+            "how the sampler fits"
         )
-    elif distinct:
-        print(f"  the {n} questions of a fact are different: means over them, not over draws")
-    if temperature != 1.0:
-        print(
-            f"  sampled at temperature {temperature:g}: log P_F, and with it var_log_ratio, slope, "
-            "pearson\n  and spearman, are those of the tempered sampler; training aims at "
+    elif asked.distinct:
+        found.append(
+            f"  the {asked.n} questions of a fact are different: means over them, not over draws"
+        )
+    if asked.temperature != 1.0:
+        found.append(
+            f"  sampled at temperature {asked.temperature:g}: log P_F, and with it var_log_ratio, "
+            "slope, pearson\n  and spearman, are those of the tempered sampler; training aims at "
             "temperature 1"
         )
-    if target_samples is not None:
-        with bar("facts, questions of the prior", len(facts)) as progress:
-            drawn = target.draw_for_target(
-                facts, target_samples, seed=seed, on_fact=progress.advance
-            )
-        print(_target_table(target, drawn, records, n, seed))
-    print(f"wrote {out}", file=sys.stderr)
-    return 0
+    return found
 
 
 def _target_table(
@@ -135,6 +168,12 @@ COMMAND = Command(
     Strict success and leaks need original_answer and edited_answer in the facts. Facts that the
     oracle does not know lower the metrics of every sampler: `contraflow data filter-known` removes
     them.
+
+    In the folder FILE.kept, beside out=FILE, each answer of a served model is kept as soon as it is
+    there, up to 64 of a local model at a time, and the scores of each batch (up to 64 questions, at
+    least those of one fact) behind them. After a stop, a kill or a power failure the same command
+    goes on from there and asks nothing twice; with other models or settings it uses only what is
+    still right. At the end the folder is removed.
 
     keep=K measures what `generate keep=K keep_by=…` writes.
 

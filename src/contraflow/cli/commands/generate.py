@@ -34,18 +34,20 @@ def run(args: ParsedArguments) -> int:
 
     import msgspec
 
+    from contraflow.run.kept import kept_beside
     from contraflow.system.progress import bar
 
-    target = open_target(args, config)
     count = 0
-    with open_lines(out) as lines, bar("questions", n * len(facts)) as progress:
+    with kept_beside(out) as kept:
+        target = open_target(args, config).keeping(kept)
         sampled = target.generate(facts, n, temperature=temperature, seed=seed, distinct=distinct)
-        records = _advancing(sampled, progress.advance)
-        if keep is not None:
-            records = keep(records)
-        for record in records:
-            lines.write(msgspec.json.encode(record))
-            count += 1
+        with open_lines(out) as lines, bar("questions", n * len(facts)) as progress:
+            records = _advancing(sampled, progress.advance)
+            if keep is not None:
+                records = keep(records)
+            for record in records:
+                lines.write(msgspec.json.encode(record))
+                count += 1
     if out is not None:
         print(f"wrote {count} questions about {len(facts)} facts to {out}")
     return 0
@@ -103,7 +105,10 @@ COMMAND = Command(
 
     The lines of a batch (up to 64 questions, at least those of one fact) are kept as soon as they
     are scored. out=FILE gets its name when all lines are written; a run that stops leaves those so
-    far in FILE.part and says so. The same command samples from the beginning, into another part.
+    far in FILE.part and says so. In the folder FILE.kept each answer of a served model is kept as
+    soon as it is there, up to 64 of a local model at a time. The same command goes on from there,
+    writes all lines into another part and asks nothing twice; at the end FILE.kept is removed. With
+    out=- nothing is kept.
 
     A question succeeds if log_contradiction is near 0: the answer contradicts the edit fact.
     """,

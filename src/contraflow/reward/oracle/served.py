@@ -13,10 +13,10 @@ from typing import TypeVar
 
 from contraflow.errors import UserError
 from contraflow.reward.oracle.served_client import Endpoint, Request, ServedClient
-from contraflow.reward.oracle.served_errors import ServedError, api_key
+from contraflow.reward.oracle.served_errors import ServedError, api_key, without_log_p
 from contraflow.reward.oracle.served_forced import read_forced
 from contraflow.reward.oracle.served_model import ServedModel, find_model
-from contraflow.reward.oracle.served_probe import Abilities, probe
+from contraflow.reward.oracle.served_probe import Abilities, gives_log_p, probe
 from contraflow.reward.oracle.served_prompts import StyleRequests, request_body
 from contraflow.reward.oracle.served_reply import Reply
 from contraflow.reward.oracle.served_source import ServedSource, is_served, parse_served
@@ -34,15 +34,21 @@ T = TypeVar("T")
 _NOT_HERE = (400, 404, 405, 422, 501)
 
 
-def check_served(source: str, settings: ServedConfig | None = None) -> ServedModel:
+def check_served(
+    source: str, settings: ServedConfig | None = None, *, needs_log_p: bool = False
+) -> ServedModel:
     """Check address, package, key and model by two small requests, before anything is loaded.
 
+    Args:
+        needs_log_p: whether answers will be scored, so that log P of each is needed.
     Raises: UserError, in one line with the remedy.
     """
     client = ServedClient(parse_served(source), _hasty(settings or ServedConfig()))
     try:
         model = find_model(client)
-        _with_either_endpoint(lambda endpoint: _one_token(client, endpoint, model.name))
+        ask = gives_log_p if needs_log_p else _answers
+        if not _with_either_endpoint(lambda endpoint: ask(client, endpoint, model.name)):
+            raise without_log_p(source)
         return model
     finally:
         client.close()
@@ -263,12 +269,14 @@ def _with_either_endpoint(ask: Callable[[Endpoint], T]) -> T:
         raise (first if unknown_path else error) from None
 
 
-def _one_token(client: ServedClient, endpoint: Endpoint, model: str) -> Reply:
+def _answers(client: ServedClient, endpoint: Endpoint, model: str) -> bool:
+    """Ask for one token; what it says is of no interest. Raises: ServedError without a reply."""
     content = "Hello" if endpoint == "completions" else [{"role": "user", "content": "Hello"}]
     body = request_body(
         endpoint, content, 1, None, {"model": model, "logprobs": None, "top_logprobs": None}
     )
-    return client.send([Request(endpoint, body, "Hello")])[0]
+    client.send([Request(endpoint, body, "Hello")])
+    return True
 
 
 def _hasty(settings: ServedConfig) -> ServedConfig:

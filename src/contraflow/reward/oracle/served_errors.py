@@ -108,6 +108,15 @@ def unreachable(failure: Failure, source: ServedSource) -> ServedError:
     )
 
 
+def without_log_p(source: str) -> UserError:
+    """The error of an oracle whose answers are to be scored and have no log P."""
+    return UserError(
+        f"oracle.name={source}: its server gives no token log-probabilities that can be used, and "
+        "the reward has log P of every answer; serve the model with them (`logprobs`, as vLLM and "
+        "llama.cpp do), or choose another oracle.name=…"
+    )
+
+
 def said(failure: Failure) -> str:
     """What happened, and the server's own words."""
     return failure.what + (f": {failure.detail}" if failure.detail else "")

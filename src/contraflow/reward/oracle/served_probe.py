@@ -73,6 +73,14 @@ def probe(client: ServedClient, endpoint: Endpoint, model: str) -> Abilities:
     )
 
 
+def gives_log_p(client: ServedClient, endpoint: Endpoint, model: str) -> bool:
+    """Ask for one token, and see whether its log-probability comes with it.
+
+    Raises: ServedError where the endpoint does not answer at all.
+    """
+    return bool(_Asker(client, endpoint, model)("Hello", n=1).token_log_p)
+
+
 class _Asker:
     """Asks the probe's question, without the fields that the server refuses."""
 

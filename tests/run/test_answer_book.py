@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from contraflow.auditing.answers import AnswerBook
 from contraflow.errors import UserError
+from contraflow.run.answer_book import AnswerBook
 from contraflow.types import Answer
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from contraflow.auditing.session import sampler_identity
 from contraflow.exactness.space import make_space
+from contraflow.run.sampler_identity import sampler_identity
 from contraflow.settings import Config
 
 

@@ -1,8 +1,8 @@
-"""Answers that have been paid for: a file beside the audit, one line an answer.
+"""Answers that have been paid for: a file, one line an answer.
 
 An audit that was stopped asks nothing twice, and a second one in the same folder asks only what is
-new. A line names the oracle by its identity, which is content; so an edited model never gets the
-answers of another one.
+new; so do `contraflow evaluate` and `generate` (`run.kept`). A line names the oracle by its
+identity, which is content; so an edited model never gets the answers of another one.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from contraflow.auditing.kept_lines import kept_lines
 from contraflow.system.files import write_error
+from contraflow.system.kept_lines import kept_lines
 from contraflow.types import Answer, Oracle
 
 QUESTIONS_PER_BATCH = 32
+QUESTIONS_PER_LOCAL_BATCH = 64  # those of a batch of `evaluation.rollout`
 
 
 class _Line(msgspec.Struct, frozen=True):
@@ -51,9 +52,8 @@ class AnswerBook:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._answers: dict[tuple[str, str], Answer] = {}
-        for line in kept_lines(
-            path, _Line, what="an answer", remedy="its question will be asked again"
-        ):
+        remedy = "its question will be asked again"
+        for line in kept_lines(path, _Line, what="an answer that was kept", remedy=remedy):
             log_p = math.nan if line.log_p is None else line.log_p
             self._answers[line.oracle, line.question] = Answer(line.answer, log_p)
         try:
@@ -75,6 +75,11 @@ class AnswerBook:
     def __len__(self) -> int:
         return len(self._answers)
 
+    def count(self, oracle: Oracle) -> int:
+        """How many answers of this oracle there are."""
+        key = _short(oracle.identity)
+        return sum(of_oracle == key for of_oracle, _ in self._answers)
+
     def missing(self, oracle: Oracle, questions: Sequence[str]) -> list[str]:
         """The different questions that this oracle has not answered yet, in their order."""
         key = _short(oracle.identity)
@@ -85,6 +90,7 @@ class AnswerBook:
         oracle: Oracle,
         questions: Sequence[str],
         on_answers: Callable[[int], None] | None = None,
+        batch_size: int = QUESTIONS_PER_BATCH,
     ) -> list[Answer]:
         """Answers in the order of the questions; only missing ones are asked.
 
@@ -100,8 +106,8 @@ class AnswerBook:
             tell(len(batch))
 
         new = self.missing(oracle, questions)
-        for start in range(0, len(new), QUESTIONS_PER_BATCH):
-            batch = new[start : start + QUESTIONS_PER_BATCH]
+        for start in range(0, len(new), batch_size):
+            batch = new[start : start + batch_size]
             if isinstance(oracle, AnswersOneByOne):
                 oracle.answer_each(batch, lambda question, answer: keep([question], [answer]))
             else:
@@ -120,6 +126,25 @@ class AnswerBook:
             os.fsync(self._file.fileno())
         except OSError as error:
             raise write_error(self.path, error) from None
+
+
+class BookedOracle:
+    """An oracle that is asked only what is not in its book, and whose answers go there at once.
+
+    A server gets all questions of a call together, so that many are in flight; a local model gets
+    as many as an evaluation scores at once.
+    """
+
+    def __init__(self, oracle: Oracle, book: AnswerBook) -> None:
+        self.identity = oracle.identity
+        self._oracle = oracle
+        self._book = book
+
+    def answer(self, questions: Sequence[str]) -> list[Answer]:
+        """Answers in the order of the questions. Raises: whatever the oracle and the book raise."""
+        one_by_one = isinstance(self._oracle, AnswersOneByOne)
+        size = max(1, len(questions)) if one_by_one else QUESTIONS_PER_LOCAL_BATCH
+        return self._book.ask(self._oracle, questions, batch_size=size)
 
 
 def _ignored(_n: int) -> None:
