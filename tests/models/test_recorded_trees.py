@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from peft.tuners.lora.layer import Linear as PeftLinear
+from peft.tuners.lora.layer import LoraLayer
+from torch import nn
 
 from contraflow.models import recorded_trees
 from contraflow.models.cache_memory import layer_states
@@ -190,6 +193,136 @@ def stale(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("contraflow.models.recorded_gradient.captured_in_turn", once_each)
 
 
+class QuantizedLinear(nn.Module, LoraLayer):  # type: ignore[misc]
+    """Built as PEFT's layers around quantized ones are: it is no `peft…layer.Linear`."""
+
+    forward = PeftLinear.forward
+
+
+def quantized_like(policy: LoraPolicy) -> LoraPolicy:
+    for layer in policy.lm.adapter.modules():
+        if type(layer) is PeftLinear:
+            layer.__dict__.pop("forward", None)
+            layer.__class__ = QuantizedLinear
+    return policy
+
+
+def as_on_a_gpu(patch: pytest.MonkeyPatch, policy: LoraPolicy) -> None:
+    """Recordings run with the adapter as it was when they were made."""
+    layers = [m for m in policy.lm.adapter.modules() if isinstance(m, LoraLayer)]
+
+    def captured(step: Callable[[], None], *_args: Any) -> Recording:
+        then = [layer._disable_adapters for layer in layers]
+
+        def run() -> None:
+            now = [layer._disable_adapters for layer in layers]
+            for layer, disabled in zip(layers, then, strict=True):
+                layer._disable_adapters = disabled
+            step()
+            for layer, disabled in zip(layers, now, strict=True):
+                layer._disable_adapters = disabled
+
+        run()
+        return Recording(run)
+
+    patch.setattr(recorded_trees, "captured", captured)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["plain", "quantized", "embedding"])
+def test_prior_and_sampler_in_turn_are_not_mixed_up(
+    monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """The audit asks both for log P of the same questions, one after the other."""
+    targets = ["wte"] if kind == "embedding" else None
+    lora = LoraConfig(r=4, alpha=8, target_modules=targets)
+    policy = small_policy(fresh_lm("gpt2"), lora=lora)
+    for weight in policy.lm.model.parameters():
+        if weight.requires_grad:
+            weight.normal_(std=0.3, generator=torch_rng(0))
+    if kind == "quantized":
+        quantized_like(policy)
+    as_on_a_gpu(monkeypatch, policy)
+    questions = stack_questions([(3, 4), (3, 5, 3), (4,), (3, 4)], "cpu")
+    about = (FACTS[:2], [0, 0, 1, 1], questions)
+    prior, sampler = policy.prior(*about).log_pf, policy.evaluate(*about).log_pf
+    assert float((prior - sampler).abs().max()) > 0.1
+    policy._trees = RecordedTrees(policy.lm, always=True)
+    for _ in range(3):
+        torch.testing.assert_close(policy.prior(*about).log_pf, prior)
+        torch.testing.assert_close(policy.evaluate(*about).log_pf, sampler)
+    assert policy._trees.n_recordings == 2
+
+
+def test_gradients_that_are_no_numbers_are_refused(
+    policy: LoraPolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoil = RecordedGradient.run_backward
+
+    def run_backward(*args: Any) -> list[torch.Tensor | None]:
+        return [None if g is None else torch.full_like(g, torch.nan) for g in spoil(*args)]
+
+    monkeypatch.setattr(RecordedGradient, "run_backward", run_backward)
+    trees = RecordedTrees(policy.lm, always=True)
+    prefix = policy.lm.prefix_cache(HEADER)
+    tree = trees_of(policy.lm, trees)[0]
+    for _ in range(3):
+        found = gradients(policy, trees.hidden(prefix, tree))
+        assert all(bool(grad.isfinite().all()) for grad in found)
+    assert trees._failed == {True}
+
+
+def test_a_refusal_to_learn_leaves_reading_recorded(
+    policy: LoraPolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_args: object) -> list[Recording]:
+        raise CaptureFailed("operation not permitted")
+
+    monkeypatch.setattr("contraflow.models.recorded_gradient.captured_in_turn", refuse)
+    trees = RecordedTrees(policy.lm, always=True)
+    prefix = policy.lm.prefix_cache(HEADER)
+    tree = trees_of(policy.lm, trees)[0]
+    for _ in range(3):
+        trees.hidden(prefix, tree).sum().backward()
+        with torch.no_grad():
+            trees.hidden(prefix, tree)
+    assert trees.n_recordings == 1 and trees.records
+
+
+def test_passes_in_inference_mode_are_not_recorded(lm: CausalLM) -> None:
+    trees = RecordedTrees(lm, always=True)
+    prefix = lm.prefix_cache(HEADER)
+    tree = trees_of(lm, trees)[0]
+    with torch.inference_mode():
+        for _ in range(3):
+            trees.hidden(prefix, tree)
+    assert trees.n_recordings == 0
+
+
+def test_an_adapter_without_trained_weights_is_not_recorded(policy: LoraPolicy) -> None:
+    for weight in policy.lm.model.parameters():
+        weight.requires_grad_(False)
+    trees = RecordedTrees(policy.lm, always=True)
+    tree = trees_of(policy.lm, trees)[0]
+    for _ in range(3):
+        trees.hidden(policy.lm.prefix_cache(HEADER), tree)
+    assert trees.n_recordings == 0 and not trees._failed
+
+
+@torch.no_grad()
+def test_with_the_adapter_off_another_adapter_changes_nothing(lm: CausalLM) -> None:
+    """The oracle's recordings outlive the adapter that measuring facts has used."""
+    trees = RecordedTrees(lm, always=True)
+    prefix = lm.prefix_cache(HEADER)
+    tree = trees_of(lm, trees)[0]
+    for _ in range(2):
+        trees.hidden(prefix, tree)
+    small_policy(lm, lora=LoraConfig(r=4, alpha=8))
+    with lm.frozen():
+        trees.hidden(prefix, tree)
+    assert trees.n_recordings == 1
+
+
 TOKENS = [[5, 3, 4, 4, 6, 7, 7], [6, 5, 7]]
 
 
@@ -206,7 +339,7 @@ def test_a_wrong_recording_is_found_and_not_used(
         for _ in range(3):
             found = trees.hidden(prefix, tree)
             torch.testing.assert_close(found, lm.tree_hidden(prefix, tree))
-    assert not trees.records and trees.multiple == 1
+    assert trees._failed == {learns} and not trees.n_recordings
     said = capsys.readouterr()
     assert (said.out + said.err).count("without CUDA graphs") == 1
 

@@ -113,7 +113,8 @@ def test_the_final_evaluation_is_of_the_best_adapter(tiny: Path, monkeypatch):
         measured[stage] = run.policy.flow.inner.outer.weight.detach().clone()
 
     monkeypatch.setattr(Evaluation, "_measure", measure)
-    folder = job.train(tiny_config(tiny, evaluation=EvaluationConfig(enabled=True)))
+    settings = EvaluationConfig(enabled=True, proportion_of=16)
+    folder = job.train(tiny_config(tiny, evaluation=settings))
     assert set(measured) == set(STAGES)
     assert not measured["before"].any()
     best = checkpoint(folder, "best")["state_dict"]["lora.flow.inner.outer.weight"]

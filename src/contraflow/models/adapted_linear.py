@@ -43,7 +43,7 @@ class AdaptedLinear(nn.Module):
         self.minus_up = torch.empty_like(b, dtype=dtype, requires_grad=False)
         self.joined: Float[Tensor, "j i"] | None = None  # the layer's weights, then `down`
         self.joined_bias: Float[Tensor, " j"] | None = None
-        self._version = -1  # of the weights that were copied
+        self._copied: list[tuple[int, int]] = []  # address and version of what was copied
 
     @property
     def sources(self) -> tuple[Float[Tensor, "r i"], Float[Tensor, "o r"]]:
@@ -86,14 +86,17 @@ class AdaptedLinear(nn.Module):
     @torch.no_grad()
     def copy_base(self) -> None:
         """Copy the weights of the layer where they have changed since."""
+        if self.joined is None or self.joined_bias is None:
+            return
         weight: Tensor = self.base.weight
-        if self.joined is None or self.joined_bias is None or weight._version == self._version:
+        now = [(x.data_ptr(), x._version) for x in (weight, self.base.bias) if x is not None]
+        if now == self._copied:
             return
         n_out = len(self.minus_up)
         self.joined[:n_out] = weight.t() if type(self.base) is Conv1D else weight
         if self.base.bias is not None:
             self.joined_bias[:n_out] = self.base.bias
-        self._version = weight._version
+        self._copied = now
 
 
 def join_within(layers: Sequence[AdaptedLinear], most_bytes: int) -> None:
@@ -132,8 +135,11 @@ def lean_layer(layer: nn.Module, dtype: torch.dtype) -> nn.Module | None:
 
 
 def adapter_state(lm: CausalLM) -> Hashable:
-    """What decides which adapter the layers use now; a recording is bound to it."""
+    """What decides which adapter the layers use now; a recording is bound to it.
+
+    Layers of every kind that PEFT wraps count: also quantized ones, and embeddings.
+    """
     if lm.adapter is None:
         return None
-    layers = (m for m in lm.layers.adapted(lm.adapter) if isinstance(m, PeftLinear))
+    layers = lm.layers.adapted(lm.adapter)
     return tuple((m.disable_adapters, m.merged, tuple(m.active_adapters)) for m in layers)

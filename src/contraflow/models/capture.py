@@ -6,6 +6,7 @@ This is the only part of decoding that runs on a GPU alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,11 +55,30 @@ def captured_in_turn(
     """
     if device.type != "cuda":
         return [Recording(step) for step in steps]
-    try:
-        with torch.cuda.device(device):
+    pool = torch.cuda.graph_pool_handle() if pool is None else pool
+    with torch.cuda.device(device):
+        before = torch.cuda.current_stream()
+        try:
             return _record(steps, pool)
-    except RuntimeError as error:
-        raise CaptureFailed(str(error).splitlines()[0]) from error
+        except RuntimeError as error:
+            reason = first_line(error.__context__ or error)
+        # A refused recording leaves its stream current and, before PyTorch 2.12, its memory open.
+        torch.cuda.set_stream(before)
+        with suppress(RuntimeError):
+            torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), pool)
+    raise CaptureFailed(reason)
+
+
+def free_memory() -> None:
+    """Give back what a refused recording has left. Call it outside of the handler of its error."""
+    if torch.cuda.is_available():
+        with suppress(RuntimeError):  # some versions cannot after a refusal
+            torch.cuda.empty_cache()
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its kind if there is none."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _record(steps: Sequence[Callable[[], None]], pool: Any) -> list[Recording]:
@@ -75,6 +95,5 @@ def _record(steps: Sequence[Callable[[], None]], pool: Any) -> list[Recording]:
         # "thread_local": other threads, such as NCCL's watchdog, may use the GPU meanwhile.
         with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
             step()
-        pool = graph.pool()
         recordings.append(Recording(graph.replay, pool))
     return recordings

@@ -18,7 +18,7 @@ from transformers import DynamicCache
 from contraflow.models.attention import PrefixCache
 from contraflow.models.capture import captured_in_turn
 from contraflow.models.causal_lm import CausalLM
-from contraflow.models.recorded_tree import another, load, n_bytes, relative_difference
+from contraflow.models.recorded_tree import another, largest, load, n_bytes, relative_difference
 from contraflow.models.token_tree import TokenTree
 
 
@@ -51,14 +51,15 @@ class RecordedGradient:
         shape = (tree.ids.numel(), lm.hidden_size)
         self._grad_out = torch.zeros(shape, dtype=lm.head.weight.dtype, device=lm.device)
         self._out = self._grad_out
-        self._grads: list[Tensor] = []
+        self._grads: list[Tensor | None] = []  # None for a weight that the pass does not use
         steps = (self._step_forward, self._step_backward)
         self._forward, self._backward = captured_in_turn(steps, lm.device, pool)
         self.pool = self._backward.pool
 
     @property
     def out_bytes(self) -> int:
-        return n_bytes((self._out, self._grad_out, *self._grads))
+        grads = (grad for grad in self._grads if grad is not None)
+        return n_bytes((self._out, self._grad_out, *grads))
 
     def _step_forward(self) -> None:
         with torch.enable_grad():
@@ -66,8 +67,7 @@ class RecordedGradient:
 
     def _step_backward(self) -> None:
         found = torch.autograd.grad(self._out, self._weights, self._grad_out, allow_unused=True)
-        pairs = zip(self._weights, found, strict=True)
-        self._grads = [torch.zeros_like(w) if g is None else g for w, g in pairs]
+        self._grads = list(found)
         self._out = self._out.detach()
 
     def hidden(self, tree: TokenTree, cache: DynamicCache | None) -> Float[Tensor, "m d"]:
@@ -83,13 +83,13 @@ class RecordedGradient:
         plain = self._lm.tree_hidden(self._prefix, tree)
         wanted = [plain, *torch.autograd.grad(plain, self._weights, along, allow_unused=True)]
         replayed = self.hidden(tree, None)
-        found = [replayed, *torch.autograd.grad(replayed, self._weights, along)]
+        found = [replayed, *torch.autograd.grad(replayed, self._weights, along, allow_unused=True)]
         # All gradients as one vector: those of a young adapter's one half are nearly 0.
-        pairs = [(a, b) for a, b in zip(found[1:], wanted[1:], strict=True) if b is not None]
-        all_found = torch.cat([a.flatten() for a, _ in pairs])
-        all_wanted = torch.cat([b.flatten() for _, b in pairs])
-        states = relative_difference(found[0], wanted[0])
-        return max(states, relative_difference(all_found, all_wanted))
+        gradients = [
+            torch.cat([x.flatten() for x in side[1:] if x is not None])[None]
+            for side in (found, wanted)
+        ]
+        return largest([relative_difference(replayed, plain), relative_difference(*gradients)])
 
     def run_forward(self, tree: TokenTree) -> int:
         """Replay the forward pass; return the number of its turn."""
@@ -102,16 +102,20 @@ class RecordedGradient:
         """What the forward pass has found, in memory of its own."""
         return self._out.detach().clone()
 
-    def run_backward(self, tree: TokenTree, turn: int, grad: Float[Tensor, "m d"]) -> list[Tensor]:
+    def run_backward(
+        self, tree: TokenTree, turn: int, grad: Float[Tensor, "m d"]
+    ) -> list[Tensor | None]:
         """Replay the backward pass of a turn; return the gradients of the weights."""
         if self._turns.now != turn:
             self.run_forward(tree)
         self._turns.next()  # a backward pass overwrites what the forward pass has kept
         self._grad_out.copy_(grad)
         self._backward.run()
-        copies = [torch.empty_like(x) for x in self._grads]
-        torch._foreach_copy_(copies, self._grads)
-        return copies
+        grads = [grad for grad in self._grads if grad is not None]
+        copies = [torch.empty_like(x) for x in grads]
+        torch._foreach_copy_(copies, grads)
+        rest = iter(copies)
+        return [None if grad is None else next(rest) for grad in self._grads]
 
     @property
     def versions(self) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from contraflow.models.token_tree import TokenTree
@@ -19,13 +20,18 @@ def n_bytes(tensors: Iterable[Tensor]) -> int:
 
 
 def another(tree: TokenTree) -> TokenTree:
-    """A tree of the same shape with its tokens elsewhere, to record with.
+    """A tree of the same shape with other tokens, depths and ancestors, to record with.
 
     A recording is compared on the tree itself: that shows values which it has kept instead of
     reading them.
     """
-    ids = tree.ids.flip(0, 1)
-    return replace(tree, ids=ids, depths=tree.depths.roll(1, 0), ends=tree.ends.roll(1, 0))
+    alone = torch.arange(1, tree.ends.shape[1] + 1, device=tree.ends.device)  # each sees itself
+    return replace(
+        tree,
+        ids=tree.ids.flip(0, 1),
+        depths=torch.zeros_like(tree.depths),
+        ends=alone.expand_as(tree.ends).contiguous(),
+    )
 
 
 def load(into: TokenTree, tree: TokenTree) -> None:
@@ -33,8 +39,15 @@ def load(into: TokenTree, tree: TokenTree) -> None:
     torch._foreach_copy_([into.ids, into.depths, into.ends], [tree.ids, tree.depths, tree.ends])
 
 
-def relative_difference(found: Tensor, wanted: Tensor) -> float:
-    """The norm of the difference by the norm of what is wanted; not a number where one is not."""
+def relative_difference(
+    found: Float[Tensor, "m d"], wanted: Float[Tensor, "m d"]
+) -> Float[Tensor, ""]:
+    """The largest of m differences, each relative to what is wanted; not a number where one is."""
     wanted = wanted.detach().float()
-    off = (found.detach().float() - wanted).norm() / wanted.norm().clamp(min=_TINY)
-    return float(off)
+    off = (found.detach().float() - wanted).norm(dim=1) / wanted.norm(dim=1).clamp(min=_TINY)
+    return off.max()
+
+
+def largest(differences: Iterable[Float[Tensor, ""]]) -> float:
+    """The largest; not a number where one is. Waits for a GPU."""
+    return float(torch.stack(list(differences)).max())

@@ -18,19 +18,18 @@ from typing import Any, Protocol
 
 import torch
 from jaxtyping import Float
-from peft.tuners.lora.layer import Linear as PeftLinear
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import DynamicCache
 
 from contraflow.models.adapted_linear import adapter_state
 from contraflow.models.attention import PrefixCache
 from contraflow.models.cache_memory import layer_states
-from contraflow.models.capture import CaptureFailed, captured
+from contraflow.models.capture import CaptureFailed, captured, first_line, free_memory
 from contraflow.models.causal_lm import CausalLM
 from contraflow.models.prefilled import cache_of_one_pass
 from contraflow.models.recompute import recomputes
 from contraflow.models.recorded_gradient import RecordedGradient, Turns
-from contraflow.models.recorded_tree import another, load, n_bytes, relative_difference
+from contraflow.models.recorded_tree import another, largest, load, n_bytes, relative_difference
 from contraflow.models.token_tree import TokenTree
 from contraflow.models.tree_layers import ROUNDING_ERROR
 from contraflow.system.progress import print_plain
@@ -38,6 +37,7 @@ from contraflow.system.progress import print_plain
 NODES = 64  # rows of a tree are padded to a multiple of so many nodes
 MOST_SHAPES = 24  # recordings that are kept, and
 MOST_BYTES = 2 << 30  # what they hand out
+LEAST_FREE = 0.2  # of a GPU's memory, or nothing more is recorded: plain passes need memory too
 # One that was not used in so many passes makes room for another; while all are in use, further
 # shapes are not recorded, as recording one takes as long as several passes.
 IDLE = 256
@@ -75,7 +75,7 @@ class RecordedTrees:
     def __init__(self, lm: CausalLM, *, always: bool = False) -> None:
         self._lm = lm
         self._always = always
-        self._failed = False
+        self._failed: set[bool] = set()  # of passes with and without a gradient
         self._seen: dict[Hashable, int] = {}  # the bytes that a shape hands out
         self._recordings: OrderedDict[Hashable, _Pass] = OrderedDict()
         self._used: dict[Hashable, int] = {}  # the last pass that a recording was used in
@@ -86,7 +86,7 @@ class RecordedTrees:
     def records(self) -> bool:
         """Whether passes are recorded now."""
         on_gpu = self._lm.device.type == "cuda" and self._lm.decodes_statically
-        return (self._always or on_gpu) and not self._failed
+        return (self._always or on_gpu) and len(self._failed) < 2
 
     @property
     def multiple(self) -> int:
@@ -109,11 +109,14 @@ class RecordedTrees:
         self._passes += 1
         key = (self._state(), id(prefix), tuple(tree.ids.shape), cache is not None)
         recording = self._recordings.get(key)
-        if recording is None and key in self._seen and self._makes_room(self._seen[key]):
+        seen = self._seen.get(key)
+        if recording is None and seen is not None and self._makes_room(seen):
             recording = self._record(key, prefix, tree, cached=cache is not None)
         if recording is None:
             hidden = self._lm.tree_hidden(prefix, tree, cache)
             handed_out = [hidden, *([] if cache is None else layer_states(cache))]
+            if torch.is_grad_enabled():
+                handed_out += [hidden, *self._trained()]  # and their gradients
             self._seen[key] = n_bytes(handed_out)
             return hidden
         self._recordings.move_to_end(key)
@@ -127,22 +130,43 @@ class RecordedTrees:
 
     def _recordable(self, cache: DynamicCache | None) -> bool:
         """Gradients are recorded for an adapter that is on, in layers that run only once."""
-        if not torch.is_grad_enabled():
+        learns = torch.is_grad_enabled()
+        if learns in self._failed or torch.is_inference_mode_enabled():
+            return False
+        if not learns:
             return True
         lm = self._lm
         if cache is not None or lm.adapter is None or recomputes(lm.layers.blocks):
             return False
-        return any(not layer.disable_adapters for layer in lm.layers.adapted(lm.adapter))
+        is_on = any(not layer.disable_adapters for layer in lm.layers.adapted(lm.adapter))
+        return is_on and any(weight.requires_grad for weight in self._trained())
 
-    def _state(self) -> Hashable:
-        """What a recording is bound to: the adapter that is on, where it lies, and gradients."""
-        weights: list[int] = []
-        if self._lm.adapter is not None:
-            for layer in self._lm.layers.adapted(self._lm.adapter):
-                if isinstance(layer, PeftLinear):
-                    both = (*layer.lora_A.values(), *layer.lora_B.values())
-                    weights += [linear.weight.data_ptr() for linear in both]
-        return (adapter_state(self._lm), tuple(weights), torch.is_grad_enabled())
+    def _trained(self) -> list[nn.Parameter]:
+        """The weights of the adapter, in the layers of every kind that it has wrapped."""
+        layers = [] if self._lm.adapter is None else self._lm.layers.adapted(self._lm.adapter)
+        parts = (getattr(layer, name) for layer in layers for name in layer.adapter_layer_names)
+        return [weight for part in parts for weight in part.parameters()]
+
+    def _state(self) -> int:
+        """What a recording is bound to: the adapter that is on, where it lies, and gradients.
+
+        With the adapter off it does not matter which one is there.
+        """
+        lm = self._lm
+        layers = [] if lm.adapter is None else lm.layers.adapted(lm.adapter)
+        is_off = all(layer.disable_adapters and not layer.merged for layer in layers)
+        adapter: Hashable = None
+        if not is_off:
+            scales = (getattr(layer, "scaling", None) for layer in layers)
+            adapter = (
+                adapter_state(lm),
+                tuple((w.data_ptr(), w.requires_grad) for w in self._trained()),
+                tuple(tuple(scale.items()) for scale in scales if isinstance(scale, dict)),
+            )
+        weights = (lm.head.weight, next(lm.model.parameters()))
+        places = tuple(weight.data_ptr() for weight in weights)
+        modes = (torch.is_grad_enabled(), lm.model.training, torch.is_autocast_enabled())
+        return hash((adapter, places, modes))
 
     def _record(
         self, key: Hashable, prefix: PrefixCache, tree: TokenTree, *, cached: bool
@@ -155,15 +179,23 @@ class RecordedTrees:
             if not difference <= bound:
                 raise CaptureFailed(f"a recording differs from the pass by {difference:.0e}")
         except (CaptureFailed, torch.OutOfMemoryError) as error:
-            self._failed = True
-            self.release()
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-            reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
-            print_plain(f"prompts are read without CUDA graphs, which is slower ({reason})")
-            return None
-        self._recordings[key] = recording
-        return recording
+            reason = first_line(error)[:120]
+        else:
+            self._recordings[key] = recording
+            return recording
+        self._give_up(reason)
+        return None
+
+    def _give_up(self, reason: str) -> None:
+        """Record no more passes of this kind, and free those that are there."""
+        learns = torch.is_grad_enabled()
+        self._failed.add(learns)
+        for key, recording in list(self._recordings.items()):
+            if isinstance(recording, RecordedGradient) == learns:
+                del self._recordings[key]
+        free_memory()
+        what = "learning goes on" if learns else "prompts are read"
+        print_plain(f"{what} without CUDA graphs, which is slower ({reason})")
 
     def _new(self, prefix: PrefixCache, tree: TokenTree, *, cached: bool) -> _Pass:
         kind = RecordedGradient if torch.is_grad_enabled() else RecordedReading
@@ -175,6 +207,8 @@ class RecordedTrees:
 
     def _makes_room(self, n: int) -> bool:
         """Drop recordings that are no longer used until n more bytes fit; whether they do."""
+        if not _has_memory(self._lm.device):
+            return False
         while self._recordings:
             held = sum(recording.out_bytes for recording in self._recordings.values())
             if len(self._recordings) < MOST_SHAPES and held + n <= MOST_BYTES:
@@ -184,6 +218,15 @@ class RecordedTrees:
                 return False
             del self._recordings[oldest]
         return True
+
+
+def _has_memory(device: torch.device) -> bool:
+    """Whether a GPU has enough memory left, that of PyTorch's cache included."""
+    if device.type != "cuda":
+        return True
+    free, total = torch.cuda.mem_get_info(device)
+    cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return free + cached >= LEAST_FREE * total
 
 
 class RecordedReading:
@@ -232,6 +275,11 @@ class RecordedReading:
         plain = [self._lm.tree_hidden(self._prefix, tree, plain_cache)]
         found = [self.hidden(tree, found_cache)]
         if plain_cache is not None and found_cache is not None:
-            plain += layer_states(plain_cache)[-2:]
-            found += layer_states(found_cache)[-2:]
-        return max(relative_difference(a, b) for a, b in zip(found, plain, strict=True))
+            plain += _by_node(plain_cache)
+            found += _by_node(found_cache)
+        return largest(relative_difference(a, b) for a, b in zip(found, plain, strict=True))
+
+
+def _by_node(cache: DynamicCache) -> list[Float[Tensor, "m w"]]:
+    """Keys and values of each layer, the heads of a node side by side."""
+    return [states.transpose(1, 2).flatten(2).flatten(0, 1) for states in layer_states(cache)]

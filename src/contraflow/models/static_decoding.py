@@ -22,7 +22,7 @@ from transformers import DynamicCache
 from contraflow.models.adapted_linear import adapter_state
 from contraflow.models.attention import PrefixCache
 from contraflow.models.cache_memory import CacheMemory
-from contraflow.models.capture import CaptureFailed
+from contraflow.models.capture import CaptureFailed, first_line, free_memory
 from contraflow.models.causal_lm import CausalLM
 from contraflow.models.decoding import Decoder, EagerDecoder
 from contraflow.models.prefilled import Prefilled
@@ -131,8 +131,7 @@ class StaticSteps:
         """Free everything and record no more, as a GPU has refused or has no memory."""
         self.capture_failed = True
         self.release()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        free_memory()
         print_plain(
             f"decoding goes on without CUDA graphs ({reason}); "
             "model.decoding=eager does not try them"
@@ -190,7 +189,7 @@ class StaticDecoder:
             try:
                 return self._advance(row, token)
             except (torch.OutOfMemoryError, CaptureFailed) as error:
-                self._steps.give_up(_first_line(error))
+                self._steps.give_up(first_line(error))
                 self._step = None
                 self._eager = EagerDecoder(self._lm, self._context, self._n_tokens, self._actions)
         if self._eager is not None:
@@ -239,10 +238,6 @@ class StaticDecoder:
 def _branches(row: Int[Tensor, " n"]) -> bool:
     """Whether several texts continue one row, so that its keys must be copied."""
     return len(row.unique()) < len(row)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def start_decoding(

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from contraflow.models.capture import CaptureFailed
+from contraflow.models.capture import CaptureFailed, first_line
 from contraflow.models.causal_lm import CausalLM
 from contraflow.models.decoding import Decoder, EagerDecoder
 from contraflow.models.prefilled import Prefilled
@@ -42,7 +42,7 @@ def write(
         try:
             return _StaticWriter(lm, context, request, steps, actions).write(row)
         except (CaptureFailed, torch.OutOfMemoryError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
         # Outside of the handler, as its traceback would keep what is to be freed.
         steps.give_up(reason)
     decoder = EagerDecoder(lm, context, request.n_tokens, actions)

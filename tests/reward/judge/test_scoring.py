@@ -13,7 +13,7 @@ from transformers import AutoTokenizer, DebertaV2Config, DebertaV2Model
 
 from contraflow.models.capture import Recording
 from contraflow.reward.judge import NliJudge, recorded
-from contraflow.reward.judge.recorded import MOST_SHAPES, RecordedNetwork, remember_positions
+from contraflow.reward.judge.recorded import RecordedNetwork, remember_positions
 from contraflow.reward.judge.scoring import Batch, PairScorer, Rounding
 from support.models import word_tokenizer
 
@@ -153,15 +153,21 @@ def _all_right(network: RecordedNetwork) -> None:
         torch.testing.assert_close(network(batch), CountingNetwork()(batch), atol=1e-4, rtol=0)
 
 
-def test_recordings_are_dropped_oldest_first() -> None:
-    network = CountingNetwork()
-    judge = RecordedNetwork(network, torch.device("cpu"), always=True)
-    for width in (*range(1, MOST_SHAPES + 2), 1):
-        ids = torch.ones(1, width, dtype=torch.long)
-        for _ in range(2):
+def test_recordings_that_are_no_longer_used_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those in use stay, and a further shape is not recorded."""
+    monkeypatch.setattr(recorded, "MOST_SHAPES", 3)
+    monkeypatch.setattr(recorded, "IDLE", 6)
+    judge = RecordedNetwork(CountingNetwork(), torch.device("cpu"), always=True)
+
+    def widths_after(*asked: int) -> set[int]:
+        for width in asked:
+            ids = torch.ones(1, width, dtype=torch.long)
             judge({"input_ids": ids, "attention_mask": ids})
-    widths = {dict(shape)["input_ids"][1] for shape in judge._recordings}
-    assert widths == {1, *range(3, MOST_SHAPES + 2)}
+        return {dict(shape)["input_ids"][1] for shape in judge._recordings}
+
+    assert widths_after(1, 2, 3, 4, 1, 2, 3, 4) == {1, 2, 3}
+    assert widths_after(1, 2, 3, 4) == {1, 2, 3}
+    assert widths_after(2, 3, 4, 2, 4) == {2, 3, 4}  # 1 was last used six batches before
 
 
 def test_positions_of_a_length_are_computed_once() -> None:

@@ -17,12 +17,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from contraflow.models.capture import CaptureFailed, captured
+from contraflow.models.capture import CaptureFailed, captured, first_line
 from contraflow.reward.judge.scoring import Batch, Network, Rounding
 from contraflow.system.progress import print_plain
 
 ROUNDING = Rounding(tokens=16, rows=(8, 16, 32))
-MOST_SHAPES = 24  # recordings that are kept; the one that was not used for longest is dropped
+MOST_SHAPES = 24  # recordings that are kept
+# One that was not used in so many batches makes room for another; while all are in use, further
+# shapes are not recorded, as recording one takes as long as several batches.
+IDLE = 256
 
 # By how many nats a replay may differ from the network, in the precision of its weights.
 ROUNDING_ERROR = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.02}
@@ -60,6 +63,8 @@ class RecordedNetwork:
         self._records = always or device.type == "cuda"
         self._seen: set[_Shape] = set()
         self._recordings: OrderedDict[_Shape, _Recording] = OrderedDict()
+        self._used: dict[_Shape, int] = {}  # the last batch that a recording was used for
+        self._batches = 0
 
     @property
     def has_recordings(self) -> bool:
@@ -68,6 +73,7 @@ class RecordedNetwork:
 
     def __call__(self, batch: Batch) -> Float[Tensor, "b 3"]:
         """The network's output; in memory of its own."""
+        self._batches += 1
         shape = tuple((name, tuple(tensor.shape)) for name, tensor in batch.items())
         if not self._records or shape not in self._seen:
             self._seen.add(shape)
@@ -76,12 +82,18 @@ class RecordedNetwork:
         if recording is None:
             return self._network(batch)
         self._recordings.move_to_end(shape)
+        self._used[shape] = self._batches
         return _replayed(recording, batch)
 
     def _record(self, shape: _Shape, batch: Batch) -> _Recording | None:
-        """Record a shape; None, said once, where the GPU refuses or replays something else."""
-        while len(self._recordings) >= MOST_SHAPES:
-            self._recordings.popitem(last=False)
+        """Record a shape; None where all others are in use and, said once, where the GPU refuses
+        or replays something else.
+        """
+        if len(self._recordings) >= MOST_SHAPES:
+            oldest = next(iter(self._recordings))
+            if self._batches - self._used.get(oldest, 0) < IDLE:
+                return None
+            del self._recordings[oldest]
         try:
             recording = self._new_recording(batch)
             self._recordings[shape] = recording
@@ -89,7 +101,7 @@ class RecordedNetwork:
         except (CaptureFailed, torch.OutOfMemoryError) as error:
             self._records = False
             self._recordings.clear()
-            reason = str(error).splitlines()[0][:120]
+            reason = first_line(error)[:120]
             print_plain(f"the judge runs without CUDA graphs, which is slower ({reason})")
             return None
         return recording
