@@ -45,7 +45,8 @@ def relative_difference(
     """The largest of m differences, each relative to what is wanted; not a number where one is."""
     wanted = wanted.detach().float()
     off = (found.detach().float() - wanted).norm(dim=1) / wanted.norm(dim=1).clamp(min=_TINY)
-    return off.max()
+    worst: Tensor = off.max()
+    return worst
 
 
 def largest(differences: Iterable[Float[Tensor, ""]]) -> float:
