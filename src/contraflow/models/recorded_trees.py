@@ -76,6 +76,7 @@ class RecordedTrees:
         self._lm = lm
         self._always = always
         self._failed: set[bool] = set()  # of passes with and without a gradient
+        self._states: dict[Hashable, int] = {}
         self._seen: dict[Hashable, int] = {}  # the bytes that a shape hands out
         self._recordings: OrderedDict[Hashable, _Pass] = OrderedDict()
         self._used: dict[Hashable, int] = {}  # the last pass that a recording was used in
@@ -166,7 +167,8 @@ class RecordedTrees:
         weights = (lm.head.weight, next(lm.model.parameters()))
         places = tuple(weight.data_ptr() for weight in weights)
         modes = (torch.is_grad_enabled(), lm.model.training, torch.is_autocast_enabled())
-        return hash((adapter, places, modes))
+        # A number in its place, since it names hundreds of tensors.
+        return self._states.setdefault((adapter, places, modes), len(self._states))
 
     def _record(
         self, key: Hashable, prefix: PrefixCache, tree: TokenTree, *, cached: bool
