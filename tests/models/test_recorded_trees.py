@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,22 +13,19 @@ from torch import nn
 
 from contraflow.models import recorded_trees
 from contraflow.models.cache_memory import layer_states
-from contraflow.models.capture import CaptureFailed, Recording
+from contraflow.models.capture import Recording
 from contraflow.models.causal_lm import CausalLM
 from contraflow.models.prefilled import cache_of_one_pass
 from contraflow.models.recompute import recompute_layers
 from contraflow.models.recorded_gradient import RecordedGradient
 from contraflow.models.recorded_trees import RecordedTrees
-from contraflow.models.token_tree import TokenTree
 from contraflow.policy.lora import LoraPolicy, stack_questions
 from contraflow.seeding import torch_rng
 from contraflow.settings.models import LoraConfig
 from support.facts import FACTS
 from support.models import fresh_lm
+from support.recorded import HEADER, adapted_policy, gradients, trees_of
 from support.tables import small_policy
-
-HEADER = "who wrote"
-TEXTS = [[[3, 4, 5], [3, 4, 6, 7]], [[8, 9], [5]], [[4, 4, 4, 4, 4], [6, 5, 4]]]
 
 
 @pytest.fixture
@@ -38,17 +35,7 @@ def lm() -> CausalLM:
 
 @pytest.fixture
 def policy() -> LoraPolicy:
-    policy = small_policy(fresh_lm("gpt2"), lora=LoraConfig(r=4, alpha=8))
-    rng = torch_rng(0)
-    with torch.no_grad():
-        for weight in policy.lm.model.parameters():
-            if weight.requires_grad:
-                weight.normal_(std=0.3, generator=rng)
-    return policy
-
-
-def trees_of(lm: CausalLM, trees: RecordedTrees) -> list[TokenTree]:
-    return [TokenTree.of(texts, lm.device, multiple=trees.multiple) for texts in TEXTS]
+    return adapted_policy()
 
 
 @torch.no_grad()
@@ -74,12 +61,6 @@ def test_a_later_replay_leaves_earlier_results_alone(lm: CausalLM) -> None:
     for tree in others:
         trees.hidden(prefix, tree)
     assert torch.equal(found, before)
-
-
-def gradients(policy: LoraPolicy, hidden: torch.Tensor) -> list[torch.Tensor]:
-    weights = [p for p in policy.lm.model.parameters() if p.requires_grad]
-    weighted = hidden * torch.linspace(-1, 1, hidden.numel()).view_as(hidden)
-    return list(torch.autograd.grad(weighted.sum(), weights))
 
 
 def test_a_replay_has_the_gradient_of_the_pass(policy: LoraPolicy) -> None:
@@ -175,24 +156,6 @@ def test_layers_that_run_again_are_not_recorded() -> None:
     assert trees.n_recordings == 0
 
 
-@pytest.fixture
-def stale(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Recordings that run once and then give what they gave."""
-
-    def once(step: Callable[[], None], *_args: Any) -> Recording:
-        step()
-        return Recording(lambda: None)
-
-    def once_each(steps: Sequence[Callable[[], None]], *_args: Any) -> list[Recording]:
-        forward, backward = steps
-        forward()
-        backward()
-        return [Recording(lambda: None), Recording(lambda: None)]
-
-    monkeypatch.setattr(recorded_trees, "captured", once)
-    monkeypatch.setattr("contraflow.models.recorded_gradient.captured_in_turn", once_each)
-
-
 class QuantizedLinear(nn.Module, LoraLayer):  # type: ignore[misc]
     """Built as PEFT's layers around quantized ones are: it is no `peft…layer.Linear`."""
 
@@ -254,41 +217,6 @@ def test_prior_and_sampler_in_turn_are_not_mixed_up(
     assert policy._trees.n_recordings == 2
 
 
-def test_gradients_that_are_no_numbers_are_refused(
-    policy: LoraPolicy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spoil = RecordedGradient.run_backward
-
-    def run_backward(*args: Any) -> list[torch.Tensor | None]:
-        return [None if g is None else torch.full_like(g, torch.nan) for g in spoil(*args)]
-
-    monkeypatch.setattr(RecordedGradient, "run_backward", run_backward)
-    trees = RecordedTrees(policy.lm, always=True)
-    prefix = policy.lm.prefix_cache(HEADER)
-    tree = trees_of(policy.lm, trees)[0]
-    for _ in range(3):
-        found = gradients(policy, trees.hidden(prefix, tree))
-        assert all(bool(grad.isfinite().all()) for grad in found)
-    assert trees._failed == {True}
-
-
-def test_a_refusal_to_learn_leaves_reading_recorded(
-    policy: LoraPolicy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_args: object) -> list[Recording]:
-        raise CaptureFailed("operation not permitted")
-
-    monkeypatch.setattr("contraflow.models.recorded_gradient.captured_in_turn", refuse)
-    trees = RecordedTrees(policy.lm, always=True)
-    prefix = policy.lm.prefix_cache(HEADER)
-    tree = trees_of(policy.lm, trees)[0]
-    for _ in range(3):
-        trees.hidden(prefix, tree).sum().backward()
-        with torch.no_grad():
-            trees.hidden(prefix, tree)
-    assert trees.n_recordings == 1 and trees.records
-
-
 def test_passes_in_inference_mode_are_not_recorded(lm: CausalLM) -> None:
     trees = RecordedTrees(lm, always=True)
     prefix = lm.prefix_cache(HEADER)
@@ -321,85 +249,6 @@ def test_with_the_adapter_off_another_adapter_changes_nothing(lm: CausalLM) -> N
     with lm.frozen():
         trees.hidden(prefix, tree)
     assert trees.n_recordings == 1
-
-
-TOKENS = [[5, 3, 4, 4, 6, 7, 7], [6, 5, 7]]
-
-
-@pytest.mark.usefixtures("stale")
-@pytest.mark.parametrize("learns", [False, True])
-def test_a_wrong_recording_is_found_and_not_used(
-    policy: LoraPolicy, capsys: pytest.CaptureFixture[str], *, learns: bool
-) -> None:
-    lm = policy.lm
-    trees = RecordedTrees(lm, always=True)
-    prefix = lm.prefix_cache(HEADER)
-    tree = TokenTree.of(TOKENS, lm.device)
-    with torch.set_grad_enabled(learns):
-        for _ in range(3):
-            found = trees.hidden(prefix, tree)
-            torch.testing.assert_close(found, lm.tree_hidden(prefix, tree))
-    assert trees._failed == {learns} and not trees.n_recordings
-    said = capsys.readouterr()
-    assert (said.out + said.err).count("without CUDA graphs") == 1
-
-
-def test_a_refused_recording_is_said_once(
-    lm: CausalLM, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def refuse(*_args: object) -> Recording:
-        raise CaptureFailed("operation not permitted")
-
-    monkeypatch.setattr(recorded_trees, "captured", refuse)
-    trees = RecordedTrees(lm, always=True)
-    prefix = lm.prefix_cache("")
-    tree = trees_of(lm, trees)[0]
-    with torch.no_grad():
-        for _ in range(3):
-            found = trees.hidden(prefix, tree)
-            torch.testing.assert_close(found, lm.tree_hidden(prefix, tree))
-    said = capsys.readouterr()
-    assert (said.out + said.err).count("operation not permitted") == 1
-
-
-@torch.no_grad()
-def test_recordings_in_use_are_not_dropped_for_others(
-    lm: CausalLM, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(recorded_trees, "MOST_SHAPES", 2)
-    monkeypatch.setattr(recorded_trees, "IDLE", 4)
-    trees = RecordedTrees(lm, always=True)
-    prefix = lm.prefix_cache("")
-    shapes = [TokenTree.of([[3] * n], lm.device) for n in (2, 3, 4)]
-    made = []
-    captured = recorded_trees.captured
-
-    def counting(*args: Any) -> Recording:
-        made.append(args)
-        return captured(*args)
-
-    monkeypatch.setattr(recorded_trees, "captured", counting)
-    for _ in range(4):
-        for tree in shapes:
-            trees.hidden(prefix, tree)
-    assert len(made) == 2  # the third shape runs unrecorded
-    for _ in range(6):
-        trees.hidden(prefix, shapes[2])
-    assert len(made) == 3  # the others have not been used for a while
-    assert trees.n_recordings == 2
-
-
-@torch.no_grad()
-def test_recordings_hold_so_many_bytes(lm: CausalLM, monkeypatch: pytest.MonkeyPatch) -> None:
-    tree = TokenTree.of([[3, 4]], lm.device)
-    bytes_of_one = 2 * lm.hidden_size * 4
-    for room, n in ((bytes_of_one - 1, 1), (2 * bytes_of_one, 2)):
-        monkeypatch.setattr(recorded_trees, "MOST_BYTES", room)
-        trees = RecordedTrees(lm, always=True)
-        prefixes = [lm.prefix_cache(HEADER), lm.prefix_cache("who")]
-        for prefix in prefixes * 3:
-            trees.hidden(prefix, tree)
-        assert trees.n_recordings == n
 
 
 def test_a_policy_with_recordings_is_the_same_policy(policy: LoraPolicy) -> None:

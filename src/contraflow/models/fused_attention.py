@@ -8,6 +8,8 @@ the products at its first use (`attention_check.py`).
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -66,24 +68,13 @@ def write_and_attend(
     return decode_attention(query, keys, values, mask, scale, prefix)
 
 
-def _checked(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    mask: Tensor,
-    index: Tensor,
-    prefix_keys: Tensor | None,
-    prefix_values: Tensor | None,
-    scale: float,
-) -> Tensor:
+def _checked(query: Tensor, *others: Any) -> Tensor:
+    """`write_and_attend`, compared with the products at its first use for such heads."""
+    keys, prefix_keys = others[2], others[6]
     _, h, _, d = query.shape
     heads = Heads(query.device, query.dtype, h, keys.shape[1], d, prefix_keys is not None)
     check(heads, write_and_attend)
-    return write_and_attend(
-        query, key, value, keys, values, mask, index, prefix_keys, prefix_values, scale
-    )
+    return write_and_attend(query, *others)
 
 
 # Write the key and value [b g 1 d] of a new token at position index [1] of the buffers of a static
