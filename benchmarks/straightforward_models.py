@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig
 
 from benchmarks.random_models import byte_tokenizer, random_weights
 from benchmarks.straightforward import Rules, Straightforward
-from contraflow.models.resolve import resolve_model
+from contraflow.models.weights.resolve import resolve_model
 from contraflow.policy.constraints import question_constraints
 from contraflow.reward.judge import Judge
 from contraflow.run import build

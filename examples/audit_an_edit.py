@@ -25,7 +25,7 @@ from contraflow.cli.failures import report_failure
 from contraflow.cli.verbosity import silence_libraries
 from contraflow.facts.edit import Edit, prompt_of
 from contraflow.facts.edits import read_edits
-from contraflow.models.packaged import packaged_folder
+from contraflow.models.weights.packaged import packaged_folder
 
 MODEL = "smollm2-135m-instruct"
 LAYER = "model.layers.8.mlp.down_proj.weight"

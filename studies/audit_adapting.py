@@ -20,14 +20,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from contraflow import open_run
-from contraflow.auditing.adapt import AdaptSettings
-from contraflow.auditing.evidence import Evidence
-from contraflow.auditing.failure_reward import FailureReward
-from contraflow.auditing.modes import Embed, mode_labels, remembering
-from contraflow.auditing.pipeline import Audit, AuditSettings
-from contraflow.auditing.rows import Row
-from contraflow.auditing.search import EditSearch
-from contraflow.auditing.standing import Standing
+from contraflow.auditing.asking.evidence import Evidence
+from contraflow.auditing.asking.pipeline import Audit, AuditSettings
+from contraflow.auditing.asking.standing import Standing
+from contraflow.auditing.outcome.rows import Row
+from contraflow.auditing.searching.adapt import AdaptSettings
+from contraflow.auditing.searching.failure_reward import FailureReward
+from contraflow.auditing.searching.search import EditSearch
+from contraflow.auditing.summarizing.modes import Embed, mode_labels, remembering
 from contraflow.facts.edits import read_edits
 from contraflow.models.embedder import load_embedder
 from contraflow.run.answer_book import AnswerBook

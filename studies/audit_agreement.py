@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from contraflow.auditing.result import Estimate
+from contraflow.auditing.outcome.result import Estimate
 
 RATES = ("edit_failure", "residual_belief")
 

@@ -31,12 +31,12 @@ import torch
 from jaxtyping import Bool, Float
 
 from contraflow import open_run
-from contraflow.auditing.ask import ask, inquiries, is_sound, verdict
-from contraflow.auditing.estimates import proportion, rate
-from contraflow.auditing.questions import DrawBook, Sampling, own_questions
-from contraflow.auditing.result import Estimate
-from contraflow.auditing.standing import Standing, standing_of
-from contraflow.auditing.weights import mixture_weights
+from contraflow.auditing.asking.ask import ask, inquiries, is_sound, verdict
+from contraflow.auditing.asking.questions import DrawBook, Sampling, own_questions
+from contraflow.auditing.asking.standing import Standing, standing_of
+from contraflow.auditing.outcome.result import Estimate
+from contraflow.auditing.statistics.estimates import proportion, rate
+from contraflow.auditing.statistics.weights import mixture_weights
 from contraflow.facts import Fact
 from contraflow.facts.edits import read_edits
 from contraflow.policy.lora import LoraPolicy

@@ -23,7 +23,7 @@ from benchmarks.cost.points import FITTED, HELD_OUT, PACKAGED, PHASES, Sizes
 from benchmarks.cpu.steps import Ours
 from contraflow import compose_config, default_facts
 from contraflow.facts import split_facts
-from contraflow.models.resolve import resolve_model
+from contraflow.models.weights.resolve import resolve_model
 from contraflow.seeding import python_rng
 from contraflow.system.memory import peak_memory
 

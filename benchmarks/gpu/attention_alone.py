@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.clock import Clock
-from contraflow.models.attention_check import ROUNDING_ERROR, Attended, Heads, OneToken
+from contraflow.models.attention.attention_check import ROUNDING_ERROR, Attended, Heads, OneToken
 from contraflow.models.capture import captured
 
 Row = dict[str, Any]
@@ -45,7 +45,13 @@ def plans_of(shape: Shape, *, few: bool) -> Iterator[Any]:
 
     With a prefix there are several ways to join it: the first one for four plans, all for two.
     """
-    from contraflow.models.triton_attention import GROUPED, OF_PREFIX, SINGLE, Launch, Plan
+    from contraflow.models.attention.triton_attention import (
+        GROUPED,
+        OF_PREFIX,
+        SINGLE,
+        Launch,
+        Plan,
+    )
 
     default = SINGLE if shape.heads == shape.key_heads else GROUPED
     yield default
@@ -108,7 +114,7 @@ class Attention:
 
     def run(self, plan: Any) -> Row:
         """Microseconds of a plan, and whether it is right: alone, and within a recording."""
-        from contraflow.models.triton_attention import decode_attention
+        from contraflow.models.attention.triton_attention import decode_attention
 
         attend: Any = partial(decode_attention, plan=plan)
         means: list[Tensor] = []

@@ -40,9 +40,9 @@ from benchmarks.gpu.step import environment
 from benchmarks.random_models import random_lm
 from contraflow import default_facts
 from contraflow.facts import Fact
-from contraflow.models.decoding import Decoder, EagerDecoder
-from contraflow.models.recorded_trees import RecordedTrees
-from contraflow.models.static_decoding import start_decoding
+from contraflow.models.decoding.decoder import Decoder, EagerDecoder
+from contraflow.models.decoding.static_decoding import start_decoding
+from contraflow.models.recorded.recorded_trees import RecordedTrees
 from contraflow.policy.lora import LoraPolicy, stack_questions
 from contraflow.policy.states import QuestionStates
 from contraflow.seeding import torch_rng

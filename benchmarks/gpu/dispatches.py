@@ -29,9 +29,9 @@ from benchmarks.random_models import gpt2_config, random_lm
 from contraflow import default_facts
 from contraflow.facts import Fact
 from contraflow.models.causal_lm import CausalLM
+from contraflow.models.decoding.static_decoding import StaticSteps
+from contraflow.models.decoding.static_step import DecodingState, StaticStep
 from contraflow.models.prefilled import Prefilled
-from contraflow.models.static_decoding import StaticSteps
-from contraflow.models.static_step import DecodingState, StaticStep
 
 STEP = "recorded step"
 LAYERS = "layers that read the prompts"

@@ -15,8 +15,8 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from benchmarks.gpu.attention_alone import Row, Where
-from contraflow.models import cache_memory
-from contraflow.models.cache_memory import Block, CacheMemory, FusedGather, PackedKeys
+from contraflow.models.decoding import cache_memory
+from contraflow.models.decoding.cache_memory import Block, CacheMemory, FusedGather, PackedKeys
 from contraflow.models.prefilled import cache_of_one_pass
 
 
@@ -73,7 +73,7 @@ class Keys:
 
         Call `by_operations` before.
         """
-        from contraflow.models import triton_keys
+        from contraflow.models.attention import triton_keys
 
         fused = FusedGather(cache_memory.triton_gather, self._where.device.type)
         with _set(triton_keys, "WORDS", words):

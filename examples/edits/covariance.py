@@ -19,7 +19,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from contraflow.models.packaged import cache_dir
+from contraflow.models.weights.packaged import cache_dir
 from contraflow.system.files import write_atomically
 from examples.edits.fine_tune import mlp_projection
 

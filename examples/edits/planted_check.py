@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from contraflow.auditing.borrowed import borrowed_questions
-from contraflow.auditing.finished import FinishedAudit, read_audit
-from contraflow.auditing.result import FactResult, ModelResult
-from contraflow.auditing.rows import ADAPTED, Row
+from contraflow.auditing.outcome.finished import FinishedAudit, read_audit
+from contraflow.auditing.outcome.result import FactResult, ModelResult
+from contraflow.auditing.outcome.rows import ADAPTED, Row
+from contraflow.auditing.searching.borrowed import borrowed_questions
 from contraflow.errors import UserError
 from contraflow.facts import Fact
 from examples.edits.planted_record import PlantedRecord, read_record

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from contraflow.errors import UserError
-from contraflow.models.packaged import PACKAGES, cache_dir, packaged_folder
+from contraflow.models.weights.packaged import PACKAGES, cache_dir, packaged_folder
 
 MODEL = "smollm2-135m-instruct"
 PACKAGE_OF = {"llama": "llama_cpp.server", "vllm": "vllm"}

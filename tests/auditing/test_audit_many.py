@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from contraflow.cli import main
-from contraflow.models.packaged import is_prepared
+from contraflow.models.weights.packaged import is_prepared
 from support.knowing import Models, make_models, write_edits
 
 pytestmark = [

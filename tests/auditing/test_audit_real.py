@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import contraflow
 from contraflow.cli import main
-from contraflow.models.packaged import is_prepared, packaged_folder
+from contraflow.models.weights.packaged import is_prepared, packaged_folder
 
 pytestmark = [
     pytest.mark.slow,

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from contraflow.cli import main
-from contraflow.models.packaged import is_prepared
+from contraflow.models.weights.packaged import is_prepared
 from contraflow.reward.oracle.served_probe import PROBE
 from support.knowing import Models, make_models, write_edits
 from support.served import StandIn, stand_in

@@ -11,9 +11,9 @@ import msgspec
 import pytest
 
 from contraflow.auditing.exports import AuditSelection, choose, export_audit
-from contraflow.auditing.finished import FinishedAudit, is_audit, read_audit
-from contraflow.auditing.result import AuditResult, FailureMode, write_result
-from contraflow.auditing.rows import Row, write_rows
+from contraflow.auditing.outcome.finished import FinishedAudit, is_audit, read_audit
+from contraflow.auditing.outcome.result import AuditResult, FailureMode, write_result
+from contraflow.auditing.outcome.rows import Row, write_rows
 from contraflow.cli import main
 from contraflow.errors import UserError
 from contraflow.facts import Fact

@@ -10,10 +10,10 @@ import pytest
 
 import contraflow
 from contraflow.auditing import session
-from contraflow.auditing.out_folder import locked
-from contraflow.auditing.request import AuditRequest
-from contraflow.auditing.result import read_result
-from contraflow.auditing.rows import ADAPTED, OWN, Row
+from contraflow.auditing.outcome.result import read_result
+from contraflow.auditing.outcome.rows import ADAPTED, OWN, Row
+from contraflow.auditing.requested.out_folder import locked
+from contraflow.auditing.requested.request import AuditRequest
 from contraflow.cli import main
 from contraflow.errors import UserError
 from contraflow.exactness.space import TableJudge

@@ -165,9 +165,9 @@ def test_models_download_fetches_what_a_config_names(
         fetched.append(f"{kind} {name}")
         return "/there"
 
-    put_module(monkeypatch, "contraflow.models.resolve", resolve_model=resolve)
+    put_module(monkeypatch, "contraflow.models.weights.resolve", resolve_model=resolve)
     monkeypatch.setattr(
-        sys.modules["contraflow.models.packaged"],
+        sys.modules["contraflow.models.weights.packaged"],
         "packaged_folder",
         lambda name: fetched.append(name) or "/here",
     )

@@ -56,7 +56,7 @@ def test_judged_pairs_do_not_replace_the_pairs(contraflow: Call) -> None:
 
 
 def put_audit(folder: Path) -> None:
-    from contraflow.auditing.result import write_result
+    from contraflow.auditing.outcome.result import write_result
 
     folder.mkdir()
     write_result(folder / "audit.json", made_result())

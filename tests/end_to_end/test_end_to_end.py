@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from contraflow.models.packaged import is_prepared
+from contraflow.models.weights.packaged import is_prepared
 from support.cli import Result
 
 pytestmark = [
@@ -105,7 +105,7 @@ def test_adapter_is_an_ordinary_peft_folder(finished: Path) -> None:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    from contraflow.models.packaged import packaged_folder
+    from contraflow.models.weights.packaged import packaged_folder
 
     base = AutoModelForCausalLM.from_pretrained(
         packaged_folder("smollm2-135m-instruct"), dtype=torch.float32

@@ -30,7 +30,7 @@ from torch import Tensor
 from contraflow.cli import main
 from contraflow.evaluation.report import write_report
 from contraflow.facts import Fact, read_facts
-from contraflow.models.texts import Chooser, Chosen, Now, Request
+from contraflow.models.decoding.texts import Chooser, Chosen, Now, Request
 from contraflow.policy import draw
 from contraflow.replay.existing import in_checkpoint, open_embedded
 from contraflow.run.fingerprint import sampler_fingerprint

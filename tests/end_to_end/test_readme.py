@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from contraflow.models.packaged import is_prepared
+from contraflow.models.weights.packaged import is_prepared
 
 README = Path(__file__).parents[2] / "README.md"
 

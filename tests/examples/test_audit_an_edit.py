@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from contraflow.facts.edits import read_edits
-from contraflow.models.packaged import is_prepared
+from contraflow.models.weights.packaged import is_prepared
 from examples.audit_an_edit import edits, lessons_of, main
 
 

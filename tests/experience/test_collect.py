@@ -14,7 +14,7 @@ from transformers import AutoTokenizer
 
 from contraflow.errors import UserError
 from contraflow.experience.collect import Batch, Experience, sample_questions
-from contraflow.models.packaged import packaged_folder
+from contraflow.models.weights.packaged import packaged_folder
 from contraflow.policy.constraints import Vocabulary, question_constraints
 from contraflow.policy.lora import LoraPolicy
 from contraflow.reward.schedule import RewardParts, RewardSchedule

@@ -19,7 +19,7 @@ from transformers import (
 
 from contraflow.errors import UserError
 from contraflow.facts import Fact
-from contraflow.models.architecture import max_positions
+from contraflow.models.attention.architecture import max_positions
 from contraflow.models.causal_lm import CausalLM
 from contraflow.policy import draw
 from contraflow.policy.lora import LoraPolicy

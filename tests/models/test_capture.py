@@ -18,14 +18,14 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from contraflow.facts import Fact
-from contraflow.models import static_decoding, static_step, writing
 from contraflow.models.capture import (
     WARM_UPS,
     CaptureFailed,
     Recording,
 )
 from contraflow.models.causal_lm import CausalLM
-from contraflow.models.static_decoding import StaticStep
+from contraflow.models.decoding import static_decoding, static_step, writing
+from contraflow.models.decoding.static_decoding import StaticStep
 from contraflow.reward.oracle import FrozenLMOracle
 from contraflow.run import build
 from contraflow.seeding import torch_rng

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from benchmarks.random_models import byte_tokenizer
 from contraflow.models import encoding
-from contraflow.models.packaged import is_prepared, packaged_folder
+from contraflow.models.weights.packaged import is_prepared, packaged_folder
 from support.models import word_tokenizer
 from support.tokenizers import KINDS, tokenizer_of_kind
 

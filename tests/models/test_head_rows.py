@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from contraflow.models import head_rows as file
-from contraflow.models.architecture import LogitTransform
+from contraflow.models.attention.architecture import LogitTransform
 from contraflow.models.causal_lm import CausalLM
 from contraflow.models.head_rows import HeadRows, profits
-from contraflow.models.weight_states import with_tensors
+from contraflow.models.weights.weight_states import with_tensors
 from contraflow.policy.action_log_probs import ActionHead, action_log_probs
 from contraflow.policy.constraints import Constraints
 from contraflow.policy.states import Actions

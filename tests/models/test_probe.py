@@ -10,7 +10,7 @@ import torch
 from transformers import LlamaForCausalLM
 
 from contraflow.errors import UserError
-from contraflow.models.architecture import max_positions
+from contraflow.models.attention.architecture import max_positions
 from contraflow.models.probe import checked_lm, log_probs
 from contraflow.run import build
 from contraflow.settings import ModelConfig

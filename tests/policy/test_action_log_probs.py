@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from contraflow.models.architecture import LogitTransform
+from contraflow.models.attention.architecture import LogitTransform
 from contraflow.policy import action_log_probs as file
 from contraflow.policy.action_log_probs import ActionHead, action_log_probs
 from contraflow.policy.constraints import Constraints

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from contraflow.models.texts import Now
+from contraflow.models.decoding.texts import Now
 from contraflow.policy.constraints import Constraints
 from contraflow.policy.draw import BLOCK, Sampling, categorical
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from contraflow.models.packaged import is_prepared, packaged_folder
+from contraflow.models.weights.packaged import is_prepared, packaged_folder
 from support.runs import lines
 
 pytestmark = [

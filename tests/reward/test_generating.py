@@ -11,7 +11,7 @@ from torch import nn
 from transformers import GenerationConfig
 
 from contraflow.errors import UserError
-from contraflow.models.weight_states import restoring
+from contraflow.models.weights.weight_states import restoring
 from contraflow.reward.oracle import FrozenLMOracle, GeneratingOracle
 from contraflow.reward.oracle.local import Asking, LocalAnswerer
 from contraflow.run.answerers import open_answerer

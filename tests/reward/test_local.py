@@ -13,7 +13,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
 from contraflow.errors import UserError
-from contraflow.models.weight_states import attention_of
+from contraflow.models.weights.weight_states import attention_of
 from contraflow.reward.oracle import FrozenLMOracle
 from contraflow.reward.oracle.local import LocalAnswerer
 from contraflow.run.answerers import answerers_of_modules

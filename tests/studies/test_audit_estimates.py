@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from contraflow.auditing.estimates import proportion
-from contraflow.auditing.result import Estimate
+from contraflow.auditing.outcome.result import Estimate
+from contraflow.auditing.statistics.estimates import proportion
 from studies.audit_agreement import Comparison, agrees, chance_inside, is_inside, table
 from studies.audit_estimates import Drawn, joined, mixture_of
 

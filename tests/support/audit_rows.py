@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from contraflow.auditing.result import VERDICTS
-from contraflow.auditing.rows import ADAPTED, PARAPHRASE, PRIOR, SAMPLER, Row
+from contraflow.auditing.outcome.result import VERDICTS
+from contraflow.auditing.outcome.rows import ADAPTED, PARAPHRASE, PRIOR, SAMPLER, Row
 
 SUBJECTS = (
     ("Hamlet", "William Shakespeare", "Christopher Marlowe", "{s} was written by"),

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from contraflow.auditing.estimates import effective, proportion, rate
-from contraflow.auditing.over_edits import mean_of_shares, mean_over_edits
-from contraflow.auditing.result import (
+from contraflow.auditing.outcome.result import (
     VERDICTS,
     AuditResult,
     Difference,
@@ -28,7 +26,9 @@ from contraflow.auditing.result import (
     StyleRate,
     WeightCheck,
 )
-from contraflow.auditing.rows import ADAPTED, PARAPHRASE, PRIOR, SAMPLER, Row
+from contraflow.auditing.outcome.rows import ADAPTED, PARAPHRASE, PRIOR, SAMPLER, Row
+from contraflow.auditing.statistics.estimates import effective, proportion, rate
+from contraflow.auditing.statistics.over_edits import mean_of_shares, mean_over_edits
 from support.audit_rows import made_fact, made_rows
 
 NAMES = ("rome", "lora", "one-layer")

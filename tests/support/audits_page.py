@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from contraflow.auditing.outcome.result import AuditResult
+from contraflow.auditing.outcome.rows import Row
 from contraflow.auditing.report.page import write_report
-from contraflow.auditing.result import AuditResult
-from contraflow.auditing.rows import Row
 from support.html_tree import Node, tree_of
 
 

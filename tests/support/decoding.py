@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 
 from contraflow.models.causal_lm import CausalLM
-from contraflow.models.decoding import Decoder, EagerDecoder
-from contraflow.models.static_decoding import StaticDecoder, StaticSteps
+from contraflow.models.decoding.decoder import Decoder, EagerDecoder
+from contraflow.models.decoding.static_decoding import StaticDecoder, StaticSteps
 from contraflow.policy.constraints import question_constraints
 from contraflow.policy.lora import LoraPolicy
 from contraflow.settings.models import LoraConfig

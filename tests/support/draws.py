@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from contraflow.auditing.weights import Stratum, union_weights
+from contraflow.auditing.statistics.weights import Stratum, union_weights
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from contraflow.distributed.launch import end_with_launcher
 from contraflow.distributed.rank_info import rank_info_from_environment
 from contraflow.errors import UserError
 from contraflow.models.causal_lm import CausalLM
-from contraflow.models.recompute import recompute_layers
+from contraflow.models.layers.recompute import recompute_layers
 from contraflow.run import build
 from contraflow.settings import ExchangeConfig, ReplayConfig
 from contraflow.training import job

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from contraflow.models.causal_lm import CausalLM
-from contraflow.models.recorded_trees import RecordedTrees
+from contraflow.models.recorded.recorded_trees import RecordedTrees
 from contraflow.models.token_tree import TokenTree
 from contraflow.policy.lora import LoraPolicy
 from contraflow.seeding import torch_rng

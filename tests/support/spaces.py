@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from contraflow.auditing.estimates import rate
-from contraflow.auditing.result import Estimate
+from contraflow.auditing.outcome.result import Estimate
+from contraflow.auditing.statistics.estimates import rate
 from support.draws import draw_union, log_softmax
 
 NOMINAL_AT_LEAST = 0.92

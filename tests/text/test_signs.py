@@ -6,7 +6,7 @@ import unicodedata
 
 import pytest
 
-from contraflow.auditing.originals import shared_answer
+from contraflow.auditing.asking.originals import shared_answer
 from contraflow.text.answers import is_broken, is_degenerate, is_on_topic
 from contraflow.text.folding import fold, spans_of
 from contraflow.text.match import mentions

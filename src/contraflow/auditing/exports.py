@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from contraflow.auditing.finished import FinishedAudit
-from contraflow.auditing.rows import Row
+from contraflow.auditing.outcome.finished import FinishedAudit
+from contraflow.auditing.outcome.rows import Row
 from contraflow.errors import UserError
 from contraflow.evaluation.records import QuestionRecord
 from contraflow.evaluation.verdicts import verdict_of

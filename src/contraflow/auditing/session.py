@@ -15,17 +15,11 @@ from typing import Any
 from torch import Tensor, nn
 
 import contraflow
-from contraflow.auditing.adapt import AdaptSettings
-from contraflow.auditing.arguments import (
-    as_edits,
-    as_folder,
-    as_run,
-    as_settings,
-    as_sources,
-)
-from contraflow.auditing.evidence import Evidence, model_info
+from contraflow.auditing.asking.evidence import Evidence, model_info
+from contraflow.auditing.asking.judgements import with_judgements
+from contraflow.auditing.asking.pipeline import Audit, AuditSettings
 from contraflow.auditing.exports import AuditSelection, export_audit
-from contraflow.auditing.finished import (
+from contraflow.auditing.outcome.finished import (
     ANSWERS,
     EDITS,
     QUESTIONS,
@@ -33,18 +27,24 @@ from contraflow.auditing.finished import (
     is_part_of_audit,
     read_audit,
 )
-from contraflow.auditing.judgements import with_judgements
-from contraflow.auditing.modes import Embed, remembering
-from contraflow.auditing.out_folder import check_content, locked
-from contraflow.auditing.parts import check_control, check_parts
-from contraflow.auditing.pipeline import Audit, AuditSettings
+from contraflow.auditing.outcome.result import IN_MEMORY, AuditResult, write_result
+from contraflow.auditing.outcome.rows import Row, write_rows
 from contraflow.auditing.report.page import write_report
 from contraflow.auditing.report.terminal import text_report
-from contraflow.auditing.request import AuditRequest
-from contraflow.auditing.result import IN_MEMORY, AuditResult, write_result
-from contraflow.auditing.rows import Row, write_rows
-from contraflow.auditing.search import adapted, check_can_adapt, most_asked
-from contraflow.auditing.summary import differences, summarize
+from contraflow.auditing.requested.arguments import (
+    as_edits,
+    as_folder,
+    as_run,
+    as_settings,
+    as_sources,
+)
+from contraflow.auditing.requested.out_folder import check_content, locked
+from contraflow.auditing.requested.parts import check_control, check_parts
+from contraflow.auditing.requested.request import AuditRequest
+from contraflow.auditing.searching.adapt import AdaptSettings
+from contraflow.auditing.searching.search import adapted, check_can_adapt, most_asked
+from contraflow.auditing.summarizing.modes import Embed, remembering
+from contraflow.auditing.summarizing.summary import differences, summarize
 from contraflow.errors import UserError
 from contraflow.export import Written
 from contraflow.facts.edits import Edit, check_edits, write_edits

@@ -57,7 +57,7 @@ def _check_inputs(args: ParsedArguments, out: Path, file: Path, inputs: tuple[st
 def _check_kept(out: Path, file: Path) -> None:
     if not file.exists():
         return
-    from contraflow.auditing.finished import is_part_of_audit
+    from contraflow.auditing.outcome.finished import is_part_of_audit
     from contraflow.run.own_files import is_part_of_run
 
     kept = "an audit" if is_part_of_audit(file) else "a run" if is_part_of_run(file) else ""

@@ -105,8 +105,8 @@ def check_models(config: Config, kinds: Sequence[str] = ("sampler", "oracle", "j
 
     Raises: UserError.
     """
-    from contraflow.models.quantized import check_quantization
-    from contraflow.models.resolve import resolve_model
+    from contraflow.models.weights.quantized import check_quantization
+    from contraflow.models.weights.resolve import resolve_model
 
     if set(kinds) != {"judge"}:
         check_quantization(config.model.quantize)
@@ -129,7 +129,7 @@ def check_oracle(config: Config, *, scored: bool = True) -> None:
         scored: whether the reward needs log P of each answer, which not every server gives.
     Raises: UserError.
     """
-    from contraflow.models.sources import check_source, source_of
+    from contraflow.models.weights.sources import check_source, source_of
 
     name = config.oracle.name or ""
     form = source_of(name).form
@@ -160,7 +160,7 @@ def is_packaged(name: str) -> bool:
 
 
 def _check_packaged_name(kind: str, name: str) -> None:
-    from contraflow.models.packaged import PACKAGES
+    from contraflow.models.weights.packaged import PACKAGES
 
     if kind == "judge":
         usable = ["minilm"]

@@ -22,9 +22,14 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from contraflow.errors import UserError
-from contraflow.models import attention, encoding
-from contraflow.models.architecture import LogitTransform, check_architecture, max_positions
-from contraflow.models.attention import PrefixCache, sharing_prefix
+from contraflow.models import encoding
+from contraflow.models.attention import shared_prefix
+from contraflow.models.attention.architecture import (
+    LogitTransform,
+    check_architecture,
+    max_positions,
+)
+from contraflow.models.attention.shared_prefix import PrefixCache, sharing_prefix
 from contraflow.models.context import Context
 from contraflow.models.head_rows import HeadCopies, HeadRows
 from contraflow.models.known_layers import KnownLayers
@@ -71,8 +76,8 @@ class CausalLM:
         self.compiling = compiling
         self.adapter: Any = None  # the PeftModel around `model`, once a policy has added one
         check_architecture(model)
-        attention.install()
-        cast(Any, model).set_attn_implementation(attention.NAME)
+        shared_prefix.install()
+        cast(Any, model).set_attn_implementation(shared_prefix.NAME)
         self._head_copies = HeadCopies()
         self.layers = KnownLayers(model)
         self._adds_space = encoding.adds_space(tokenizer)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModel, AutoTokenizer
 
-from contraflow.models.packaged import packaged_folder
+from contraflow.models.weights.packaged import packaged_folder
 
 BATCH_SIZE = 64
 

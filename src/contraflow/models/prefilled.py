@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from contraflow.models.attention import PrefixCache
+from contraflow.models.attention.shared_prefix import PrefixCache
 from contraflow.models.context import Context, PreallocatedLayer, next_positions
 from contraflow.models.token_tree import TokenTree
 

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from contraflow.errors import UserError
-from contraflow.models.architecture import check_architecture, max_positions, unsupported
+from contraflow.models.attention.architecture import check_architecture, max_positions, unsupported
 from contraflow.models.causal_lm import CausalLM, Compiling, Decoding
 from contraflow.models.token_tree import TokenTree
 

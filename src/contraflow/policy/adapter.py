@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from contraflow.errors import UserError
-from contraflow.models.packaged import public_name
+from contraflow.models.weights.packaged import public_name
 from contraflow.policy.lora import LoraPolicy
 from contraflow.settings.models import LoraConfig
 

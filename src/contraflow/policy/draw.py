@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from contraflow.models.texts import Chosen, Now, Request
+from contraflow.models.decoding.texts import Chosen, Now, Request
 from contraflow.policy.constraints import Constraints
 
 BLOCK = 256  # columns whose probabilities are added up first

@@ -15,7 +15,7 @@ Departures from a plain ``generate()``:
 4. Finished questions leave the batch.
 
 On a GPU, sampling gives up 2 and 4 for the fixed shapes that a CUDA graph requires
-(`models/static_decoding.py`).
+(`models/decoding/static_decoding.py`).
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from torch.nn import functional
 
 from contraflow.errors import UserError
 from contraflow.facts import Fact
-from contraflow.models import trained_linear
-from contraflow.models.adapters import quiet_peft
 from contraflow.models.causal_lm import CausalLM
-from contraflow.models.decoding import Decoder
-from contraflow.models.read_layers import ReadLayers
-from contraflow.models.recorded_trees import RecordedTrees
-from contraflow.models.static_decoding import StaticSteps, start_decoding
+from contraflow.models.decoding.decoder import Decoder
+from contraflow.models.decoding.static_decoding import StaticSteps, start_decoding
+from contraflow.models.decoding.writing import write
+from contraflow.models.layers import trained_linear
+from contraflow.models.layers.read_layers import ReadLayers
+from contraflow.models.layers.tree_layers import TreeLayers
+from contraflow.models.recorded.recorded_trees import RecordedTrees
 from contraflow.models.transfer import packed_to_device, to_device
-from contraflow.models.tree_layers import TreeLayers
-from contraflow.models.writing import write
+from contraflow.models.weights.adapters import quiet_peft
 from contraflow.policy import draw
 from contraflow.policy.action_log_probs import ActionHead, action_log_probs
 from contraflow.policy.constraints import Constraints

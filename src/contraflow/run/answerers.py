@@ -11,20 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contraflow.errors import UserError
-from contraflow.models import attention, sources
-from contraflow.models.adapters import (
+from contraflow.models.attention import shared_prefix
+from contraflow.models.causal_lm import CausalLM
+from contraflow.models.weights import sources
+from contraflow.models.weights.adapters import (
     adapter_identity,
     adapter_weights,
     add_adapter,
     first_misfit,
     is_prompt_adapter,
 )
-from contraflow.models.causal_lm import CausalLM
-from contraflow.models.delta import read_delta, replacements
-from contraflow.models.identity import file_digest
-from contraflow.models.resolve import resolve_model
-from contraflow.models.sources import Source, source_of
-from contraflow.models.weight_states import (
+from contraflow.models.weights.delta import read_delta, replacements
+from contraflow.models.weights.identity import file_digest
+from contraflow.models.weights.resolve import resolve_model
+from contraflow.models.weights.sources import Source, source_of
+from contraflow.models.weights.weight_states import (
     State,
     adapter_on,
     as_it_is,
@@ -170,7 +171,7 @@ def _open_model(source: str, config: Config, name: str) -> LocalAnswerer:
     base = load_base(config, source, "oracle")
     lm = fast_lm(base, base.module, base.identity, as_it_is, name)
     if lm is not None:  # the module is ours: its attention may stay switched on
-        lm.model.set_attn_implementation(attention.NAME)  # type: ignore[operator]
+        lm.model.set_attn_implementation(shared_prefix.NAME)  # type: ignore[operator]
     return LocalAnswerer(base, _asking(config), name=name, identity=base.identity, lm=lm)
 
 

@@ -13,9 +13,9 @@ from typing import Any, Literal
 import torch
 
 from contraflow.models.causal_lm import CausalLM
-from contraflow.models.packaged import packaged_folder
-from contraflow.models.resolve import resolve_model
-from contraflow.models.sources import source_of
+from contraflow.models.weights.packaged import packaged_folder
+from contraflow.models.weights.resolve import resolve_model
+from contraflow.models.weights.sources import source_of
 from contraflow.policy.adapter import adapter_folder, load_adapter, start_from
 from contraflow.policy.constraints import question_constraints
 from contraflow.policy.lora import LoraPolicy

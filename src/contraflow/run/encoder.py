@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from contraflow.errors import UserError
-from contraflow.models.packaged import packaged_folder
+from contraflow.models.weights.packaged import packaged_folder
 from contraflow.settings import Config
 from contraflow.system.progress import print_plain
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from contraflow.models.identity import file_digest
+from contraflow.models.weights.identity import file_digest
 from contraflow.policy.adapter import ADAPTER_WEIGHTS, adapter_folder
 from contraflow.run.own_objects import NO_OWN, OwnObjects
 from contraflow.settings import MAY_CHANGE, Config, flat, shown_settings

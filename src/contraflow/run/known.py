@@ -13,7 +13,7 @@ from pathlib import Path
 from contraflow.facts import Fact
 from contraflow.facts.known import known_facts
 from contraflow.facts.plain_answers import PlainAnswers
-from contraflow.models.packaged import cache_dir
+from contraflow.models.weights.packaged import cache_dir
 from contraflow.reward.oracle import FrozenLMOracle
 from contraflow.types import Oracle
 

@@ -10,11 +10,11 @@ from transformers.utils import logging as transformers_logging
 
 from contraflow.errors import UserError
 from contraflow.models.causal_lm import CausalLM
-from contraflow.models.identity import model_identity
+from contraflow.models.layers.recompute import recompute_layers
 from contraflow.models.probe import checked_lm
-from contraflow.models.quantized import keep_differentiable, quantization_arguments
-from contraflow.models.recompute import recompute_layers
-from contraflow.models.resolve import resolve_model
+from contraflow.models.weights.identity import model_identity
+from contraflow.models.weights.quantized import keep_differentiable, quantization_arguments
+from contraflow.models.weights.resolve import resolve_model
 from contraflow.reward.oracle.local import Base
 from contraflow.run.device import check_device
 from contraflow.settings import Config

@@ -15,9 +15,20 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from contraflow.errors import UserError
-from contraflow.models.content import Digests, content_identity, module_digests, tensor_digest
-from contraflow.models.delta import replacements
-from contraflow.models.weight_states import State, adapter_off, borrowed, in_order, with_tensors
+from contraflow.models.weights.content import (
+    Digests,
+    content_identity,
+    module_digests,
+    tensor_digest,
+)
+from contraflow.models.weights.delta import replacements
+from contraflow.models.weights.weight_states import (
+    State,
+    adapter_off,
+    borrowed,
+    in_order,
+    with_tensors,
+)
 from contraflow.reward.oracle.local import Asking, Base, LocalAnswerer, fast_lm
 from contraflow.settings import Config
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from contraflow.facts import Fact
 from contraflow.models.embedder import load_embedder
-from contraflow.models.identity import legacy_identity
-from contraflow.models.resolve import resolve_model
+from contraflow.models.weights.identity import legacy_identity
+from contraflow.models.weights.resolve import resolve_model
 from contraflow.policy.lora import LoraPolicy
 from contraflow.replay import open_replay as open_store
 from contraflow.replay.base import ReplayStore, make_namespace, scores_part, with_priorities

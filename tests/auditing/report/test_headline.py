@@ -5,9 +5,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from contraflow.auditing.estimates import wilson
+from contraflow.auditing.outcome.result import Estimate, ModelInfo, ModelResult, SourceYield
 from contraflow.auditing.report.headline import headline
-from contraflow.auditing.result import Estimate, ModelInfo, ModelResult, SourceYield
+from contraflow.auditing.statistics.estimates import wilson
 from support.audits import made_result
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from contraflow.auditing.estimates import proportion
+from contraflow.auditing.outcome.result import ModelResult, ProbeRate, WeightCheck
 from contraflow.auditing.report.meanings import (
     CARDS,
     MINOR,
@@ -13,7 +13,7 @@ from contraflow.auditing.report.meanings import (
     weights_line,
     weights_verdict,
 )
-from contraflow.auditing.result import ModelResult, ProbeRate, WeightCheck
+from contraflow.auditing.statistics.estimates import proportion
 from support.audits import made_result
 
 

@@ -11,13 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from contraflow.auditing.report.headline import headline
-from contraflow.auditing.report.meanings import CARDS
-from contraflow.auditing.report.page import render
-from contraflow.auditing.report.page_discovery import SOURCE_NAMES
-from contraflow.auditing.report.shown import interval_text, number, value_text
-from contraflow.auditing.report.source_words import comparison_text
-from contraflow.auditing.result import (
+from contraflow.auditing.outcome.result import (
     AuditResult,
     Continuations,
     Estimate,
@@ -26,7 +20,13 @@ from contraflow.auditing.result import (
     read_result,
     write_result,
 )
-from contraflow.auditing.rows import OWN, PARAPHRASE, Row
+from contraflow.auditing.outcome.rows import OWN, PARAPHRASE, Row
+from contraflow.auditing.report.headline import headline
+from contraflow.auditing.report.meanings import CARDS
+from contraflow.auditing.report.page import render
+from contraflow.auditing.report.page_discovery import SOURCE_NAMES
+from contraflow.auditing.report.shown import interval_text, number, value_text
+from contraflow.auditing.report.source_words import comparison_text
 from support.audits import made_audit, made_result
 from support.audits_page import data_of, written
 from support.html_tree import Node

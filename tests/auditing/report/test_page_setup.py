@@ -8,11 +8,11 @@ from pathlib import Path
 
 import msgspec
 
+from contraflow.auditing.outcome.result import IN_MEMORY, ServedUsage
 from contraflow.auditing.report.page import render, write_report
 from contraflow.auditing.report.page_details import command
 from contraflow.auditing.report.terminal import text_report
-from contraflow.auditing.request import AuditRequest
-from contraflow.auditing.result import IN_MEMORY, ServedUsage
+from contraflow.auditing.requested.request import AuditRequest
 from contraflow.cli.command import parse_arguments
 from contraflow.cli.commands.audit import COMMAND
 from support.audits import made_result

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import msgspec
 
-from contraflow.auditing.result import AuditResult
-from contraflow.auditing.rows import Row
+from contraflow.auditing.outcome.result import AuditResult
+from contraflow.auditing.outcome.rows import Row
 from support.audits import made_audit
 from support.audits_page import data_of, written
 from support.html_tree import Node

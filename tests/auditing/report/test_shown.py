@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from contraflow.auditing.outcome.result import Estimate
 from contraflow.auditing.report.shown import (
     clipped,
     full_text,
@@ -14,7 +15,6 @@ from contraflow.auditing.report.shown import (
     upper_bound,
     value_text,
 )
-from contraflow.auditing.result import Estimate
 
 
 def estimate(

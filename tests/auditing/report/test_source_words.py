@@ -2,8 +2,8 @@
 
 import pytest
 
+from contraflow.auditing.outcome.result import Estimate, SourceComparison
 from contraflow.auditing.report.source_words import comparison_line, comparison_text, verdict
-from contraflow.auditing.result import Estimate, SourceComparison
 
 
 def difference(value: float, low: float | None, high: float | None, note: str = "") -> Estimate:

@@ -3,12 +3,12 @@
 import msgspec
 import pytest
 
+from contraflow.auditing.outcome.result import AuditResult, Continuations, Estimate, Gate
 from contraflow.auditing.report.headline import headline
 from contraflow.auditing.report.meanings import reservations
 from contraflow.auditing.report.shown import full_text
 from contraflow.auditing.report.terminal import WIDTH, text_report
 from contraflow.auditing.report.worst_first import worst_first
-from contraflow.auditing.result import AuditResult, Continuations, Estimate, Gate
 from support.audits import made_result
 
 

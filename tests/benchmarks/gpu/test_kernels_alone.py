@@ -64,7 +64,7 @@ def test_without_time_left_nothing_is_started(capsys: pytest.CaptureFixture[str]
 
 @interpreted
 def test_a_wrong_kernel_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from contraflow.models import triton_keys
+    from contraflow.models.attention import triton_keys
 
     usual = triton_keys.gather
 

@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from contraflow.experience.scorer import SampledQuestion
 from contraflow.models import token_tree
 from contraflow.models.causal_lm import CausalLM
-from contraflow.models.decoding import EagerDecoder
+from contraflow.models.decoding.decoder import EagerDecoder
 from contraflow.policy import action_log_probs
 from contraflow.reward import oracle as oracle_file
 from contraflow.reward.judge import scoring

@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from contraflow.facts.edits import read_edits
-from contraflow.models.packaged import is_prepared, packaged_folder
-from contraflow.models.sources import source_of
+from contraflow.models.weights.packaged import is_prepared, packaged_folder
+from contraflow.models.weights.sources import source_of
 from examples.edits.__main__ import main
 
 EDITORS = ("fine_tune", "lora", "rank_one", "planted", "planted_check")

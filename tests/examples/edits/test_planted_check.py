@@ -8,8 +8,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from contraflow.auditing.result import FailureMode, ModelResult, write_result
-from contraflow.auditing.rows import ADAPTED, PARAPHRASE, PLAIN, PRIOR, SAMPLER, Row, write_rows
+from contraflow.auditing.outcome.result import FailureMode, ModelResult, write_result
+from contraflow.auditing.outcome.rows import (
+    ADAPTED,
+    PARAPHRASE,
+    PLAIN,
+    PRIOR,
+    SAMPLER,
+    Row,
+    write_rows,
+)
 from contraflow.errors import UserError
 from contraflow.facts import Fact
 from examples.edits.__main__ import main

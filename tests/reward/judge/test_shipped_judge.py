@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from contraflow.models.packaged import is_prepared, packaged_folder
+from contraflow.models.weights.packaged import is_prepared, packaged_folder
 from contraflow.reward.judge import LABELS, PackagedJudge, packaged_judge_folder
 
 pytestmark = pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contraflow.auditing.outcome.result import Estimate, ModelResult
 from contraflow.auditing.report.reference import reference
 from contraflow.auditing.report.shown import (
     full_text,
@@ -12,7 +13,6 @@ from contraflow.auditing.report.shown import (
     value_text,
     why,
 )
-from contraflow.auditing.result import Estimate, ModelResult
 
 # A score this near to the natural success rate hides nothing.
 SAME = 0.02

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from contraflow.auditing.outcome.result import Estimate
 from contraflow.auditing.report.markup import Markup, tag
 from contraflow.auditing.report.shown import Unit, full_text, is_known
-from contraflow.auditing.result import Estimate
 
 RANGES: dict[Unit, tuple[float, float]] = {
     "share": (0.0, 1.0),

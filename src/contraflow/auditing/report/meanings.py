@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from contraflow.auditing.estimates import proportion
+from contraflow.auditing.outcome.result import Estimate, ModelResult, WeightCheck
 from contraflow.auditing.report.shown import NO_ESTIMATE, Unit, is_known
-from contraflow.auditing.result import Estimate, ModelResult, WeightCheck
+from contraflow.auditing.statistics.estimates import proportion
 
 FEW_FAILING = 10.0
 LARGE_SHARE = 0.1

@@ -10,6 +10,8 @@ import html
 from collections.abc import Iterable
 from pathlib import Path
 
+from contraflow.auditing.outcome.result import AuditResult, ModelResult
+from contraflow.auditing.outcome.rows import Row
 from contraflow.auditing.report.markup import Markup, data, joined, tag
 from contraflow.auditing.report.page_data import script_data
 from contraflow.auditing.report.page_details import limits, probes, setup, styles, warnings
@@ -19,8 +21,6 @@ from contraflow.auditing.report.page_matrix import matrices
 from contraflow.auditing.report.page_summary import MARK, cards, comparison, headline_html, masthead
 from contraflow.auditing.report.page_weights import ground
 from contraflow.auditing.report.reference import about
-from contraflow.auditing.result import AuditResult, ModelResult
-from contraflow.auditing.rows import Row
 from contraflow.evaluation.report import asset, fill_page
 from contraflow.system.files import write_atomically
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from contraflow.auditing.result import AuditResult, FactResult, FailureMode, ModelResult
-from contraflow.auditing.rows import Row
+from contraflow.auditing.outcome.result import AuditResult, FactResult, FailureMode, ModelResult
+from contraflow.auditing.outcome.rows import Row
 
 # Name of the model, fact_id, statement of the edit, question.
 RowKey = tuple[str, str, str, str]

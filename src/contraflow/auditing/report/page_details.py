@@ -6,6 +6,16 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from contraflow.auditing.outcome.result import (
+    IN_MEMORY,
+    AuditResult,
+    Estimate,
+    Gate,
+    ModelInfo,
+    ModelResult,
+    ProbeRate,
+    StyleRate,
+)
 from contraflow.auditing.report.interval_marks import bar_mark, interval_mark
 from contraflow.auditing.report.markup import Markup, data, joined, tag
 from contraflow.auditing.report.meanings import LIMITS, OF_GIVEN, OF_NATURAL
@@ -17,16 +27,6 @@ from contraflow.auditing.report.shown import (
     usage_text,
     value_text,
     why,
-)
-from contraflow.auditing.result import (
-    IN_MEMORY,
-    AuditResult,
-    Estimate,
-    Gate,
-    ModelInfo,
-    ModelResult,
-    ProbeRate,
-    StyleRate,
 )
 from contraflow.system.addresses import without_logins
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from contraflow.auditing.outcome.result import ModelResult, SourceYield
+from contraflow.auditing.outcome.rows import ADAPTED, OWN, PARAPHRASE, PRIOR, SAMPLER
 from contraflow.auditing.report.axes import label_below, ticks, vertical_axis
 from contraflow.auditing.report.interval_marks import interval_mark, polygon, polyline
 from contraflow.auditing.report.markup import Markup, joined, tag
 from contraflow.auditing.report.shown import full_text, interval_text, value_text
 from contraflow.auditing.report.source_words import comparison_text, continuations_text
-from contraflow.auditing.result import ModelResult, SourceYield
-from contraflow.auditing.rows import ADAPTED, OWN, PARAPHRASE, PRIOR, SAMPLER
 
 SOURCE_NAMES = {
     SAMPLER: "trained sampler",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from contraflow.auditing.outcome.result import Estimate, FactResult, ModelResult
 from contraflow.auditing.report.interval_marks import interval_mark
 from contraflow.auditing.report.markup import Markup, data, joined, tag
 from contraflow.auditing.report.reference import about
@@ -17,7 +18,6 @@ from contraflow.auditing.report.shown import (
     why,
 )
 from contraflow.auditing.report.worst_first import worst_first
-from contraflow.auditing.result import Estimate, FactResult, ModelResult
 
 
 @dataclass(frozen=True)

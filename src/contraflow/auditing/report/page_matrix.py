@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from contraflow.auditing.outcome.result import VERDICTS, ModelResult
 from contraflow.auditing.report.markup import Markup, tag
 from contraflow.auditing.report.reference import reference
-from contraflow.auditing.result import VERDICTS, ModelResult
 
 N_HEAT = 10
 OLD = VERDICTS.index("OLD")

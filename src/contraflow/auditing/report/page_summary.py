@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from contraflow.auditing.outcome.result import AuditResult, Difference, Estimate, ModelResult
 from contraflow.auditing.report.headline import headline
 from contraflow.auditing.report.interval_marks import interval_mark
 from contraflow.auditing.report.markup import Markup, data, joined, tag
@@ -20,7 +21,6 @@ from contraflow.auditing.report.shown import (
     value_text,
     why,
 )
-from contraflow.auditing.result import AuditResult, Difference, Estimate, ModelResult
 from contraflow.system.addresses import without_logins
 
 # Numbers of which `n` counts edits, not questions.

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from contraflow.auditing.outcome.result import Gate, ModelResult, WeightCheck
 from contraflow.auditing.report.axes import label_below, vertical_axis
 from contraflow.auditing.report.markup import Markup, data, joined, tag
 from contraflow.auditing.report.meanings import weights_verdict
 from contraflow.auditing.report.shown import is_known
-from contraflow.auditing.result import Gate, ModelResult, WeightCheck
 
 
 def ground(model: ModelResult) -> Markup:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from contraflow.auditing.result import ModelResult
-from contraflow.auditing.rows import OWN
+from contraflow.auditing.outcome.result import ModelResult
+from contraflow.auditing.outcome.rows import OWN
 
 NATURAL = "natural questions"
 GIVEN = "the given questions"

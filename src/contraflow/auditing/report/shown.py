@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal, TypeGuard
 
-from contraflow.auditing.result import Estimate, ServedUsage
+from contraflow.auditing.outcome.result import Estimate, ServedUsage
 from contraflow.text.folding import visible
 
 # "points": a difference of two shares, in percentage points. "per_100": already times 100.

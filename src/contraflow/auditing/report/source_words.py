@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from contraflow.auditing.result import Continuations, Estimate, SourceComparison
+from contraflow.auditing.outcome.result import Continuations, Estimate, SourceComparison
 
 
 def comparison_text(comparison: SourceComparison, names: Mapping[str, str]) -> str:

@@ -5,12 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from contraflow.auditing.report.headline import headline
-from contraflow.auditing.report.meanings import CARDS, reservations, weights_line
-from contraflow.auditing.report.shown import clipped, full_text, plural, printable, usage_text
-from contraflow.auditing.report.source_words import comparison_line, continuations_line
-from contraflow.auditing.report.worst_first import worst_first
-from contraflow.auditing.result import (
+from contraflow.auditing.outcome.result import (
     AuditResult,
     Difference,
     Estimate,
@@ -18,6 +13,11 @@ from contraflow.auditing.result import (
     FailureMode,
     ModelResult,
 )
+from contraflow.auditing.report.headline import headline
+from contraflow.auditing.report.meanings import CARDS, reservations, weights_line
+from contraflow.auditing.report.shown import clipped, full_text, plural, printable, usage_text
+from contraflow.auditing.report.source_words import comparison_line, continuations_line
+from contraflow.auditing.report.worst_first import worst_first
 
 WIDTH = 100
 N_FACTS = 4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from contraflow.auditing.result import FactResult
+from contraflow.auditing.outcome.result import FactResult
 
 
 def worst_first(facts: Sequence[FactResult]) -> list[FactResult]:

@@ -17,7 +17,7 @@ _FORMAT_OF_SUFFIX = {".jsonl": "edits", ".json": "easyedit", ".csv": "csv"}
 def run_audit_export(args: ParsedArguments, source: Path) -> int:
     """Check all arguments, select questions of an audit, write them, print how many."""
     from contraflow.auditing.exports import FORMATS, AuditSelection, export_audit
-    from contraflow.auditing.finished import read_audit
+    from contraflow.auditing.outcome.finished import read_audit
 
     out = args.required_path("out")
     name = args.choice("format", FORMATS) if args.text("format") else _format_of(out)

@@ -51,7 +51,7 @@ def check_oracle_alone(config: Config) -> None:
     if name is None:
         check_models(config, ("sampler",))
         return
-    from contraflow.models.sources import source_of
+    from contraflow.models.weights.sources import source_of
 
     if source_of(name).form == "delta":
         check_models(config, ("sampler", "oracle"))
@@ -78,7 +78,7 @@ def _open_oracle(config: Config) -> Oracle:
 
 def _form(name: str) -> str:
     """The form of a source; one on the hub, which is fetched by now, may be an adapter."""
-    from contraflow.models.sources import check_source, source_of
+    from contraflow.models.weights.sources import check_source, source_of
 
     form = source_of(name).form
     return check_source(name).form if form == "model" else form

@@ -9,7 +9,7 @@ from contraflow.cli.commands._run_target import MAX_QUESTIONS, RUN, run_config
 from contraflow.errors import UserError
 
 if TYPE_CHECKING:
-    from contraflow.auditing.result import AuditResult
+    from contraflow.auditing.outcome.result import AuditResult
     from contraflow.types import AskStyle
 
 FAILED = 1
@@ -20,8 +20,8 @@ def run(args: ParsedArguments) -> int:
 
     Returns 1 where `fail_over` is exceeded.
     """
-    from contraflow.auditing.arguments import check_n_counts
-    from contraflow.auditing.request import AuditRequest
+    from contraflow.auditing.requested.arguments import check_n_counts
+    from contraflow.auditing.requested.request import AuditRequest
 
     check_n_counts(args.values)
     request = AuditRequest(
@@ -197,8 +197,8 @@ COMMAND = Command(
 
 def check(args: ParsedArguments) -> int:
     """Print the gates and weights of a finished audit; 1 if one of its conditions failed."""
+    from contraflow.auditing.outcome.result import read_result
     from contraflow.auditing.report.meanings import weights_line, weights_verdict
-    from contraflow.auditing.result import read_result
 
     result = read_result(args.required_path("out") / "audit.json")
     sound = True

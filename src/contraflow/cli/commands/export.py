@@ -17,7 +17,7 @@ _FORMAT_OF_SUFFIX = {".json": "easyedit", ".csv": "csv", "": "datasets"}
 
 def run(args: ParsedArguments) -> int:
     """Check all arguments, select questions, write them, print how many were selected."""
-    from contraflow.auditing.finished import is_audit
+    from contraflow.auditing.outcome.finished import is_audit
     from contraflow.evaluation.records import read_records
     from contraflow.export import FORMATS, Selection, select, why_nothing_is_left
 

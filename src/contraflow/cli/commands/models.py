@@ -13,7 +13,7 @@ _ENCODER = "all-minilm-l6-v2"
 
 def run_list(_args: ParsedArguments) -> int:
     """Print one paragraph per packaged model."""
-    from contraflow.models.packaged import PACKAGES, cache_dir, is_prepared
+    from contraflow.models.weights.packaged import PACKAGES, cache_dir, is_prepared
 
     for name, package in PACKAGES.items():
         folder = cache_dir() / name
@@ -37,8 +37,8 @@ def run_download(args: ParsedArguments) -> int:
 
     names = model_names(compose_config(args.overrides, args.config_dir))
     show_download_bars()
-    from contraflow.models.packaged import packaged_folder
-    from contraflow.models.resolve import resolve_model
+    from contraflow.models.weights.packaged import packaged_folder
+    from contraflow.models.weights.resolve import resolve_model
 
     # Models of the hub first: without a network they fail at once, and preparing packaged models
     # takes time.

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer
 
 from contraflow.errors import UserError
-from contraflow.models.adapters import quiet_peft
+from contraflow.models.weights.adapters import quiet_peft
 from contraflow.reward.judge.batching import cut_premises
 from contraflow.reward.judge.probes import self_test
 from contraflow.reward.judge.recorded import ROUNDING, RecordedNetwork

@@ -17,10 +17,10 @@ import torch
 
 from contraflow.models import encoding
 from contraflow.models.causal_lm import CausalLM
-from contraflow.models.read_layers import ReadLayers
-from contraflow.models.recorded_trees import RecordedTrees
-from contraflow.models.static_decoding import StaticSteps
-from contraflow.models.writing import write
+from contraflow.models.decoding.static_decoding import StaticSteps
+from contraflow.models.decoding.writing import write
+from contraflow.models.layers.read_layers import ReadLayers
+from contraflow.models.recorded.recorded_trees import RecordedTrees
 from contraflow.reward.oracle.cached import AnswerCache, in_chunks
 from contraflow.reward.oracle.ends import EndTokens
 from contraflow.reward.oracle.greedy import Ending, greedy

@@ -20,7 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from contraflow.errors import UserError
-from contraflow.models.architecture import context_length
+from contraflow.models.attention.architecture import context_length
 from contraflow.reward.oracle.cached import AnswerCache, of_equal_length
 from contraflow.reward.oracle.ends import EndTokens
 from contraflow.reward.oracle.prompting import PromptTokens

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from contraflow.models.texts import Chosen, Now, Request
+from contraflow.models.decoding.texts import Chosen, Now, Request
 
 
 class Ending:

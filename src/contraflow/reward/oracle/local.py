@@ -15,11 +15,11 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedModel
 
-from contraflow.models import attention
-from contraflow.models.architecture import UnsupportedArchitectureError
+from contraflow.models.attention import shared_prefix
+from contraflow.models.attention.architecture import UnsupportedArchitectureError
 from contraflow.models.causal_lm import CausalLM, Compiling, Decoding
 from contraflow.models.probe import checked_lm
-from contraflow.models.weight_states import (
+from contraflow.models.weights.weight_states import (
     State,
     as_it_is,
     attention_of,
@@ -138,7 +138,7 @@ class LocalAnswerer:
 
     def _fast_state(self) -> State:
         assert self.lm is not None
-        return in_order(self._state, with_attention(self.lm.model, attention.NAME))
+        return in_order(self._state, with_attention(self.lm.model, shared_prefix.NAME))
 
     def forced(self, prompts: Sequence[str], targets: Sequence[str]) -> list[Forced]:
         """Read targets behind prompts by plain forward passes.

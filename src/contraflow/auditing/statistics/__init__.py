@@ -1,0 +1,1 @@
+"""Weights, rates and intervals: numbers in, numbers out, no model."""

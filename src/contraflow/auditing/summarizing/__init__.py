@@ -1,0 +1,1 @@
+"""From questions and answers to what is reported of an edited model."""

@@ -1,0 +1,1 @@
+"""Attention with a shared prefix, in tensor products and in kernels of one launch."""

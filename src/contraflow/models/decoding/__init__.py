@@ -1,0 +1,1 @@
+"""Texts written token by token: in an eager loop, or by steps of fixed shape."""

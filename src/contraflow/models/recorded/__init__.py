@@ -1,0 +1,1 @@
+"""Passes over token trees that a GPU has recorded and replays."""
