@@ -15,7 +15,7 @@ from pathlib import Path
 from contraflow.cli.command import Argument, Command, ParsedArguments, parse_arguments
 from contraflow.cli.failures import report_failure
 from contraflow.errors import UserError
-from contraflow.reward.oracle.served import ServedAnswerer
+from contraflow.reward.oracle.served.oracle import ServedAnswerer
 from examples.served.compare import Comparison, compare, open_both, questions_and_targets
 from examples.served.servers import PACKAGE_OF, is_installed, running
 

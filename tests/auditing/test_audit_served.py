@@ -17,7 +17,7 @@ import pytest
 
 from contraflow.cli import main
 from contraflow.models.weights.packaged import is_prepared
-from contraflow.reward.oracle.served_probe import PROBE
+from contraflow.reward.oracle.served.probe import PROBE
 from support.knowing import Models, make_models, write_edits
 from support.served import StandIn, stand_in
 from support.served_model import RealModels

@@ -177,13 +177,33 @@ def rooms_of_the_table() -> list[str]:
     return [name.removesuffix("/").removesuffix(".py") for name in names]
 
 
-def test_the_house_has_the_floors_of_the_import_contract() -> None:
+def layers_of(folder: str) -> list[list[str]]:
+    """The floors of a folder by its import contract, the highest first; "" is the package."""
     contracts = tomllib.loads(text_of(ROOT / "pyproject.toml"))["tool"]["importlinter"]["contracts"]
-    (layers,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
-    expected = [
+    inside = [f"contraflow.{folder}"] if folder else None
+    (layers,) = [
+        contract["layers"]
+        for contract in contracts
+        if contract["type"] == "layers" and contract.get("containers") == inside
+    ]
+    return [
         [name.strip().removeprefix("contraflow.") for name in layer.split("|")] for layer in layers
     ]
-    assert floors_of_the_picture() == expected
+
+
+def test_the_house_has_the_floors_of_the_import_contract() -> None:
+    assert floors_of_the_picture() == layers_of("")
+
+
+@pytest.mark.parametrize("room", ["models", "auditing"])
+def test_the_parts_of_a_large_room_stand_in_the_order_of_its_contract(room: str) -> None:
+    """Folders only, the highest first; every part has one line in the room's table."""
+    table = text_of(HOUSE_PAGE).split(f"| part of `{room}/` |")[1].split("\n\n")[0]
+    parts = re.findall(r"^\| `(\w+)/` \|", table, flags=re.MULTILINE)
+    folders = {file.parent.name for file in (PACKAGE / room).glob("*/__init__.py")}
+    on_floors = [name for layer in layers_of(room) for name in layer if name in folders]
+    assert parts == on_floors
+    assert sorted(parts) == sorted(folders)
 
 
 def test_the_house_is_the_package() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from contraflow.reward.oracle.served import ServedAnswerer, open_served
+from contraflow.reward.oracle.served.oracle import ServedAnswerer, open_served
 from contraflow.settings.served import ServedConfig
 from contraflow.types import Answer
 from support.served_text import Behavior, Fault, answer_to, completion, log_p_of

@@ -134,7 +134,7 @@ def check_oracle(config: Config, *, scored: bool = True) -> None:
     name = config.oracle.name or ""
     form = source_of(name).form
     if form == "served":
-        from contraflow.reward.oracle.served import check_served
+        from contraflow.reward.oracle.served.oracle import check_served
 
         check_served(name, config.oracle.served, needs_log_p=scored)
         return

@@ -71,7 +71,7 @@ def check_source(
     Raises: UserError, in one line with the remedy.
     """
     if source_of(name).form == "served":
-        from contraflow.reward.oracle.served import check_served
+        from contraflow.reward.oracle.served.oracle import check_served
 
         check_served(name, None if config is None else config.oracle.served)
     else:
@@ -137,7 +137,7 @@ def open_answerer(
     found = _located(source, "oracle")
     name = name or source
     if found.form == "served":
-        from contraflow.reward.oracle.served import open_served
+        from contraflow.reward.oracle.served.oracle import open_served
 
         return open_served(
             source,

@@ -113,8 +113,8 @@ def _served_oracle(config: Config) -> Oracle | None:
     name = config.oracle.name
     if name is None or source_of(name).form != "served":
         return None
-    from contraflow.reward.oracle.served import ServedOracle
-    from contraflow.reward.oracle.served_errors import without_log_p
+    from contraflow.reward.oracle.served.errors import without_log_p
+    from contraflow.reward.oracle.served.oracle import ServedOracle
 
     oracle = open_answerer(name, config=config).oracle("few_shot")
     if isinstance(oracle, ServedOracle) and not oracle.has_log_p:

@@ -11,7 +11,7 @@ from contraflow.auditing.asking.ask import Answers, behind, inquiries, verdict
 from contraflow.auditing.asking.standing import Standing
 from contraflow.auditing.outcome.result import Gate, ModelInfo, ProbeRate, ServedUsage
 from contraflow.auditing.outcome.rows import Row
-from contraflow.reward.oracle.served import ServedAnswerer
+from contraflow.reward.oracle.served.oracle import ServedAnswerer
 from contraflow.types import Answerer, AskStyle, Forced
 
 

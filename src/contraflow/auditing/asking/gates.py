@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contraflow.auditing.outcome.result import Gate
 from contraflow.auditing.outcome.rows import Row
 from contraflow.errors import UserError
-from contraflow.reward.oracle.served import ServedAnswerer
+from contraflow.reward.oracle.served.oracle import ServedAnswerer
 from contraflow.types import Answer, Answerer
 
 MAX_DEGENERATE = 0.2

@@ -36,7 +36,7 @@ from contraflow.facts import Fact
 from contraflow.facts.edit import Edit, Probe
 from contraflow.facts.neighbors import with_neighbors
 from contraflow.policy.lora import LoraPolicy
-from contraflow.reward.oracle.served import ServedAnswerer
+from contraflow.reward.oracle.served.oracle import ServedAnswerer
 from contraflow.run.answer_book import AnswerBook
 from contraflow.system.progress import bar, print_plain
 from contraflow.types import Answer, Answerer, AskStyle

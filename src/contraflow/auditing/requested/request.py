@@ -25,7 +25,7 @@ from contraflow.errors import UserError
 from contraflow.facts import Fact, default_facts, read_facts
 from contraflow.facts.edit import Edit
 from contraflow.facts.edits import EditsFile, check_edits, read_edits, write_edits
-from contraflow.reward.oracle.served_source import is_served, parse_served
+from contraflow.reward.oracle.served.source import is_served, parse_served
 from contraflow.system.addresses import without_logins
 from contraflow.system.run_names import SHIPPED, UNTRAINED
 

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from contraflow.reward.oracle.served_client import Endpoint, Request, ServedClient
-from contraflow.reward.oracle.served_errors import ServedError, refused_field
-from contraflow.reward.oracle.served_prompts import request_body
-from contraflow.reward.oracle.served_reply import Reply
+from contraflow.reward.oracle.served.client import Endpoint, Request, ServedClient
+from contraflow.reward.oracle.served.errors import ServedError, refused_field
+from contraflow.reward.oracle.served.prompts import request_body
+from contraflow.reward.oracle.served.reply import Reply
 
 PROBE = "In the small town by the river, people say that"
 N_TOKENS = 8

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from contraflow.errors import UserError
-from contraflow.reward.oracle.served_errors import (
+from contraflow.reward.oracle.served.errors import (
     Failure,
     ServedError,
     api_key,
@@ -27,9 +27,9 @@ from contraflow.reward.oracle.served_errors import (
     to_user,
     unreachable,
 )
-from contraflow.reward.oracle.served_reply import Reply, read_reply
-from contraflow.reward.oracle.served_source import ServedSource
-from contraflow.reward.oracle.served_usage import Budget, Usage
+from contraflow.reward.oracle.served.reply import Reply, read_reply
+from contraflow.reward.oracle.served.source import ServedSource
+from contraflow.reward.oracle.served.usage import Budget, Usage
 from contraflow.settings.served import ServedConfig
 from contraflow.system.progress import print_plain
 

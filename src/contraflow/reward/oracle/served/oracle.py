@@ -12,15 +12,15 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from contraflow.errors import UserError
-from contraflow.reward.oracle.served_client import Endpoint, Request, ServedClient
-from contraflow.reward.oracle.served_errors import ServedError, api_key, without_log_p
-from contraflow.reward.oracle.served_forced import read_forced
-from contraflow.reward.oracle.served_model import ServedModel, find_model
-from contraflow.reward.oracle.served_probe import Abilities, gives_log_p, probe
-from contraflow.reward.oracle.served_prompts import StyleRequests, request_body
-from contraflow.reward.oracle.served_reply import Reply
-from contraflow.reward.oracle.served_source import ServedSource, is_served, parse_served
-from contraflow.reward.oracle.served_usage import Usage
+from contraflow.reward.oracle.served.client import Endpoint, Request, ServedClient
+from contraflow.reward.oracle.served.errors import ServedError, api_key, without_log_p
+from contraflow.reward.oracle.served.forced import read_forced
+from contraflow.reward.oracle.served.model import ServedModel, find_model
+from contraflow.reward.oracle.served.probe import Abilities, gives_log_p, probe
+from contraflow.reward.oracle.served.prompts import StyleRequests, request_body
+from contraflow.reward.oracle.served.reply import Reply
+from contraflow.reward.oracle.served.source import ServedSource, is_served, parse_served
+from contraflow.reward.oracle.served.usage import Usage
 from contraflow.reward.oracle.styles import answer_text, ends_at_line_break
 from contraflow.settings.served import ServedConfig
 from contraflow.system.progress import print_plain

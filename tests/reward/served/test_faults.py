@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from contraflow.errors import UserError
-from contraflow.reward.oracle import served_client
-from contraflow.reward.oracle.served import check_served, open_served
+from contraflow.reward.oracle.served import client
+from contraflow.reward.oracle.served.oracle import check_served, open_served
 from contraflow.settings.served import ServedConfig
 from support.served import FEW_SHOT, StandIn, opened, stand_in
 from support.served_text import Fault, answer_to
@@ -25,7 +25,7 @@ KEY = "sk-secret-1234567890"
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(served_client, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(client, "FIRST_WAIT_S", 0.01)
     for name in ("OPENAI_API_KEY", "CONTRAFLOW_API_KEY"):
         monkeypatch.delenv(name, raising=False)
 
@@ -129,7 +129,7 @@ def test_patience_ends_with_the_last_reason():
 def test_a_long_wait_is_said_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setattr(served_client, "_SILENT_S", 0.0)
+    monkeypatch.setattr(client, "_SILENT_S", 0.0)
     with stand_in() as server:
         ask(server, [Fault(status=503, message="loading")] * 3)
     printed = capsys.readouterr().err

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 
-from contraflow.reward.oracle.served_errors import ServedError
-from contraflow.reward.oracle.served_reply import Reply
+from contraflow.reward.oracle.served.errors import ServedError
+from contraflow.reward.oracle.served.reply import Reply
 from contraflow.settings.served import ServedConfig
 
 _BYTES_PER_TOKEN = 4.0

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from contraflow.errors import on_one_line
-from contraflow.reward.oracle.served_client import ServedClient
-from contraflow.reward.oracle.served_errors import ServedError
+from contraflow.reward.oracle.served.client import ServedClient
+from contraflow.reward.oracle.served.errors import ServedError
 
 _CONTENT = ("id", "root", "parent", "meta")
 _SHOWN = 8

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from contraflow.errors import UserError
-from contraflow.reward.oracle.served import check_served, open_served
+from contraflow.reward.oracle.served.oracle import check_served, open_served
 from contraflow.settings.served import ServedConfig
 from contraflow.types import Answer, Forced
 from support.served import FEW_SHOT, expected, opened, stand_in

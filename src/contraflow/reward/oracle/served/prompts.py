@@ -15,7 +15,7 @@ import json
 import re
 from typing import Any
 
-from contraflow.reward.oracle.served_client import Endpoint, Request
+from contraflow.reward.oracle.served.client import Endpoint, Request
 from contraflow.reward.oracle.styles import ends_at_line_break, style_prompt
 from contraflow.text.prompts import PromptTemplate
 from contraflow.types import AskStyle

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from contraflow.errors import UserError, on_one_line
-from contraflow.reward.oracle.served_source import ServedSource
+from contraflow.reward.oracle.served.source import ServedSource
 from contraflow.system.addresses import without_passwords
 
 KEY_VARIABLES = ("CONTRAFLOW_API_KEY", "OPENAI_API_KEY")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from contraflow.errors import UserError
-from contraflow.reward.oracle.served import check_served
+from contraflow.reward.oracle.served.oracle import check_served
 from support.served import expected, opened, stand_in
 from support.served_text import answer_to
 

@@ -12,9 +12,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from contraflow.reward.oracle.served_client import Request, ServedClient
-from contraflow.reward.oracle.served_prompts import request_body
-from contraflow.reward.oracle.served_reply import Reply
+from contraflow.reward.oracle.served.client import Request, ServedClient
+from contraflow.reward.oracle.served.prompts import request_body
+from contraflow.reward.oracle.served.reply import Reply
 from contraflow.types import Forced
 
 # The most likely token has the highest listed log-probability; both are printed decimals.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from contraflow.errors import UserError
-from contraflow.reward.oracle.served_source import is_served, parse_served
+from contraflow.reward.oracle.served.source import is_served, parse_served
 from contraflow.settings.served import ServedConfig
 
 

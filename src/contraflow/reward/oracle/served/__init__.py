@@ -1,0 +1,1 @@
+"""A served model as the oracle: any server with an OpenAI-compatible interface."""
