@@ -17,6 +17,7 @@ class KnownLayers:
         self._model = model
         self._adapter: Any = None
         self._adapted: list[BaseTunerLayer] = []
+        self._frozen: list[tuple[dict[str, Any], str]] = []
 
     @cached_property
     def blocks(self) -> list[nn.Module]:
@@ -30,4 +31,26 @@ class KnownLayers:
             modules = [] if adapter is None else adapter.modules()
             self._adapted = [m for m in modules if isinstance(m, BaseTunerLayer)]
             self._adapter = adapter
+            self._frozen = []
         return self._adapted
+
+    def places(self) -> tuple[int, ...]:
+        """Where the frozen weights lie; a recording reads them there.
+
+        An edited model and its control exchange the data of some weights (`weight_states.py`).
+        """
+        if not self._frozen:
+            own = {
+                part
+                for layer in self._adapted
+                for name in layer.adapter_layer_names
+                for part in getattr(layer, name).modules()
+            }
+            self._frozen = [
+                (module._parameters, name)
+                for module in self._model.modules()
+                if module not in own
+                for name, weight in module._parameters.items()
+                if weight is not None
+            ]
+        return tuple(parameters[name].data_ptr() for parameters, name in self._frozen)

@@ -16,7 +16,8 @@ from contraflow.models.causal_lm import CausalLM
 from contraflow.models.decoding import static_decoding
 from contraflow.models.decoding.decoder import EagerDecoder
 from contraflow.models.decoding.static_decoding import StaticDecoder, StaticSteps, start_decoding
-from contraflow.models.decoding.static_step import length_bucket, row_bucket
+from contraflow.models.decoding.static_step import StaticStep, length_bucket, row_bucket
+from contraflow.models.weights.weight_states import with_tensors
 from contraflow.reward.oracle import FrozenLMOracle
 from contraflow.run import build
 from contraflow.seeding import torch_rng
@@ -187,6 +188,25 @@ def test_so_many_steps_are_kept_and_the_last_used_are(monkeypatch: pytest.Monkey
     assert made.get(lm, context.prefix, context.cache, 8, 32, None) is sizes[8]
     made.get(lm, context.prefix, context.cache, 32, 32, None)
     assert [key[-2] for key in made._steps] == [8, 32]
+
+
+@torch.no_grad()
+def test_weights_in_another_place_have_steps_of_their_own() -> None:
+    """A recorded step reads weights where they were: an edited model's are somewhere else."""
+    lm, made = fresh_lm("llama"), StaticSteps()
+    prefix = lm.prefix_cache(HEADER)
+    context = lm.prefill(prefix, PROMPTS)
+    weight = lm.model.get_parameter("model.layers.1.mlp.down_proj.weight")
+    edited = with_tensors([(weight, weight.detach() + 0.1)])
+
+    def step() -> StaticStep:
+        return made.get(lm, prefix, context.cache, 8, 32, None)
+
+    plain = step()
+    with edited():
+        other = step()
+        assert step() is other is not plain
+    assert step() is plain
 
 
 def test_sizes_share_one_memory_until_a_larger_one_comes() -> None:

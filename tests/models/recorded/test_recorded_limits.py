@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from contraflow.models import recordings
 from contraflow.models.capture import CaptureFailed, Recording
 from contraflow.models.causal_lm import CausalLM
 from contraflow.models.recorded import recorded_trees
@@ -125,8 +126,8 @@ def test_a_refused_recording_is_said_once(
 def test_recordings_in_use_are_not_dropped_for_others(
     lm: CausalLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorded_trees, "MOST_SHAPES", 2)
-    monkeypatch.setattr(recorded_trees, "IDLE", 4)
+    monkeypatch.setattr(recordings, "MOST", 2)
+    monkeypatch.setattr(recordings, "IDLE", 4)
     trees = RecordedTrees(lm, always=True)
     prefix = lm.prefix_cache("")
     shapes = [TokenTree.of([[3] * n], lm.device) for n in (2, 3, 4)]

@@ -19,6 +19,7 @@ from contraflow.models.prefilled import cache_of_one_pass
 from contraflow.models.recorded import recorded_trees
 from contraflow.models.recorded.recorded_gradient import RecordedGradient
 from contraflow.models.recorded.recorded_trees import RecordedTrees
+from contraflow.models.weights.weight_states import with_tensors
 from contraflow.policy.lora import LoraPolicy, stack_questions
 from contraflow.seeding import torch_rng
 from contraflow.settings.models import LoraConfig
@@ -251,6 +252,23 @@ def test_with_the_adapter_off_another_adapter_changes_nothing(lm: CausalLM) -> N
     assert trees.n_recordings == 1
 
 
+@torch.no_grad()
+def test_weights_in_another_place_have_recordings_of_their_own(lm: CausalLM) -> None:
+    """A recording reads weights where they were: an edited model's are somewhere else."""
+    trees = RecordedTrees(lm, always=True)
+    prefix = lm.prefix_cache(HEADER)
+    tree = trees_of(lm, trees)[0]
+    weight = lm.model.get_parameter("transformer.h.1.mlp.c_fc.weight")
+    edited = with_tensors([(weight, weight.detach() + 0.1)])
+    for n in (0, 1):
+        trees.hidden(prefix, tree)
+        with edited():
+            trees.hidden(prefix, tree)
+        assert trees.n_recordings == 2 * n
+    trees.hidden(prefix, tree)
+    assert trees.n_recordings == 2
+
+
 def test_a_policy_with_recordings_is_the_same_policy(policy: LoraPolicy) -> None:
     facts = FACTS[:2]
     questions = stack_questions([(3, 4), (3, 5, 3), (4,), (3, 4)], "cpu")
@@ -269,7 +287,7 @@ def test_a_policy_with_recordings_is_the_same_policy(policy: LoraPolicy) -> None
     policy._trees = RecordedTrees(policy.lm, always=True)
     for _ in range(3):
         torch.testing.assert_close(everything(), wanted)
-    kinds = {type(r) for r in policy._trees._recordings.values()}
+    kinds = {type(r) for r in policy._trees._recordings.made}
     assert RecordedGradient in kinds and len(kinds) == 2
     policy.release_graphs()
     assert policy._trees.n_recordings == 0

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import AutoTokenizer, DebertaV2Config, DebertaV2Model
 
+from contraflow.models import recordings
 from contraflow.models.capture import Recording
 from contraflow.reward.judge import NliJudge, recorded
 from contraflow.reward.judge.recorded import RecordedNetwork, remember_positions
@@ -155,8 +156,8 @@ def _all_right(network: RecordedNetwork) -> None:
 
 def test_recordings_that_are_no_longer_used_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those in use stay, and a further shape is not recorded."""
-    monkeypatch.setattr(recorded, "MOST_SHAPES", 3)
-    monkeypatch.setattr(recorded, "IDLE", 6)
+    monkeypatch.setattr(recordings, "MOST", 3)
+    monkeypatch.setattr(recordings, "IDLE", 6)
     judge = RecordedNetwork(CountingNetwork(), torch.device("cpu"), always=True)
 
     def widths_after(*asked: int) -> set[int]:

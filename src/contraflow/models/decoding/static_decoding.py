@@ -36,8 +36,8 @@ MOST_STEPS = 32  # recordings kept at a time
 class StaticSteps:
     """Cache of static steps by size, for a caller that decodes repeatedly.
 
-    A step is bound to the adapter that was active when it was recorded, so the sampler and the
-    oracle have one cache each.
+    A step is bound to the adapter that was active when it was recorded, and to the memory of the
+    weights. The sampler and the oracle have one cache each.
     """
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class StaticSteps:
         state = adapter_state(lm)
         # The step holds prefix, actions and chooser, so their ids stay unique while it is cached.
         written = None if writing is None else writing.key
-        key = (id(prefix), id(actions), written, state, rows, length)
+        key = (id(prefix), id(actions), written, state, lm.layers.places(), rows, length)
         step = self._steps.pop(key, None)
         if step is None:
             step = self._new(lm, prefix, like, Size(rows, length), actions, writing, state)

@@ -12,7 +12,6 @@ where a GPU refuses to record, one line says so and nothing is recorded any more
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Any, Protocol
 
@@ -37,16 +36,13 @@ from contraflow.models.recorded.recorded_tree import (
     n_bytes,
     relative_difference,
 )
+from contraflow.models.recordings import Recordings
 from contraflow.models.token_tree import TokenTree
 from contraflow.system.progress import print_plain
 
 NODES = 64  # rows of a tree are padded to a multiple of so many nodes
-MOST_SHAPES = 24  # recordings that are kept, and
-MOST_BYTES = 2 << 30  # what they hand out
+MOST_BYTES = 2 << 30  # that the recordings of one model hand out
 LEAST_FREE = 0.2  # of a GPU's memory, or nothing more is recorded: plain passes need memory too
-# One that was not used in so many passes makes room for another; while all are in use, further
-# shapes are not recorded, as recording one takes as long as several passes.
-IDLE = 256
 
 
 class _Pass(Protocol):
@@ -84,9 +80,7 @@ class RecordedTrees:
         self._failed: set[bool] = set()  # of passes with and without a gradient
         self._states: dict[Hashable, int] = {}
         self._seen: dict[Hashable, int] = {}  # the bytes that a shape hands out
-        self._recordings: OrderedDict[Hashable, _Pass] = OrderedDict()
-        self._used: dict[Hashable, int] = {}  # the last pass that a recording was used in
-        self._passes = 0
+        self._recordings: Recordings[Hashable, _Pass] = Recordings()
         self._turns = Turns()
 
     @property
@@ -113,7 +107,7 @@ class RecordedTrees:
         """
         if not self.records or not self._recordable(cache):
             return self._lm.tree_hidden(prefix, tree, cache)
-        self._passes += 1
+        self._recordings.next_pass()
         key = (self._state(), id(prefix), tuple(tree.ids.shape), cache is not None)
         recording = self._recordings.get(key)
         seen = self._seen.get(key)
@@ -126,14 +120,11 @@ class RecordedTrees:
                 handed_out += [hidden, *self._trained()]  # and their gradients
             self._seen[key] = n_bytes(handed_out)
             return hidden
-        self._recordings.move_to_end(key)
-        self._used[key] = self._passes
         return recording.hidden(tree, cache)
 
     def release(self) -> None:
         """Free the recordings and their memory; one that is needed later is made again."""
-        self._recordings.clear()
-        self._used.clear()
+        self._recordings.drop()
 
     def _recordable(self, cache: DynamicCache | None) -> bool:
         """Gradients are recorded for an adapter that is on, in layers that run only once."""
@@ -155,7 +146,7 @@ class RecordedTrees:
         return [weight for part in parts for weight in part.parameters()]
 
     def _state(self) -> int:
-        """What a recording is bound to: the adapter that is on, where it lies, and gradients.
+        """What a recording is bound to: the adapter that is on, where weights lie, and gradients.
 
         With the adapter off it does not matter which one is there.
         """
@@ -170,11 +161,9 @@ class RecordedTrees:
                 tuple((w.data_ptr(), w.requires_grad) for w in self._trained()),
                 tuple(tuple(scale.items()) for scale in scales if isinstance(scale, dict)),
             )
-        weights = (lm.head.weight, next(lm.model.parameters()))
-        places = tuple(weight.data_ptr() for weight in weights)
         modes = (torch.is_grad_enabled(), lm.model.training, torch.is_autocast_enabled())
         # A number in its place, since it names hundreds of tensors.
-        return self._states.setdefault((adapter, places, modes), len(self._states))
+        return self._states.setdefault((adapter, lm.layers.places(), modes), len(self._states))
 
     def _record(
         self, key: Hashable, prefix: PrefixCache, tree: TokenTree, *, cached: bool
@@ -189,7 +178,7 @@ class RecordedTrees:
         except (CaptureFailed, torch.OutOfMemoryError) as error:
             reason = first_line(error)[:120]
         else:
-            self._recordings[key] = recording
+            self._recordings.keep(key, recording)
             return recording
         self._give_up(reason)
         return None
@@ -198,16 +187,14 @@ class RecordedTrees:
         """Record no more passes of this kind, and free those that are there."""
         learns = torch.is_grad_enabled()
         self._failed.add(learns)
-        for key, recording in list(self._recordings.items()):
-            if isinstance(recording, RecordedGradient) == learns:
-                del self._recordings[key]
+        self._recordings.drop(lambda made: isinstance(made, RecordedGradient) == learns)
         free_memory()
         what = "learning goes on" if learns else "prompts are read"
         print_plain(f"{what} without CUDA graphs, which is slower ({reason})")
 
     def _new(self, prefix: PrefixCache, tree: TokenTree, *, cached: bool) -> _Pass:
         kind = RecordedGradient if torch.is_grad_enabled() else RecordedReading
-        same = (r for r in self._recordings.values() if isinstance(r, kind))
+        same = (r for r in self._recordings.made if isinstance(r, kind))
         pool = next((r.pool for r in same), None)
         if kind is RecordedGradient:
             return RecordedGradient(self._lm, prefix, tree, self._turns, pool)
@@ -215,17 +202,11 @@ class RecordedTrees:
 
     def _makes_room(self, n: int) -> bool:
         """Drop recordings that are no longer used until n more bytes fit; whether they do."""
-        if not _has_memory(self._lm.device):
-            return False
-        while self._recordings:
-            held = sum(recording.out_bytes for recording in self._recordings.values())
-            if len(self._recordings) < MOST_SHAPES and held + n <= MOST_BYTES:
-                break
-            oldest = next(iter(self._recordings))
-            if self._passes - self._used.get(oldest, 0) < IDLE:
-                return False
-            del self._recordings[oldest]
-        return True
+
+        def fits() -> bool:
+            return sum(made.out_bytes for made in self._recordings.made) + n <= MOST_BYTES
+
+        return _has_memory(self._lm.device) and self._recordings.make_room(fits)
 
 
 def _has_memory(device: torch.device) -> bool:

@@ -8,7 +8,6 @@ itself; where they differ, nothing is recorded any more.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
@@ -18,14 +17,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from contraflow.models.capture import CaptureFailed, captured, first_line
+from contraflow.models.recordings import Recordings
 from contraflow.reward.judge.scoring import Batch, Network, Rounding
 from contraflow.system.progress import print_plain
 
 ROUNDING = Rounding(tokens=16, rows=(8, 16, 32))
-MOST_SHAPES = 24  # recordings that are kept
-# One that was not used in so many batches makes room for another; while all are in use, further
-# shapes are not recorded, as recording one takes as long as several batches.
-IDLE = 256
 
 # By how many nats a replay may differ from the network, in the precision of its weights.
 ROUNDING_ERROR = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.02}
@@ -62,18 +58,16 @@ class RecordedNetwork:
         self._rounding_error = ROUNDING_ERROR.get(dtype, 0.0)
         self._records = always or device.type == "cuda"
         self._seen: set[_Shape] = set()
-        self._recordings: OrderedDict[_Shape, _Recording] = OrderedDict()
-        self._used: dict[_Shape, int] = {}  # the last batch that a recording was used for
-        self._batches = 0
+        self._recordings: Recordings[_Shape, _Recording] = Recordings()
 
     @property
     def has_recordings(self) -> bool:
         """Whether a shape has been recorded, and no recording was wrong or refused."""
-        return bool(self._recordings)
+        return len(self._recordings) > 0
 
     def __call__(self, batch: Batch) -> Float[Tensor, "b 3"]:
         """The network's output; in memory of its own."""
-        self._batches += 1
+        self._recordings.next_pass()
         shape = tuple((name, tuple(tensor.shape)) for name, tensor in batch.items())
         if not self._records or shape not in self._seen:
             self._seen.add(shape)
@@ -81,26 +75,21 @@ class RecordedNetwork:
         recording = self._recordings.get(shape) or self._record(shape, batch)
         if recording is None:
             return self._network(batch)
-        self._recordings.move_to_end(shape)
-        self._used[shape] = self._batches
         return _replayed(recording, batch)
 
     def _record(self, shape: _Shape, batch: Batch) -> _Recording | None:
         """Record a shape; None where all others are in use and, said once, where the GPU refuses
         or replays something else.
         """
-        if len(self._recordings) >= MOST_SHAPES:
-            oldest = next(iter(self._recordings))
-            if self._batches - self._used.get(oldest, 0) < IDLE:
-                return None
-            del self._recordings[oldest]
+        if not self._recordings.make_room():
+            return None
         try:
             recording = self._new_recording(batch)
-            self._recordings[shape] = recording
+            self._recordings.keep(shape, recording)
             self._compare(recording, batch)
         except (CaptureFailed, torch.OutOfMemoryError) as error:
             self._records = False
-            self._recordings.clear()
+            self._recordings.drop()
             reason = first_line(error)[:120]
             print_plain(f"the judge runs without CUDA graphs, which is slower ({reason})")
             return None
@@ -115,7 +104,7 @@ class RecordedNetwork:
         def step() -> None:
             out[:] = [self._network(inputs)]
 
-        pool = next((r.pool for r in self._recordings.values()), None)
+        pool = next((r.pool for r in self._recordings.made), None)
         recording = captured(step, self._device, pool)
         return _Recording(inputs, recording.run, out, recording.pool)
 
