@@ -179,13 +179,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--lowest", type=float, default=FailureReward.lowest_ceiling)
     parser.add_argument("--crowding", type=float, default=FailureReward.crowding)
     parser.add_argument("--updates", type=int, default=AdaptSettings.updates)
+    parser.add_argument("--replayed", type=int, default=AdaptSettings.n_replayed)
     parser.add_argument("--n", type=int, default=24, help="questions of the screening")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--all", action="store_true", help="edits without a failure too")
     options = parser.parse_args(arguments)
     reward = FailureReward(options.effective, options.lowest, options.crowding)
     settings = AdaptSettings(
-        steps=options.steps, updates=options.updates, reward=reward, seed=options.seed
+        steps=options.steps,
+        n_replayed=options.replayed,
+        updates=options.updates,
+        reward=reward,
+        seed=options.seed,
     )
     run, embed = open_run("shipped"), remembering(load_embedder())
     found: list[Adapted] = []
