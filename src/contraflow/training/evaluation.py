@@ -41,10 +41,7 @@ class Evaluation:
         return self.untrained.config.evaluation
 
     def before(self) -> None:
-        """Measure the untrained sampler on the test facts, with our prompt and the prototype's.
-
-        Its questions also estimate what an exact sampler of the target would have.
-        """
+        """Measure the untrained sampler on the test facts, with our prompt and the prototype's."""
         if not self.settings.enabled:
             return
         policy = self.untrained.policy
@@ -54,14 +51,14 @@ class Evaluation:
             prompt = task_prompt(SUBJECT_ONLY_PROMPT)
             baseline = LoraPolicy(policy.lm, prompt, policy.constraints, None)
             self._measure("subject_only", self._run(baseline), self.facts.test)
-        self._draw_for_target()
 
     def after(self, policy: LoraPolicy) -> None:
         """Measure the trained sampler, on the same test facts with the same draws.
 
         A user who asks for n questions wants different ones, so these are measured too, and, if
         the settings say so, a draw of different ones in proportion to their reward. A run scores
-        equal questions once, so most of the different ones are known from the draws.
+        equal questions once, so most of the different ones are known from the draws. Questions of
+        the prior estimate what an exact sampler of the target would have.
         """
         run = self._run(policy)
         self._measure("after", run, self.facts.test)
@@ -77,6 +74,7 @@ class Evaluation:
                 keep=self._in_proportion,
             )
         self._measure("training_facts", run, self.facts.train[: self.settings.training_facts])
+        self._draw_for_target(run)
         self._estimate_target()
 
     def _run(self, policy: LoraPolicy) -> Run:
@@ -115,20 +113,22 @@ class Evaluation:
         write_records(path.with_name(f"{stage}_questions.jsonl"), records)
         write_metrics(path, metrics)
 
-    def _draw_for_target(self) -> None:
-        """Draw the questions from which an exact sampler of the target is estimated."""
+    def _draw_for_target(self, run: Run) -> None:
+        """Draw the questions of the prior from which an exact sampler of the target is estimated.
+
+        After training: the first questions of a run are on the screen two minutes earlier.
+        """
         facts = self.facts.test[: self.settings.target_facts]
         if self._of_target.is_file() or not facts:
             return
         with bar("estimating an exact sampler of the target", len(facts)) as progress:
-            drawn = self.untrained.draw_for_target(
+            drawn = run.draw_for_target(
                 facts,
                 self.settings.target_samples,
                 seed=self.untrained.config.seed,
                 on_fact=progress.advance,
             )
         write_records(self._of_target, drawn)
-        self._estimate_target()
 
     @property
     def _of_target(self) -> Path:
