@@ -6,7 +6,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.dev-ready
 
-.PHONY: models demo overnight audit audit-full bench test test-fast lint format clean help
+.PHONY: models demo overnight audit audit-full bench test test-fast endurance lint format clean help
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -72,6 +72,10 @@ test: $(DEV_READY) lint ## both tiers of tests, style, types and import rules
 
 test-fast: $(DEV_READY) ## the tests that need no packaged model
 	$(BIN)/python -m pytest -m "not slow" $(WORKERS)
+
+# Tests that cause faults at random moments: 20 kills of actors, 5 of what they need, not 5 and 2.
+endurance: $(DEV_READY) ## faults of a run with actors, four times as many as in `make test`; 15 minutes
+	CONTRAFLOW_ENDURANCE=1 $(BIN)/python -m pytest -m slow tests/actors/test_ray.py tests/actors/test_faults.py
 
 lint: $(DEV_READY) ## ruff, mypy --strict, import rules
 	$(BIN)/ruff check .

@@ -42,6 +42,7 @@ from support.actors import (
     space_of,
     space_worker,
 )
+from support.endurance import times
 from support.exact_actors import fit_space
 from support.forked import Child, ForkServer
 from support.ray import needs_ray
@@ -50,7 +51,7 @@ from support.stalling import StallingProxy
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
-N_KILLS = 5
+N_KILLS = times(2, 5)
 
 
 def random_moments() -> random.Random:
@@ -63,17 +64,18 @@ def random_moments() -> random.Random:
 def assert_whole(folder: Path, n_steps: int, admitted: set[str]) -> None:
     """All steps are there once, and every question that was in replay or reported."""
     assert [row["step"] for row in lines(folder / "run")] == list(range(n_steps))
-    assert len(admitted) > 50
+    assert len(admitted) > 10 * N_KILLS
     assert admitted | received(folder) <= stored(folder)
 
 
 @needs_ray
-def test_five_kills_of_the_replay_server_lose_no_question(tmp_path: Path, fork_server: ForkServer):
+def test_kills_of_the_replay_server_lose_no_question(tmp_path: Path, fork_server: ForkServer):
     """Its supervisor starts it again; learner and actors wait, and go on by themselves."""
     prepare(tmp_path)
     log = tmp_path / "log"
     rng = random_moments()
-    trainer = {"n_steps": 200, "checkpoint_every": 20}
+    n_steps = 40 * N_KILLS
+    trainer = {"n_steps": n_steps, "checkpoint_every": 20}
     run = start(fork_server, tmp_path, log, trainer=trainer, exchange={"actors": 2})
     killed: set[int] = set()
     admitted: set[str] = set()
@@ -88,7 +90,7 @@ def test_five_kills_of_the_replay_server_lose_no_question(tmp_path: Path, fork_s
         assert run.wait(400) == 0, log.read_text()[-3000:]
     finally:
         run.kill()
-    assert_whole(tmp_path, 200, admitted)
+    assert_whole(tmp_path, n_steps, admitted)
 
 
 def kill_learner(run: Child) -> None:
@@ -104,8 +106,10 @@ def kill_head(run: Child) -> None:
 
 
 @needs_ray
-@pytest.mark.parametrize(("kill", "n_steps"), [(kill_learner, 200), (kill_head, 300)])
-def test_five_kills_that_end_the_run_lose_no_question(
+@pytest.mark.parametrize(
+    ("kill", "n_steps"), [(kill_learner, 40 * N_KILLS), (kill_head, 60 * N_KILLS + 80)]
+)
+def test_kills_that_end_the_run_lose_no_question(
     tmp_path: Path, fork_server: ForkServer, kill: Callable[[Child], None], n_steps: int
 ):
     """The same command goes on at once, beside what Ray has not yet cleared away.

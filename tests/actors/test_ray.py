@@ -31,6 +31,7 @@ from support.actor_runs import (
     wait_for_steps,
 )
 from support.actors import KEEP_ALL, space_learner, space_of, space_worker
+from support.endurance import times
 from support.exact_actors import fit_space, total_variation
 from support.forked import ForkServer
 from support.ports import free_port
@@ -40,7 +41,7 @@ from support.runs import lines, tiny_config
 
 pytestmark = [needs_ray, pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
-N_KILLS = 20
+N_KILLS = times(5, 20)
 SECRET = "hunter2-and-more"
 
 
@@ -68,14 +69,13 @@ def test_four_ray_actors_sample_in_proportion_to_the_reward(
     assert max(step["versions_behind"] for step in steps) > 0
 
 
-def test_twenty_kills_of_actors_lose_no_question_and_end_no_run(
-    tmp_path: Path, fork_server: ForkServer
-):
+def test_kills_of_actors_lose_no_question_and_end_no_run(tmp_path: Path, fork_server: ForkServer):
     prepare(tmp_path)
     log = tmp_path / "log"
     seed = int.from_bytes(os.urandom(4))
     rng = random.Random(seed)
-    trainer = {"n_steps": 400, "checkpoint_every": 50}
+    n_steps = 20 * N_KILLS
+    trainer = {"n_steps": n_steps, "checkpoint_every": 50}
     run = start(fork_server, tmp_path, log, trainer=trainer, exchange={"actors": 3})
     try:
         for _ in range(N_KILLS):
@@ -92,7 +92,7 @@ def test_twenty_kills_of_actors_lose_no_question_and_end_no_run(
     finally:
         run.kill()
     history = lines(tmp_path / "run")
-    assert [row["step"] for row in history] == list(range(400))
+    assert [row["step"] for row in history] == list(range(n_steps))
     # Ray starts an actor that was killed while it had no work without our noticing.
     assert 0 < history[-1]["restarts"] <= N_KILLS
     assert all(row["versions_behind"] <= 16 and row["uses"] <= 8 for row in history)
