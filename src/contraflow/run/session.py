@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,9 +42,6 @@ from contraflow.system.run_names import SHIPPED, run_folder
 from contraflow.text.tokens import normalize
 from contraflow.types import Answer, Oracle
 
-if TYPE_CHECKING:
-    from contraflow.run.kept import Kept
-
 
 @dataclass
 class Run:
@@ -70,10 +67,6 @@ class Run:
 
     def __post_init__(self) -> None:
         self._scorer = Scorer(self.policy, self.oracle, self.judge)
-
-    def keeping(self, kept: Kept) -> Run:
-        """The same run, whose answers and scored questions are kept (`run.kept.kept_beside`)."""
-        return kept.of(self)
 
     def check_facts(self, facts: Sequence[Fact]) -> None:
         """Refuse facts that the sampler or the judge cannot read whole.
