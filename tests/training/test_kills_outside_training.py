@@ -23,12 +23,12 @@ MOMENTS = [
     ("contraflow.training.evaluation.write_metrics", 1),
     # One baseline is measured, the other is not.
     ("contraflow.training.evaluation.Evaluation._measure", 2),
-    ("contraflow.training.evaluation.write_target", 1),  # drawn for the estimate, not estimated
     ("contraflow.training.job.sampler_module", 1),
     ("contraflow.training.job.save_adapter", 1),
     ("contraflow.policy.adapter.save_file", 2),  # one adapter is saved, half of the other
     ("contraflow.policy.adapter.Path.rename", 2),  # the other is whole, under its temporary name
     ("contraflow.training.evaluation.write_metrics", 1),  # questions of the trained sampler
+    ("contraflow.training.evaluation.write_target", 1),  # drawn for the estimate, not estimated
     ("contraflow.training.job.write_report", 1),
 ]
 

@@ -1,5 +1,6 @@
 """What a stopped `evaluate` or `generate` leaves beside its output: the folder FILE.kept.
 
+A run that is stopped while it measures leaves such a folder in `evaluation`.
 ``answers.jsonl`` has each answer of a server as soon as it is there, and those of a local model
 in batches of up to 64; ``questions.jsonl`` has the batches of questions that are scored and judged.
 The same command goes on from them and asks nothing twice. Answers have the oracle's identity, and
@@ -73,7 +74,13 @@ def kept_beside(out: Path | None) -> Iterator[Kept]:
     if out is None or is_stream(out):
         yield Kept()
         return
-    folder = folder_of(out)
+    with kept_in(folder_of(out)) as kept:
+        yield kept
+
+
+@contextmanager
+def kept_in(folder: Path) -> Iterator[Kept]:
+    """Open a folder, which is made where there is none; what happens then as in `kept_beside`."""
     with exclusive_lock(folder, BUSY), AnswerBook(folder / ANSWERS) as answers:
         try:
             yield Kept(folder, answers)

@@ -1,4 +1,7 @@
-"""The evaluations of a run, each written once: a resumed run keeps those that are there."""
+"""The evaluations of a run, each written once: a resumed run keeps those that are there.
+
+Of one that was stopped, it keeps the answers and the scored questions (`run/kept.py`).
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from contraflow.evaluation.stages import STAGES
 from contraflow.evaluation.target_report import write_target
 from contraflow.facts import Fact
 from contraflow.policy.lora import LoraPolicy
+from contraflow.run.kept import kept_in
 from contraflow.run.session import Run
 from contraflow.settings import EvaluationConfig
 from contraflow.system.progress import bar
@@ -44,13 +48,14 @@ class Evaluation:
         """Measure the untrained sampler on the test facts, with our prompt and the prototype's."""
         if not self.settings.enabled:
             return
-        policy = self.untrained.policy
-        if self.settings.untrained:
-            self._measure("before", self.untrained, self.facts.test)
-        if self.settings.subject_only_baseline:
-            prompt = task_prompt(SUBJECT_ONLY_PROMPT)
-            baseline = LoraPolicy(policy.lm, prompt, policy.constraints, None)
-            self._measure("subject_only", self._run(baseline), self.facts.test)
+        with kept_in(self.folder / "before.kept") as kept:
+            if self.settings.untrained:
+                self._measure("before", kept.of(self.untrained), self.facts.test)
+            if self.settings.subject_only_baseline:
+                policy = self.untrained.policy
+                prompt = task_prompt(SUBJECT_ONLY_PROMPT)
+                baseline = LoraPolicy(policy.lm, prompt, policy.constraints, None)
+                self._measure("subject_only", kept.of(self._run(baseline)), self.facts.test)
 
     def after(self, policy: LoraPolicy) -> None:
         """Measure the trained sampler, on the same test facts with the same draws.
@@ -60,7 +65,11 @@ class Evaluation:
         equal questions once, so most of the different ones are known from the draws. Questions of
         the prior estimate what an exact sampler of the target would have.
         """
-        run = self._run(policy)
+        with kept_in(self.folder / "after.kept") as kept:
+            self._measure_trained(kept.of(self._run(policy)))
+        self._estimate_target()
+
+    def _measure_trained(self, run: Run) -> None:
         self._measure("after", run, self.facts.test)
         if self.settings.distinct:
             self._measure("different", run, self.facts.test, distinct=True)
@@ -75,7 +84,6 @@ class Evaluation:
             )
         self._measure("training_facts", run, self.facts.train[: self.settings.training_facts])
         self._draw_for_target(run)
-        self._estimate_target()
 
     def _run(self, policy: LoraPolicy) -> Run:
         """The run with another sampler."""
