@@ -170,6 +170,19 @@ def test_a_table_has_a_row_per_model_and_style(folder: Path) -> None:
     assert rows[3]["log_p_prior"] == ""
 
 
+def test_so_many_questions_of_an_edit_are_in_a_table_with_all_their_rows(folder: Path) -> None:
+    """Two of the first edit's three questions, the first of them in two styles."""
+    out = folder / "failing.csv"
+    export_audit(read_audit(folder), out, "csv", AuditSelection(per_fact=2))
+    rows = [(row["style"], row["question"]) for row in csv.DictReader(out.open())]
+    assert rows == [
+        ("few_shot", LIKELY),
+        ("few_shot", RARE),
+        ("bare", "who wrote hamlet"),
+        ("few_shot", "What is the capital of Norway?"),
+    ]
+
+
 def test_the_command_takes_the_folder_or_a_file_of_it(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

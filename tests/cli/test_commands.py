@@ -33,9 +33,6 @@ class FakeRun:
         self.calls.append({"run": run, "config": config})
         return self
 
-    def keeping(self, _kept: object) -> FakeRun:
-        return self
-
     def generate(self, facts: Sequence[Fact], n: int, **options: Any) -> Iterator[QuestionRecord]:
         self.calls.append(options)
         numbers = dict.fromkeys(
@@ -72,6 +69,7 @@ class FakeRun:
 def run(monkeypatch: pytest.MonkeyPatch) -> FakeRun:
     fake = FakeRun()
     put_module(monkeypatch, "contraflow.run.session", open_run=fake.open)
+    monkeypatch.setattr("contraflow.run.kept.Kept.of", lambda _kept, run: run)
     put_module(monkeypatch, "contraflow.run.encoder", why_no_encoder=lambda: None)
     return fake
 

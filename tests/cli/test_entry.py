@@ -18,9 +18,6 @@ Call = Callable[..., Result]
 class Refusing:
     """A run that refuses the last fact, as `Run.check_facts` does."""
 
-    def keeping(self, _kept: object) -> Refusing:
-        return self
-
     def generate(self, facts: list[Fact], *_: Any, **__: Any) -> None:
         raise FactError(facts[-1].fact_id, "its edit_fact is too long for the judge")
 
@@ -28,6 +25,7 @@ class Refusing:
 @pytest.fixture(autouse=True)
 def run(monkeypatch: pytest.MonkeyPatch) -> None:
     put_module(monkeypatch, "contraflow.run.session", open_run=lambda *_: Refusing())
+    monkeypatch.setattr("contraflow.run.kept.Kept.of", lambda _kept, run: run)
 
 
 def test_a_fact_that_is_refused_is_named_by_its_line(contraflow: Call, facts_file: Path) -> None:

@@ -81,6 +81,33 @@ def test_a_reward_that_underflows_adds_no_question(low: float) -> None:
     assert fact.different(N, fact.valid) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("nothing", [-np.inf, np.nan])  # NaN: as files keep it
+def test_a_reward_of_0_takes_no_part(nothing: float) -> None:
+    rng = np.random.default_rng(0)
+    space = space_of(0)
+    rows, log_included = space.drawn(40, rng)
+    log_reward = space.log_reward[rows]
+    text, yes = np.arange(40), np.ones(40, dtype=bool)
+    without = WeightedFact.weighed(log_reward, log_included, text, yes, yes)
+    more = WeightedFact.weighed(
+        np.append(log_reward, nothing),
+        np.append(log_included, -1.0),
+        np.arange(41),
+        np.ones(41, dtype=bool),
+        np.append(yes, False),
+    )
+    assert more.size == pytest.approx(without.size)
+    assert more.different(N) == pytest.approx(without.different(N))
+    assert more.mean(more.valid) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("nothing", [-np.inf, np.nan])
+def test_a_fact_whose_rewards_are_all_0_has_no_target(nothing: float) -> None:
+    yes = np.ones(5, dtype=bool)
+    fact = WeightedFact.weighed(np.full(5, nothing), np.full(5, -1.0), np.arange(5), yes, yes)
+    assert (fact.size, fact.mean(yes), fact.different(N)) == (0, 0, 0)
+
+
 def test_a_whole_space_gives_the_exact_numbers() -> None:
     """Four questions, three draws: different ones by enumeration of the 64 ordered samples."""
     space = space_of(0, size=4)

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from contraflow.errors import UserError
-from contraflow.system.kept_lines import kept_lines
+from contraflow.system.kept_lines import holds_lines, kept_lines
 
 
 class Number(msgspec.Struct):
@@ -56,3 +56,25 @@ def test_any_other_line_is_refused_by_number(tmp_path: Path, content: bytes, lin
     with pytest.raises(UserError, match=rf"kept\.jsonl:{line}: is not a number .*; delete the"):
         read(path)
     assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"42", b'{"answer": "of somebody else"}', b"a\nb", b'{"m": 1}\n{"n": 2', b'[\n {"n": 1}\n]'],
+)
+def test_a_file_of_somebody_else_is_left_as_it_is(tmp_path: Path, content: bytes) -> None:
+    """Also one whose last line has no end, as a cut one of ours."""
+    path = tmp_path / "kept.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"kept\.jsonl.*: is not a number"):
+        read(path)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("content", [b"{", b'{"n', b'{"n": 1', b"\0\0\0"])
+def test_a_first_line_that_was_cut_is_dropped(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "kept.jsonl"
+    path.write_bytes(content)
+    assert holds_lines(path, "n")
+    assert read(path) == []
+    assert path.read_bytes() == b""

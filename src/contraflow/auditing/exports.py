@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -121,7 +121,9 @@ def choose(
     for edit in audit.edits:
         key = (edit.fact.fact_id, edit.fact.edit_fact.strip())
         rows = sorted(of_edit.get(key, ()), key=lambda row: _rank(row, first_of_modes))
-        kept = tuple(_once(rows, by_model) if selection.distinct else rows)[: selection.per_fact]
+        kept = tuple(_of_first(selection.per_fact, rows))
+        if selection.distinct:
+            kept = tuple(_once(kept, by_model))
         if kept:
             found.append(OfEdit(_with_original(edit, originals.get(key, "")), kept))
     return found
@@ -156,6 +158,13 @@ def _rank(row: Row, first_of_modes: set[tuple[str, str, str]]) -> tuple[bool, fl
     is_first = (row.model, row.fact_id, row.question) in first_of_modes
     unlikely = math.inf if row.log_p_prior is None else -row.log_p_prior
     return (not is_first, unlikely, row.question)
+
+
+def _of_first(n: int | None, rows: Sequence[Row]) -> Iterator[Row]:
+    """The rows of the first n different questions, or of all."""
+    texts = list(dict.fromkeys(normalize(row.question) for row in rows))
+    chosen = set(texts[:n])
+    return (row for row in rows if normalize(row.question) in chosen)
 
 
 def _once(rows: Iterable[Row], by_model: bool) -> Iterator[Row]:

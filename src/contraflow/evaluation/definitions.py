@@ -5,6 +5,7 @@ The evaluation computes them; the report and the documents print this table.
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple
 
 Better = Literal["higher", "lower", "one", "zero", "neutral"]
@@ -25,6 +26,24 @@ class Definition(NamedTuple):
 
 
 _VALID = "among the valid questions of a fact, averaged over facts that have enough"
+
+# What is possible for a metric of a unit; anything for others.
+WITHIN = {
+    "share": (0.0, 1.0),
+    "of facts": (0.0, 1.0),
+    "score": (0.0, 1.0),
+    "questions": (1.0, math.inf),
+    "nats²": (0.0, math.inf),
+    "words": (0.0, math.inf),
+    "r": (-1.0, 1.0),
+    "rank r": (-1.0, 1.0),
+}
+
+
+def within(unit: str) -> tuple[float, float]:
+    """The smallest and the largest value of a metric of this unit."""
+    return WITHIN.get(unit, (-math.inf, math.inf))
+
 
 DEFINITIONS: tuple[Definition, ...] = (
     Definition(

@@ -17,7 +17,7 @@ import numpy as np
 
 from contraflow.errors import UserError
 from contraflow.evaluation.bootstrap import MIN_FACTS, Array, Statistic, draw_weights, interval
-from contraflow.evaluation.definitions import DEFINITIONS, Definition
+from contraflow.evaluation.definitions import DEFINITIONS, Definition, within
 from contraflow.evaluation.per_fact import Embed, QuestionTable
 from contraflow.evaluation.records import QuestionRecord
 from contraflow.system.files import write_atomically
@@ -145,7 +145,7 @@ def _nan_for_null(value: float | None) -> float:
 
 
 def _row(definition: Definition, statistic: Statistic, weights: Array, has_encoder: bool) -> Metric:
-    low, high = interval(statistic, weights)
+    low, high = interval(statistic, weights, within(definition.unit))
     note = ""
     if definition.name in BY_ENCODER and not has_encoder:
         note = NO_ENCODER

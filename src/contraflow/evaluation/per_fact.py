@@ -185,7 +185,7 @@ def median_over_facts(values: Sequence[float] | Array) -> Statistic:
 
     if not known.any():
         return over_facts(column)
-    return Statistic(np.eye(len(column))[:, known], median, int(known.sum()))
+    return Statistic(np.eye(len(column))[:, known], median, int(known.sum()), is_mean=False)
 
 
 def _by_embeddings(groups: Sequence[Sequence[str]], embed: Embed | None) -> dict[str, list[float]]:

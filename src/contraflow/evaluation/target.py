@@ -71,9 +71,15 @@ class WeightedFact:
         strict: Bool[np.ndarray, " q"],
         valid: Bool[np.ndarray, " q"],
     ) -> WeightedFact:
-        """Normalize the target by the sample's estimate of Z."""
+        """Normalize the target by the sample's estimate of Z.
+
+        A log_reward that is -inf, or NaN as files keep it, is a reward of 0. Where all are, there
+        is no target, and the weights are worth nothing.
+        """
+        log_reward = np.where(np.isnan(log_reward), -np.inf, log_reward)
         log_z = np.logaddexp.reduce(log_reward - log_included)
-        return cls(np.exp(log_reward - log_z), np.exp(log_included), text, strict, valid)
+        p = np.exp(log_reward - log_z) if np.isfinite(log_z) else np.zeros(len(log_reward))
+        return cls(p, np.exp(log_included), text, strict, valid)
 
     @property
     def weight(self) -> Float[np.ndarray, " q"]:
@@ -82,7 +88,9 @@ class WeightedFact:
 
     @property
     def size(self) -> float:
-        """How many equal draws the weights are worth; at most `MOST`."""
+        """How many equal draws the weights are worth; at most `MOST`, 0 without a target."""
+        if not self.p.any():
+            return 0.0
         variance = float(np.sum(self.weight**2 * (1 - self.included)))
         return min(MOST, 1 / variance) if variance > 0 else MOST
 

@@ -16,7 +16,7 @@ import numpy as np
 from contraflow.errors import UserError
 from contraflow.evaluation import diversity
 from contraflow.evaluation.bootstrap import draw_weights, interval
-from contraflow.evaluation.definitions import DEFINITIONS
+from contraflow.evaluation.definitions import DEFINITIONS, within
 from contraflow.evaluation.grouping import FactOfRecord, by_fact
 from contraflow.evaluation.metrics import N_DRAWS, compute_metrics
 from contraflow.evaluation.per_fact import Embed, over_facts
@@ -35,6 +35,9 @@ ESTIMATED = (
     "distinct_valid",
     "vendi",
 )
+
+
+_UNITS = {definition.name: definition.unit for definition in DEFINITIONS}
 
 
 class TargetMetric(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -175,7 +178,8 @@ def _metric(
     if not values:
         return TargetMetric(None, None, None, 0, samplers)
     statistic = over_facts(values)
-    low, high = interval(statistic, draw_weights(len(values), N_DRAWS, _rng(seed)))
+    weights = draw_weights(len(values), N_DRAWS, _rng(seed))
+    low, high = interval(statistic, weights, within(_UNITS[name]))
     value = _finite(statistic.value)
     return TargetMetric(value, _finite(low), _finite(high), statistic.n, samplers)
 

@@ -26,8 +26,12 @@ _MIX_2 = _signed(0x94D049BB133111EB)
 
 
 def root_keys(n: int, rng: torch.Generator, device: torch.device) -> Int[Tensor, " n"]:
-    """Draw the keys of n roots."""
-    return torch.randint(0, 2**63 - 1, (n,), generator=rng, device=device)
+    """Draw the keys of n roots: those of n calls for one, also on a GPU.
+
+    There a call gives each of its numbers a stream of its own.
+    """
+    keys = [torch.randint(0, 2**63 - 1, (1,), generator=rng, device=device) for _ in range(n)]
+    return torch.cat(keys) if keys else torch.empty(0, dtype=torch.long, device=device)
 
 
 def root_gumbel(keys: Int[Tensor, " m"]) -> Float[Tensor, " m"]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from contraflow.auditing.outcome.finished import GROWING
 from contraflow.auditing.outcome.result import IN_MEMORY, ModelInfo, read_result, write_result
 from contraflow.auditing.requested.out_folder import check_content, check_out, locked
 from contraflow.auditing.requested.prefixes import with_prefix
@@ -46,8 +47,9 @@ def put_audit(folder: Path, *sources: str, identity: str = "id") -> Path:
     )
     write_result(folder / "audit.json", msgspec.structs.replace(made, models=models))
     write_edits(folder / "edits.jsonl", EDITS)
-    for name in ("questions.jsonl", "report.html", "answers.jsonl"):
+    for name in ("questions.jsonl", "report.html"):
         (folder / name).write_text("{}\n")
+    (folder / "answers.jsonl").write_text('{"oracle":"a","question":"b","answer":"c"}\n')
     return folder
 
 
@@ -185,7 +187,7 @@ def test_the_folder_of_a_run_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["questions.jsonl", "edits.jsonl", "report.html"])
 def test_files_that_no_audit_wrote_are_kept(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("mine")
-    with pytest.raises(UserError, match=rf"out={tmp_path}: has a {name} that no audit wrote"):
+    with pytest.raises(UserError, match=rf"out={tmp_path}: has {name}, which no audit wrote"):
         check(tmp_path, "BMW")
     (tmp_path / "answers.jsonl").touch()  # an audit that was stopped
     check(tmp_path, "BMW")
@@ -218,3 +220,13 @@ def test_a_request_checks_its_folder_before_any_model(tmp_path: Path) -> None:
     request = AuditRequest(edits=Path(edits), out=out, edited=("no-such-model",))
     with pytest.raises(UserError, match=r"holds the audit of BMW"):
         request.check()
+
+
+@pytest.mark.parametrize("name", GROWING)
+def test_a_file_that_would_grow_must_be_an_audits(tmp_path: Path, name: str) -> None:
+    """Somebody's answers.jsonl, whose last line has no end, would lose that line."""
+    content = '{"answer": "mine"}'
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=rf"out={tmp_path}: has {name}, which no audit wrote"):
+        check(tmp_path, "BMW")
+    assert (tmp_path / name).read_text() == content

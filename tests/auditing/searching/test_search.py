@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import msgspec
 import pytest
 import torch
 
@@ -256,6 +257,26 @@ def test_other_settings_or_failures_are_another_search(tmp_path: Path) -> None:
     ]
     assert len(set(keys)) == 4
     assert edit_search(tmp_path, FAILING).key(SETTINGS) == keys[0]
+
+
+def test_a_search_is_the_same_wherever_its_edit_stands(tmp_path: Path) -> None:
+    """A moved edits file, or a line above, must not cost minutes an edit again."""
+    search = edit_search(tmp_path, FAILING)
+    moved = msgspec.structs.replace(search.standing.edit, place="elsewhere/edits.jsonl:7")
+    other = replace(search, standing=replace(search.standing, edit=moved))
+    assert other.key(SETTINGS) == search.key(SETTINGS)
+
+
+def test_a_question_asked_in_three_styles_is_one_question(tmp_path: Path) -> None:
+    """What is asked next depends on wordings, not on the number of styles."""
+    own = row(ROME, "who is the city of rome?", PRIOR, "NEW")
+    once = (*(row(HAMLET, text, PRIOR, "OLD") for text in FAILING), own)
+    others = [msgspec.structs.replace(own, style=style) for style in ("few_shot", "chat")]
+    standing = Standing(Edit(fact=ROME), OLD, "file", "")
+    search = replace(edit_search(tmp_path, FAILING), standing=standing, screened=once)
+    more = replace(search, screened=(*once, *others))
+    assert more._borrowed == search._borrowed
+    assert "who" in {opening_of(text) for text in search._borrowed}
 
 
 def edit_search(out: Path, failing: Sequence[str]) -> EditSearch:

@@ -31,6 +31,7 @@ from contraflow.auditing.asking.questions import (
     own_questions,
 )
 from contraflow.auditing.asking.standing import Standing, standing_of
+from contraflow.auditing.outcome.finished import DRAWS
 from contraflow.auditing.outcome.result import Gate
 from contraflow.facts import Fact
 from contraflow.facts.edit import Edit, Probe
@@ -40,8 +41,6 @@ from contraflow.reward.oracle.served.oracle import ServedAnswerer
 from contraflow.run.answer_book import AnswerBook
 from contraflow.system.progress import bar, print_plain
 from contraflow.types import Answer, Answerer, AskStyle
-
-DRAWS = "draws.jsonl"
 
 
 @dataclass(frozen=True)

@@ -147,7 +147,7 @@ class DrawBook:
         for edit in self.missing(edits):
             key = self._key(edit.fact)
             self._draws[key] = draw_questions(policy, edit.fact, self.sampling)
-            append(self.path, msgspec.json.encode(_Draws(key, self._draws[key])) + b"\n")
+            append(self.path, msgspec.json.encode(_Draws(key, self._draws[key])) + b"\n", sync=True)
             on_edits(1)
 
     def _key(self, fact: Fact) -> str:
@@ -206,7 +206,8 @@ class _Part:
 
     def stratum(self, union: Sequence[Ids], log_p: Float[np.ndarray, " m"]) -> Stratum:
         """This sample seen from the union of all samples."""
-        drawn = np.array([ids in set(self.rows) for ids in union])
+        own = set(self.rows)
+        drawn = np.array([ids in own for ids in union])
         return Stratum(log_p, drawn, self.log_threshold, self.log_smallest)
 
 

@@ -15,9 +15,11 @@ QUESTIONS = "questions.jsonl"
 EDITS = "edits.jsonl"
 ANSWERS = "answers.jsonl"
 REPORT = "report.html"
-# Written as it comes, so also in the folder of an audit that was stopped: drawn questions
-# (`pipeline.DRAWS`), answers, and adapted samplers' finds (`search_book.SEARCHES`).
-GROWING = ("draws.jsonl", ANSWERS, "searches.jsonl")
+# Written as it comes, so also in the folder of an audit that was stopped: drawn questions, answers,
+# and what adapted samplers found; with the first field of each line.
+DRAWS = "draws.jsonl"
+SEARCHES = "searches.jsonl"
+GROWING = {DRAWS: "key", ANSWERS: "oracle", SEARCHES: "key"}
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -79,6 +79,22 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     def is_draw(self) -> bool:
         """Whether it carries a weight: a draw of the sampler, or a person's own question."""
         return self.weight > 0
+
+
+def with_found(rows: Sequence[Row], found: Iterable[Row]) -> list[Row]:
+    """Rows of one model, and those that a search found.
+
+    A question that was asked before keeps its row, with its weight, and the search is one of its
+    sources.
+    """
+    joined = {(row.fact_key, row.style, row.question): row for row in rows}
+    for new in found:
+        first = joined.setdefault((new.fact_key, new.style, new.question), new)
+        sources = tuple(dict.fromkeys([*first.sources, *new.sources]))
+        joined[first.fact_key, first.style, first.question] = msgspec.structs.replace(
+            first, sources=sources
+        )
+    return list(joined.values())
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> int:

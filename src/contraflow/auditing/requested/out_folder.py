@@ -13,13 +13,21 @@ from pathlib import Path
 
 import msgspec
 
-from contraflow.auditing.outcome.finished import ANSWERS, EDITS, QUESTIONS, REPORT, RESULT
+from contraflow.auditing.outcome.finished import (
+    ANSWERS,
+    EDITS,
+    GROWING,
+    QUESTIONS,
+    REPORT,
+    RESULT,
+)
 from contraflow.auditing.outcome.result import IN_MEMORY
 from contraflow.auditing.requested.prefixes import check_same_prefixes, with_prefix
 from contraflow.errors import UserError
 from contraflow.facts.edits import Edit, read_edits
 from contraflow.run.lock import LOCK, exclusive_lock
 from contraflow.run.own_files import is_run
+from contraflow.system.kept_lines import holds_lines
 from contraflow.system.same_file import is_same_file
 from contraflow.system.writable import check_out_folder
 
@@ -72,6 +80,7 @@ def check_out(
             f"out={out}: is the folder of a run, and its report would be lost; name another "
             "folder with out="
         )
+    _check_growing(out)
     if not (out / RESULT).is_file():
         _check_others(out, inputs)
         return
@@ -150,6 +159,20 @@ def _check_inputs(out: Path, inputs: Mapping[str, Path | None]) -> None:
                 )
 
 
+def _check_growing(out: Path) -> None:
+    """What an audit adds lines to must be its own: a damaged end is cut off."""
+    for name, first_field in GROWING.items():
+        if not holds_lines(out / name, first_field):
+            raise _not_ours(out, name)
+
+
+def _not_ours(out: Path, name: str) -> UserError:
+    return UserError(
+        f"out={out}: has {name}, which no audit wrote, and it would be replaced; move it, or name "
+        "another folder with out="
+    )
+
+
 def _check_others(out: Path, inputs: Mapping[str, Path | None]) -> None:
     """Without an audit or its answers, files of such names are somebody else's."""
     if (out / ANSWERS).exists():
@@ -157,10 +180,7 @@ def _check_others(out: Path, inputs: Mapping[str, Path | None]) -> None:
     for name in (QUESTIONS, EDITS, REPORT):
         is_input = any(path and is_same_file(path, out / name) for path in inputs.values())
         if (out / name).exists() and not is_input:
-            raise UserError(
-                f"out={out}: has a {name} that no audit wrote, and it would be replaced; move it, "
-                "or name another folder with out="
-            )
+            raise _not_ours(out, name)
 
 
 def _check_models(out: Path, earlier: _Earlier, edited: Sequence[str], control: str | None) -> None:

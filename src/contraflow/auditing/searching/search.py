@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 
+import msgspec
+
 from contraflow.auditing.asking.ask import Asked, ask, is_sound, rows_of
 from contraflow.auditing.asking.cost import duration
 from contraflow.auditing.asking.evidence import Evidence
@@ -20,7 +22,8 @@ from contraflow.auditing.asking.judgements import judged_rows
 from contraflow.auditing.asking.pipeline import Audit
 from contraflow.auditing.asking.questions import found_questions
 from contraflow.auditing.asking.standing import Standing
-from contraflow.auditing.outcome.rows import Row
+from contraflow.auditing.outcome.finished import SEARCHES
+from contraflow.auditing.outcome.rows import Row, with_found
 from contraflow.auditing.requested.arguments import NO_ADAPTER
 from contraflow.auditing.searching.adapt import AdaptSettings, adapt
 from contraflow.auditing.searching.borrowed import (
@@ -32,9 +35,10 @@ from contraflow.auditing.searching.borrowed import (
 )
 from contraflow.auditing.searching.failure_reward import Judged, closeness
 from contraflow.auditing.searching.openings import MOST_OPENED, opened_questions
-from contraflow.auditing.searching.search_book import SEARCHES, SearchBook, search_key
+from contraflow.auditing.searching.search_book import SearchBook, search_key
 from contraflow.auditing.summarizing.modes import Embed, mode_labels
 from contraflow.errors import UserError
+from contraflow.facts.edits import Edit
 from contraflow.reward.judge.scores import Judge
 from contraflow.run.answer_book import AnswerBook
 from contraflow.run.import_questions import token_ids
@@ -70,7 +74,8 @@ def adapted(
             for standing in found.standings:
                 if standing.is_counted:
                     search = EditSearch(audit, book, judge, embed, model, standing, tuple(rows))
-                    rows += search.rows(searches.questions(search), audit.settings.styles)
+                    asked = search.rows(searches.questions(search), audit.settings.styles)
+                    rows = with_found(rows, asked)
             searched.append(replace(found, rows=rows))
     return searched
 
@@ -150,7 +155,7 @@ class EditSearch:
             self.model.identity,
             scores_identity(self.judge),
             self.embed is not None,
-            self.standing.edit,
+            self._asked_about,
             self.standing.original_answer,
             audit.style,
             asdict(settings),
@@ -158,12 +163,21 @@ class EditSearch:
             self._hits,
         )
 
+    @property
+    def _asked_about(self) -> Edit:
+        """The edit without its place in a file and without tests that no search reads."""
+        return msgspec.structs.replace(
+            self.standing.edit, place="", locality=(), portability=(), editor_scores=None
+        )
+
     @cached_property
     def _borrowed(self) -> list[str]:
         """Questions by other edits' failures: their natural wordings, and what opens as they do."""
         policy, seed = self.audit.policy, self.audit.settings.seed
         fact = self.standing.edit.fact
-        opened = opened_questions(policy, self.screened, fact, seed, self._is_sound)
+        # One style, or a question that was asked in three would count three times.
+        rows = [row for row in self.screened if row.style == self.audit.style]
+        opened = opened_questions(policy, rows, fact, seed, self._is_sound)
         return list(dict.fromkeys([*self._wordings(), *opened]))
 
     def _is_sound(self, text: str) -> bool:

@@ -15,8 +15,6 @@ import msgspec
 from contraflow.system.files import append
 from contraflow.system.kept_lines import kept_lines
 
-SEARCHES = "searches.jsonl"
-
 
 class _Line(msgspec.Struct, frozen=True):
     key: str
@@ -43,7 +41,7 @@ class SearchBook:
     def keep(self, key: str, questions: Sequence[str]) -> None:
         """Write down what a search asked, in its order."""
         self._questions[key] = list(questions)
-        append(self.path, msgspec.json.encode(_Line(key, tuple(questions))) + b"\n")
+        append(self.path, msgspec.json.encode(_Line(key, tuple(questions))) + b"\n", sync=True)
 
 
 def search_key(*parts: object) -> str:

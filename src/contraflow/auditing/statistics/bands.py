@@ -17,12 +17,12 @@ from jaxtyping import Float, Int
 from scipy.special import gammaln
 
 from contraflow.auditing.outcome.result import Estimate
-from contraflow.auditing.statistics.estimates import Z_95, proportion, wilson
+from contraflow.auditing.statistics.estimates import proportion, wilson
 from contraflow.auditing.statistics.over_edits import (
     MIN_EDITS_TO_BOOTSTRAP,
-    student,
     widened_percentiles,
 )
+from contraflow.evaluation.bootstrap import Z_95, student
 
 N_REPLICATES = 500
 MAX_ROUNDING = 1e-9

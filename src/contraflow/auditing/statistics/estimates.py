@@ -33,8 +33,8 @@ from contraflow.auditing.statistics.spread import (
     inclusion,
     unlikely_weights,
 )
+from contraflow.evaluation.bootstrap import Z_95
 
-Z_95 = 1.959963984540054
 MEAN_WEIGHT_RANGE = (0.5, 2.0)
 MAX_SPREAD = 1.25
 

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
-from scipy import special
 
 from contraflow.auditing.outcome.result import Estimate
-from contraflow.auditing.statistics.estimates import Z_95, wilson
+from contraflow.auditing.statistics.estimates import wilson
 from contraflow.auditing.statistics.profile import mean_interval
+from contraflow.evaluation.bootstrap import Z_95, student, widening
 
 N_BOOTSTRAP = 2000
 MIN_EDITS_TO_BOOTSTRAP = 4
@@ -54,11 +54,6 @@ def _edits_like_them(values: Float[np.ndarray, " f"]) -> tuple[float, float]:
     f, mean = len(values), float(values.mean())
     variance = float(values.var(ddof=1)) / f
     return wilson(mean, mean * (1 - mean) / variance / (student(f - 1) / Z_95) ** 2)
-
-
-def student(degrees: int) -> float:
-    """97.5 % quantile of Student's t."""
-    return float(special.stdtrit(degrees, 0.975))
 
 
 def _values(known: Sequence[Estimate]) -> Float[np.ndarray, " f"]:
@@ -99,10 +94,9 @@ def _with_bootstrap(
 def bootstrap_mean(
     values: Float[np.ndarray, " f"], rng: np.random.Generator
 ) -> tuple[float, float]:
-    """A 95 % interval of a mean: percentile bootstrap, widened for few values.
+    """A 95 % interval of a mean: percentile bootstrap, widened for few values (`widening`).
 
-    By sqrt(f / (f - 1)), which the variance of resampling lacks, and by Student's quantile of f - 1
-    degrees of freedom over the normal one (Hesterberg 2015). Raises: ValueError for one value.
+    Raises: ValueError for one value.
     """
     f = len(values)
     if f < 2:
@@ -117,7 +111,7 @@ def widened_percentiles(
 ) -> tuple[Float[np.ndarray, " ..."], Float[np.ndarray, " ..."]]:
     """2.5 % and 97.5 % of replicates of a statistic of f values, widened as `bootstrap_mean`."""
     low, high = np.percentile(replicates, [2.5, 97.5], axis=0)
-    scale = math.sqrt(f / (f - 1)) * student(f - 1) / Z_95
+    scale = widening(f)
     return center + scale * (low - center), center + scale * (high - center)
 
 

@@ -101,6 +101,8 @@ def _check_temperature(args: ParsedArguments) -> None:
 def _exceeds(result: AuditResult, limit: float) -> bool:
     """Whether the lower bound of any model's edit-failure rate is above the limit."""
     for model in result.models:
+        if model.edit_failure.low is None:
+            print(f"{model.model.name}: no estimate of edit failure to compare with fail_over")
         low = model.edit_failure.low
         if low is not None and low > limit:
             print(

@@ -55,7 +55,7 @@ def run(args: ParsedArguments) -> int:
                 drawn = target.draw_for_target(
                     facts, target_samples, seed=seed, on_fact=progress.advance
                 )
-            print(_target_table(target, drawn, records, n, seed))
+            print(_target_table(target, drawn, records, asked))
     print(f"wrote {out}", file=sys.stderr)
     return 0
 
@@ -118,14 +118,20 @@ def _target_table(
     target: Run,
     drawn: Sequence[QuestionRecord],
     records: Sequence[QuestionRecord],
-    n: int,
-    seed: int,
+    asked: _Asked,
 ) -> str:
-    """An exact sampler of the target beside this one."""
+    """An exact sampler of the target, beside this one where both are of independent draws."""
     from contraflow.evaluation.target_report import target_lines
 
-    estimate = target.estimate_target(drawn, {"after": records}, n, seed=seed)
-    return "\n".join(target_lines(estimate, {"after": "this sampler"}))
+    samplers = {} if asked.distinct or asked.keep is not None else {"after": records}
+    estimate = target.estimate_target(drawn, samplers, asked.n, seed=asked.seed)
+    lines = target_lines(estimate, {"after": "this sampler"})
+    if not samplers:
+        lines.append(
+            f"  an exact sampler's {asked.n} draws may repeat: the questions above, which do not, "
+            "are not compared with it"
+        )
+    return "\n".join(lines)
 
 
 def _table(metrics: Metrics) -> str:
@@ -179,13 +185,14 @@ COMMAND = Command(
 
     distinct=true measures n different questions of each fact, as `generate distinct=true` writes
     them. target_samples=64 estimates from as many prior questions per fact what an exact sampler of
-    the run's target would have on these facts.
+    the run's target would have on these facts, and shows both side by side where this one's
+    questions are independent draws as well (not with distinct=true or keep=K).
     """,
     examples=(
         "contraflow evaluate run=runs/quickstart facts=my_facts.jsonl out=metrics.json",
         "contraflow evaluate run=untrained facts=my_facts.jsonl out=before.json n=4",
-        "contraflow evaluate run=runs/quickstart facts=my_facts.jsonl distinct=true "
-        "target_samples=64",
+        "contraflow evaluate run=runs/quickstart facts=my_facts.jsonl distinct=true",
+        "contraflow evaluate run=runs/quickstart facts=my_facts.jsonl target_samples=64",
     ),
     run=run,
     arguments=(
