@@ -25,6 +25,8 @@ Write = Callable[[str, Any], Path]
 class FakeRun:
     """Generates "subject 0?", "subject 1?", … or the texts of ``rewards``; records its calls."""
 
+    config = Config()
+
     def __init__(self) -> None:
         self.calls: list[dict[str, Any]] = []
         self.rewards: dict[str, float] = {}

@@ -10,6 +10,7 @@ import pytest
 
 from contraflow.facts import Fact, read_facts
 from contraflow.facts.locate import FactError
+from contraflow.settings import Config
 from support.cli import Result, put_module
 
 Call = Callable[..., Result]
@@ -17,6 +18,8 @@ Call = Callable[..., Result]
 
 class Refusing:
     """A run that refuses the last fact, as `Run.check_facts` does."""
+
+    config = Config()
 
     def generate(self, facts: list[Fact], *_: Any, **__: Any) -> None:
         raise FactError(facts[-1].fact_id, "its edit_fact is too long for the judge")

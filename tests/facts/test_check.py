@@ -9,7 +9,7 @@ import pytest
 
 from contraflow.errors import UserError
 from contraflow.facts import Fact
-from contraflow.facts.check import answer_kind, check_facts
+from contraflow.facts.check import answer_kind, check_facts, unwritable_note
 
 GOOD = Fact(
     fact_id="1",
@@ -175,3 +175,45 @@ def test_a_missing_file_is_a_user_error(tmp_path: Path) -> None:
 )
 def test_answer_kind(answer: str, kind: str) -> None:
     assert answer_kind(answer) == kind
+
+
+def test_subjects_that_a_sampler_cannot_write_are_told_in_one_sentence() -> None:
+    strange = [msgspec.structs.replace(GOOD, subject=name) for name in ("Набоков", "東京")]
+    assert unwritable_note([GOOD, OTHER], "latin") is None
+    assert unwritable_note(strange, "all") is None
+    note = unwritable_note([GOOD, *strange], "latin")
+    assert note is not None
+    assert note.startswith("the subject 'Набоков' (and 1 of the other 2 subjects) cannot be wri")
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        (
+            {"original_anser": "Paris"},
+            "'original_anser' is not read; did you mean 'original_answer'?",
+        ),
+        ({"paraphrases": "Where is it?"}, "'paraphrases' must be a list of strings"),
+        ({"locality": [{"prompt": "Who?"}]}, "'locality' must be a list of objects with kind"),
+        ({"subject": "S" * 201}, "'subject' has 201 characters"),
+    ],
+)
+def test_what_the_next_command_refuses_or_leaves_out_is_found(
+    tmp_path: Path, line: dict[str, object], fault: str
+) -> None:
+    row = msgspec.to_builtins(GOOD) | line
+    (tmp_path / "f.jsonl").write_bytes(msgspec.json.encode(row))
+    assert any(fault in str(problem) for problem in check_facts(tmp_path / "f.jsonl"))
+
+
+def test_a_key_that_is_there_twice_is_found(tmp_path: Path) -> None:
+    line = msgspec.json.encode(GOOD).replace(b'"question":', b'"subject":"France","question":')
+    (tmp_path / "f.jsonl").write_bytes(line)
+    (problem,) = check_facts(tmp_path / "f.jsonl")
+    assert str(problem).endswith("has 'subject' 2 times, and only the last one counts")
+
+
+def test_keys_of_nobody_are_not_taken_for_misspelt_ones(tmp_path: Path) -> None:
+    row = msgspec.to_builtins(GOOD) | {"source": "wiki", "n": 3, "labels": [{"a": 1}]}
+    (tmp_path / "f.jsonl").write_bytes(msgspec.json.encode(row))
+    assert check_facts(tmp_path / "f.jsonl") == []

@@ -67,9 +67,22 @@ def test_known_is_what_the_oracle_asserts(fact: Fact, answer: str, expected: boo
     assert known_facts([fact], oracle) == ([fact] if expected else [])
 
 
+def test_a_fact_without_its_original_statement_is_asked_by_the_edited_one() -> None:
+    fact = msgspec.structs.replace(
+        CANAL,
+        question="",
+        original_fact="",
+        edit_fact="The Panama Canal is in Nicaragua.",
+        edited_answer="Nicaragua",
+    )
+    assert plain_question(fact) == "The Panama Canal is in what?"
+
+
 def test_facts_without_an_answer_or_question_are_not_asked() -> None:
     unknown = msgspec.structs.replace(THOR, fact_id="3", original_answer="")
-    unasked = msgspec.structs.replace(THOR, fact_id="4", question="", original_fact="")
+    unasked = msgspec.structs.replace(
+        THOR, fact_id="4", question="", original_fact="", edited_answer=""
+    )
     oracle = Table({plain_question(CANAL): "Panama"})
     done: list[int] = []
     assert known_facts([unknown, CANAL, unasked], oracle, done.append) == [CANAL]

@@ -48,15 +48,15 @@ BAD_COUNTS: list[tuple[Any, str]] = [
 def test_a_bad_number_of_questions_is_refused(
     run: Run, facts: list[Fact], n: Any, needs: str
 ) -> None:
-    with pytest.raises(UserError, match=rf"^n={n}: must be {needs}"):
+    with pytest.raises(UserError, match=rf"^n={n!r}: must be {needs}"):
         run.generate(facts, n)
-    with pytest.raises(UserError, match=rf"^n_samples={n}: must be {needs}"):
+    with pytest.raises(UserError, match=rf"^n_samples={n!r}: must be {needs}"):
         run.evaluate(facts, n)
 
 
 @pytest.mark.parametrize("temperature", [0, -1, 0.0, math.nan, math.inf, "1", None, True])
 def test_a_bad_temperature_is_refused(run: Run, facts: list[Fact], temperature: Any) -> None:
-    message = rf"^temperature={temperature}: must be a number above 0"
+    message = rf"^temperature={temperature!r}: must be a number above 0"
     with pytest.raises(UserError, match=message):
         run.generate(facts, 2, temperature=temperature)
     with pytest.raises(UserError, match=message):
@@ -65,7 +65,7 @@ def test_a_bad_temperature_is_refused(run: Run, facts: list[Fact], temperature: 
 
 @pytest.mark.parametrize("seed", [1.5, "1", None, True])
 def test_a_bad_seed_is_refused(run: Run, facts: list[Fact], seed: Any) -> None:
-    with pytest.raises(UserError, match=rf"^seed={seed}: must be a whole number"):
+    with pytest.raises(UserError, match=rf"^seed={seed!r}: must be a whole number"):
         run.generate(facts, 2, seed=seed)
 
 

@@ -11,14 +11,17 @@ A check is a function of one fact, or of the whole table. It yields a message fo
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
 from contraflow.errors import on_one_line
 from contraflow.facts import Fact
+from contraflow.facts.edit import EDIT_KEYS, edit_from_row
 from contraflow.facts.fact import (
     MAX_PROBLEMS_SHOWN,
     BadRowError,
@@ -26,6 +29,7 @@ from contraflow.facts.fact import (
     parse_line,
     same_id,
 )
+from contraflow.facts.json_values import decode_json
 from contraflow.facts.other_format import array_message, is_table, to_convert
 from contraflow.text.alphabet import can_name
 from contraflow.text.folding import caseless
@@ -39,6 +43,8 @@ _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
     "\uf900-\ufaff\uff66-\uff9d\U00020000-\U0003ffff]"
 )
+MAX_SUBJECT = 200
+_KNOWN = (*Fact.__struct_fields__, *EDIT_KEYS)
 _YEAR = re.compile(r"1\d{3}|20\d{2}")
 
 
@@ -73,6 +79,7 @@ def check_facts(path: str | Path, vocabulary: str = "latin") -> list[Problem]:
     for line, content in lines:
         try:
             rows.append(_Row(line, parse_line(content)))
+            found.extend((line, message) for message in _keys(content))
         except BadRowError as error:
             found.append((line, str(error)))
     if not rows and (is_table(path) or len(found) > MAX_PROBLEMS_SHOWN):
@@ -85,6 +92,27 @@ def check_facts(path: str | Path, vocabulary: str = "latin") -> list[Problem]:
     for table_check in _TABLE_CHECKS:
         found.extend(table_check(rows))
     return [Problem(str(path), line, on_one_line(message)) for line, message in sorted(found)]
+
+
+def _keys(content: bytes) -> Iterator[str]:
+    """Check the keys of a line that is a fact: repeated ones, misspelt ones, those of an edit."""
+    try:
+        keys = [key for key, _ in json.loads(content, object_pairs_hook=_pairs)]
+    except (ValueError, RecursionError):  # JSON of another kind than Python's
+        keys = []
+    for key, times in Counter(keys).items():
+        if times > 1:
+            yield f"has {key!r} {times} times, and only the last one counts"
+        elif key not in _KNOWN and (similar := get_close_matches(key, _KNOWN, 1, 0.85)):
+            yield f"{key!r} is not read; did you mean {similar[0]!r}?"
+    try:
+        edit_from_row(decode_json(content))
+    except BadRowError as error:
+        yield str(error)
+
+
+def _pairs(pairs: list[tuple[str, object]]) -> list[tuple[str, object]]:
+    return pairs
 
 
 def _whole(path: str | Path, lines: Sequence[tuple[int, bytes]], message: str) -> list[Problem]:
@@ -121,6 +149,11 @@ def _statement_content(fact: Fact) -> Iterator[str]:
 
 def _subject(subject: str, vocabulary: str) -> Iterator[str]:
     """Check that a sampler can name the subject, and that a question that does is recognized."""
+    if len(subject) > MAX_SUBJECT:
+        yield (
+            f"'subject' has {len(subject)} characters, and no question that names it is that long; "
+            "give its name alone"
+        )
     if not is_on_subject(f"What is {subject}?", subject):
         yield (
             f"'subject' {subject!r} has no letters or digits that can be compared, so no question "
@@ -141,6 +174,15 @@ def cannot_be_written(vocabulary: str) -> str:
         f"cannot be written in policy.vocabulary={vocabulary}, so no question of the sampler is "
         "ever on its subject; name it in Latin letters, or use policy=all_tokens"
     )
+
+
+def unwritable_note(facts: Sequence[Fact], vocabulary: str) -> str | None:
+    """One sentence about facts whose subject a sampler cannot write; None where there is none."""
+    found = [fact.subject for fact in facts if not can_name(fact.subject, vocabulary)]
+    if not found:
+        return None
+    others = f" (and {len(found) - 1} of the other {len(facts) - 1} subjects)" if found[1:] else ""
+    return f"the subject {found[0]!r}{others} {cannot_be_written(vocabulary)}"
 
 
 def _leaks(fact: Fact) -> Iterator[str]:

@@ -65,7 +65,10 @@ def read_edits(
     )
     edits = tuple(found)
     if skipped.count and on_error == "raise":
-        raise UserError(shorten(skipped.messages))
+        raise UserError(
+            f"{shorten(skipped.messages)} (or leave such rows out: `contraflow data convert "
+            f"in={path} out=edits.jsonl on_error=skip`)"
+        )
     if not edits:
         reason = skipped.messages[0] if skipped.messages else "it has no rows"
         raise UserError(f"{path}: no row is an edit ({reason})")
@@ -111,6 +114,11 @@ def _notes(edits: Sequence[Edit], skipped: Skipped) -> tuple[str, ...]:
         notes.append(
             f"test prompts of {len(skipped.unread)} fields are not read; "
             f"the first: {skipped.unread[0]}"
+        )
+    if skipped.repeated:
+        notes.append(
+            f"{skipped.repeated} rows are about an edit of an earlier row, which has their tests "
+            "too"
         )
     n_unknown = sum(not edit.fact.original_answer for edit in edits)
     if n_unknown:

@@ -75,6 +75,8 @@ class BadRowError(ValueError):
     """A row that is not a fact; the reader of the file adds path and line to the message."""
 
 
+# What data sets write where there is no answer (zsRE in EasyEdit's copy).
+NO_ANSWER = "<|endoftext|>"
 _OPTIONAL_TEXT = ("original_fact", "relation", "original_answer", "edited_answer", "question")
 _TEXTS = ("fact_id", "subject", "edit_fact", *_OPTIONAL_TEXT)
 
@@ -96,11 +98,16 @@ def fact_from_row(row: object) -> Fact:
         )
     subject = _required_text(row, "subject")
     edit_fact = _required_text(row, "edit_fact")
-    optional = {key: _text(row, key) for key in _OPTIONAL_TEXT}
+    optional = _without_placeholders({key: _text(row, key) for key in _OPTIONAL_TEXT})
     fact_id = _text(row, "fact_id") or fact_id_for(subject, edit_fact)
     return Fact(
         fact_id=fact_id, subject=subject, edit_fact=edit_fact, aliases=_aliases(row), **optional
     )
+
+
+def _without_placeholders(texts: dict[str, str]) -> dict[str, str]:
+    """No answer in place of a placeholder for none, and no statement that is made of one."""
+    return {key: "" if NO_ANSWER in text else text for key, text in texts.items()}
 
 
 def _text(row: dict[str, Any], key: str) -> str:

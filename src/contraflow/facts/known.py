@@ -18,16 +18,24 @@ _BATCH_SIZE = 64
 def plain_question(fact: Fact) -> str:
     """Return the question that tests whether an oracle knows a fact.
 
-    It is the fact's own question, else `original_fact` with the answer replaced by "what". Empty if
-    the answer stands neither at the start nor at the end of `original_fact`.
+    It is the fact's own question, else `original_fact`, or without one `edit_fact`, with its answer
+    replaced by "what". Empty if the answer stands neither at the start nor at the end of it.
     """
     if fact.question:
         return fact.question
-    stem = fact.original_fact.rstrip(" .")
-    if fact.original_answer and stem.endswith(fact.original_answer):
-        return stem.removesuffix(fact.original_answer).strip() + " what?"
-    if fact.original_answer and stem.startswith(fact.original_answer):
-        return "What" + stem.removeprefix(fact.original_answer) + "?"
+    if fact.original_fact:
+        return _asking_what(fact.original_fact, fact.original_answer)
+    return _asking_what(fact.edit_fact, fact.edited_answer)
+
+
+def _asking_what(statement: str, answer: str) -> str:
+    """The statement with "what" in place of its answer, where that is the first or last words."""
+    stem = statement.rstrip(" .")
+    before, after = stem.removesuffix(answer), stem.removeprefix(answer)
+    if before != stem and before[-1:].isspace():
+        return before.strip() + " what?"
+    if after != stem and after[:1].isspace():
+        return "What" + after + "?"
     return ""
 
 

@@ -99,8 +99,7 @@ def _check(model: nn.Module, reference: Tensor, ours: Tensor) -> None:
         )
     if not bool(reference.isfinite().all()):
         raise UserError(
-            f"{type(model).__name__}: its own log-probabilities are not finite; "
-            "try model.dtype=float32, or check the weights"
+            f"{_name_of(model)}: its own log-probabilities are not finite{_why_not_finite(model)}"
         )
     difference = float((reference - ours).abs().mean(-1).max())
     if not difference <= _tolerance(model):
@@ -109,6 +108,18 @@ def _check(model: nn.Module, reference: Tensor, ours: Tensor) -> None:
             f"its log-probabilities are {difference:.3g} nats from transformers' own, because its "
             "forward pass does more than backbone and LM head, or other attention",
         )
+
+
+def _name_of(model: nn.Module) -> str:
+    """The folder that it was loaded from, or else its architecture."""
+    return str(getattr(model, "name_or_path", "")) or type(model).__name__
+
+
+def _why_not_finite(model: nn.Module) -> str:
+    for name, weight in model.named_parameters():
+        if not bool(weight.isfinite().all()):
+            return f", as its weight {name} is not; it has diverged, or the file is damaged"
+    return "; try model.dtype=float32, or check the weights"
 
 
 def _tolerance(model: nn.Module) -> float:

@@ -19,10 +19,10 @@ def check_draws(temperature: object, seed: object) -> None:
     """Raises: UserError unless the temperature is finite and above 0 and the seed is whole."""
     is_number = not isinstance(temperature, bool) and isinstance(temperature, Real)
     if not (is_number and math.isfinite(temperature) and temperature > 0):  # type: ignore[operator,arg-type]
-        raise UserError(f"temperature={temperature}: must be a number above 0")
+        raise UserError(f"temperature={temperature!r}: must be a number above 0")
     _check_whole("seed", seed)
 
 
 def _check_whole(key: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, Integral):
-        raise UserError(f"{key}={value}: must be a whole number")
+        raise UserError(f"{key}={value!r}: must be a whole number")

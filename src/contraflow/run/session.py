@@ -42,6 +42,8 @@ from contraflow.system.run_names import SHIPPED, run_folder
 from contraflow.text.tokens import normalize
 from contraflow.types import Answer, Oracle
 
+MOST_SHOWN = 80  # characters of a value in a message
+
 
 @dataclass
 class Run:
@@ -216,6 +218,12 @@ class Run:
         return known_to(self.oracle, as_facts(facts))
 
 
+def _shown(value: object) -> str:
+    """A value in a message; its kind alone where that would fill the screen."""
+    text = repr(value)
+    return text if len(text) <= MOST_SHOWN else f"a {type(value).__name__}"
+
+
 def _embed() -> Embed | None:
     """The packaged sentence encoder, or None where it is not there."""
     return load_embedder() if why_no_encoder() is None else None
@@ -240,7 +248,9 @@ def open_run(
         a config, a config is none or has another sampler, or judge or reward is none.
     """
     if not isinstance(run, str | Path):
-        raise UserError(f'open_run: run={run!r}: must be a run folder, "shipped" or "untrained"')
+        raise UserError(
+            f'open_run: run={_shown(run)}: must be a run folder, "shipped" or "untrained"'
+        )
     if config is not None:
         check_config("open_run", config)
     given = OwnObjects(judge=judge, reward=reward)

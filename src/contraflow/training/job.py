@@ -25,6 +25,7 @@ from contraflow.evaluation.report import write_report
 from contraflow.evaluation.rollout import rollout
 from contraflow.experience.scorer import Scorer
 from contraflow.facts import Fact, default_facts, read_facts
+from contraflow.facts.check import unwritable_note
 from contraflow.gflownet.objectives import Objective
 from contraflow.policy.adapter import model_card, save_adapter
 from contraflow.reward.judge.scores import Judge
@@ -166,6 +167,8 @@ class _Job:
         self.untrained = Run.of("before", self.parts)
         # A fact that does not fit is refused before anything slow.
         self.untrained.check_facts(facts)
+        if note := unwritable_note(facts, config.policy.vocabulary):
+            print_line(f"note: {note}")
         self.facts = choose_facts(config, folder, facts, self.untrained.oracle)
         self.evaluation = Evaluation(folder, self.untrained, self.facts)
         self._trainable: Parts | None = None

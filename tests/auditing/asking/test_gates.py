@@ -6,8 +6,12 @@ from collections.abc import Sequence
 
 import pytest
 
+from contraflow.auditing.asking.ask import inquiries
 from contraflow.auditing.asking.gates import check_answers_differ, check_identities, check_knowledge
+from contraflow.auditing.asking.standing import NO_CHANGE, NO_NEW_ANSWER, UNKNOWN, Standing
 from contraflow.errors import UserError
+from contraflow.facts import Fact
+from contraflow.facts.edits import Edit
 from contraflow.types import Answer, AskStyle, Forced, Oracle
 from support.served import opened, stand_in
 
@@ -46,11 +50,38 @@ def test_equal_answers_are_a_null_edit_too() -> None:
     assert not check_answers_differ("weak", same, [Answer("Oslo", -0.7)] * 4).passed
 
 
-def test_a_control_that_knows_nothing_is_refused() -> None:
-    with pytest.raises(UserError, match="knows none of the 12 original facts"):
-        check_knowledge(0, 12)
-    assert check_knowledge(12, 12).passed
-    assert not check_knowledge(11, 12).passed
+def standings(*reasons: str) -> list[Standing]:
+    fact = Fact(
+        fact_id="h",
+        subject="Hamlet",
+        edit_fact="Hamlet was written by Marlowe.",
+        original_answer="Shakespeare",
+        edited_answer="Marlowe",
+    )
+    edit = Edit(fact=fact, prompt="Hamlet was written by")
+    return [Standing(edit, "Shakespeare", "file", why) for why in reasons]
+
+
+def test_a_control_that_knows_nothing_is_refused_with_what_it_says() -> None:
+    texts = ["Hamlet was written by", "Hamlet was written by what?"]
+    said = [Answer("the author.", 0.0), Answer("A pen.", 0.0)]
+    control = dict(zip(inquiries(texts, ["few_shot"]), said, strict=True))
+    with pytest.raises(UserError) as refused:
+        check_knowledge(standings(UNKNOWN, UNKNOWN, NO_CHANGE), "few_shot", control)
+    message = str(refused.value)
+    assert "none of the 3 edits can be counted: the control does not tell" in message
+    assert "(2), the edited answer is the original answer, so nothing was edited (1)" in message
+    assert "asked for 'Shakespeare' it says 'Hamlet was written by': 'the author.', 'H" in message
+    assert "give edits a question or paraphrases" in message
+    with pytest.raises(UserError, match=r"nothing was edited \(1\)$"):
+        check_knowledge(standings(NO_CHANGE), "few_shot", control)
+
+
+def test_edits_that_are_not_counted_are_named_with_their_reasons() -> None:
+    assert check_knowledge(standings("", ""), "few_shot", {}).passed
+    gate = check_knowledge(standings("", NO_NEW_ANSWER), "few_shot", {})
+    assert not gate.passed
+    assert gate.detail == f"1 of 2 original facts; not counted: {NO_NEW_ANSWER} (1)"
 
 
 def test_a_served_null_edit_is_told_apart_by_a_tag() -> None:

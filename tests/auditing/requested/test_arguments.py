@@ -106,7 +106,8 @@ def test_two_models_need_two_names(tmp_path: Path) -> None:
 
 def test_a_module_needs_a_tokenizer_and_edits(tmp_path: Path) -> None:
     module = torch.nn.Linear(1, 1)
-    assert "needs its tokenizer" in refusal(tmp_path, module, "BMW/edits.jsonl")
+    assert "needs its tokenizer" in refusal(tmp_path, module, None)
+    assert "'BMW', is a text: must be a tokenizer" in refusal(tmp_path, module, "BMW")
     assert "there are no edits" in refusal(tmp_path, module, word_tokenizer())
 
 

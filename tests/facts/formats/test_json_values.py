@@ -67,7 +67,7 @@ def test_a_constant_in_a_read_field_is_one_bad_row(
     path = save(tmp_path, [PUBLISHED[0], PUBLISHED[1].replace('"Peru"', value)], suffix)
     subjects, [message] = converted(path)
     assert subjects == ["A0"]
-    assert f"row 2: is not a KnowEdit row as published: Expected `str`, got `{said}`" in message
+    assert f"row 2: is no row of KnowEdit as published: Expected `str`, got `{said}`" in message
     path = save(tmp_path, [TABLE[0], TABLE[1].replace('"A1"', value)], suffix)
     subjects, [message] = converted(path)
     assert subjects == ["A0"]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from contraflow.errors import UserError
+from contraflow.facts.fact import fact_from_row
 from contraflow.facts.formats import Skipped, convert
 from support.dataset_rows import COUNTERFACT, SHAPES, ZSRE, save_rows
 
@@ -126,3 +127,30 @@ def test_broken_json_is_reported_with_its_row(tmp_path: Path, text: bytes, fault
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.json: no such file"):
         list(convert(tmp_path / "none.json", "mquake"))
+
+
+def test_a_placeholder_is_no_original_answer(tmp_path: Path) -> None:
+    """EasyEdit's copies of zsRE have it; such an edit is audited without an original answer."""
+    row = {"subject": "Bo", "src": "How many legs has Bo?", "alt": "two"}
+    answers = (["<|endoftext|>"], ["<|endoftext|>", "four"])
+    rows = [row | {"subject": f"B{i}", "answers": found} for i, found in enumerate(answers)]
+    none, four = convert(save_rows(tmp_path / "zsre.json", *rows))
+    assert (none.original_answer, none.original_fact, none.edited_answer) == ("", "", "two")
+    assert (four.original_answer, four.aliases) == ("four", ())
+
+
+def test_a_facts_file_may_have_the_placeholder_too() -> None:
+    row = {
+        "subject": "Bo",
+        "edit_fact": "Bo has two legs.",
+        "original_answer": "<|endoftext|>",
+        "original_fact": "Bo has <|endoftext|> legs.",
+    }
+    assert (fact_from_row(row).original_answer, fact_from_row(row).original_fact) == ("", "")
+
+
+def test_results_with_scores_are_an_editors_whatever_else_is_wrong(tmp_path: Path) -> None:
+    request = {"subject": "Bo", "prompt": "Bo has", "target_new": ["two legs"]}
+    path = save_rows(tmp_path / "r.json", {"requested_rewrite": request, "pre": {}, "post": {}})
+    with pytest.raises(UserError, match=r"no row of EasyEdit results .*target_new"):
+        list(convert(path))

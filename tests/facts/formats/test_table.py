@@ -265,3 +265,26 @@ def test_an_edit_with_other_fields_is_one_bad_row(tmp_path: Path) -> None:
 def test_the_first_fact_comes_before_a_later_error(tmp_path: Path) -> None:
     path = save(tmp_path / "t.csv", "subject,edit_fact\nA,E\n,E\n")
     assert [fact.subject for fact in itertools.islice(convert(path), 1)] == ["A"]
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("Entity;Claim;Truth", r"t\.csv:1: cells are set apart by semicolons .* save the table"),
+        ("subject,edit_fact,edited_answer,edited_answer", r"t\.csv:1: has 2 columns 'edited_ans"),
+    ],
+)
+def test_a_header_that_says_something_else_is_refused(
+    tmp_path: Path, header: str, message: str
+) -> None:
+    """A table of Excel in much of Europe; a column whose first or second one could be meant."""
+    path = tmp_path / "t.csv"
+    path.write_text(f"{header}\nParis,Paris is in Italy.,Italy,Rome\n")
+    with pytest.raises(UserError, match=message):
+        list(convert(path))
+
+
+def test_a_column_that_is_not_read_may_be_there_twice(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("subject,note,edit_fact,note\nParis,a,Paris is in Italy.,b\n")
+    assert [fact.subject for fact in convert(path)] == ["Paris"]

@@ -56,3 +56,10 @@ def test_it_fits_a_backbone_that_carries_an_adapter():
 def test_the_first_that_does_not_fit_is_named(tensors: dict[str, torch.Tensor], message: str):
     with pytest.raises(UserError, match=f"^mine: .*{message}"):
         replacements(tiny_model("llama"), tensors, "mine")
+
+
+def test_numbers_that_are_not_finite_are_refused_by_name() -> None:
+    data = edited_tensors("llama")[DOWN].clone()
+    data[1, 2] = torch.nan
+    with pytest.raises(UserError, match=rf"^edits/d: {DOWN} has numbers that are not finite"):
+        replacements(tiny_model("llama"), {DOWN: data}, "edits/d")

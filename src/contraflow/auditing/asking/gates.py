@@ -6,13 +6,17 @@ the facts. The others are warnings with their numbers.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
+from contraflow.auditing.asking.ask import Answers, inquiries
+from contraflow.auditing.asking.questions import own_questions
+from contraflow.auditing.asking.standing import UNKNOWN, Standing
 from contraflow.auditing.outcome.result import Gate
 from contraflow.auditing.outcome.rows import Row
 from contraflow.errors import UserError
 from contraflow.reward.oracle.served.oracle import ServedAnswerer
-from contraflow.types import Answer, Answerer
+from contraflow.types import Answer, Answerer, AskStyle
 
 MAX_DEGENERATE = 0.2
 MIN_TO_COMPARE = 4
@@ -79,21 +83,46 @@ def check_answers_differ(
     )
 
 
-def check_knowledge(n_known: int, n_edits: int) -> Gate:
+def check_knowledge(standings: Sequence[Standing], style: AskStyle, control: Answers) -> Gate:
     """Whether the control knows the original facts; those that it does not know are not counted.
 
-    Raises: UserError when it knows none.
+    control: its answers to the edits' own questions.
+
+    Raises: UserError when no edit is counted, with the reasons.
     """
+    n_known, n_edits = sum(standing.is_counted for standing in standings), len(standings)
+    reasons = Counter(standing.why_not for standing in standings if standing.why_not)
     if n_known == 0:
         raise UserError(
-            f"the control knows none of the {n_edits} original facts, so nothing can be said "
-            "about what an edit left of them; check control=, the edits' original answers, or "
-            "ask= (a base model may need ask=few_shot)"
+            f"none of the {n_edits} edits can be counted: {_listed(reasons)}"
+            + _example(standings, style, control)
         )
+    left_out = f"; not counted: {_listed(reasons)}" if reasons else ""
     return Gate(
         name="control knows the facts",
         passed=n_known == n_edits,
-        detail=f"{n_known} of {n_edits} original facts; the others are listed, not counted",
+        detail=f"{n_known} of {n_edits} original facts{left_out}",
+    )
+
+
+def _listed(reasons: Counter[str]) -> str:
+    return ", ".join(f"{why} ({n})" for why, n in reasons.most_common())
+
+
+def _example(standings: Sequence[Standing], style: AskStyle, control: Answers) -> str:
+    """What the control said of an edit whose original answer it does not tell, and the remedy."""
+    unknown = next((one for one in standings if one.why_not == UNKNOWN), None)
+    if unknown is None:
+        return ""
+    texts = [question.text for question in own_questions(unknown.edit)]
+    said = [
+        f"{text!r}: {control[asked].text!r}"
+        for text, asked in zip(texts, inquiries(texts, [style]), strict=True)
+    ]
+    return (
+        f"; asked for {unknown.original_answer!r} it says {', '.join(said[:2]) or 'nothing'}. "
+        "Check control= and the original answers, give edits a question or paraphrases, or try "
+        "another ask= (a base model may need ask=few_shot)"
     )
 
 

@@ -157,7 +157,7 @@ class Audit:
         standings: Sequence[Standing],
     ) -> list[tuple[Gate, ...]]:
         """Check what an audit rests on, before anything is drawn. Raises: UserError."""
-        knowledge = check_knowledge(sum(s.is_counted for s in standings), len(standings))
+        knowledge = check_knowledge(standings, self.style, answers[0])
         before = self._of_prompts(asked, answers[0], of_edited=False)
         gates: list[tuple[Gate, ...]] = []
         for model, theirs in zip(self.edited, answers[1:], strict=True):

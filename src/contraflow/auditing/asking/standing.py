@@ -13,10 +13,12 @@ from contraflow.auditing.asking.ask import Answers, inquiries, verdict
 from contraflow.auditing.asking.originals import shared_answer
 from contraflow.auditing.asking.questions import own_questions
 from contraflow.facts.edit import Edit
+from contraflow.text.tokens import normalize
 from contraflow.types import AskStyle
 
 NO_NEW_ANSWER = "the edit has no edited_answer, so no answer can be judged"
 NO_ORIGINAL = "no original answer in the file, and the control's answers do not agree on one"
+NO_CHANGE = "the edited answer is the original answer, so nothing was edited"
 UNKNOWN = "the control does not tell the original answer"
 
 
@@ -53,6 +55,8 @@ def standing_of(edit: Edit, style: AskStyle, control: Answers) -> Standing:
         original, source = shared_answer(texts, answers), "control"
     if not original:
         return Standing(edit, "", "", NO_ORIGINAL)
+    if normalize(original) == normalize(edit.fact.edited_answer):
+        return Standing(edit, original, source, NO_CHANGE)
     tells = any(
         verdict(edit, original, text, answer) == "OLD"
         for text, answer in zip(texts, answers, strict=True)

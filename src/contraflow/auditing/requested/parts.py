@@ -39,8 +39,13 @@ def check_parts(edited: object, tokenizer: object, control: object, config: obje
 
 
 def _check_tokenizer(tokenizer: object) -> None:
-    if tokenizer is None or isinstance(tokenizer, str | Path):
+    if tokenizer is None:
         raise UserError("audit: a module needs its tokenizer; give it as the second argument")
+    if isinstance(tokenizer, str | Path):
+        raise UserError(
+            f"audit: the second argument, {str(tokenizer)!r}, is a text: must be a tokenizer, for "
+            "example AutoTokenizer.from_pretrained(…)"
+        )
     if isinstance(tokenizer, nn.Module) or not hasattr(tokenizer, "get_vocab"):
         raise UserError(
             f"audit: {_kind(tokenizer)} is given as tokenizer; give the tokenizer of the module, "

@@ -40,7 +40,7 @@ class Keep:
         count = args.optional_integer("keep", 1)
         by = args.choice("keep_by", BY)
         if count is None:
-            if by != BY[0]:
+            if args.values.get("keep_by"):
                 raise UserError(f"keep_by={by}: says which of n questions are kept; give keep= too")
             return None
         if count > n:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from contraflow.cli.command import Argument, ParsedArguments
 from contraflow.cli.preflight import check_models, check_prompts, check_run
 from contraflow.errors import UserError
+from contraflow.facts import Fact
+from contraflow.facts.check import unwritable_note
 from contraflow.settings.keys import override_key
 from contraflow.system.run_names import UNTRAINED, run_folder
 
@@ -106,8 +109,11 @@ def _copy_setting(source: Any, target: Any, path: Sequence[str]) -> None:
     setattr(target, path[-1], getattr(source, path[-1]))
 
 
-def open_target(args: ParsedArguments, config: Config | None) -> Run:
-    """Load the models of the run, which takes seconds."""
+def open_target(args: ParsedArguments, config: Config | None, facts: Sequence[Fact]) -> Run:
+    """Load the models of the run, which takes seconds; tell what it cannot ask about."""
     from contraflow.run.session import open_run
 
-    return open_run(args.required("run"), config)
+    run = open_run(args.required("run"), config)
+    if note := unwritable_note(facts, run.config.policy.vocabulary):
+        print(f"note: {note}", file=sys.stderr)
+    return run

@@ -47,7 +47,7 @@ def run(args: ParsedArguments) -> int:
 
     why_no_encoder()  # says what will be left out before the models load
     with kept_beside(out) as kept:
-        target = kept.of(open_target(args, config))
+        target = kept.of(open_target(args, config, facts))
         asked = _Asked(facts, n, temperature, seed, distinct, keep)
         records = _measure(target, asked, out)
         if target_samples is not None:

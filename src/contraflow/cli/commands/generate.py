@@ -39,7 +39,7 @@ def run(args: ParsedArguments) -> int:
 
     count = 0
     with kept_beside(out) as kept:
-        target = kept.of(open_target(args, config))
+        target = kept.of(open_target(args, config, facts))
         sampled = target.generate(facts, n, temperature=temperature, seed=seed, distinct=distinct)
         with open_lines(out) as lines, bar("questions", n * len(facts)) as progress:
             records = _advancing(sampled, progress.advance)

@@ -159,7 +159,7 @@ def _has_readable_row(path: Path) -> bool:
 def _published_format(row: dict[str, Any]) -> str | None:
     rewrite = row.get("requested_rewrite")
     if rewrite is not None:
-        return _rewrite_format(rewrite)
+        return _rewrite_format(rewrite, has_scores=bool({"pre", "post"} & row.keys()))
     if isinstance(row.get("edit"), dict):
         return "rippleedits"
     if {"src", "alt"} <= row.keys() or {"input", "output", "alternatives"} <= row.keys():
@@ -170,9 +170,12 @@ def _published_format(row: dict[str, Any]) -> str | None:
     return None
 
 
-def _rewrite_format(rewrite: object) -> str:
-    """Tell the formats apart that call an edit `requested_rewrite`."""
+def _rewrite_format(rewrite: object, *, has_scores: bool) -> str:
+    """Tell the formats apart that call an edit `requested_rewrite`.
+
+    has_scores: of an editor, before or after the edit.
+    """
     if isinstance(rewrite, list):
         return "mquake"
     has_text = isinstance(rewrite, dict) and isinstance(rewrite.get("target_new"), str)
-    return "easyedit_results" if has_text else "counterfact"
+    return "easyedit_results" if has_text or has_scores else "counterfact"

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from contraflow.facts.fact import NO_ANSWER
 from contraflow.facts.formats._texts import clean_prompt
 
 Group = Literal["locality", "portability"]
@@ -20,7 +21,6 @@ _ANSWER_NAMES = ("ground_truth", "loc_ans", "New Answer", "answer")
 # Answers are texts, lists of spellings, or lists of these.
 _MAX_DEPTH = 4
 # A text that stands for "no answer known".
-NO_ANSWER = "<|endoftext|>"
 
 
 class _UnknownFormError(ValueError):

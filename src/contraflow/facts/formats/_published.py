@@ -66,7 +66,7 @@ class Published(Generic[Row]):
             return msgspec.convert(source, self.row_type)
         except msgspec.ValidationError as error:
             raise BadRowError(
-                f"is not a {self.name} row as published: {error}; "
+                f"is no row of {self.name} as published: {error}; "
                 "leave a field unread with ignore=FIELD, "
                 "or map the fields with format=json columns.FIELD=NAME"
             ) from None

@@ -118,9 +118,17 @@ def _column_of(
     Raises: UserError if a mapped column, `subject` or `edit_fact` is missing.
     """
     wanted = _wanted(columns, CELL_FIELDS)
+    place = f"{path}:{line}"
+    if len(header) == 1 and ";" in header[0]:
+        raise UserError(
+            f"{place}: cells are set apart by semicolons ({on_one_line(header[0])}); save the "
+            "table with commas, or with tabs as .tsv"
+        )
+    for column in wanted.values():
+        if header.count(column) > 1:
+            raise UserError(f"{place}: has {header.count(column)} columns {column!r}; rename one")
     for name in dict.fromkeys([*columns, "subject", "edit_fact"]):
         if wanted[name] not in header:
-            place = f"{path}:{line}"
             message = f"{place}: no column {wanted[name]!r} for '{name}' in: {', '.join(header)}"
             raise UserError(f"{on_one_line(message)} (map it with columns.{name}=NAME)")
     return {name: header.index(column) for name, column in wanted.items() if column in header}

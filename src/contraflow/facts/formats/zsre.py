@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from contraflow.facts.fact import BadRowError
+from contraflow.facts.fact import NO_ANSWER, BadRowError
 from contraflow.facts.formats import zsre_pickle
 from contraflow.facts.formats._json_rows import first_row
 from contraflow.facts.formats._probes import TestPrompts
@@ -75,14 +75,17 @@ def question_fact(
 ) -> dict[str, object]:
     """Return the row of a fact given by a question, its true answers and an edited answer.
 
-    The first true answer is the original answer, the others are its aliases.
+    The first true answer is the original answer, the others are its aliases. A placeholder for none
+    is no answer.
     """
     question = without_question_prefix(question)
+    answers = [answer for answer in answers if answer != NO_ANSWER]
+    original = answers[0] if answers else ""
     return {
         "subject": subject,
-        "original_answer": answers[0],
+        "original_answer": original,
         "edited_answer": edited,
-        "original_fact": statement_of(question, subject, answers[0]),
+        "original_fact": statement_of(question, subject, original) if original else "",
         "edit_fact": statement_of(question, subject, edited),
         "question": question,
         "aliases": list(dict.fromkeys(answers[1:])),

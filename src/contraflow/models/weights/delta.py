@@ -41,7 +41,8 @@ def replacements(
 
     Args:
         source: where the tensors come from, for messages.
-    Raises: UserError naming the first tensor whose name, shape or dtype does not fit.
+    Raises: UserError naming the first tensor whose name, shape or dtype does not fit,
+        or that is not finite.
     """
     if not tensors:
         raise UserError(
@@ -73,6 +74,11 @@ def _replacement(
             f"{source}: {name} is {_short(data.dtype)}, in the model {_short(target.dtype)}; save "
             f"the delta in the model's dtype, or load the model as {_short(data.dtype)} "
             "(model.dtype)"
+        )
+    if not bool(data.isfinite().all()):
+        raise UserError(
+            f"{source}: {name} has numbers that are not finite, so the edit has diverged; edit "
+            "again, for example with a smaller step or in float32"
         )
     return Replacement(name, target, detached(data, target))
 
