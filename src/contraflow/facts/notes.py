@@ -12,8 +12,7 @@ _RECOMMENDED = {
     "out, and so does the rate strict_success; no export by strict_success has a question about "
     "them",
     "edited_answer": "strict success and the leak checks do not look for it",
-    "original_fact": "log_entailment is 0, whatever the answer says, and filter-known can ask "
-    "about such a fact only by its `question`",
+    "original_fact": "log_entailment is 0, whatever the answer says",
 }
 
 
