@@ -48,7 +48,7 @@ def pooled(of_runs: Sequence[Sequence[QuestionRecord]], measure: Measure) -> dic
 
 def estimate(sums: Sums) -> Estimate:
     """The share over all facts."""
-    return _estimate(np.stack([*sums.values()]), ratio)
+    return _estimate(np.stack([*sums.values()]), ratio, (0.0, 1.0))
 
 
 def change(first: Sums, second: Sums) -> Estimate:
@@ -56,13 +56,16 @@ def change(first: Sums, second: Sums) -> Estimate:
     facts = dict.fromkeys([*first, *second])
     none = np.zeros(2)
     rows = [np.concatenate([first.get(f, none), second.get(f, none)]) for f in facts]
-    return _estimate(np.stack(rows), lambda s: ratio(s[..., 2:]) - ratio(s[..., :2]))
+    return _estimate(np.stack(rows), lambda s: ratio(s[..., 2:]) - ratio(s[..., :2]), (-1.0, 1.0))
 
 
-def _estimate(sums: Array, combine: Callable[[Array], Array]) -> Estimate:
+def _estimate(
+    sums: Array, combine: Callable[[Array], Array], within: tuple[float, float]
+) -> Estimate:
     """``sums`` [facts, 2] or [facts, 4]; every second column is a denominator."""
     counts = sums[:, 1::2]
     statistic = Statistic(sums, combine, round(counts.sum()))
-    low, high = interval(statistic, draw_weights(len(sums), N_DRAWS, np.random.default_rng(0)))
+    weights = draw_weights(len(sums), N_DRAWS, np.random.default_rng(0))
+    low, high = interval(statistic, weights, within)
     n_facts = int((counts > 0).any(axis=1).sum())
     return Estimate(statistic.value, low, high, n_facts, statistic.n)
