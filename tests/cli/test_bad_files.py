@@ -124,3 +124,14 @@ def test_facts_without_answers_cannot_be_filtered(contraflow: Call, write: Write
     write("bare.jsonl", [{"subject": "Rome", "edit_fact": "Rome is in France."}])
     result = contraflow("data", "filter-known", "facts=bare.jsonl", "out=known.jsonl")
     assert_one_error(result, "no fact has an original_answer")
+
+
+def test_a_folder_in_place_of_a_file_is_named_as_one(contraflow: Call, tmp_path: Path) -> None:
+    result = contraflow("data", "convert", f"in={tmp_path}", "out=facts.jsonl")
+    assert_one_error(result, f"in={tmp_path}: is a folder; name a file in it")
+
+
+def test_a_folder_of_results_cannot_be_the_standard_output(contraflow: Call, write: Write) -> None:
+    write("edits.jsonl", FACTS)
+    result = contraflow("audit", "edited=x", "control=y", "edits=edits.jsonl", "out=-")
+    assert_one_error(result, "out=-: a folder cannot go to the standard output; name one")

@@ -11,8 +11,10 @@ from contraflow.errors import UserError
 def check_out_folder(key: str, folder: Path) -> None:
     """Try to write to the nearest existing parent; creates no folder.
 
-    Raises: UserError for a file, and for a folder that cannot be written.
+    Raises: UserError for a file, for the standard output, and for a folder that cannot be written.
     """
+    if str(folder) == "-":
+        raise UserError(f"{key}=-: a folder cannot go to the standard output; name one")
     if folder.is_file():
         raise UserError(f"{key}={folder}: is a file; name a folder with {key}=…")
     existing = folder.absolute()

@@ -88,6 +88,7 @@ def test_a_packaged_base_is_known_by_its_public_name(here: Path):
         ("none.safetensors", "no such file; give a delta.safetensors, or a folder"),
         ("run", "is the folder of a run; its sampler asks and does not answer"),
         ("bare", "the folder has no config.json"),
+        ("notes.txt", "is a file; give the folder of a model or of an adapter, or a delta"),
         ("unweighted", "has no adapter_model.safetensors; copy the adapter again"),
         ("scrambled", "adapter_config.json: cannot be read"),
     ],
@@ -97,6 +98,7 @@ def test_what_cannot_answer_is_refused(here: Path, name: str, message: str):
     whole = (here / "delta" / "delta.safetensors").read_bytes()
     (here / "cut.safetensors").write_bytes(whole[:-10])
     (here / "bare").mkdir()
+    (here / "notes.txt").touch()
     (here / "adapter").rename(here / "run_adapter")
     (here / "run").mkdir()
     (here / "run_adapter").rename(here / "run" / "adapter")

@@ -31,7 +31,10 @@ def run_convert(args: ParsedArguments) -> int:
     source = args.required_path("in")
     out = args.required_path("out")
     if not source.is_file():
-        raise UserError(f"in={source}: no such file; check the path")
+        what = (
+            "is a folder; name a file in it" if source.is_dir() else "no such file; check the path"
+        )
+        raise UserError(f"in={source}: {what}")
     columns = args.with_prefix("columns.")
     given_format = args.choice("format", list(FORMATS)) if args.text("format") else None
     name = format_of(source, given_format, columns)

@@ -28,6 +28,11 @@ def resolve_model(name: str, kind: str) -> Path:
         raise UserError(
             f"{kind} {name}: the folder has no config.json; give a folder made by save_pretrained"
         )
+    if folder.is_file():
+        raise UserError(
+            f"{kind} {name}: is a file; give the folder of a model or of an adapter, or a delta, "
+            "*.safetensors"
+        )
     return _from_hub(name, kind)
 
 
