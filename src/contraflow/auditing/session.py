@@ -18,7 +18,8 @@ import contraflow
 from contraflow.auditing.asking.evidence import Evidence, model_info
 from contraflow.auditing.asking.judgements import with_judgements
 from contraflow.auditing.asking.pipeline import Audit, AuditSettings
-from contraflow.auditing.exports import AuditSelection, export_audit
+from contraflow.auditing.exporting.formats import export_audit
+from contraflow.auditing.exporting.selection import AuditSelection
 from contraflow.auditing.outcome.finished import (
     ANSWERS,
     EDITS,

@@ -16,7 +16,8 @@ _FORMAT_OF_SUFFIX = {".jsonl": "edits", ".json": "easyedit", ".csv": "csv"}
 
 def run_audit_export(args: ParsedArguments, source: Path) -> int:
     """Check all arguments, select questions of an audit, write them, print how many."""
-    from contraflow.auditing.exports import FORMATS, AuditSelection, export_audit
+    from contraflow.auditing.exporting.formats import FORMATS, export_audit
+    from contraflow.auditing.exporting.selection import AuditSelection
     from contraflow.auditing.outcome.finished import read_audit
 
     out = args.required_path("out")

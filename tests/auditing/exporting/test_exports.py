@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from contraflow.auditing.exports import AuditSelection, choose, export_audit
+from contraflow.auditing.exporting.formats import export_audit
+from contraflow.auditing.exporting.selection import AuditSelection, choose
 from contraflow.auditing.outcome.finished import FinishedAudit, is_audit, read_audit
 from contraflow.auditing.outcome.result import AuditResult, FailureMode, write_result
 from contraflow.auditing.outcome.rows import Row, write_rows
