@@ -8,7 +8,8 @@ Its facts have no original answer. Strict success counted them as failures then 
 now (`without_success`).
 
 What a seed draws has changed since: a question now has its own random numbers, and then took the
-next ones of a stream that all unfinished questions shared. `drawn_as_before` restores that order.
+next ones of a stream that all unfinished questions shared. `drawn_as_before` restores that order,
+and `intervals_as_before` the intervals of then.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from contraflow.cli import main
+from contraflow.evaluation import bootstrap
 from contraflow.evaluation.report import write_report
 from contraflow.facts import Fact, read_facts
 from contraflow.models.decoding.texts import Chooser, Chosen, Now, Request
@@ -145,8 +147,14 @@ def drawn_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(draw, "request", as_before)
 
 
+@pytest.fixture
+def intervals_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Percentiles of resamples as they are; those of few facts are widened now."""
+    monkeypatch.setattr(bootstrap, "widening", lambda _n: 1.0)
+
+
 @pytest.mark.slow
-@pytest.mark.usefixtures("drawn_as_before")
+@pytest.mark.usefixtures("drawn_as_before", "intervals_as_before")
 def test_an_interrupted_run_resumes_to_the_same_end(folder: Path) -> None:
     """Questions, rewards, weights, replay and evaluation equal those of the complete run."""
     assert train(read_run_config(folder / "cut")) == Path("cut")
