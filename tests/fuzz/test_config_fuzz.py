@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -69,11 +71,18 @@ def test_overrides_are_a_config_or_an_error_of_one_line(overrides: list[str]) ->
         assert len(message.splitlines()) == 1, message
 
 
+def quoted(text: str) -> str:
+    """A text in Hydra's quotation marks: backslashes count twice before a mark only."""
+    marked = re.sub(r"(\\*)('|\Z)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), text)
+    return f"'{marked}'"
+
+
+@example(key="data.facts", value="\\0")
+@example(key="data.facts", value="a\\\\'b\\")
 @given(key=st.sampled_from(sorted(text_keys())), value=st.text(max_size=10))
 @examples(60)
 def test_a_quoted_text_is_kept_or_refused(key: str, value: str) -> None:
-    quoted = value.replace("\\", "\\\\").replace("'", "\\'")
-    config, message = or_user_error(lambda: compose_config([f"{key}='{quoted}'"]))
+    config, message = or_user_error(lambda: compose_config([f"{key}={quoted(value)}"]))
     if message is not None:
         assert len(message.splitlines()) == 1, message
         return
