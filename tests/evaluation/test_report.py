@@ -234,12 +234,19 @@ def test_a_killed_run_tells_its_cost_from_its_history(tmp_path: Path) -> None:
         {"step": step, "step_seconds": seconds} for step, seconds in enumerate([1.0, 9.0, 2.0, 3.0])
     ]
     (tmp_path / "history.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    assert gather(tmp_path)["cost"] == {
+    expected = {
         "step_seconds_median": 2.5,
         "n_steps": 4,
         "peak_memory_bytes": None,
         "wall_seconds": None,
     }
+    assert gather(tmp_path)["cost"] == expected
+    # It was stopped after two steps, went on, and was killed.
+    earlier = {"n_steps": 2, "step_seconds_median": 5.0, "wall_seconds": 10.0}
+    (tmp_path / "run.json").write_text(json.dumps(earlier))
+    assert gather(tmp_path)["cost"] == expected
+    (tmp_path / "run.json").write_text(json.dumps(earlier | {"n_steps": 4}))
+    assert gather(tmp_path)["cost"]["wall_seconds"] == 10.0
 
 
 @pytest.mark.parametrize("name", ["", "nowhere"])

@@ -224,7 +224,10 @@ def _share(name: str, rows: Sequence[Mapping[str, Any]]) -> float | None:
 
 
 def _cost(run: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Times and memory from run.json; for a killed run without them, from its history."""
+    """Times and memory from run.json; for a killed run, from its history.
+
+    Where it has more steps than run.json counts, run.json is of an earlier stop.
+    """
     seconds = [row["step_seconds"] for row in history if is_number(row.get("step_seconds"))]
     from_history = {
         "step_seconds_median": statistics.median(seconds) if seconds else None,
@@ -232,6 +235,9 @@ def _cost(run: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> dict[
         "peak_memory_bytes": None,
         "wall_seconds": None,
     }
+    n_steps = run.get("n_steps")
+    if is_number(n_steps) and len(history) > n_steps:
+        return from_history
     return {
         key: run[key] if is_number(run.get(key)) else value for key, value in from_history.items()
     }
