@@ -235,8 +235,7 @@ def _cost(run: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> dict[
         "peak_memory_bytes": None,
         "wall_seconds": None,
     }
-    n_steps = run.get("n_steps")
-    if is_number(n_steps) and len(history) > n_steps:
+    if is_number(run.get("n_steps")) and len(history) > run["n_steps"]:
         return from_history
     return {
         key: run[key] if is_number(run.get(key)) else value for key, value in from_history.items()
