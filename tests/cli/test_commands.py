@@ -93,6 +93,19 @@ def test_generate_writes_a_line_a_question(contraflow: Call, facts_file: Path) -
 
 
 @pytest.mark.usefixtures("run")
+@pytest.mark.parametrize("command", ["generate", "evaluate"])
+def test_a_subject_that_the_sampler_cannot_write_is_told(
+    contraflow: Call, write: Write, command: str
+) -> None:
+    fact = {"subject": "Набоков", "edit_fact": "Набоков was born in Rome."}
+    for row, said in ((fact, 1), ({"subject": "Rome", "edit_fact": "Rome is in Peru."}, 0)):
+        write("own.jsonl", [row])
+        result = contraflow(command, "run=untrained", "facts=own.jsonl", "n=1", "out=o.json")
+        assert result.code == 0
+        assert result.err.count("cannot be written in policy.vocabulary=latin") == said
+
+
+@pytest.mark.usefixtures("run")
 def test_generate_keeps_no_more_than_it_draws(contraflow: Call, facts_file: Path) -> None:
     result = contraflow("generate", "run=untrained", f"facts={facts_file}", "n=2", "keep=3")
     assert result.code == 2
@@ -128,8 +141,9 @@ def test_questions_are_kept_in_proportion_where_asked(
     contraflow: Call, facts_file: Path, command: str
 ) -> None:
     ask = (command, "run=untrained", f"facts={facts_file}", "n=3")
-    alone = contraflow(*ask, "keep_by=proportion")
-    assert alone.code == 2 and "keep_by=proportion: says which of n" in alone.err
+    for by in ("proportion", "reward"):
+        alone = contraflow(*ask, f"keep_by={by}")
+        assert alone.code == 2 and f"keep_by={by}: says which of n" in alone.err
     result = contraflow(*ask, "keep=1", "keep_by=proportion")
     assert result.code == 0
     if command == "generate":

@@ -103,7 +103,11 @@ def test_weights_that_are_not_finite_are_refused():
     model = tiny_model("llama")
     with torch.no_grad():
         model.lm_head.weight[3] = torch.nan
-    with pytest.raises(UserError, match=r"^LlamaForCausalLM: .* not finite"):
+    named = r"^LlamaForCausalLM: .* not finite, as its weight \S+ is not; it has diverged"
+    with pytest.raises(UserError, match=named):
+        checked_lm(model, word_tokenizer(), "x")
+    model.name_or_path = "edits/rome"
+    with pytest.raises(UserError, match=r"^edits/rome: its own log-probabilities"):
         checked_lm(model, word_tokenizer(), "x")
 
 

@@ -126,6 +126,10 @@ def test_evaluate_estimates_an_exact_sampler(
     rows = {line.split("|")[1].strip(): line for line in result.out.splitlines() if "|" in line}
     assert "this sampler" in result.out and len(rows) >= 6
     assert_one_error(contraflow(*asked, "target_samples=1"), "target_samples=1")
+    for choice in (["distinct=true"], ["keep=2"]):
+        alone = contraflow(*asked, "target_samples=6", *choice).out
+        assert "an exact sampler of the target" in alone and "this sampler" not in alone
+        assert "which do not, are not compared with it" in " ".join(alone.split())
 
 
 def test_evaluate_measures_different_questions(here: Path, contraflow: Callable[..., Result]):
