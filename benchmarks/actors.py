@@ -2,11 +2,13 @@
 
     python -m benchmarks.actors                      # an oracle that takes 0.5 s an answer
     python -m benchmarks.actors --seconds 0          # one that answers at once: actors may not cost
+    python -m benchmarks.actors --seconds 0 --packaged --facts 6   # the same with the quickstart's models
 
-With waiting, four actors are paired with four ranks of `exchange=scatter`; without, one actor with
-a single process. Runs alternate, since a machine may be busier at times, and the figure is the
-ratio of medians. Every learned question is newly scored, on both sides. The sampler is a random
-model, so that the time is that of the exchange; the judge is the packaged one.
+With waiting, four actors are paired with four ranks of `exchange=scatter`; without, as many actors
+as there are cores with a single process that has all cores. Runs alternate, since a machine may be
+busier at times, and the figure is the ratio of medians. Every learned question is newly scored, on
+both sides. The sampler is a random model, so that the time is that of the exchange, unless
+`--packaged` is given; the judge is the packaged one.
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ def sides(waits: bool, n: int) -> tuple[Side, Side]:
     if waits:
         actors = Side("actors", ("exchange=actors", f"exchange.actors={n}"))
         return actors, Side("scatter", ("exchange=scatter", f"trainer.devices={n}"), n)
-    actors = Side("actors", ("exchange=actors", "exchange.actors=1"))
+    actors = Side("actors", ("exchange=actors", f"exchange.actors={n}"))
     return actors, Side("one process", ("exchange=local",), threads=os.cpu_count() or 1)
 
 
@@ -61,15 +63,25 @@ def questions_per_second(folder: Path, questions_per_batch: int, side: Side) -> 
     return len(seconds) * questions_per_batch * side.batches / sum(seconds)
 
 
-def run(side: Side, model: Path, oracle: str | None, folder: Path, args: Any) -> float:
-    """Train in processes of their own, and return the questions a second."""
+def run(side: Side, model: Path | None, oracle: str | None, folder: Path, args: Any) -> float:
+    """Train in processes of their own, and return the questions a second.
+
+    model: a sampler's folder; None is the packaged sampler.
+    """
+    sampler = (
+        ["experiment=quickstart", "evaluation.target_facts=0"]
+        if model is None
+        else [
+            "model=any",
+            f"model.name={model}",
+            "model.device=cpu",
+            "prompt=few_shot_subject",
+            "policy.max_question_len=12",
+        ]
+    )
     overrides = [
+        *sampler,
         *side.overrides,
-        "model=any",
-        f"model.name={model}",
-        "model.device=cpu",
-        "prompt=few_shot_subject",
-        "policy.max_question_len=12",
         "replay=embedded",
         "exchange.newest_share=1.0",
         "exploration.use_buffer_prob=0",
@@ -108,21 +120,25 @@ def save_model(folder: Path) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=0.5, help="the oracle's time an answer")
-    parser.add_argument("--actors", type=int, default=4, help="actors, and ranks of scatter")
+    parser.add_argument(
+        "--actors", type=int, help="actors, and ranks of scatter: 4, or one a core without waiting"
+    )
+    parser.add_argument("--packaged", action="store_true", help="the packaged sampler")
     parser.add_argument("--facts", type=int, default=2, help="facts a batch")
     parser.add_argument("--n-samples", type=int, default=8, help="questions a fact")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--pairs", type=int, default=2, help="runs of each side, in turn")
     args = parser.parse_args()
     waits = args.seconds > 0
+    n_actors = args.actors or (4 if waits else os.cpu_count() or 1)
     found: dict[str, list[float]] = {}
     with (
         tempfile.TemporaryDirectory() as scratch,
         slow_server(args.seconds) if waits else nullcontext() as oracle,
     ):
-        model = save_model(Path(scratch) / "model")
+        model = None if args.packaged else save_model(Path(scratch) / "model")
         for pair in range(args.pairs):
-            for side in sides(waits, args.actors):
+            for side in sides(waits, n_actors):
                 folder = Path(scratch) / f"{side.name.replace(' ', '-')}-{pair}"
                 rate = run(side, model, oracle, folder, args)
                 found.setdefault(side.name, []).append(rate)
