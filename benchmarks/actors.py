@@ -2,7 +2,7 @@
 
     python -m benchmarks.actors                      # an oracle that takes 0.5 s an answer
     python -m benchmarks.actors --seconds 0          # one that answers at once: actors may not cost
-    python -m benchmarks.actors --seconds 0 --packaged --facts 6   # the same with the quickstart's models
+    python -m benchmarks.actors --seconds 0 --packaged --facts 6      # with the packaged sampler
 
 With waiting, four actors are paired with four ranks of `exchange=scatter`; without, as many actors
 as there are cores with a single process that has all cores. Runs alternate, since a machine may be

@@ -21,7 +21,7 @@ def model_with(**changes: Any) -> ModelResult:
         "model": ModelInfo(name="lora", source="lora", identity="1"),
         "edit_failure": share(0.64, 0.52, 0.75),
         "residual_belief": share(0.21, 0.12, 0.33),
-        "asked_forced": share(0.98, 0.9, 1.0),
+        "asked_forced": share(0.98, 0.9, 1.0, n=3),
     }
     return msgspec.structs.replace(made_result().models[0], **usual | changes)
 
@@ -40,14 +40,22 @@ def test_the_usual_form_is_one_sentence() -> None:
 
 
 def test_a_score_that_hides_nothing_has_no_though() -> None:
-    text = headline(model_with(asked_forced=share(0.36, 0.2, 0.5)))
+    text = headline(model_with(asked_forced=share(0.36, 0.2, 0.5, n=3)))
     assert text.endswith("still get the old one; the edits' own prompts score 36 %.")
+
+
+def test_a_score_of_other_edits_than_the_rate_says_of_how_many() -> None:
+    """Half of six edits are not known to the control: the two numbers do not add up to the gap."""
+    text = headline(model_with(asked_forced=share(0.98, 0.9, 1.0, n=6)))
+    assert text.endswith(
+        ", though the edits' own prompts score 98 % (6 edits; the failure rate is of 3)."
+    )
 
 
 def test_a_free_score_is_not_told_as_the_forced_one() -> None:
     """The line of the forced score says that there is no estimate of it."""
     missing = Estimate.missing("no estimate: no token log-probabilities")
-    text = headline(model_with(asked_forced=missing, asked_free=share(0.9, 0.6, 1.0)))
+    text = headline(model_with(asked_forced=missing, asked_free=share(0.9, 0.6, 1.0, n=3)))
     assert text.endswith(
         ", though 90 % of the edits' own prompts get the new answer when the model writes freely."
     )

@@ -112,4 +112,12 @@ def _own_prompts(model: ModelResult) -> str:
         "writes freely"
     )
     hides = score.value > 1 - failure + SAME
-    return f"{', though' if hides else ';'} {said}"
+    return f"{', though' if hides else ';'} {said}{_of_which(score.n, model)}"
+
+
+def _of_which(n_prompts: int, model: ModelResult) -> str:
+    """How many edits the score is of, where the rate is of others: the two do not add up then."""
+    n_rated = sum(is_known(fact.edit_failure.value) for fact in model.facts if fact.counted)
+    if n_prompts == n_rated:
+        return ""
+    return f" ({plural(n_prompts, 'edit')}; the failure rate is of {n_rated})"
