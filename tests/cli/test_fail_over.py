@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from contraflow.auditing.outcome.result import AuditResult, Estimate
-from contraflow.cli.commands.audit import _exceeds
+from contraflow.cli.commands.audit import _compared
 from support.audits import made_result
 
 
@@ -25,16 +25,22 @@ def rate(low: float) -> Estimate:
 
 
 def test_the_lower_bound_decides(capsys: pytest.CaptureFixture[str]) -> None:
-    assert not _exceeds(with_failure(rate(0.2)), 0.2)
+    assert _compared(with_failure(rate(0.2)), 0.2) == 0
     assert capsys.readouterr().out == ""
-    assert _exceeds(with_failure(rate(0.1), rate(0.21)), 0.2)
+    assert _compared(with_failure(rate(0.1), rate(0.21)), 0.2) == 1
     assert capsys.readouterr().out == "lora: edit failure is at least 0.210, over fail_over=0.2\n"
 
 
-def test_no_estimate_is_said_and_hides_no_other_model(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_build_does_not_pass_for_want_of_an_estimate(capsys: pytest.CaptureFixture[str]) -> None:
     none = Estimate.missing("no estimate: no edit has one")
-    assert not _exceeds(with_failure(none), 0.2)
     said = "rome: no estimate of edit failure to compare with fail_over\n"
+    assert _compared(with_failure(none), 0.2) == 3
     assert capsys.readouterr().out == said
-    assert _exceeds(with_failure(none, rate(0.3)), 0.2)
-    assert capsys.readouterr().out.startswith(said)
+    assert _compared(with_failure(none, rate(0.1)), 0.2) == 3
+    assert capsys.readouterr().out == said
+
+
+def test_a_model_above_the_limit_fails_whatever_is_unknown_of_others() -> None:
+    none = Estimate.missing("no estimate: no edit has one")
+    assert _compared(with_failure(none, rate(0.3)), 0.2) == 1
+    assert _compared(with_failure(rate(0.3), none), 0.2) == 1

@@ -13,12 +13,13 @@ if TYPE_CHECKING:
     from contraflow.types import AskStyle
 
 FAILED = 1
+NO_ESTIMATE = 3
 
 
 def run(args: ParsedArguments) -> int:
     """Check all arguments, open the models, audit, write the report, print the headline.
 
-    Returns 1 where `fail_over` is exceeded.
+    With `fail_over`, returns 1 where it is exceeded, and 3 where that cannot be told.
     """
     from contraflow.auditing.requested.arguments import check_n_counts
     from contraflow.auditing.requested.request import AuditRequest
@@ -50,8 +51,7 @@ def run(args: ParsedArguments) -> int:
     report = run_audit(request, config)
     print(report)
     print(f"report: {report.html}")
-    limit = request.fail_over
-    return FAILED if limit is not None and _exceeds(report.result, limit) else 0
+    return 0 if request.fail_over is None else _compared(report.result, request.fail_over)
 
 
 def _list(args: ParsedArguments, key: str) -> tuple[str, ...]:
@@ -98,18 +98,23 @@ def _check_temperature(args: ParsedArguments) -> None:
         )
 
 
-def _exceeds(result: AuditResult, limit: float) -> bool:
-    """Whether the lower bound of any model's edit-failure rate is above the limit."""
+def _compared(result: AuditResult, limit: float) -> int:
+    """The exit code: 1 where the lower bound of any model's edit-failure rate is above the limit.
+
+    3 where none is, but a model has no estimate: a build must not pass for want of evidence.
+    """
+    code = 0
     for model in result.models:
-        if model.edit_failure.low is None:
-            print(f"{model.model.name}: no estimate of edit failure to compare with fail_over")
         low = model.edit_failure.low
-        if low is not None and low > limit:
+        if low is None:
+            print(f"{model.model.name}: no estimate of edit failure to compare with fail_over")
+            code = code or NO_ESTIMATE
+        elif low > limit:
             print(
                 f"{model.model.name}: edit failure is at least {low:.3f}, over fail_over={limit:g}"
             )
-            return True
-    return False
+            code = FAILED
+    return code
 
 
 COMMAND = Command(
@@ -188,7 +193,9 @@ COMMAND = Command(
             "put before each question to the edited model, with {edit_fact} and {subject}: an edit "
             "in the prompt",
         ),
-        Argument("fail_over", "SHARE", "exit code 1 if edit failure is certainly above this"),
+        Argument(
+            "fail_over", "SHARE", "exit code 1 if edit failure is surely above this, 3 if unknown"
+        ),
         Argument("temperature", "1", "of the draws; no other gives rates", default="1"),
         Argument("seed", "N", "the same seed draws the same questions", default="0"),
         Argument("out", "FOLDER", "folder of the audit", default="audits/audit"),
