@@ -45,9 +45,30 @@ N_KILLS = times(5, 20)
 SECRET = "hunter2-and-more"
 
 
-def test_four_ray_actors_sample_in_proportion_to_the_reward(
+class Killer:
+    """Kills a random actor of this process after each of n random steps."""
+
+    def __init__(self, n: int, last_step: int) -> None:
+        self.seed = int.from_bytes(os.urandom(4))
+        self.n_killed = 0
+        self._rng = random.Random(self.seed)
+        self._left = set(self._rng.sample(range(1, last_step), n))
+
+    def __call__(self, n_steps: int) -> None:
+        if n_steps not in self._left:
+            return
+        alive = actors_of(psutil.Process())
+        while not alive:  # all of them are starting again
+            time.sleep(0.05)
+            alive = actors_of(psutil.Process())
+        self._rng.choice(alive).send_signal(signal.SIGKILL)
+        self.n_killed += 1
+
+
+def test_ray_actors_sample_in_proportion_to_the_reward_though_some_are_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    """Four actors and one learner; the bounds of staleness and reuse hold all the while."""
     from contraflow.actors.ray_pool import RayPool
 
     for name, value in child_environment().items():
@@ -63,8 +84,10 @@ def test_four_ray_actors_sample_in_proportion_to_the_reward(
         pool = RayPool(exchange, partial(space_worker, server.url))
         space = space_of()
         learner = space_learner(space, server.url, exchange, pool)
-        steps = fit_space(space, learner, VarGrad(), 250)
-    assert total_variation(space) <= 0.02
+        killer = Killer(N_KILLS, last_step=200)
+        steps = fit_space(space, learner, VarGrad(), 250, on_step=killer)
+    assert killer.n_killed == N_KILLS
+    assert total_variation(space) <= 0.02, killer.seed
     assert all(step["versions_behind"] <= 4 and step["uses"] <= 4 for step in steps)
     assert max(step["versions_behind"] for step in steps) > 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import lightning as L
@@ -19,13 +20,19 @@ from contraflow.training.publishing import Publishing, Ratios
 
 
 class Recorder(L.Callback):
-    """Keeps the metrics of every step."""
+    """Keeps the metrics of every step, and tells how many there are."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_step: Callable[[int], None]) -> None:
         self.steps: list[dict[str, float]] = []
+        self._on_step = on_step
 
     def on_train_batch_end(self, _trainer: Any, module: Any, *_: Any) -> None:
         self.steps.append(dict(module.outcome.metrics))
+        self._on_step(len(self.steps))
+
+
+def _ignored(_n_steps: int) -> None:
+    return None
 
 
 def fit_space(
@@ -34,6 +41,7 @@ def fit_space(
     objective: Objective | StepLoss,
     n_steps: int,
     lr: float = 6e-3,
+    on_step: Callable[[int], None] = _ignored,
 ) -> list[dict[str, float]]:
     """Train for some steps, end the actors, and return the metrics of each step.
 
@@ -50,7 +58,7 @@ def fit_space(
         n_steps=n_steps,
         ranks=learner.ranks,
     )
-    recorder = Recorder()
+    recorder = Recorder(on_step)
     trainer = L.Trainer(
         accelerator="cpu",
         max_steps=n_steps,
