@@ -102,6 +102,43 @@ def test_no_question_is_used_more_often_than_allowed():
         assert setup.learner.bounds.uses == max(used[k] for k in (*new, *again))
 
 
+@pytest.mark.parametrize("max_reuse", [1, 2])
+def test_a_question_is_learned_from_as_often_as_its_samplings_allow(max_reuse: int):
+    """Reports wait for their turn while their questions are in replay already."""
+    setup = Setup(max_reuse=max_reuse)
+    learned: Counter[tuple[str, tuple[int, ...]]] = Counter()
+    sampled: Counter[tuple[str, tuple[int, ...]]] = Counter()
+    for _ in range(10):
+        for _ in range(2):
+            sampled.update(set(keys(setup.deliver().batch.scored)))
+        learned.update(set(keys(setup.learn().scored)))
+    assert all(n <= max_reuse * sampled[key] for key, n in learned.items())
+
+
+def test_a_step_has_all_its_facts_also_where_stored_questions_are_fresh_again():
+    setup = Setup(max_reuse=8)
+    for step in range(12):
+        setup.deliver()
+        parts = setup.learner._parts(step)
+        assert len(parts) == F, step
+        fresh, other = (set(keys(part.scored)) for part in parts)
+        assert not fresh & other
+        setup.exchange.ledger.publish(step + 1)
+
+
+def test_questions_that_came_too_late_are_learned_from_as_stored_ones():
+    setup = Setup(max_staleness=0)
+    report = setup.deliver()
+    setup.exchange.ledger.publish(1)
+    assert setup.exchange.ledger.expired == F
+    late = report.batch.scored
+    assert not any(map(setup.learner.uses.left, late))
+    setup.deliver()
+    setup.learn()
+    known = [s for s in late if setup.learner.uses.of(s) or setup.learner.uses.left(s)]
+    assert known == list(late)
+
+
 def test_a_learner_waits_where_all_stored_questions_are_used_up():
     """One use each: after its first batch nothing in replay may be used again."""
     setup = Setup(max_reuse=1)
@@ -142,6 +179,7 @@ def test_stored_questions_that_the_environment_cannot_produce_are_left_out():
     planted = [replace_ids(s, (9, i)) for i, s in enumerate(report.batch.scored)]
     store.add(planted, [0.0] * len(planted))
     setup.learner.replay = store
+    setup.learner.find_stored()
     setup.deliver()
     assert setup.learn().n_replayed == 0
 

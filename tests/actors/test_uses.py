@@ -38,8 +38,21 @@ def test_a_question_that_is_sampled_again_may_be_used_again():
 
 def test_facts_do_not_share_the_uses_of_equal_questions():
     uses = Uses(1)
+    of_other_fact = question(Fact(fact_id="g", subject="s", edit_fact="s is e"), (1,))
+    uses.know([Q, of_other_fact])
     uses.fresh([Q])
-    assert uses.left(question(Fact(fact_id="g", subject="s", edit_fact="s is e"), (1,)))
+    assert uses.left(of_other_fact) and not uses.left(Q)
+
+
+def test_a_stored_question_that_nobody_has_reported_has_no_use_yet():
+    """An actor stores its questions before it reports them: their turn as new ones is to come."""
+    uses = Uses(2)
+    assert not uses.left(Q)
+    uses.know([Q])
+    assert uses.left(Q)
+    uses.again([Q])
+    uses.know([Q])  # once more, which forgets no use
+    assert uses.of(Q) == 1
 
 
 def test_uses_outlive_a_checkpoint_and_only_what_is_stored_is_kept():

@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from contraflow.distributed.ranks import Ranks
+from contraflow.replay.codec import entries_of
+from contraflow.replay.existing import in_checkpoint
 from support.runs import N_STEPS, checkpoint, lines
 from support.tables import arbitrary_log_c
 from support.union import CASES, CLIPS, SHARDS, clips_of, gradients_after_a_step
@@ -141,3 +143,25 @@ def test_the_store_of_each_rank_is_in_the_checkpoint_of_rank_0(two_ranks: Path):
     theirs = saved["replay_of_others"][0].numpy().tobytes()
     assert all(s["fact_id"].encode() in theirs for step in second["steps"] for s in step["scored"])
     assert checkpoint(two_ranks / "scatter")["replay_of_others"] == []
+
+
+def test_the_best_checkpoint_has_the_store_of_each_rank_as_it_was_then(two_ranks: Path):
+    """A run goes on from it where the last checkpoint is damaged."""
+    saved = checkpoint(two_ranks / "symmetric", "best")
+    theirs = [data.numpy().tobytes() for data in saved["replay_of_others"]]
+    assert len(theirs) == 1
+    kept = {(s.fact_key, s.question_ids) for s in entries_of(theirs[0])}
+    steps = left_by(two_ranks, "symmetric")[1]["steps"][: saved["global_step"]]
+    facts = {s["fact_id"] for step in steps for s in step["scored"]}
+    assert kept and {key.split("#")[0] for key, _ in kept} == facts
+
+
+def test_the_replay_of_a_run_is_read_with_that_of_its_other_ranks(two_ranks: Path):
+    """`replay stats` and `replay export`."""
+    folder = two_ranks / "symmetric"
+    saved = checkpoint(folder)
+    parts = [saved["replay"], *saved["replay_of_others"]]
+    due = {s.fact_key for part in parts for s in entries_of(part.numpy().tobytes())}
+    found = {entry.scored.fact_key for entry in in_checkpoint(folder).entries()}
+    assert found == due
+    assert len(due) > len({s.fact_key for s in entries_of(parts[0].numpy().tobytes())})

@@ -5,7 +5,7 @@ oracle, a tiny BERT as judge, replay in the embedded server, six steps. `cut` wa
 three of them, `whole` is complete; `report_data.json` is what its report showed.
 
 Its facts have no original answer. Strict success counted them as failures then and leaves them out
-now (`without_success`).
+now (`comparable`).
 
 What a seed draws has changed since: a question now has its own random numbers, and then took the
 next ones of a stream that all unfinished questions shared. `drawn_as_before` restores that order,
@@ -86,16 +86,21 @@ def without_new_fields(value: Any) -> Any:
     return value
 
 
-def without_success(value: Any) -> Any:
-    """Leave out strict success of training steps and of relations: 0 then, undefined now."""
+def comparable(value: Any) -> Any:
+    """Leave out what had another meaning then.
+
+    Strict success of training steps and of relations: 0 then, undefined now. Learning rates of
+    steps: then that of the next step.
+    """
     if isinstance(value, dict):
         return {
-            key: without_success(part)
+            key: comparable(part)
             for key, part in value.items()
-            if not (key in ("strict", "strict_success") and part in (0.0, None))
+            if key != "learning_rate"
+            and not (key in ("strict", "strict_success") and part in (0.0, None))
         }
     if isinstance(value, list):
-        return [without_success(part) for part in value]
+        return [comparable(part) for part in value]
     return value
 
 
@@ -161,7 +166,7 @@ def test_an_interrupted_run_resumes_to_the_same_end(folder: Path) -> None:
     before, after = folder / "whole", folder / "cut"
     for key in ("state_dict", "optimizer_states", "lr_schedulers", "global_step"):
         assert_same(checkpoint(before)[key], checkpoint(after)[key], key)
-    assert_same(without_success(lines(before)), without_success(lines(after)), "history")
+    assert_same(comparable(lines(before)), comparable(lines(after)), "history")
     probes = without_new_fields(lines(after, "probes.jsonl"))
     assert_same(lines(before, "probes.jsonl"), probes, "probes")
     facts = read_facts(after / "train_facts.jsonl")
@@ -199,7 +204,7 @@ def test_its_report_shows_the_same(folder: Path) -> None:
     """The sums of its tables have double precision now."""
     old = by_content(json.loads((folder / "whole" / "report_data.json").read_text()))
     new = by_content(data_of(write_report(folder / "whole")))
-    then, now = without_success(old), without_success(new)
+    then, now = comparable(old), comparable(new)
     assert_same(then, now, "report", rel=1e-7, absolute=1e-12)
 
 

@@ -122,6 +122,17 @@ def test_every_loss_equals_its_naive_loop(
         assert all(bool(grad.isfinite().all()) for grad in grads)
 
 
+@pytest.mark.parametrize("lam", [1e-4, 50.0, 1e6])
+def test_no_lambda_leaves_the_range_of_floats(lam: float):
+    """λ to the power of 41 is no float32: the loss is that of weights made in higher precision."""
+    paths, reward = random_case(3, [40, 2])
+    group = torch.tensor([0, 1])
+    loss = float(SubTB(lam, route_level=False)(potentials(paths, reward), group))
+    us = [naive_u(paths, reward, row) for row in range(2)]
+    due = naive_loss(SubTB(lam, route_level=False), us, [0, 1])
+    assert loss == pytest.approx(due, rel=1e-4)
+
+
 def test_subtb_pairs_include_the_terminal_node():
     """With inner nodes balanced and the terminal off by 6, the loss is 36 × its share of the pairs.
 

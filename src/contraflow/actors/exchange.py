@@ -94,6 +94,11 @@ class Exchange:
                 said = said or self._tell(waited)
                 self._changed.wait(min(1.0, self._left(waited)))
 
+    def late(self) -> list[FreshGroup]:
+        """The groups that came too late since the last call, and are in replay only."""
+        with self._changed:
+            return self.ledger.late()
+
     def _tell(self, waited: float) -> bool:
         """Say once why nothing happens: actors print nothing themselves."""
         if waited < TELL_AFTER_S:

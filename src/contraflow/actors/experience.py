@@ -2,9 +2,10 @@
 
 A fact is the unit, because every loss here compares or averages within facts. Of the facts of a
 batch, `exchange.newest_share` get the questions that an actor has just sampled for them. The others
-get stored questions, as `replay.sampling` draws them, as long as these may be used again; where too
-few may, fresh questions take their place, and the learner waits for them. Where several learners
-take the step together, the one with the exchange deals the batch to all.
+get stored questions, as `replay.sampling` draws them, without those that are among the fresh ones,
+as long as these may be used again; where too few may, fresh questions take their place, and the
+learner waits for them. Where several learners take the step together, the one with the exchange
+deals the batch to all.
 """
 
 from __future__ import annotations
@@ -76,6 +77,7 @@ class LearnerExperience(Experience):
     def find_stored(self) -> None:
         """Look up which facts have questions in replay, which an earlier run may have filled."""
         kept = [entry.scored for entry in self.replay.entries()]
+        self.uses.know(kept)
         self._with_stored = {s.fact_key for s in kept} & set(self._facts)
 
     def forget_unstored(self) -> None:
@@ -96,44 +98,41 @@ class LearnerExperience(Experience):
 
     def _parts(self, step: int) -> list[Batch]:
         """The batch of all learners, one part for each group of questions, fresh ones first."""
+        self._take_note_of_late()
         n_facts = self.exchange.ledger.facts_per_step
-        n_stored = n_facts - self.exchange.ledger.n_fresh(step)
-        stored = list(islice(self._stored_groups(step), n_stored))
-        fresh = self.exchange.take(n_facts - len(stored))
-        again = self._without(fresh, stored)
-        # What was stored of a fact may just have been sampled again, and no learner may be without.
-        while (n_missing := self.ranks.size - len(fresh) - len(again)) > 0:
+        n_fresh = self.exchange.ledger.n_fresh(step)
+        fresh = self.exchange.take(n_fresh)
+        stored = list(islice(self._stored_groups(step, fresh), n_facts - n_fresh))
+        # Too few may be used again; and what is taken in their place may be stored as well.
+        while (n_missing := n_facts - len(fresh) - len(stored)) > 0:
             fresh += self.exchange.take(n_missing)
-            again = self._without(fresh, again)
-        self._count(fresh, [s for row in again for s in row])
-        return [*(group.batch for group in fresh), *map(self._of_stored, again)]
+            stored = [row for row in (_without(row, fresh) for row in stored) if row]
+        self._count(fresh, [s for row in stored for s in row])
+        return [*(group.batch for group in fresh), *map(self._of_stored, stored)]
 
-    def _without(
-        self, fresh: Sequence[FreshGroup], stored: Sequence[list[ScoredQuestion]]
-    ) -> list[list[ScoredQuestion]]:
-        """Stored rows without what is fresh too, where enough is left to learn from."""
-        known = {_key(s) for group in fresh for s in group.batch.scored}
-        rows = [[s for s in row if _key(s) not in known] for row in stored]
-        # Dealt to several learners, a row may be without the fresh questions of its fact.
-        least = 1 if self.ranks.size == 1 else 2
-        return [row for row in rows if len(row) >= least]
+    def _take_note_of_late(self) -> None:
+        """What came too late is learned from as stored questions."""
+        late = [s for group in self.exchange.late() for s in group.batch.scored]
+        self.uses.know(late)
+        self._with_stored |= {s.fact_key for s in late} & set(self._facts)
 
     def _of_stored(self, row: Sequence[ScoredQuestion]) -> Batch:
         """Stored questions of a fact as a batch."""
         fact = self._facts[row[0].fact_key]
         return self._batch([fact], row, [1] * len(row), 1.0, n_replayed=len(row))
 
-    def _stored_groups(self, step: int) -> Iterator[list[ScoredQuestion]]:
+    def _stored_groups(
+        self, step: int, fresh: Sequence[FreshGroup]
+    ) -> Iterator[list[ScoredQuestion]]:
         """Rows of up to n stored questions, each of one fact, that may be used again."""
         rng = python_rng(self.seed, step, "replayed facts")
         keys = rng.sample(sorted(self._with_stored), len(self._with_stored))
         for start in range(0, len(keys), _FACTS_PER_READ):
             some = keys[start : start + _FACTS_PER_READ]
             for row in self.replay.sample(some, self.capacity_per_fact, rng):
-                usable = [s for s in row if self._may_use(s)][: self.settings.n_samples]
-                # A fact with one question has no differences to learn from.
-                if len(usable) > 1:
-                    yield usable
+                usable = _without([s for s in row if self._may_use(s)], fresh)
+                if usable:
+                    yield usable[: self.settings.n_samples]
 
     def _may_use(self, scored: ScoredQuestion) -> bool:
         return self.uses.left(scored) and self.policy.constraints.admits(scored.question_ids)
@@ -153,6 +152,16 @@ class LearnerExperience(Experience):
             uses=max(uses),
             uses_mean=sum(uses) / len(uses),
         )
+
+
+def _without(row: list[ScoredQuestion], fresh: Sequence[FreshGroup]) -> list[ScoredQuestion]:
+    """A stored row without what is fresh too; empty where too few are left to learn from.
+
+    One question of a fact has no differences to learn from.
+    """
+    known = {_key(s) for group in fresh for s in group.batch.scored}
+    left = [s for s in row if _key(s) not in known]
+    return left if len(left) > 1 else []
 
 
 def _key(scored: ScoredQuestion) -> tuple[str, tuple[int, ...]]:

@@ -56,6 +56,7 @@ class Ledger:
         self._fresh: deque[FreshGroup] = deque()
         self._in_work: dict[int, Assignment] = {}
         self._returned: list[int] = []
+        self._late: list[FreshGroup] = []
         self._learning = False  # between a step's `take` and its `publish`
         self._awaited = 0  # groups that the last `take` did not get
 
@@ -140,6 +141,11 @@ class Ledger:
         self._learning = True
         return [self._fresh.popleft() for _ in range(n)]
 
+    def late(self) -> list[FreshGroup]:
+        """The groups that have expired since the last call."""
+        found, self._late = self._late, []
+        return found
+
     def n_fresh(self, step: int) -> int:
         """Facts of a step's batch that get fresh questions.
 
@@ -158,6 +164,8 @@ class Ledger:
         return self.settings.max_staleness
 
     def _drop_expired(self) -> None:
-        kept = [group for group in self._fresh if self.behind(group.version) <= self._limit]
+        kept: deque[FreshGroup] = deque()
+        for group in self._fresh:
+            (kept if self.behind(group.version) <= self._limit else self._late).append(group)
         self.expired += len(self._fresh) - len(kept)
-        self._fresh = deque(kept)
+        self._fresh = kept

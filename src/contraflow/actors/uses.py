@@ -2,6 +2,10 @@
 
 Uses are counted from the last time that the question was sampled: what the sampler writes again may
 be learned again. A learner that would go beyond the limit waits for new questions.
+
+An actor admits its questions to replay before it reports them. A question that replay holds and
+nobody has reported is *unknown*: its turn as a new one is still to come, so it has no use as a
+stored one yet.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from contraflow.types import ScoredQuestion
 
 
 class Uses:
-    """The number of uses of each question, up to ``limit``."""
+    """The number of uses of each known question, up to ``limit``."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -26,8 +30,13 @@ class Uses:
         return self._counts.get(_key(scored), 0)
 
     def left(self, scored: ScoredQuestion) -> bool:
-        """Whether one more step may learn from a question."""
-        return self.of(scored) < self.limit
+        """Whether one more step may learn from a stored question; not from an unknown one."""
+        return self._counts.get(_key(scored), self.limit) < self.limit
+
+    def know(self, questions: Iterable[ScoredQuestion]) -> None:
+        """Take note of questions that nobody will learn from as new ones: known, and unused."""
+        for scored in questions:
+            self._counts.setdefault(_key(scored), 0)
 
     def fresh(self, questions: Iterable[ScoredQuestion]) -> None:
         """Take note of a step that learns from newly sampled questions."""

@@ -19,6 +19,7 @@ facts; n potentials per path. Departures from the papers:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -164,9 +165,11 @@ def _columns(u: Tensor) -> Int[Tensor, " n"]:
 def _pair_weights(potentials: Potentials, lam: float) -> Float[Tensor, "b n n"]:
     """λ^{j−i} on the pairs i < j of each path; sums to 1 per path, to 0 if it has no pairs."""
     steps = _columns(potentials.u)
-    gap = steps[None, :] - steps[:, None]
-    weight = torch.where(gap > 0, lam ** gap.clamp(min=0).float(), 0.0)
-    weight = weight * (potentials.mask[:, :, None] & potentials.mask[:, None, :])
+    gap = (steps[None, :] - steps[:, None]).float()
+    is_pair = (gap > 0) & potentials.mask[:, :, None] & potentials.mask[:, None, :]
+    # As a softmax of (j - i) log λ, no power leaves the range of floats.
+    score = torch.where(is_pair, gap * math.log(lam), -torch.inf)
+    weight = torch.where(is_pair, (score - score.amax((1, 2), keepdim=True)).exp(), 0.0)
     return weight / weight.sum((1, 2), keepdim=True).clamp(min=torch.finfo(weight.dtype).tiny)
 
 

@@ -16,7 +16,7 @@ from contraflow.system.checkpoint_file import read_checkpoint
 
 _NAMESPACE_FILE = "replay.json"
 # Reads everything that is stored, and does not wait for a server that is unavailable.
-_READ_ALL = ReplayConfig(capacity_per_fact=2**31, patience_s=0)
+_READ_ALL = ReplayConfig(capacity_per_fact=2**31, near_duplicate=0.0, patience_s=0)
 
 
 class _NamespaceRecord(msgspec.Struct):
@@ -64,16 +64,19 @@ def open_embedded(folder: Path, namespace: str) -> ReplayStore:
 
 
 def in_checkpoint(folder: Path) -> ReplayStore:
-    """A copy of a run's memory store as of its last checkpoint."""
+    """A copy of a run's memory stores, those of all its ranks, as of its last checkpoint."""
     path = folder / "checkpoints" / "last.ckpt"
     if not path.is_file():
         raise UserError(
             f"run={folder}: its replay is in memory and there is no checkpoint of it yet"
         )
-    data = read_checkpoint(path)["replay"].numpy().tobytes()
+    content = read_checkpoint(path)
+    parts = [content["replay"], *content.get("replay_of_others", ())]
+    snapshots = [part.numpy().tobytes() for part in parts]
     try:
-        store = MemoryReplay(snapshot_namespace(data), _READ_ALL)
-        store.restore(data)
+        store = MemoryReplay(snapshot_namespace(snapshots[0]), _READ_ALL)
+        for snapshot in filter(None, snapshots):
+            store.merge(snapshot)
     except PayloadError as error:
         raise UserError(f"{path}: holds no replay of this version ({error})") from None
     return store

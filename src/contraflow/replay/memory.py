@@ -64,6 +64,11 @@ class MemoryReplay(ReplayStore):
                 kept.append(entry)
         self._facts = dict(facts)
 
+    def merge(self, data: bytes) -> None:
+        """Admit the entries of a snapshot beside what is there. Raises: as `decode_snapshot`."""
+        for entry in decode_snapshot(data, self._namespace):
+            admit(self._facts.setdefault(entry.scored.fact_key, []), entry, self._settings)
+
     def stats(self) -> dict[str, Any]:
         return {
             "store": "memory",

@@ -31,16 +31,19 @@ class History(Callback):
         self.path = path
         self.bar = bar
         self._step_started = 0.0
+        self._learning_rate = 0.0
 
     def on_train_start(self, trainer: L.Trainer, _module: L.LightningModule) -> None:
         _cut_back(self.path, trainer.global_step)
 
-    def on_train_batch_start(self, *_: Any) -> None:
+    def on_train_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
         self._step_started = time.monotonic()
+        # At the end of the step it is that of the next one.
+        self._learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
 
     def on_train_batch_end(
         self,
-        trainer: L.Trainer,
+        _trainer: L.Trainer,
         module: L.LightningModule,
         _outputs: Any,
         item: StepFacts,
@@ -49,9 +52,12 @@ class History(Callback):
         outcome = cast(SamplerModule, module).outcome
         if outcome is None:
             return
-        rates = {"learning_rate": trainer.optimizers[0].param_groups[0]["lr"]}
-        seconds = time.monotonic() - self._step_started
-        line = {"step": item.step, **outcome.metrics, **rates, "step_seconds": seconds}
+        line = {
+            "step": item.step,
+            **outcome.metrics,
+            "learning_rate": self._learning_rate,
+            "step_seconds": time.monotonic() - self._step_started,
+        }
         _append(self.path, line)
         if (bar := self.bar()) is not None:
             m = outcome.metrics
@@ -99,6 +105,27 @@ class Probes(Callback):
                 logger.log_table(key="probes", columns=list(rows[0]), data=data, step=item.step)
 
 
+class ReplayOfAll(Callback):
+    """Gather the replay of all ranks where a validation is due, for ``best.ckpt``.
+
+    Every rank has it; on rank 0 it comes before `Validation`, which no other rank has.
+    """
+
+    def __init__(self, every: int) -> None:
+        self.every = every
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        module: L.LightningModule,
+        _outputs: Any,
+        item: StepFacts,
+        _index: int,
+    ) -> None:
+        if _is_due(item.step + 1, self.every, trainer):
+            cast(SamplerModule, module).gather_replay()
+
+
 class Validation(Callback):
     """Sample on held-out facts every few steps, and keep the best checkpoint by one metric.
 
@@ -138,7 +165,7 @@ class Validation(Callback):
         _index: int,
     ) -> None:
         done = item.step + 1
-        if done % self.every and done != trainer.max_steps:
+        if not _is_due(done, self.every, trainer):
             return
         records = self.measure(done)
         log_reward = np.array([r.log_reward for r in records])
@@ -154,6 +181,10 @@ class Validation(Callback):
         if self.best is None or values[self.best_by] > self.best:
             self.best = values[self.best_by]
             trainer.save_checkpoint(self.path.parent / "checkpoints" / "best.ckpt")
+
+
+def _is_due(done: int, every: int, trainer: L.Trainer) -> bool:
+    return done % every == 0 or done == trainer.max_steps
 
 
 def _cut_back(path: Path, step: int) -> None:

@@ -24,6 +24,7 @@ from contraflow.run.replay import open_replay
 from contraflow.settings import Config
 from contraflow.system import progress
 from contraflow.system.budget import Budget
+from contraflow.training.callbacks import ReplayOfAll
 from contraflow.training.joining import on_own_gpu
 from contraflow.training.publishing import Ratios
 from contraflow.training.rank import (
@@ -90,7 +91,8 @@ def _fit(learner: Learner, checkpoint: bytes, budget: Budget) -> None:
         last.write_bytes(checkpoint)
         every = learner.config.trainer.checkpoint_every
         stop = GracefulStop(last, every, learner.ranks, budget)
-        callbacks: list[Callback] = [Ratios(), stop]
+        gather = ReplayOfAll(learner.config.trainer.validate_every)
+        callbacks: list[Callback] = [Ratios(), gather, stop]
         trainer = trainer_for(learner, Path(scratch), callbacks, [])
         module = sampler_module(learner)
         stream = fact_stream(learner)

@@ -47,7 +47,7 @@ from contraflow.system.files import explain_full_disk, write_atomically
 from contraflow.system.progress import Bar, bar, print_line
 from contraflow.text.prompts import answer_prompt, task_prompt
 from contraflow.training.actors import close_actors, open_actors
-from contraflow.training.callbacks import History, Probes, Validation
+from contraflow.training.callbacks import History, Probes, ReplayOfAll, Validation
 from contraflow.training.checkpoints import load_trained, step_of
 from contraflow.training.choose_facts import choose_facts
 from contraflow.training.evaluation import Evaluation
@@ -254,7 +254,8 @@ class _Job:
             reward.temperature(reward.final_step),
         )
         probes = Probes(folder / "probes.jsonl", config.trainer.probe_every)
-        callbacks = [History(history, progress), validation, probes, stop]
+        gather = ReplayOfAll(config.trainer.validate_every)
+        callbacks = [History(history, progress), gather, validation, probes, stop]
         if config.trainer.show_after:
             before = folder / "evaluation" / "before_questions.jsonl"
             shown = QuestionsNow(self.facts.test, before, config.trainer.show_after, self._ask)

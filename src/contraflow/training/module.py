@@ -258,7 +258,13 @@ class SamplerModule(L.LightningModule):
                 "name"
             )
         snapshots = [checkpoint["replay"], *checkpoint.get("replay_of_others", ())]
-        stored = as_bytes(snapshots[0 if self.replay_is_shared else self.ranks.rank])
+        place = 0 if self.replay_is_shared else self.ranks.rank
+        if place >= len(snapshots):
+            raise UserError(
+                f"the checkpoint holds the replay of {len(snapshots)} of {self.ranks.size} ranks; "
+                "resume from another one, or start anew under another name"
+            )
+        stored = as_bytes(snapshots[place])
         snapshot = with_fact_hashes(stored, self._facts)
         if self.ranks.is_first or not self.replay_is_shared:
             self.experience.replay.resume(snapshot)
