@@ -165,7 +165,8 @@ class _Wanted:
             return None
         threshold = gumbel[n_above] if n_above < len(gumbel) else -math.inf
         rows = [row for row in rows[: self.n] if row < n_above]
-        smallest = gumbel[rows[-1]] if len(rows) == self.n else -math.inf
+        # With fewer than n, any other question above the threshold would have been drawn.
+        smallest = gumbel[rows[-1]] if len(rows) == self.n else threshold
         kept = torch.tensor(rows, device=leaves.fact.device)
         share = self._log_share(leaves.log_p[:n_above], text[:n_above], threshold)
         return _Draw(leaves[kept], share[kept], threshold, smallest)
