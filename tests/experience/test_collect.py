@@ -146,6 +146,15 @@ def test_about_the_asked_share_of_batches_comes_from_replay(policy: LoraPolicy):
     assert all(0.7 <= t <= 1.5 for t in tempered) and min(tempered) < 0.8 and max(tempered) > 1.4
 
 
+@pytest.mark.parametrize("correct", [False, True])
+def test_a_run_that_draws_one_question_a_fact_replays_one(policy: LoraPolicy, correct: bool):
+    settings = ExplorationConfig(n_samples=1, use_buffer_prob=1.0, correct_replay=correct)
+    experience = small_experience(policy, settings=settings)
+    experience.replay.add([question("a", (3,)), question("b", (4,))], [0.0] * 2)
+    batch = experience.collect(FACTS, 0)
+    assert batch.n_replayed == 2 and len(set(batch.fact_index.tolist())) == 2
+
+
 def test_replayed_questions_are_the_stored_ones(policy: LoraPolicy):
     experience = replaying(policy)
     stored = [question("b", (3, i), -float(i)) for i in (3, 4, 5)] + [

@@ -166,6 +166,7 @@ def test_datasets_is_a_folder_with_rows_and_a_card(
     [
         (("out=q.txt",), "names no format"),
         (("out=q.csv", "only=strict"), "only=strict: must be of strict_success"),
+        (("out=q.json", "only=,"), "only=,: names no check; give some of strict_success"),
         (("out=q.csv", "per_fact=0"), "per_fact=0: must be at least 1"),
         (
             ("out=q.csv", "only=on_topic,contradiction", "format=cvs"),

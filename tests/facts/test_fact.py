@@ -266,3 +266,11 @@ def test_a_field_of_another_type_is_refused(wrong: dict[str, Any]) -> None:
 def test_a_facts_file_is_named_by_a_path(path: Any) -> None:
     with pytest.raises(UserError, match=r"^facts=.*: must be the path of a facts file"):
         read_facts(path)
+
+
+def test_a_path_from_home_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A shell leaves the ~ of `data.facts=~/facts.jsonl` as it is."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    facts = [Fact(fact_id="1", subject="Nile", edit_fact="The Nile is in Peru.")]
+    write_facts(tmp_path / "mine.jsonl", facts)
+    assert read_facts("~/mine.jsonl") == facts

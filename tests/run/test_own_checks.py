@@ -66,6 +66,7 @@ def refusal(**objects: Any) -> str:
             judge_of(NliScores(THIRDS)),
             "has log_probs above 0; return NliScores(log_probs) w",
         ),
+        (judge_of(NliScores(-9 * THIRDS)), "whose probabilities do not add up to 1 (raw logits?)"),
         (judge_of(NliScores((0 * THIRDS).log())), "has log_probs that are no finite numbers"),
     ],
 )

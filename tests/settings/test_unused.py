@@ -61,6 +61,21 @@ UNUSED = {
     ),
     "replay.sampling_temp": (["replay.sampling_temp=2"], "replay.sampling=reward"),
     "objective.forward_kl_power": (["objective.forward_kl_power=0.5"], "objective.forward_kl"),
+    "objective.forward_kl_horizon": (
+        ["objective.forward_kl=0.3", "objective.forward_kl_horizon=50"],
+        "forward_kl_end",
+    ),
+    "reward.penalized_reward_end_step": (
+        ["reward=penalized", "reward.penalized_reward_end_step=9"],
+        "reward=hybrid",
+    ),
+    "reward.failure_penalty": (["reward=static", "reward.failure_penalty=-3"], "reward=hybrid"),
+    "reward.reward_temp_start": (["reward.reward_temp_start=4"], "reward.reward_temp_end"),
+    "exploration.pf_temp_high": (
+        ["exploration.pf_temp_prob=0", "exploration.pf_temp_high=3"],
+        "pf_temp_prob=0",
+    ),
+    "evaluation.proportion_of": (["evaluation=none", "evaluation.proportion_of=32"], "evaluation"),
 }
 
 

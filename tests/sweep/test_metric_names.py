@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from contraflow.errors import UserError
 from contraflow.evaluation.definitions import DEFINITIONS
 from contraflow.facts import read_facts, write_facts
 from contraflow.gflownet.policy_gradient import Grpo, Rloo
@@ -103,8 +104,18 @@ def test_a_metric_that_only_other_runs_have_is_refused(contraflow: Call) -> None
 def test_runs_without_evaluation_have_their_history() -> None:
     config = Config()
     config.evaluation.enabled = False
-    for name in ("strict_success", "val_elbo"):
+    for name in ("loss", "val_elbo"):
         require_metric_of_run("metric", name, config, evaluated=True)
+
+
+@pytest.mark.parametrize("name", ["strict_success", "log_contradiction"])
+def test_a_batch_of_training_facts_does_not_stand_in_for_the_evaluation(name: str) -> None:
+    """Steps have metrics of these names too; those of the last one tell trials apart by chance."""
+    config = Config()
+    config.evaluation.enabled = False
+    with pytest.raises(UserError, match=r"evaluation.enabled=false leaves out; use true, or one"):
+        require_metric_of_run("metric", name, config, evaluated=True)
+    require_metric_of_run("prune_by", name, config, evaluated=False)
 
 
 def answer_facts(path: Path) -> None:

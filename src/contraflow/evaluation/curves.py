@@ -64,7 +64,7 @@ GROUPS = (
         "Loss",
         ("loss",),
         "",
-        "The objective's squared imbalance along each path, averaged.",
+        "What the optimizer lowers, averaged over the questions or facts of a step.",
         "trained",
         log_scale=True,
     ),

@@ -172,6 +172,14 @@ class Experience:
             prior_share=settings.n_prior / settings.n_samples,
         )
 
+    @property
+    def _least(self) -> int:
+        """How many stored questions of a fact can be learned from.
+
+        One has no differences to others; a run that draws one learns from its level alone.
+        """
+        return min(2, self.settings.n_samples)
+
     def _replayed(self, seen: Sequence[Fact], n_facts: int, step: int) -> Batch | None:
         """Return stored questions of up to n_facts facts, or None when too few are stored."""
         rng = python_rng(self.seed, step, self.rank, "replay")
@@ -182,8 +190,7 @@ class Experience:
         n_found = 0
         for row in rows:
             usable = [s for s in row if self.policy.constraints.admits(s.question_ids)]
-            # A fact with one question has no differences to learn from.
-            if len(usable) > 1 and n_found < n_facts:
+            if len(usable) >= self._least and n_found < n_facts:
                 found += usable
                 n_found += 1
         if len(found) < self.settings.n_samples:
@@ -201,7 +208,7 @@ class Experience:
         n_found = 0
         for row in stored:
             usable = [s for s in row if self.policy.constraints.admits(s.question_ids)]
-            if len(usable) > 1 and n_found < n_facts:
+            if len(usable) >= self._least and n_found < n_facts:
                 priorities = self.reward.priority(RewardParts.of(usable)).tolist()
                 n = self.settings.n_samples
                 draws += draw_stored(usable, priorities, n, rng, self.replay_settings)

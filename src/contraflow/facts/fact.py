@@ -172,7 +172,7 @@ def numbered_lines(path: str | Path) -> list[tuple[int, bytes]]:
     """
     if not isinstance(path, str | PathLike):
         raise UserError(f"facts={path!r}: must be the path of a facts file")
-    path = Path(path)
+    path = Path(path).expanduser()
     try:
         content = path.read_bytes()
     except FileNotFoundError:

@@ -20,6 +20,7 @@ _PAIRS = {
 }
 _OF_OBJECTIVE = ("uses_flow", "needs_prefix_rewards", "needs_tokens", "on_policy")
 _ROUNDING = 1e-3  # a log-probability in half precision may be that much above 0
+_OFF_ONE = 0.02  # of three probabilities in half precision
 
 
 def check_own(caller: str, own: OwnObjects) -> None:
@@ -89,6 +90,8 @@ def _wrong_scores(scores: Any, n: int) -> str | None:
         return "has log_probs that are no finite numbers"
     if (values > _ROUNDING).any():
         return "has log_probs above 0"
+    if ((values.exp().sum(1) - 1).abs() > _OFF_ONE).any():
+        return "has rows of log_probs whose probabilities do not add up to 1 (raw logits?)"
     return None
 
 

@@ -203,8 +203,9 @@ def _unreadable(override: str) -> str:
     key, _, value = override.partition("=")
     quoted = value.replace("'", "")
     return (
-        f"{override}: the value cannot be read; one with commas, braces or quotes in it goes "
-        f"in quotes of its own: \"{key}='{quoted}'\", and a list in brackets: '{key}=[a,b]'"
+        f"{override}: the value cannot be read; one with other signs than plain letters, digits "
+        f"and - _ / . : goes in quotes of its own: \"{key}='{quoted}'\", and a list in brackets: "
+        f"'{key}=[a,b]'"
     )
 
 

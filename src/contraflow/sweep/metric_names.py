@@ -116,7 +116,9 @@ def require_metric_of_run(key: str, name: str, config: Config, *, evaluated: boo
 
 
 def _require_there(key: str, name: str, config: Config, *, evaluated: bool) -> None:
-    if name in history_metrics(config):
+    # Steps have metrics of the same names, which are of one batch of training facts.
+    of_step = not evaluated or config.evaluation.enabled or name not in EVALUATION
+    if of_step and name in history_metrics(config):
         return
     if name in _OF_FLOW:
         raise UserError(

@@ -78,7 +78,8 @@ def run(args: ParsedArguments) -> int:
 def _objective(args: ParsedArguments, name: str) -> ObjectiveConfig:
     """The settings of the loss. Raises: UserError that names the arguments of this command."""
     bound = None if args.text("bound") is None else args.positive("bound")
-    forward_kl = 0.0 if args.text("forward_kl") is None else args.positive("forward_kl")
+    share = args.text("forward_kl")
+    forward_kl = 0.0 if share in (None, "0", "0.0") else args.positive("forward_kl")
     lam = args.positive("lam")
     penalty = args.choice("penalty", PENALTIES)
     alpha = args.positive("alpha")

@@ -67,6 +67,8 @@ def _checks(text: str | None, format_name: str) -> tuple[str, ...]:
     if text == "all":
         return ()
     names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise UserError(f"only={text}: names no check; give some of {', '.join(CHECKS)}, or all")
     for name in names:
         if name not in CHECKS:
             raise UserError(

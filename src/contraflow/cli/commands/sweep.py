@@ -95,7 +95,7 @@ def _refuse_names(args: ParsedArguments, varied: Mapping[str, str]) -> None:
 def _check_values(args: ParsedArguments, space: Mapping[str, Values]) -> None:
     """Check a training run with each listed value and each bound of an interval.
 
-    Warns of fixed settings that none of these runs uses.
+    Warns of settings, fixed or varied, that none of these runs uses.
     """
     from contraflow.settings.unused import unused_keys
     from contraflow.sweep.space import Choices
@@ -110,7 +110,7 @@ def _check_values(args: ParsedArguments, space: Mapping[str, Values]) -> None:
                 watched = args.required("prune_by")
                 require_metric_of_run("prune_by", watched, config, evaluated=False)
             check_training(config)
-            unused.append(unused_keys(args.overrides, config))
+            unused.append(unused_keys([*args.overrides, *(f"{key}=" for key in space)], config))
     print_warnings(
         line for key, line in unused[0].items() if all(key in others for others in unused)
     )
