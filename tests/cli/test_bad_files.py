@@ -131,7 +131,22 @@ def test_a_folder_in_place_of_a_file_is_named_as_one(contraflow: Call, tmp_path:
     assert_one_error(result, f"in={tmp_path}: is a folder; name a file in it")
 
 
-def test_a_folder_of_results_cannot_be_the_standard_output(contraflow: Call, write: Write) -> None:
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("audit", "edited=x", "control=y", "edits=edits.jsonl"),
+        ("data", "convert", "in=edits.jsonl"),
+        ("data", "filter-known", "facts=edits.jsonl"),
+        ("export", "in=edits.jsonl", "format=csv"),
+        ("evaluate", "run=untrained", "facts=edits.jsonl"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_what_is_written_as_a_whole_cannot_go_to_the_standard_output(
+    contraflow: Call, write: Write, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """It went to a file with the name `-`."""
     write("edits.jsonl", FACTS)
-    result = contraflow("audit", "edited=x", "control=y", "edits=edits.jsonl", "out=-")
-    assert_one_error(result, "out=-: a folder cannot go to the standard output; name one")
+    result = contraflow(*words, "out=-")
+    assert_one_error(result, "out=-: this command does not use the standard streams; name a file")
+    assert not (tmp_path / "-").exists()

@@ -70,8 +70,13 @@ class ParsedArguments:
         return None if text is None else Path(text).expanduser()
 
     def required_path(self, key: str) -> Path:
-        """`required` as a path with `~` expanded."""
-        return Path(self.required(key)).expanduser()
+        """`required` as a path with `~` expanded. Raises: UserError for `-`."""
+        text = self.required(key)
+        if text == "-":
+            raise UserError(
+                f"{key}=-: this command does not use the standard streams; name a file or folder"
+            )
+        return Path(text).expanduser()
 
     def integer(self, key: str, minimum: int, maximum: int | None = None) -> int:
         """The value as an integer. Raises: UserError if it is not one, or out of range."""
