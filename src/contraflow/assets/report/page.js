@@ -48,7 +48,7 @@ function glossarySection() {
 function build() {
   const sections = [headlineSection(), comparisonSection(), curvesSection(), balanceSection(), questionsSection(), relationsSection(), factsSection(), setupSection(), glossarySection()].filter(Boolean);
   document.getElementById('page').append(masthead(), ...[missingNotice()].filter(Boolean), ...sections, el('footer', {}, 'Written by contraflow. This file loads nothing from anywhere.'));
-  const names = { comparison: 'Before and after', curves: 'Curves', balance: 'Balance', questions: 'Questions', relations: 'Relations', facts: 'Facts', setup: 'Setup', glossary: 'Glossary' };
+  const names = { comparison: DATA.stages.before ? 'Before and after' : 'After training', curves: 'Curves', balance: 'Balance', questions: 'Questions', relations: 'Relations', facts: 'Facts', setup: 'Setup', glossary: 'Glossary' };
   document.getElementById('nav').append(el('a', { href: '#page', class: 'home' }, mark(), DATA.name), ...sections.filter((part) => names[part.id]).map((part) => el('a', { href: `#${part.id}` }, names[part.id])));
 }
 

@@ -16,10 +16,16 @@ function headlineSection() {
     el('p', { class: 'note' }, sampleNote()));
 }
 
+/* Training facts are other facts, and fewer. */
+function ofOtherFacts(facts) {
+  const other = STAGE_IDS.filter((id) => DATA.stages[id].n_facts !== facts);
+  return other.map((id) => `; ${DATA.stage_names[id].toLowerCase()}: ${DATA.stages[id].n_questions} about ${DATA.stages[id].n_facts}`).join('');
+}
+
 function sampleNote() {
   const { n_facts: facts, n_questions: questions } = DATA.stages.after || DATA.stages[STAGE_IDS[0]];
   if (facts === 1) return `${questions} questions about one fact. There are no intervals: they come from resampling facts.`;
-  return `${questions} questions about ${facts} facts. Bands are 95\u2009% intervals; facts were resampled, because questions about one fact are not independent.`;
+  return `${questions} questions about ${facts} facts${ofOtherFacts(facts)}. Bands are 95\u2009% intervals; facts were resampled, because questions about one fact are not independent.`;
 }
 
 function headlineCard(name) {
@@ -73,7 +79,7 @@ function comparisonSection() {
   const shares = DATA.definitions.filter((definition) => definition.unit === 'share' && !/_\d$/.test(definition.name) && STAGE_IDS.some((id) => known(valueOf(id, definition.name))));
   const host = el('div', { class: 'plot' });
   chartIn(host, (width) => bars(shares, width));
-  return section('comparison', 'Before and after', 'Rates with their 95\u2009% intervals, then every metric in numbers.',
+  return section('comparison', DATA.stages.before ? 'Before and after' : 'After training', 'Rates with their 95\u2009% intervals, then every metric in numbers.',
     el('div', { class: 'card' }, legend(...STAGE_IDS.map((id) => [id, DATA.stage_names[id]])), host),
     metricTable(), targetTable());
 }
