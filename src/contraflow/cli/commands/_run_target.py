@@ -46,7 +46,9 @@ SAMPLING = (
         "sampling temperature; 1 samples from the learned distribution",
         default="1.0",
     ),
-    Argument("seed", "N", "the same seed samples the same questions about the same facts", default="0"),
+    Argument(
+        "seed", "N", "the same seed samples the same questions about the same facts", default="0"
+    ),
 )
 OVERRIDES = (
     "settings for run=untrained, such as model=gpt2 or prompt=subject_only; a trained run keeps "
