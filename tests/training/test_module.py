@@ -175,6 +175,16 @@ def test_a_loss_that_is_no_number_names_step_facts_and_remedy():
         module.training_step(StepFacts(0, tuple(FACTS)), 0)
 
 
+def test_a_gradient_that_is_no_number_stops_before_it_reaches_the_weights():
+    """Clipped it is NaN, which AdamW would write into all weights, and a checkpoint would keep."""
+    module = module_of(RewardSchedule(kind="static"))
+    optimizer = module.configure_optimizers()["optimizer"]
+    for parameter in optimizer.param_groups[0]["params"]:
+        parameter.grad = torch.full_like(parameter, math.inf)
+    with pytest.raises(UserError, match=r"the gradient is inf at step 0 .*; lower optimizer\.lr"):
+        module.on_before_optimizer_step(optimizer)
+
+
 def test_repeats_that_count_once_change_the_loss_alone():
     """VarGrad by hand, over the distinct questions of each fact; metrics are about all samples."""
 

@@ -25,7 +25,7 @@ from contraflow.experience.collect import Batch, Experience
 from contraflow.experience.scorer import Scorer
 from contraflow.facts import Fact
 from contraflow.policy.lora import LoraPolicy
-from contraflow.replay.base import ReplayStore
+from contraflow.replay.base import SEEDED, ReplayStore
 from contraflow.reward.schedule import RewardSchedule
 from contraflow.seeding import python_rng
 from contraflow.settings.learning import ExplorationConfig
@@ -135,7 +135,10 @@ class LearnerExperience(Experience):
                     yield usable[: self.settings.n_samples]
 
     def _may_use(self, scored: ScoredQuestion) -> bool:
-        return self.uses.left(scored) and self.policy.constraints.admits(scored.question_ids)
+        # A user's own questions have no turn as new ones, also those put in while the run goes on.
+        is_seeded = scored.sampler == SEEDED and self.uses.of(scored) == 0
+        may = is_seeded or self.uses.left(scored)
+        return may and self.policy.constraints.admits(scored.question_ids)
 
     def _count(self, fresh: Sequence[FreshGroup], again: Sequence[ScoredQuestion]) -> None:
         """Take note of what a step of all learners learns from."""

@@ -116,7 +116,7 @@ def read_target(path: Path) -> TargetEstimate | None:
         return None
     try:
         return msgspec.json.decode(path.read_bytes(), type=TargetEstimate)
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be used ({error}); evaluate the run again") from None
 
 

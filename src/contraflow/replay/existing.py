@@ -40,7 +40,7 @@ def recorded_namespace(folder: Path) -> str | None:
         return None
     try:
         return msgspec.json.decode(path.read_bytes(), type=_NamespaceRecord).namespace
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise UserError(
             f"{path}: is not what a run writes ({error}); delete it and start the run again"
         ) from None

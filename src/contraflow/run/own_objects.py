@@ -121,7 +121,7 @@ def recorded_objects(folder: Path) -> dict[str, str]:
         return {}
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: was cut or damaged ({error}); copy it again") from None
 
 

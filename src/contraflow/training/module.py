@@ -27,6 +27,7 @@ from contraflow.gflownet.objectives import (
     potentials,
     prefix_potentials,
 )
+from contraflow.gflownet.potentials import LOG_ZERO
 from contraflow.models.transfer import to_device
 from contraflow.policy.lora import LoraPolicy
 from contraflow.replay.codec import entries_of
@@ -39,6 +40,11 @@ from contraflow.training.loss import StepLoss, token_terms
 from contraflow.training.step_metrics import StepNumbers, step_metrics
 from contraflow.training.terms import Terms
 from contraflow.types import PathLogProbs, PrefixReward, TerminalReward
+
+LOWER_RATES = (
+    "lower optimizer.lr, optimizer.flow_lr or optimizer.log_z_lr and resume from the last "
+    "checkpoint"
+)
 
 
 @dataclass(frozen=True)
@@ -101,18 +107,17 @@ class SamplerModule(L.LightningModule):
         step = self.global_step
         batch = self.experience.collect(item.facts, step, item.seen)
         parts = RewardParts.of(batch.scored, self.policy.lm.device)
-        reward = self.reward(parts, step)
+        # A reward of 0, which an own one may give, has the floor that objectives have.
+        reward = TerminalReward(self.reward(parts, step).log_reward.clamp(min=LOG_ZERO))
         paths = self.policy.evaluate(batch.facts, batch.owners, batch.questions)
         u = self._potentials(batch, reward, paths, step)
         factor = self._forward_kl_factor(batch, step)
         loss = self.loss(batch, reward, paths, u, self.policy, step, factor)
         numbers = StepNumbers.of(loss, reward, paths, u)
         if not math.isfinite(numbers.loss):
+            facts = ", ".join(f.fact_id for f in batch.facts)
             raise UserError(
-                f"the loss is {numbers.loss} at step {step} (facts "
-                f"{', '.join(f.fact_id for f in batch.facts)}); "
-                "lower optimizer.lr, optimizer.flow_lr or optimizer.log_z_lr and resume from the "
-                "last checkpoint"
+                f"the loss is {numbers.loss} at step {step} (facts {facts}); {LOWER_RATES}"
             )
         self.outcome = self._outcome(batch, numbers, step)
         return loss
@@ -227,6 +232,11 @@ class SamplerModule(L.LightningModule):
         parameters = itertools.chain(*(group["params"] for group in optimizer.param_groups))
         norms = [p.grad.norm() for p in parameters if p.grad is not None]
         norm = torch.stack(norms).norm().item()
+        if not math.isfinite(norm):  # before it ruins the weights, and a checkpoint of them
+            raise UserError(
+                f"the gradient is {norm} at step {self.global_step} though the loss is finite; "
+                f"{LOWER_RATES}, or with model.dtype=float16 use bfloat16 or float32"
+            )
         if self.outcome is not None:
             self.outcome.metrics["grad_norm"] = norm
         self.log("train/grad_norm", torch.tensor(norm))
