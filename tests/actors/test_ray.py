@@ -84,9 +84,9 @@ def test_ray_actors_sample_in_proportion_to_the_reward_though_some_are_killed(
         pool = RayPool(exchange, partial(space_worker, server.url))
         space = space_of()
         learner = space_learner(space, server.url, exchange, pool)
-        killer = Killer(N_KILLS, last_step=200)
+        killer = Killer(times(3, 20), last_step=200)
         steps = fit_space(space, learner, VarGrad(), 250, on_step=killer)
-    assert killer.n_killed == N_KILLS
+    assert killer.n_killed == times(3, 20)
     assert total_variation(space) <= 0.02, killer.seed
     assert all(step["versions_behind"] <= 4 and step["uses"] <= 4 for step in steps)
     assert max(step["versions_behind"] for step in steps) > 0
