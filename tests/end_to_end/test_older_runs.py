@@ -87,7 +87,7 @@ def without_new_fields(value: Any) -> Any:
 
 
 def comparable(value: Any) -> Any:
-    """Leave out what had another meaning then.
+    """Leave out what had another meaning then, and the words of captions.
 
     Strict success of training steps and of relations: 0 then, undefined now. Learning rates of
     steps: then that of the next step.
@@ -96,7 +96,7 @@ def comparable(value: Any) -> Any:
         return {
             key: comparable(part)
             for key, part in value.items()
-            if key != "learning_rate"
+            if key not in ("learning_rate", "caption")
             and not (key in ("strict", "strict_success") and part in (0.0, None))
         }
     if isinstance(value, list):
