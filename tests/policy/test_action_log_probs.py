@@ -99,6 +99,31 @@ def test_blocks_of_another_size_change_nothing(monkeypatch: pytest.MonkeyPatch):
         torch.testing.assert_close(small, whole, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("zero_rows", [None, 3])
+@pytest.mark.parametrize("p_taken", [0.5, 0.99, 0.999, 0.9999])
+def test_a_nearly_certain_action_keeps_its_gradient_in_half_precision(
+    dtype: torch.dtype, zero_rows: int | None, p_taken: float
+):
+    """W_a − Σ P(c) W_c is of the size 1 − P(a), to which half precision rounds P(a) itself."""
+    g = torch.Generator().manual_seed(0)
+    n_actions = 13
+    weight = torch.randn(n_actions, 16, generator=g).to(dtype)
+    logits = 0.1 * torch.randn(1, n_actions, generator=g)
+    rest = logits[:, 1:].exp().sum()
+    logits[:, 0] = (p_taken / (1.0 - p_taken) * rest).log()
+    padded = None
+    if zero_rows is not None:
+        padded = torch.cat([weight, torch.zeros(zero_rows, 16, dtype=dtype)])
+    p = logits.double().softmax(1)
+    exact = weight[0].double() - p[0] @ weight.double()
+    found = weight[0].float() - ActionHead(
+        lambda hidden: hidden, weight, IDENTITY.slope, padded
+    ).mean_row_(p.float())
+    error = (found[0].double() - exact).norm() / exact.norm()
+    assert error < 0.01
+
+
 def test_a_nan_gradient_into_a_forbidden_stop_does_not_spread():
     """Entries of -inf are constants, so what a loss sends back to them is dropped."""
     c = Constraints(torch.arange(4), 2, 3)

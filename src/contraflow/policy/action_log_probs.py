@@ -60,8 +60,20 @@ class ActionHead:
         rows = lm.head_rows(action_ids)
         return cls(logits, rows.weight, slope, rows.padded)
 
-    def mean_row(self, p: Float[Tensor, "k a"]) -> Float[Tensor, "k d"]:
-        """Σ_c p(c) W_c, in the dtype of W."""
+    def mean_row_(self, p: Float[Tensor, "k a"]) -> Float[Tensor, "k d"]:
+        """Σ_c p(c) W_c, in the dtype of p, which is overwritten.
+
+        The likeliest action is added in the dtype of p. In W's half precision a p of 0.999 is 1,
+        and what is left of W_a − Σ_c p(c) W_c, of the size 1 − p, would be lost.
+        """
+        if p.dtype == self.weight.dtype:
+            return self._product(p)
+        largest, of = p.max(dim=1, keepdim=True)
+        rest = self._product(p.scatter_(1, of, 0.0))
+        return torch.addcmul(rest.to(p.dtype), largest, self.weight[of.squeeze(1)].to(p.dtype))
+
+    def _product(self, p: Float[Tensor, "k a"]) -> Float[Tensor, "k d"]:
+        """p W, in the dtype of W."""
         if self.padded is None or len(self.padded) == len(self.weight):
             return p.to(self.weight.dtype) @ self.weight
         n_actions = len(self.weight)
@@ -184,8 +196,8 @@ def _expected_row(
     p = _probabilities_(logits, log_z, step, constraints)
     if isinstance(slope, Tensor):
         p.mul_(slope)
-        return head.mean_row(p)
-    return head.mean_row(p) * slope
+        return head.mean_row_(p)
+    return head.mean_row_(p) * slope
 
 
 def _probabilities_(
