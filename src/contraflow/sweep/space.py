@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import random
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 
 from optuna.trial import Trial
 
@@ -94,3 +96,37 @@ def grid_size(space: Mapping[str, Values]) -> int | None:
     """Return the number of combinations; None if a key has infinitely many values."""
     sizes = [len(values.values) for values in space.values() if isinstance(values, Choices)]
     return math.prod(sizes) if len(sizes) == len(space) else None
+
+
+def combinations(space: Mapping[str, Values]) -> Iterator[dict[str, str]]:
+    """Every combination of the listed values, in the order of the space; no interval may be in it."""
+    listed = [values.values for values in space.values() if isinstance(values, Choices)]
+    for combined in product(*listed):
+        yield dict(zip(space, combined, strict=True))
+
+
+def combinations_to_check(space: Mapping[str, Values], at_most: int) -> list[dict[str, str]]:
+    """Return combinations that stand for all that a sweep may run: all of them, if they are few.
+
+    An interval counts as its two bounds. Of more than ``at_most`` combinations there are as many as
+    it takes to have each value once, and others by chance, always the same ones.
+    """
+    ends = {
+        key: values
+        if isinstance(values, Choices)
+        else Choices((str(values.low), str(values.high)))
+        for key, values in space.items()
+    }
+    if math.prod(len(values.values) for values in ends.values()) <= at_most:
+        return list(combinations(ends))
+    longest = max(len(values.values) for values in ends.values())
+    found = [
+        {key: values.values[number % len(values.values)] for key, values in ends.items()}
+        for number in range(longest)
+    ]
+    draw = random.Random(0)
+    while len(found) < at_most:
+        drawn = {key: draw.choice(values.values) for key, values in ends.items()}
+        if drawn not in found:
+            found.append(drawn)
+    return found

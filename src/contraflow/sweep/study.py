@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 
 import optuna
@@ -22,7 +21,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from contraflow.sweep.attempt import Attempt
 from contraflow.sweep.journal import open_study
 from contraflow.sweep.launcher import Launcher
-from contraflow.sweep.space import Choices, Values, grid_size
+from contraflow.sweep.space import Values, combinations, grid_size
 from contraflow.sweep.trial import run_of, settings_of
 
 __all__ = ["Sweep", "run_of", "run_sweep", "settings_of"]
@@ -121,16 +120,9 @@ def _study(sweep: Sweep, launcher: Launcher) -> optuna.Study:
     )
     size = grid_size(sweep.space)
     if size is not None and size <= sweep.n_trials:
-        for combination in _combinations(sweep.space):
+        for combination in combinations(sweep.space):
             study.enqueue_trial(combination, skip_if_exists=True)
     return study
-
-
-def _combinations(space: Mapping[str, Values]) -> Iterator[dict[str, str]]:
-    """Every combination of the listed values, in the order of the space."""
-    listed = [values.values for values in space.values() if isinstance(values, Choices)]
-    for values in product(*listed):
-        yield dict(zip(space, values, strict=True))
 
 
 def _resume_trials(

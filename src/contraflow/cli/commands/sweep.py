@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from contraflow.sweep.space import Values
 
 DEFAULT_JOBS = 4
+# Composing and checking one run takes about 0.1 seconds.
+MOST_CHECKED = 100
 MAX_SEED = 2**32 - 1  # NumPy's legacy generator, which proposes the settings, takes 32 bits
 
 
@@ -93,45 +95,67 @@ def _refuse_names(args: ParsedArguments, varied: Mapping[str, str]) -> None:
 
 
 def _check_values(args: ParsedArguments, space: Mapping[str, Values]) -> None:
-    """Check a training run with each listed value and each bound of an interval.
+    """Check a training run with each combination of listed values and bounds of intervals.
 
-    Warns of settings, fixed or varied, that none of these runs uses.
+    Warns of settings, fixed or varied, that none of these runs uses. Raises: UserError.
     """
     from contraflow.settings.unused import unused_keys
-    from contraflow.sweep.space import Choices
+    from contraflow.sweep.space import combinations_to_check
 
     unused: list[dict[str, str]] = []
-    for key, values in space.items():
-        tried = values.values if isinstance(values, Choices) else (values.low, values.high)
-        for value in tried:
-            config = _composed(args, key, value)
+    same_as: dict[str, dict[str, str]] = {}
+    for combination in combinations_to_check(space, MOST_CHECKED):
+        config = _composed(args, combination, space)
+        before = same_as.setdefault(repr(config), combination)
+        if before is not combination:
+            raise UserError(
+                f"{_varied(before)} and {_varied(combination)} are one setting, which would be "
+                "trained twice; give each value once"
+            )
+        try:
             require_metric_of_run("metric", args.required("metric"), config, evaluated=True)
             if args.boolean("prune"):
                 watched = args.required("prune_by")
                 require_metric_of_run("prune_by", watched, config, evaluated=False)
             check_training(config)
-            unused.append(unused_keys([*args.overrides, *(f"{key}=" for key in space)], config))
+        except UserError as error:
+            raise _of_combination(error, combination) from None
+        unused.append(unused_keys([*args.overrides, *(f"{key}=" for key in space)], config))
     print_warnings(
         line for key, line in unused[0].items() if all(key in others for others in unused)
     )
 
 
-def _composed(args: ParsedArguments, key: str, value: str | float) -> Config:
-    """The settings of a run with one value of a list, or one bound of an interval.
-
-    Raises: UserError.
-    """
+def _composed(
+    args: ParsedArguments, combination: Mapping[str, str], space: Mapping[str, Values]
+) -> Config:
+    """The settings of a run with these values of the varied keys. Raises: UserError."""
     from contraflow.settings.compose import compose_config
+    from contraflow.sweep.space import Interval
 
+    words = [f"{key}={value}" for key, value in combination.items()]
     try:
-        return compose_config([*args.overrides, f"{key}={value}"], args.config_dir)
+        return compose_config([*args.overrides, *words], args.config_dir)
     except UserError as error:
-        if isinstance(value, str) or "must be a whole number" not in str(error):
-            raise
+        key = str(error).partition("=")[0]
+        values = space.get(key)
+        if not isinstance(values, Interval) or "must be a whole number" not in str(error):
+            raise _of_combination(error, combination) from None
         raise UserError(
             f"vary.{key}: takes whole numbers, and an interval has fractions too; list the values, "
-            f"such as vary.{key}={value:g},{value + 1:g}"
+            f"such as vary.{key}={values.low:g},{values.low + 1:g}"
         ) from None
+
+
+def _varied(combination: Mapping[str, str]) -> str:
+    return " ".join(f"{key}={value}" for key, value in combination.items())
+
+
+def _of_combination(error: UserError, combination: Mapping[str, str]) -> UserError:
+    """The error, with the combination that it is about where several keys are varied."""
+    if len(combination) == 1:
+        return error
+    return UserError(f"{error} (of the combination {_varied(combination)})")
 
 
 def _launcher_factory(args: ParsedArguments) -> Callable[[Path], Launcher]:
