@@ -71,6 +71,20 @@ def test_defaults_are_those_of_the_dataclasses() -> None:
     assert asdict(composed) == asdict(plain)
 
 
+@pytest.mark.parametrize(
+    ("override", "key", "value"),
+    [
+        ("data.facts=~/Größe (1) & co.jsonl", "data.facts", "~/Größe (1) & co.jsonl"),
+        ("name=übung", "name", "übung"),
+        ("prompt.task=Ask: {subject}?", "prompt.task", "Ask: {subject}?"),
+        ("data.facts=it's.jsonl", "data.facts", "it's.jsonl"),
+        ("run_dir=~/runs/a#b", "run_dir", str(Path.home() / "runs/a#b")),
+    ],
+)
+def test_a_text_of_any_signs_needs_no_quotes(override: str, key: str, value: str) -> None:
+    assert flat(asdict(compose_config([override])))[key] == value
+
+
 @pytest.mark.parametrize("prompt", choices_of("prompt"))
 def test_prompts_end_where_the_model_must_go_on(prompt: str) -> None:
     config = compose_config([f"prompt={prompt}"]).prompt

@@ -59,7 +59,7 @@ def test_combinations_that_cannot_run_are_refused_before_the_first_one_does(
 
 
 def test_a_value_may_need_another_varied_key(
-    contraflow: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    contraflow: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`penalty=huber` needs a bound: alone it would be refused, in this grid it never is alone."""
     checked: list[tuple[str, float | None]] = []

@@ -25,7 +25,7 @@ from contraflow.facts.edit import EDIT_KEYS, edit_from_row
 from contraflow.facts.fact import (
     MAX_PROBLEMS_SHOWN,
     BadRowError,
-    numbered_lines,
+    fact_lines,
     parse_line,
     same_id,
 )
@@ -71,7 +71,7 @@ def check_facts(path: str | Path, vocabulary: str = "latin") -> list[Problem]:
 
     Raises: UserError if the file cannot be read or is empty.
     """
-    lines = numbered_lines(path)
+    lines = fact_lines(path)
     if message := array_message(path, lines):
         return _whole(path, lines, message)
     rows: list[_Row] = []

@@ -16,6 +16,7 @@ from contraflow.facts.edit import Edit, EditorScores, Probe, prompt_of, row_of
 from contraflow.facts.fact import shorten
 from contraflow.facts.formats import OnError, Skipped, convert_edits
 from contraflow.system.files import write_lines
+from contraflow.system.input_file import require_file
 
 __all__ = [
     "Edit",
@@ -55,8 +56,7 @@ def read_edits(
     rows: it lists the first ten as `file:line: …`.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: no such edits file; check the path")
+    require_file(path, of="edits file")
     if on_error not in ("raise", "skip"):
         raise UserError(f"on_error={on_error!r} is unknown; choose 'raise' or 'skip'")
     skipped = Skipped()

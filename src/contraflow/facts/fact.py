@@ -21,6 +21,7 @@ from contraflow.facts.encoding import HEAD_BYTES, UTF8_BOM, refuse_utf16
 from contraflow.facts.json_values import Infinity, NaN, decode_json
 from contraflow.facts.other_format import array_message, is_table, to_convert
 from contraflow.system.files import write_lines
+from contraflow.system.input_file import require_file
 
 MAX_PROBLEMS_SHOWN = 10
 
@@ -165,18 +166,28 @@ def _kind(value: object) -> str:
     return names.get(type(value), "something else")
 
 
+def fact_lines(path: str | Path) -> list[tuple[int, bytes]]:
+    """`numbered_lines` of a facts file.
+
+    Raises: UserError for what is not the path of a file that can be read again.
+    """
+    if not isinstance(path, str | PathLike):
+        raise UserError(f"facts={path!r}: must be the path of a facts file")
+    path = Path(path).expanduser()
+    require_file(path, of="facts file")
+    return numbered_lines(path)
+
+
 def numbered_lines(path: str | Path) -> list[tuple[int, bytes]]:
     """Return (line number from 1, content) of the non-blank lines of a file, without a UTF-8 BOM.
 
     Raises: UserError if the file cannot be read or has no such line.
     """
-    if not isinstance(path, str | PathLike):
-        raise UserError(f"facts={path!r}: must be the path of a facts file")
-    path = Path(path).expanduser()
+    path = Path(path)
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise UserError(f"{path}: no such facts file; check the path") from None
+        raise UserError(f"{path}: no such file; check the path") from None
     except IsADirectoryError:
         raise UserError(f"{path}: is a folder; name the .jsonl file in it") from None
     except OSError as error:
@@ -215,7 +226,7 @@ def read_facts(path: str | Path) -> list[Fact]:
     facts: list[Fact] = []
     first: dict[str, tuple[int, Fact]] = {}
     problems: list[str] = []
-    lines = numbered_lines(path)
+    lines = fact_lines(path)
     if message := array_message(path, lines):
         raise UserError(f"{path}:{lines[0][0]}: {message}")
     for number, line in lines:

@@ -31,6 +31,7 @@ from contraflow.run.own_objects import SCORING, recorded_objects
 from contraflow.run.replay import open_replay, replay_namespace
 from contraflow.run.session import Run
 from contraflow.settings import Config
+from contraflow.system.input_file import require_file
 from contraflow.text.folding import caseless
 from contraflow.types import ScoredQuestion
 
@@ -62,8 +63,7 @@ def read_questions(path: Path, facts: Sequence[Fact]) -> list[ImportedQuestion]:
 
     Raises: UserError with file:line for the first line that is no question about one of the facts.
     """
-    if not path.is_file():
-        raise UserError(f"questions={path}: no such file; check the path")
+    require_file(path, key="questions")
     by_id = {fact.key: fact for fact in facts} | {fact.fact_id: fact for fact in facts}
     by_subject: dict[str, list[Fact]] = defaultdict(list)
     for fact in facts:

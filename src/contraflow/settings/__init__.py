@@ -7,6 +7,7 @@ types. The dataclasses check the ranges, before any model is loaded.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from contraflow.settings.learning import (
@@ -105,6 +106,8 @@ class Config:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
     def __post_init__(self) -> None:
+        if self.run_dir.startswith("~"):  # the shell does not always expand it
+            self.run_dir = str(Path(self.run_dir).expanduser())
         check_finite(self)
         is_seed = -_SEEDS <= self.seed < _SEEDS
         check(is_seed, "seed", self.seed, f"from {-_SEEDS} to {_SEEDS - 1}")

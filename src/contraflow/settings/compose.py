@@ -43,6 +43,7 @@ _IN_A_FILE = re.compile(r"In '([^']*)': \w+ raised while composing config:\n(.*)
 _NOT_CONVERTED = re.compile(r"could not be converted to (\w+)")
 _NO_SUCH_KEY = re.compile(r"Key '([^']*)' (?:is )?not in")
 _KEY = re.compile(r"full_key: (\S+)")
+_OPENING = ("'", '"', "[", "{", "$")  # signs of Hydra's grammar, which a text may not begin with
 _NEEDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
 
 
@@ -112,6 +113,7 @@ def _without_plus(override: str) -> str:
 def _as_typed(override: str, names: set[str]) -> str:
     """Quote a text that Hydra would read as a number or a truth value: 1.10 stays 1.10.
 
+    And one whose signs it cannot read at all, such as the path ~/Größe (1).jsonl.
     `names`: the keys of a text; a group is one too, as its choices are names of files. Other types,
     quoted values and null stay what they are.
     """
@@ -134,7 +136,9 @@ def _as_typed(override: str, names: set[str]) -> str:
             ]
             return f"{head}=[{','.join(quoted)}]" if value else override
     except (HydraException, ValueError):
-        pass  # composing explains what cannot be read
+        if key in text_keys() and typed.strip()[:1] not in _OPENING:
+            return f"{head}={_quoted(typed.strip())}"
+        # composing explains what cannot be read
     return override
 
 

@@ -99,7 +99,7 @@ def grid_size(space: Mapping[str, Values]) -> int | None:
 
 
 def combinations(space: Mapping[str, Values]) -> Iterator[dict[str, str]]:
-    """Every combination of the listed values, in the order of the space; no interval may be in it."""
+    """Every combination of a space of lists, in the order of the space."""
     listed = [values.values for values in space.values() if isinstance(values, Choices)]
     for combined in product(*listed):
         yield dict(zip(space, combined, strict=True))
@@ -112,9 +112,7 @@ def combinations_to_check(space: Mapping[str, Values], at_most: int) -> list[dic
     it takes to have each value once, and others by chance, always the same ones.
     """
     ends = {
-        key: values
-        if isinstance(values, Choices)
-        else Choices((str(values.low), str(values.high)))
+        key: values if isinstance(values, Choices) else Choices((str(values.low), str(values.high)))
         for key, values in space.items()
     }
     if math.prod(len(values.values) for values in ends.values()) <= at_most:

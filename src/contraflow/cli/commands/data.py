@@ -15,6 +15,7 @@ from contraflow.cli.preflight import check_prompts
 from contraflow.errors import UserError
 from contraflow.facts import Fact, read_facts, split_facts
 from contraflow.facts.notes import notes
+from contraflow.system.input_file import require_file
 from contraflow.text.folding import caseless
 
 SHIPPED = Path(__file__).parents[2] / "assets" / "facts.jsonl"
@@ -30,11 +31,7 @@ def run_convert(args: ParsedArguments) -> int:
 
     source = args.required_path("in")
     out = args.required_path("out")
-    if not source.is_file():
-        what = (
-            "is a folder; name a file in it" if source.is_dir() else "no such file; check the path"
-        )
-        raise UserError(f"in={source}: {what}")
+    require_file(source, key="in")
     columns = args.with_prefix("columns.")
     given_format = args.choice("format", list(FORMATS)) if args.text("format") else None
     name = format_of(source, given_format, columns)

@@ -22,6 +22,7 @@ from contraflow.facts.formats._rows import RowSource
 from contraflow.facts.formats._texts import without_question_prefix
 from contraflow.facts.json_values import decode_json
 from contraflow.system.csv_cells import text_of_cell
+from contraflow.system.input_file import require_file
 
 Rows = Iterator[tuple[str, Mapping[str, object] | BadRowError]]
 FIELDS = Fact.__struct_fields__
@@ -82,8 +83,7 @@ def _check_mapping(path: Path, columns: Mapping[str, str] | None) -> None:
     for name in columns or {}:
         if name not in known:
             raise UserError(f"columns.{name}: a fact has no such field; it has: {', '.join(known)}")
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; check the path")
+    require_file(path)
 
 
 def _csv_rows(path: Path, columns: Mapping[str, str]) -> Rows:
