@@ -38,6 +38,13 @@ def test_unknown_arguments_are_answered_with_the_known_ones(
     assert_one_error(contraflow(*ask, "n=2", "n=3"), "n= is given twice")
 
 
+@pytest.mark.parametrize("word", ["n=", "out= ", "facts="])
+def test_an_empty_argument_is_not_its_default(contraflow: Call, word: str) -> None:
+    """As `n=$N` is where the shell has no N: eight questions were drawn without a word."""
+    key = word.strip()
+    assert_one_error(contraflow("generate", "run=r", word), f"{key} is empty", "leave it out")
+
+
 def test_required_arguments_are_asked_for_with_an_example(contraflow: Call) -> None:
     assert_one_error(
         contraflow("generate"), "generate needs run=FOLDER", "contraflow generate run=runs/"

@@ -112,7 +112,7 @@ def test_ctrl_c_loses_only_what_is_in_flight(contraflow: Call, server: StandIn) 
     server.behavior.writer = write
     result = contraflow(*words(command, server))
     assert result.code == 130
-    assert result.err.splitlines()[-1].startswith("contraflow: stopped; ")
+    assert result.err.splitlines()[-1].startswith("contraflow: stopped; "), result.err
     kept = answers(command)
     assert 3 <= len(kept) <= 7, "two are in flight"
     server.bodies.clear()

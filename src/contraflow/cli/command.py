@@ -54,7 +54,7 @@ class ParsedArguments:
     defaults: dict[str, str | None] = field(default_factory=dict)
 
     def text(self, key: str) -> str | None:
-        """The value, or its default if the value is missing or empty."""
+        """The value, or its default if it is missing; `parse_arguments` refuses an empty one."""
         return self.values.get(key) or self.defaults.get(key)
 
     def required(self, key: str) -> str:
@@ -172,6 +172,11 @@ def parse_arguments(command: Command, words: Sequence[str]) -> ParsedArguments:
             raise UserError(
                 f"{command.name} needs {argument.name}={argument.metavar}; "
                 f"for example: {command.examples[0]}"
+            )
+        if values.get(argument.name, "-").strip() == "":
+            raise UserError(
+                f"{argument.name}= is empty (a shell variable that is not set?); give it a value, "
+                "or leave it out for its default"
             )
     defaults = {argument.name: argument.default for argument in command.arguments}
     return ParsedArguments(values, tuple(overrides), config_dir, defaults)
