@@ -47,6 +47,10 @@ def test_redis_takes_its_url() -> None:
 UNUSED = {
     "objective.lam": (["objective=vargrad", "objective.lam=0.5"], "subtb"),
     "objective.alpha": (["objective.alpha=0.5"], "objective.penalty=linex"),
+    "objective.penalty": (
+        ["objective.penalty=linex", "objective.forward_kl=1"],
+        "objective.forward_kl=1",
+    ),
     "objective.beta": (["objective=rloo", "objective.beta=0.1"], "objective=grpo"),
     "objective.forward_looking": (["objective=ctb", "objective.forward_looking=false"], "subtb"),
     "exchange.actors": (["exchange.actors=2"], "exchange=actors"),
@@ -97,6 +101,7 @@ def test_a_key_without_effect_is_named(key: str, words: list[str], by: str) -> N
         ["objective=rloo", "exploration.correct_replay=false"],
         ["exploration.distinct=true", "exploration.distinct_weights=equal"],
         ["objective.forward_kl_end=0.5", "objective.forward_kl_power=0.5"],
+        ["objective.forward_kl=1", "objective.forward_kl_end=0", "objective.penalty=linex"],
         ["experiment=quickstart"],
         ["experiment=overnight"],
         ["experiment=gpt2_large_zsre", "data.facts=x"],

@@ -58,6 +58,12 @@ _USES = (
         lambda c: c.objective.penalty == "linex",
     ),
     _Use(
+        ("objective.penalty", "objective.bound", "objective.alpha"),
+        lambda _: "objective.forward_kl=1",
+        "it is of the balance loss, which has no share then",
+        lambda c: c.objective.forward_kl < 1 or c.objective.forward_kl_end not in (None, 1.0),
+    ),
+    _Use(
         ("objective.forward_kl_horizon", "objective.forward_kl_power"),
         lambda c: f"objective.forward_kl={c.objective.forward_kl:g}",
         "it is of the forward KL term, which needs a share",
