@@ -60,20 +60,30 @@ class PathLogProbs:
         return self.log_pf.sum(1) + self.log_p_stop
 
 
+# log R of a zero reward: far below any other, but its square and gradient are finite in float32.
+LOG_ZERO = -1e4
+
+
 @dataclass(frozen=True)
 class TerminalReward:
-    """One log R per complete question."""
+    """One log R per complete question, at least LOG_ZERO."""
 
     log_reward: Float[Tensor, " b"]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "log_reward", self.log_reward.clamp(min=LOG_ZERO))
 
 
 @dataclass(frozen=True)
 class PrefixReward:
     """One log R per prefix s_0 … s_L, each closed with the stop and judged as a question of its
-    own.
+    own. At least LOG_ZERO.
     """
 
     log_reward: Float[Tensor, "b t+1"]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "log_reward", self.log_reward.clamp(min=LOG_ZERO))
 
 
 class ScoredQuestion(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from contraflow.gflownet.objectives import TrajectoryBalance, VarGrad
 from contraflow.gflownet.penalties import Linex, Penalty, ShiftedCosh, Square, symmetric
-from contraflow.gflownet.potentials import LOG_ZERO, Potentials
+from contraflow.gflownet.potentials import Potentials
+from contraflow.types import LOG_ZERO
 
 ALL = [
     Square(),

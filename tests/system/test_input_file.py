@@ -49,5 +49,5 @@ def test_a_missing_file_and_a_folder_say_what_they_are(tmp_path: Path) -> None:
         read_facts(tmp_path / "none.jsonl")
     with pytest.raises(UserError, match="is a folder; name a file in it"):
         read_facts(tmp_path)
-    with pytest.raises(UserError, match="in=.*: cannot be read"):
+    with pytest.raises(UserError, match=r"in=.*: cannot be read"):
         require_file(tmp_path / ("x" * 300), key="in")

@@ -9,10 +9,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from contraflow.training import job
 from contraflow.training.callbacks import Validation
 from contraflow.training.learning_rate import WarmupCosine
+from contraflow.types import TerminalReward
 from support.runs import lines, tiny_config
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -45,6 +47,10 @@ def test_a_reward_of_0_on_a_held_out_fact_does_not_end_the_search_for_the_best(t
 
 
 def record(log_pf: float) -> Any:
+    nothing = TerminalReward(torch.tensor([-math.inf]))  # as every record's log R is made
     return SimpleNamespace(
-        log_reward=-math.inf, log_pf=log_pf, log_contradiction=-1.0, log_p_question=-2.0
+        log_reward=nothing.log_reward.item(),
+        log_pf=log_pf,
+        log_contradiction=-1.0,
+        log_p_question=-2.0,
     )

@@ -22,11 +22,10 @@ from contraflow.experience.draws import draw_weighted, sample_questions
 from contraflow.experience.replayed import StoredDraw, draw_stored
 from contraflow.experience.scorer import SampledQuestion, Scorer
 from contraflow.facts import Fact
-from contraflow.gflownet.potentials import LOG_ZERO
 from contraflow.models.transfer import to_device
 from contraflow.policy.lora import LoraPolicy, stack_questions
 from contraflow.replay.base import ReplayStore
-from contraflow.reward.schedule import RewardParts, RewardSchedule
+from contraflow.reward.schedule import RewardSchedule, priorities
 from contraflow.seeding import python_rng, torch_rng
 from contraflow.settings.learning import ExplorationConfig
 from contraflow.settings.running import ReplayConfig
@@ -153,7 +152,7 @@ class Experience:
         scored = self.scorer.score(sampled, step)
         counts = Counter((s.fact_key, s.question_ids) for s in scored)
         unique = list({(s.fact_key, s.question_ids): s for s in scored}.values())
-        self.replay.add(unique, self._priorities(unique))
+        self.replay.add(unique, priorities(self.reward, unique))
         if self.settings.count_repeats:
             return self._batch(facts, scored, [1] * len(scored), pf_temp)
         return self._batch(facts, unique, list(counts.values()), pf_temp)
@@ -164,7 +163,7 @@ class Experience:
         settings = self.settings
         draws = draw_weighted(self.policy, facts, settings, rng, pf_temp)
         scored = self.scorer.score([draw.question for draw in draws], step)
-        self.replay.add(scored, self._priorities(scored))
+        self.replay.add(scored, priorities(self.reward, scored))
         is_weighted = settings.distinct_weights != "equal"
         return replace(
             self._batch(facts, scored, [draw.count for draw in draws], pf_temp),
@@ -172,12 +171,6 @@ class Experience:
             weighs_loss=is_weighted if settings.distinct else settings.count_repeats,
             prior_share=settings.n_prior / settings.n_samples,
         )
-
-    def _priorities(self, scored: Sequence[ScoredQuestion]) -> list[float]:
-        """Priorities in replay; a reward of 0 has a floor, as in the losses."""
-        priority = self.reward.priority(RewardParts.of(scored))
-        found: list[float] = priority.clamp(min=LOG_ZERO).tolist()
-        return found
 
     @property
     def _least(self) -> int:
@@ -216,9 +209,9 @@ class Experience:
         for row in stored:
             usable = [s for s in row if self.policy.constraints.admits(s.question_ids)]
             if len(usable) >= self._least and n_found < n_facts:
-                priorities = self._priorities(usable)
+                worth = priorities(self.reward, usable)
                 n = self.settings.n_samples
-                draws += draw_stored(usable, priorities, n, rng, self.replay_settings)
+                draws += draw_stored(usable, worth, n, rng, self.replay_settings)
                 n_found += 1
         if len(draws) < self.settings.n_samples:
             return None

@@ -30,7 +30,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from contraflow.gflownet.groups import group_log_softmax, n_facts
-from contraflow.gflownet.potentials import LOG_ZERO
 
 
 def forward_kl(
@@ -67,7 +66,7 @@ def restricted_log_shares(
     power: float,
 ) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
     """Return log v (without gradient) and log c of each question."""
-    log_reward = log_reward.detach().float().clamp(min=LOG_ZERO)
+    log_reward = log_reward.detach().float()
     log_w = log_weight.detach().float()
     log_q = log_q.detach().float()
     target = group_log_softmax(log_w + power * (log_reward - log_q), group)

@@ -35,12 +35,8 @@ from contraflow.gflownet.groups import (
     n_facts,
 )
 from contraflow.gflownet.penalties import SQUARE, Penalty, symmetric
-from contraflow.gflownet.potentials import (
-    LOG_ZERO,
-    Potentials,
-    potentials,
-    prefix_potentials,
-)
+from contraflow.gflownet.potentials import Potentials, potentials, prefix_potentials
+from contraflow.types import LOG_ZERO
 
 __all__ = [
     "LOG_ZERO",

@@ -21,9 +21,6 @@ from torch.nn import functional
 
 from contraflow.types import PathLogProbs, PrefixReward, TerminalReward, as_mask
 
-# log R of a zero reward: far below any other, but its square and gradient are finite in float32.
-LOG_ZERO = -1e4
-
 
 @dataclass(frozen=True)
 class TokenTerms:
@@ -85,7 +82,7 @@ def potentials(
     last = paths.lengths + 1
     columns = torch.arange(t + 2, device=last.device)
     at_end = columns[None, :] == last[:, None]
-    terminal = (_floored(reward.log_reward) - _wide(paths.log_p_question))[:, None]
+    terminal = (_wide(reward.log_reward) - _wide(paths.log_p_question))[:, None]
     on_path = as_mask(last, t + 1)
     inner = functional.pad((flow - cumulative) * on_path, (0, 1))
     inner_flow = functional.pad((flow - cumulative.detach()) * on_path, (0, 1))
@@ -101,10 +98,6 @@ def _cumulative_log_pf(paths: PathLogProbs) -> Float[Tensor, "b t+1"]:
     """Σ_{k<t} log P_F(y_{k+1} | s_k) for t = 0 … L."""
     b = len(paths.log_pf)
     return _wide(torch.cat([paths.log_pf.new_zeros(b, 1), paths.log_pf], 1)).cumsum(1)
-
-
-def _floored(log_reward: Tensor) -> Tensor:
-    return _wide(log_reward).clamp(min=LOG_ZERO)
 
 
 def _wide(values: Tensor) -> Tensor:
@@ -138,6 +131,6 @@ def prefix_potentials(paths: PathLogProbs, reward: PrefixReward) -> Potentials:
         raise ValueError("a path has no prefix at which stop is an action")
     # −∞ is replaced before the subtraction: the gradient of a masked −∞ would be NaN.
     log_stop = _wide(paths.log_pterm).masked_fill(~closable, 0.0)
-    log_flow = _floored(reward.log_reward) - log_stop
+    log_flow = _wide(reward.log_reward) - log_stop
     u = (log_flow - _cumulative_log_pf(paths)).masked_fill(~closable, 0.0)
     return Potentials(u, u.detach(), closable, paths.lengths)

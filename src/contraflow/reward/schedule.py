@@ -19,7 +19,7 @@ from contraflow.errors import UserError
 from contraflow.models.transfer import to_device
 from contraflow.reward.ramps import LinearSchedule
 from contraflow.settings.learning import RewardConfig
-from contraflow.types import ScoredQuestion, TerminalReward
+from contraflow.types import LOG_ZERO, ScoredQuestion, TerminalReward
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,15 @@ class RewardParts:
         # One copy: each copy may wait for a GPU.
         log_c, log_p_question, log_p_answer, log_e, ok = to_device(torch.tensor(numbers), device)
         return cls(log_c, log_p_question, log_p_answer, log_e, ok > 0)
+
+
+def priorities(reward: RewardSchedule, scored: Sequence[ScoredQuestion]) -> list[float]:
+    """Return the priority in replay of each scored question, at least LOG_ZERO.
+
+    Raises: UserError naming fact and question when a part is NaN or infinite.
+    """
+    found: list[float] = reward.priority(RewardParts.of(scored)).clamp(min=LOG_ZERO).tolist()
+    return found
 
 
 def _refuse_non_finite(scored: ScoredQuestion) -> None:

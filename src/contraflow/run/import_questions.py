@@ -25,7 +25,7 @@ from contraflow.facts.fact import numbered_lines
 from contraflow.policy.lora import LoraPolicy
 from contraflow.replay.base import SEEDED, ReplayStore, scores_part
 from contraflow.replay.codec import check_batch
-from contraflow.reward.schedule import RewardParts
+from contraflow.reward.schedule import priorities
 from contraflow.run.build import assemble
 from contraflow.run.own_objects import SCORING, recorded_objects
 from contraflow.run.replay import open_replay, replay_namespace
@@ -144,8 +144,7 @@ def import_questions(
             some = questions[start : start + _BATCH_SIZE]
             scored = _scored(some, scorer, replay, outcome)
             if scored:
-                priorities = run.reward.priority(RewardParts.of(scored)).tolist()
-                outcome.admitted += replay.add(scored, priorities)
+                outcome.admitted += replay.add(scored, priorities(run.reward, scored))
             on_questions(len(some))
         refused = replay.stats()["refused"]
     if refused:

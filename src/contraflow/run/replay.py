@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from torch import Tensor
@@ -22,7 +22,7 @@ from contraflow.replay.migrate import adopt, carry_over
 from contraflow.replay.vectors import quantize
 from contraflow.reward.judge import Judge
 from contraflow.reward.oracle import FrozenLMOracle
-from contraflow.reward.schedule import RewardParts, RewardSchedule
+from contraflow.reward.schedule import RewardSchedule, priorities
 from contraflow.run.build import build_reward
 from contraflow.run.own_objects import scores_identity, shown_object
 from contraflow.settings import Config, RewardConfig
@@ -114,8 +114,8 @@ def open_replay(
         return store
     try:
         if url is None:
-            priorities = build_reward(config) if reward is None else reward
-            _bring_along(config, store, namespace, folder, priorities)
+            own = build_reward(config) if reward is None else reward
+            _bring_along(config, store, namespace, folder, own)
         if url is None and config.replay.store == "embedded":
             adopt(store, facts)
         record_namespace(folder, namespace)
@@ -139,7 +139,7 @@ def _bring_along(
     if scores_part(recorded) != scores_part(namespace):
         return
     with open_url(address, recorded) as source:
-        n = carry_over(source, store, lambda some: reward.priority(RewardParts.of(some)).tolist())
+        n = carry_over(source, store, partial(priorities, reward))
         if config.replay.store == "embedded":
             source.clear()
     if n:

@@ -16,7 +16,6 @@ from lightning.pytorch.callbacks import Callback
 from contraflow.evaluation.records import QuestionRecord
 from contraflow.evaluation.rollout import record_of
 from contraflow.experience.stream import StepFacts
-from contraflow.gflownet.potentials import LOG_ZERO
 from contraflow.system.files import append, whole_lines, write_atomically
 from contraflow.system.progress import Bar
 from contraflow.training.module import SamplerModule
@@ -169,7 +168,7 @@ class Validation(Callback):
         if not _is_due(done, self.every, trainer):
             return
         records = self.measure(done)
-        log_reward = np.maximum([r.log_reward for r in records], LOG_ZERO)
+        log_reward = np.array([r.log_reward for r in records])
         log_pf = np.array([r.log_pf for r in records])
         values = {
             "val_elbo": float((log_reward / self.temperature - log_pf).mean()),

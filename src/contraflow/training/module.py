@@ -27,7 +27,6 @@ from contraflow.gflownet.objectives import (
     potentials,
     prefix_potentials,
 )
-from contraflow.gflownet.potentials import LOG_ZERO
 from contraflow.models.transfer import to_device
 from contraflow.policy.lora import LoraPolicy
 from contraflow.replay.codec import entries_of
@@ -107,8 +106,7 @@ class SamplerModule(L.LightningModule):
         step = self.global_step
         batch = self.experience.collect(item.facts, step, item.seen)
         parts = RewardParts.of(batch.scored, self.policy.lm.device)
-        # A reward of 0, which an own one may give, has the floor that objectives have.
-        reward = TerminalReward(self.reward(parts, step).log_reward.clamp(min=LOG_ZERO))
+        reward = self.reward(parts, step)
         paths = self.policy.evaluate(batch.facts, batch.owners, batch.questions)
         u = self._potentials(batch, reward, paths, step)
         factor = self._forward_kl_factor(batch, step)
