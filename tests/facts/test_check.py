@@ -64,6 +64,8 @@ def test_good_facts_have_no_problems(tmp_path: Path) -> None:
         ({"edit_fact": "The capital of France is Rome"}, "does not end with a full stop"),
         ({"edit_fact": "the capital of France is Rome."}, "does not start with a capital"),
         ({"edit_fact": "The  capital of France is Rome."}, "two spaces in a row"),
+        ({"edit_fact": "The capital of France\nis Rome."}, "'edit_fact' has a line break"),
+        ({"question": "What is the capital\tof France?"}, "'question' has a line break, a tab"),
         ({"edited_answer": "7", "edit_fact": "The capital of France is 7."}, "'7' is a number"),
         ({"edited_answer": "cheese", "edit_fact": "The capital of France is cheese."}, "is a word"),
     ],

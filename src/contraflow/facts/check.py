@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
@@ -45,6 +46,7 @@ _UNSPACED = re.compile(
 )
 MAX_SUBJECT = 200
 _KNOWN = (*Fact.__struct_fields__, *EDIT_KEYS)
+_TEXTS = ("subject", "edit_fact", "original_fact", "original_answer", "edited_answer", "question")
 _YEAR = re.compile(r"1\d{3}|20\d{2}")
 
 
@@ -129,6 +131,14 @@ def _statement_form(fact: Fact) -> Iterator[str]:
             yield f"'{field}' does not start with a capital: {text!r}"
         if "  " in text:
             yield f"'{field}' has two spaces in a row: {text!r}"
+
+
+def _one_line(fact: Fact) -> Iterator[str]:
+    """Check that a text does not break the line of a prompt, nor hide a sign in it."""
+    for field in _TEXTS:
+        text = getattr(fact, field)
+        if any(unicodedata.category(sign) == "Cc" for sign in text):
+            yield f"{field!r} has a line break, a tab or another control character: {text!r}"
 
 
 def _statement_content(fact: Fact) -> Iterator[str]:
@@ -268,5 +278,5 @@ def answer_kind(answer: str) -> str:
     return "name" if any(char.isupper() for char in answer) else "word"
 
 
-_FACT_CHECKS = (_statement_form, _statement_content, _leaks)
+_FACT_CHECKS = (_statement_form, _one_line, _statement_content, _leaks)
 _TABLE_CHECKS = (_duplicates, _wrong_types)
