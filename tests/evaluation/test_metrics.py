@@ -180,6 +180,26 @@ def test_the_interval_of_a_constant_is_the_constant() -> None:
     assert interval(constant, draw_weights(10, 50, np.random.default_rng(0))) == (3, 3)
 
 
+@pytest.mark.parametrize(("value", "n"), [(0.0, 2), (0.0, 12), (1.0, 12), (0.25, 12)])
+def test_the_interval_of_facts_that_are_all_alike_is_no_point(value: float, n: int) -> None:
+    """None of twelve failed, and 5 % of facts like them may: the bound is 1 - 0.05^(1/12)."""
+    alike = Statistic(np.tile([[8 * value, 8.0]], (n, 1)), ratio, 8 * n)
+    low, high = interval(alike, draw_weights(n, 50, np.random.default_rng(0)), (0.0, 1.0))
+    other = 1 - 0.05 ** (1 / n)
+    assert (low, high) == pytest.approx((value - other * value, value + other * (1 - value)))
+
+
+def test_a_rare_event_is_covered_where_none_was_seen() -> None:
+    """A rate of 0.01, 12 facts of 8 questions: in 38 of 100 samples there is none."""
+    rng = np.random.default_rng(3)
+    covered = []
+    for _ in range(300):
+        sums = np.stack([rng.binomial(8, 0.01, 12).astype(float), np.full(12, 8.0)], axis=1)
+        low, high = interval(Statistic(sums, ratio, 96), draw_weights(12, 400, rng), (0.0, 1.0))
+        covered.append(low <= 0.01 <= high)
+    assert np.mean(covered) > 0.92
+
+
 def test_the_interval_of_a_mean_is_two_standard_errors_wide() -> None:
     values = np.random.default_rng(1).normal(size=400)
     statistic = Statistic(np.stack([values, np.ones(400)], 1), ratio, 400)

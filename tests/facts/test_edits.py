@@ -148,6 +148,17 @@ def test_an_edit_that_is_there_twice_has_both_tests(tmp_path: Path) -> None:
     assert len(edit.locality) == len(edit.portability) == 1
 
 
+def test_rows_of_one_edit_join_the_aliases_of_both_answers() -> None:
+    """In whatever order: MQuAKE has an original answer's aliases in some of an edit's rows only."""
+    fact = Fact(fact_id="1", subject="Norway", edit_fact="The capital of Norway is Bergen.")
+    with_old = Edit(fact=msgspec.structs.replace(fact, aliases=("Christiania",)))
+    with_new = Edit(fact=fact, edited_aliases=("Bjørgvin",))
+    for one, other in ((with_old, with_new), (with_new, with_old)):
+        joined = one.joined(other)
+        assert joined.fact.aliases == ("Christiania",)
+        assert joined.edited_aliases == ("Bjørgvin",)
+
+
 @pytest.mark.parametrize("text", ["", "\n\n", "[]"])
 def test_a_file_without_edits_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "f.json"

@@ -63,6 +63,14 @@ def test_other_facts_of_the_subject_are_asked() -> None:
     )
 
 
+def test_an_edit_without_an_old_answer_may_change_any_fact_of_its_subject() -> None:
+    """QAEdit's rows have neither relation nor original answer: the edited question was asked."""
+    fact_of_row = Fact(fact_id="q", subject="Norway", edit_fact="Oz.", edited_answer="Oz")
+    edit = Edit(fact=fact_of_row, prompt="Which city is the capital of Norway?")
+    assert same_subject(edit, WORLD) == ()
+    assert "norway" not in {fact.subject.casefold() for fact in unedited(WORLD, [edit])}
+
+
 def test_entangled_relations_are_not_asked() -> None:
     edit = Edit(fact=fact("birth_city_of_person", "Bo", "Oslo", "Bergen"))
     facts = [fact("nationality_of_person", "Bo", "Norwegian"), fact("job", "Bo", "painter")]

@@ -278,6 +278,8 @@ def _conclude(
             *(f"{role} of the caller's own: {text}" for role, text in own.shown.items()),
         ),
     )
+    # A kill between these files must not leave an earlier result beside new questions.
+    (request.out / RESULT).unlink(missing_ok=True)
     _keep_edits(request)
     write_rows(request.out / QUESTIONS, rows)
     write_result(request.out / RESULT, result)

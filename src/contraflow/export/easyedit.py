@@ -5,38 +5,53 @@ answer. All of them are portability prompts, which test whether the edit carries
 first: EasyEdit's loader of such files reads these. It does not read `rephrase_prompt`, which holds
 the best question for scripts that pass it to the editor themselves.
 
-The prompt of the edit is its statement up to the edited answer, or a question if the statement does
-not end with the edited answer. EasyEdit asserts that the subject stands in the prompt, letter by
-letter, and stops the whole list otherwise. So the subject is written as it stands there ("Pizza").
+The prompt of the edit is its own, where an edits file has one; or else its statement up to the
+edited answer, or a question if the statement does not end with the edited answer. EasyEdit asserts
+that the subject stands in the prompt, letter by letter, and stops the whole list otherwise. So the
+subject is written as it stands there ("Pizza").
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
-from contraflow.evaluation.grouping import fact_of
+from contraflow.evaluation.grouping import FactOfRecord, fact_of
 from contraflow.evaluation.records import QuestionRecord
 from contraflow.export.selection import Chosen, Selection, Written
+from contraflow.facts.edit import Edit
 from contraflow.system.files import write_atomically
 from contraflow.text.folding import spans_of
 
-SLOT = "Reasoning"  # the portability slot that EasyEdit's loader reads
+# The slots of portability and locality that EasyEdit's loader reads.
+SLOT = "Reasoning"
+LOCALITY_SLOT = "Relation_Specificity"
+NO_EDITS: Mapping[FactOfRecord, Edit] = MappingProxyType({})
 
 
-def write(path: Path, chosen: Sequence[Chosen], _selection: Selection) -> Written:
-    """Write a JSON array of edits; without any edit nothing is written."""
+def write(
+    path: Path,
+    chosen: Sequence[Chosen],
+    _selection: Selection,
+    edits_of: Mapping[FactOfRecord, Edit] = NO_EDITS,
+) -> Written:
+    """Write a JSON array of edits; without any edit nothing is written.
+
+    edits_of: what is known of an edit beside its fact: its prompt, and its locality questions.
+    """
     edits: list[dict[str, Any]] = []
     left_out: list[str] = []
-    for _, group in groupby((c.record for c in chosen), key=fact_of):
+    for fact, group in groupby((c.record for c in chosen), key=fact_of):
         questions = list(group)
         first = questions[0]
-        found = _prompt_and_subject(questions)
+        edit = edits_of.get(fact)
+        found = _prompt_and_subject(questions, edit)
         if not first.edited_answer:
             left_out.append(f"{named(first)}: the fact has no edited_answer")
         elif found is None:
@@ -45,7 +60,7 @@ def write(path: Path, chosen: Sequence[Chosen], _selection: Selection) -> Writte
                 "and EasyEdit requires it in the prompt"
             )
         else:
-            edits.append({"case_id": len(edits), **_edit(questions, *found)})
+            edits.append({"case_id": len(edits), **_edit(questions, *found, edit)})
     if edits:
         write_atomically(path, msgspec.json.format(msgspec.json.encode(edits), indent=1) + b"\n")
     return Written(len(edits), tuple(left_out))
@@ -56,11 +71,18 @@ def named(record: QuestionRecord) -> str:
     return f"fact {record.fact_id} (subject {record.subject!r})"
 
 
-def _edit(questions: Sequence[QuestionRecord], prompt: str, subject: str) -> dict[str, Any]:
+def _edit(
+    questions: Sequence[QuestionRecord], prompt: str, subject: str, edit: Edit | None
+) -> dict[str, Any]:
     first = questions[0]
     target = first.edited_answer
     tests = [record.question for record in questions if record.question != prompt]
     carried = [{"prompt": question, "ground_truth": [[target]]} for question in tests]
+    kept = [
+        {"prompt": probe.prompt, "ground_truth": [list(probe.answers)]}
+        for probe in (edit.locality if edit else ())
+        if probe.answers
+    ]
     return {
         "subject": subject,
         "prompt": prompt,
@@ -68,21 +90,25 @@ def _edit(questions: Sequence[QuestionRecord], prompt: str, subject: str) -> dic
         "ground_truth": [text for text in (first.original_answer, *first.aliases) if text],
         "rephrase_prompt": tests[0] if tests else prompt,
         "portability": {SLOT: carried} if carried else {},
-        "locality": {},
+        "locality": {LOCALITY_SLOT: kept} if kept else {},
     }
 
 
-def _prompt_and_subject(questions: Sequence[QuestionRecord]) -> tuple[str, str] | None:
+def _prompt_and_subject(
+    questions: Sequence[QuestionRecord], edit: Edit | None
+) -> tuple[str, str] | None:
     """Return the first prompt that names the subject, with the subject as it stands there."""
-    for prompt in prompts_of(questions):
+    for prompt in prompts_of(questions, edit):
         subject = as_it_stands(questions[0].subject, prompt)
         if subject:
             return prompt, subject
     return None
 
 
-def prompts_of(questions: Sequence[QuestionRecord]) -> Iterator[str]:
-    """Yield the statement up to the edited answer, then the questions."""
+def prompts_of(questions: Sequence[QuestionRecord], edit: Edit | None = None) -> Iterator[str]:
+    """Yield the edit's own prompt, the statement up to the edited answer, then the questions."""
+    if edit is not None and edit.prompt:
+        yield edit.prompt
     first = questions[0]
     stem = first.edit_fact.strip().removesuffix(".")
     prompt = stem.removesuffix(first.edited_answer.removesuffix("."))

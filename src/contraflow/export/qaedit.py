@@ -8,16 +8,16 @@ in the prompt, letter by letter.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from contraflow.evaluation.grouping import fact_of
+from contraflow.evaluation.grouping import FactOfRecord, fact_of
 from contraflow.evaluation.records import QuestionRecord
-from contraflow.export.easyedit import as_it_stands, named, prompts_of
+from contraflow.export.easyedit import NO_EDITS, as_it_stands, named, prompts_of
 from contraflow.export.selection import Chosen, Selection, Written
 from contraflow.facts import Fact, default_facts
 from contraflow.facts.edit import Edit
@@ -27,15 +27,23 @@ from contraflow.system.files import write_atomically
 N_LOCALITY = 2
 
 
-def write(path: Path, chosen: Sequence[Chosen], _selection: Selection) -> Written:
-    """Write a JSON array of edits; without any edit nothing is written."""
+def write(
+    path: Path,
+    chosen: Sequence[Chosen],
+    _selection: Selection,
+    edits_of: Mapping[FactOfRecord, Edit] = NO_EDITS,
+) -> Written:
+    """Write a JSON array of edits; without any edit nothing is written.
+
+    edits_of: what is known of an edit beside its fact: its prompt.
+    """
     groups = [list(group) for _, group in groupby((c.record for c in chosen), key=fact_of)]
     edits = [_edit_of(questions[0]) for questions in groups]
     facts = unedited(default_facts(), edits)
     rows: list[dict[str, Any]] = []
     left_out: list[str] = []
     for edit, questions in zip(edits, groups, strict=True):
-        row = _row(questions)
+        row = _row(questions, edits_of.get(fact_of(questions[0])))
         if not edit.fact.edited_answer:
             left_out.append(f"{named(questions[0])}: the fact has no edited_answer")
         elif row is None:
@@ -64,15 +72,16 @@ def _edit_of(record: QuestionRecord) -> Edit:
     )
 
 
-def _row(questions: Sequence[QuestionRecord]) -> dict[str, Any] | None:
+def _row(questions: Sequence[QuestionRecord], edit: Edit | None) -> dict[str, Any] | None:
     """Return a row without locality; None if no prompt names the subject.
 
-    The best question is the test, so another one is the prompt if there is one that names the
-    subject, or else the statement up to its answer.
+    The best question is the test, so the prompt is the edit's own, or another question that names
+    the subject, or else the statement up to its answer.
     """
     first = questions[0]
-    prompts = [*(record.question for record in questions[1:]), *prompts_of(questions)]
-    for prompt in prompts:
+    own = [] if edit is None or edit.prompt == first.question else [edit.prompt]
+    others = [record.question for record in questions[1:]]
+    for prompt in [*own, *others, *prompts_of(questions, edit)]:
         subject = as_it_stands(first.subject, prompt)
         if subject:
             return {

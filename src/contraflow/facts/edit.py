@@ -72,15 +72,17 @@ class Edit(msgspec.Struct, frozen=True, kw_only=True):
     place: str = ""
 
     def joined(self, other: Edit) -> Edit:
-        """Return this edit with the tests of another row about the same edit as well.
+        """Return this edit with the tests and aliases of another row about the same edit as well.
 
         A second prompt is another wording, so it becomes a paraphrase.
         """
         wordings = [*self.paraphrases, *other.paraphrases]
         if other.prompt:
             wordings.append(other.prompt)
+        aliases = _once((*self.fact.aliases, *other.fact.aliases))
         return msgspec.structs.replace(
             self,
+            fact=msgspec.structs.replace(self.fact, aliases=aliases),
             prompt=self.prompt or other.prompt,
             paraphrases=_once(text for text in wordings if text != (self.prompt or other.prompt)),
             locality=_once((*self.locality, *other.locality)),

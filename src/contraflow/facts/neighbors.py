@@ -104,7 +104,12 @@ def with_neighbors(edits: Sequence[Edit], facts: Iterable[Fact], n: int) -> tupl
 
 
 def _is_changed(fact: Fact, edited: Fact) -> bool:
-    """Whether an edit may change a fact of the same subject."""
+    """Whether an edit may change a fact of the same subject.
+
+    Any of them, where nothing says which one it changes: its relation may have another name.
+    """
+    if not edited.original_answer:
+        return True
     related = [group for group in _ENTANGLED if edited.relation in group]
     return (
         fact.fact_id == edited.fact_id

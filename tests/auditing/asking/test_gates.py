@@ -70,7 +70,7 @@ def test_a_control_that_knows_nothing_is_refused_with_what_it_says() -> None:
         check_knowledge(standings(UNKNOWN, UNKNOWN, NO_CHANGE), "few_shot", control)
     message = str(refused.value)
     assert "none of the 3 edits can be counted: the control does not tell" in message
-    assert "(2), the edited answer is the original answer, so nothing was edited (1)" in message
+    assert f"(2), {NO_CHANGE} (1)" in message
     assert "asked for 'Shakespeare' it says 'Hamlet was written by': 'the author.', 'H" in message
     assert "give edits a question or paraphrases" in message
     with pytest.raises(UserError, match=r"nothing was edited \(1\)$"):

@@ -30,6 +30,14 @@ from contraflow.auditing.asking.originals import shared_answer
         (["Where?", "In which town?"], ["In the south.", "It is in the north."], ""),
         (["Is Oslo big?", "Is Oslo large?"], ["Oslo is.", "Oslo is."], ""),
         (["a?", "b?"], ["", "Oslo"], ""),
+        (
+            ["Who wrote Emma?", "Whose book is Emma?"],
+            ["Emma is a novel by Jane Austen.", "It is a novel by Jane Austen."],
+            "Jane Austen",
+        ),
+        (["When was it?", "When did it start?"], ["It began in January 2020."] * 2, "January 2020"),
+        (["Where?", "Which school?"], ["University of Oxford."] * 2, "University of Oxford"),
+        (["Which job?", "What was he?"], ["He was a painter in oil."] * 2, "painter in oil"),
     ],
 )
 def test_answers_that_agree_give_the_original(

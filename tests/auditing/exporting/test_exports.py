@@ -152,6 +152,27 @@ def test_easyedit_gets_the_new_answer_for_every_question(folder: Path) -> None:
     assert prompts == [LIKELY, RARE, SEARCHED]
     assert found["target_new"] == "Christopher Marlowe"
     assert found["subject"] in found["prompt"]
+    kept = [{"prompt": "Who wrote Faust?", "ground_truth": [["Goethe"]]}]
+    assert found["locality"] == {"Relation_Specificity": kept}
+
+
+@pytest.mark.parametrize("format_name", ["easyedit", "qaedit"])
+def test_the_edits_own_prompt_is_taught_and_no_failing_question(
+    folder: Path, format_name: str
+) -> None:
+    """Its statement does not end with the new answer: a failing question took the prompt's place."""
+    mine = edit(HAMLET, "William Shakespeare")
+    fact = msgspec.structs.replace(mine.fact, edit_fact="Christopher Marlowe wrote Hamlet.")
+    mine = msgspec.structs.replace(mine, fact=fact, prompt="Who is Hamlet by?")
+    write_edits(folder / "edits.jsonl", [mine, edit(NORWAY, "")])
+    rows = [row(LIKELY, "OLD", edit_fact=fact.edit_fact)]
+    write_rows(folder / "questions.jsonl", rows)
+    out = folder / "eval.json"
+    export_audit(read_audit(folder), out, format_name, AuditSelection(edited="rome"))
+    (found,) = json.loads(out.read_text())
+    assert found["prompt"] == "Who is Hamlet by?"
+    tests = found.get("rephrase") or found["portability"]["Reasoning"][0]["prompt"]
+    assert tests == LIKELY
 
 
 def test_a_table_has_a_row_per_model_and_style(folder: Path) -> None:

@@ -298,7 +298,7 @@ def test_given_questions_are_nowhere_called_natural(tmp_path: Path) -> None:
     page = render(own, tmp_path)
     assert "natural questions" not in page.lower()
     assert "Of the given questions that the control answers with the old fact" in page
-    assert "The rates are about the given questions, each counted once" in page
+    assert "The rates are about the given questions, each counted as often as it is given" in page
 
 
 def test_numbers_of_the_forced_score_are_shown(page: Node, audit: Any) -> None:

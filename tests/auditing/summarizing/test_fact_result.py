@@ -6,8 +6,10 @@ import msgspec
 import numpy as np
 import pytest
 
+from contraflow.auditing.asking.questions import given_questions
 from contraflow.auditing.outcome.rows import Row
-from contraflow.auditing.summarizing.fact_result import alone, self_contradiction
+from contraflow.auditing.statistics.estimates import wilson
+from contraflow.auditing.summarizing.fact_result import alone, edit_failure, self_contradiction
 from support.audit_rows import made_rows
 from support.draws import draw_union, log_softmax
 
@@ -70,3 +72,18 @@ def test_only_what_one_model_fails_is_a_difference() -> None:
     assert alone(first, first, lambda r: r.fails).value == 0.0
     unknown = [row("OLD", pre="OTHER")]
     assert alone(unknown, unknown, lambda r: r.fails).value is None
+
+
+def test_an_own_question_counts_as_often_as_it_is_given() -> None:
+    """Of ten lines of a log nine are one question: 9 of 10 fail, with the interval of ten trials."""
+    lines = given_questions(["often?"] * 9 + ["once?"])
+    own = [
+        msgspec.structs.replace(
+            row(post, line.weight or 0.0), question=line.text, sources=line.sources
+        )
+        for line, post in zip(lines, ("OLD", "NEW"), strict=True)
+    ]
+    found = edit_failure(own)
+    assert found.value == pytest.approx(0.9) and found.n == 10
+    assert (found.low, found.high) == pytest.approx(wilson(0.9, 10), abs=0.05)
+    assert found.ess == pytest.approx(10)

@@ -15,6 +15,7 @@ from contraflow.text.signs import SIGNS
 from contraflow.text.words import FUNCTION_WORDS
 
 MAX_WORDS = 6
+_BEFORE_A_NAME = frozenset({"at", "by", "from", "in", "on", "since"})
 _WORD = re.compile(rf"[\w{SIGNS}]+(?:['’.\-][\w{SIGNS}]+)*")
 
 
@@ -22,7 +23,7 @@ def shared_answer(questions: Sequence[str], answers: Sequence[str]) -> str:
     """The longest run of words that every answer has and no question has; "" without agreement.
 
     At least two answers are needed, and the run must hold a word that is no function word. Spelled
-    as in the first answer.
+    as in the first answer; of a phrase that ends in a name ("began in 2020") the name.
     """
     if len(answers) < 2 or not all(answer.strip() for answer in answers):
         return ""
@@ -33,8 +34,20 @@ def shared_answer(questions: Sequence[str], answers: Sequence[str]) -> str:
         for start in range(len(words) - length + 1):
             run = words[start : start + length]
             if _is_answer(run, asked) and all(_padded(" ".join(run)) in other for other in others):
-                return " ".join(run)
+                return " ".join(_named(run))
     return ""
+
+
+def _named(run: Sequence[str]) -> Sequence[str]:
+    """ "Jane Austen" of "novel by Jane Austen": what is named behind the last such preposition.
+
+    Only where all words before it are common ones: "University of Oxford" is one name.
+    """
+    for at in range(len(run) - 2, 0, -1):
+        head, name = run[:at], run[at + 1 :]
+        if run[at] in _BEFORE_A_NAME and not name[0].islower():
+            return name if all(word.islower() for word in head) else run
+    return run
 
 
 def _words(text: str) -> list[str]:

@@ -21,6 +21,7 @@ from contraflow.auditing.asking.probes import (
     asked_probes,
     count_degenerate,
     probe_rates,
+    unaffected,
 )
 from contraflow.auditing.asking.questions import (
     AuditQuestion,
@@ -227,7 +228,7 @@ class Audit:
         probes: list[tuple[Edit, Probe]] = [
             (edit, probe) for edit in edits for probe in (*edit.locality, *edit.portability)
         ]
-        return asked_probes(probes, self.style)
+        return asked_probes(unaffected(probes), self.style)
 
     def _evidence_of(
         self,

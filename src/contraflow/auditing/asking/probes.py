@@ -10,12 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from contraflow.auditing.asking.ask import Answers, Inquiry, behind, style_of
+from contraflow.auditing.asking.questions import own_questions
 from contraflow.auditing.outcome.result import ProbeRate
 from contraflow.auditing.statistics.estimates import proportion
 from contraflow.facts.edit import Edit, Probe
 from contraflow.text.answers import is_degenerate
-from contraflow.text.match import mentions
+from contraflow.text.folding import caseless
+from contraflow.text.match import mentions, same_answer
 from contraflow.text.negation import asserted
+from contraflow.text.tokens import normalize
 from contraflow.types import Answer, AskStyle
 
 MAX_LOST_SHOWN = 20
@@ -31,16 +34,55 @@ class AskedProbe:
     after: Inquiry
 
 
+def unaffected(probes: Sequence[tuple[Edit, Probe]]) -> list[tuple[Edit, Probe]]:
+    """The probes without locality questions about what one of their edits changes.
+
+    That is a wording of an edit, or a text that names its subject and is answered by its original
+    answer. A file's own locality questions may be about the next edit in it.
+    """
+    edits = list({edit.fact.key: edit for edit, _ in probes}.values())
+    wordings = {normalize(one.text) for edit in edits for one in own_questions(edit)}
+    changed = [
+        (name, (edit.fact.original_answer, *edit.fact.aliases))
+        for edit in edits
+        if edit.fact.original_answer
+        for name in (edit.fact.subject, *edit.subject_aliases)
+    ]
+
+    def is_changed(probe: Probe) -> bool:
+        if normalize(probe.prompt) in wordings:
+            return True
+        text = caseless(probe.prompt)
+        return any(
+            caseless(subject) in text
+            and mentions(probe.prompt, subject)
+            and any(same_answer(a, b) for a in probe.answers for b in old)
+            for subject, old in changed
+        )
+
+    return [
+        (edit, probe)
+        for edit, probe in probes
+        if not (probe.kind.startswith("locality") and is_changed(probe))
+    ]
+
+
 def asked_probes(probes: Sequence[tuple[Edit, Probe]], style: AskStyle) -> list[AskedProbe]:
-    """Each probe that has an answer, in one style; an edit in the prompt stands before it too."""
-    asked = []
+    """Each probe that has an answer, in one style; an edit in the prompt stands before it too.
+
+    Edits share neighbors, and one question has one answer: it is asked and counted once, as a
+    locality question or as another.
+    """
+    asked: dict[tuple[object, ...], AskedProbe] = {}
     for edit, probe in probes:
         if probe.answers:
             kind = style_of(probe.prompt, style)
             before = Inquiry(kind, probe.prompt)
             after = Inquiry(kind, behind(edit.prefix, probe.prompt))
-            asked.append(AskedProbe(edit, probe, before, after))
-    return asked
+            is_local = probe.kind.startswith("locality")
+            key = (is_local, before, after, probe.answers, probe.original_answers)
+            asked.setdefault(key, AskedProbe(edit, probe, before, after))
+    return list(asked.values())
 
 
 def probe_rates(asked: Sequence[AskedProbe], pre: Answers, post: Answers) -> tuple[ProbeRate, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,9 +75,10 @@ def own_questions(edit: Edit) -> list[AuditQuestion]:
 
 
 def given_questions(questions: Sequence[str]) -> list[AuditQuestion]:
-    """A person's own questions, each of weight 1."""
+    """A person's own questions, each weighing as often as it is given."""
     return [
-        AuditQuestion(text=text, sources=(OWN,), weight=1.0) for text in dict.fromkeys(questions)
+        AuditQuestion(text=text, sources=(OWN,), weight=float(times))
+        for text, times in Counter(questions).items()
     ]
 
 

@@ -13,12 +13,13 @@ from contraflow.auditing.asking.ask import Answers, inquiries, verdict
 from contraflow.auditing.asking.originals import shared_answer
 from contraflow.auditing.asking.questions import own_questions
 from contraflow.facts.edit import Edit
-from contraflow.text.tokens import normalize
+from contraflow.text.match import gives_away, same_answer
 from contraflow.types import AskStyle
 
 NO_NEW_ANSWER = "the edit has no edited_answer, so no answer can be judged"
 NO_ORIGINAL = "no original answer in the file, and the control's answers do not agree on one"
-NO_CHANGE = "the edited answer is the original answer, so nothing was edited"
+NO_CHANGE = "the edited answer is the original answer or an alias of it, so nothing was edited"
+ALREADY_NEW = "the control gives the edited answer already, so nothing was edited"
 UNKNOWN = "the control does not tell the original answer"
 
 
@@ -55,13 +56,25 @@ def standing_of(edit: Edit, style: AskStyle, control: Answers) -> Standing:
         original, source = shared_answer(texts, answers), "control"
     if not original:
         return Standing(edit, "", "", NO_ORIGINAL)
-    if normalize(original) == normalize(edit.fact.edited_answer):
-        return Standing(edit, original, source, NO_CHANGE)
+    if why_not := _no_change(edit, original, source, answers):
+        return Standing(edit, original, source, why_not)
     tells = any(
         verdict(edit, original, text, answer) == "OLD"
         for text, answer in zip(texts, answers, strict=True)
     )
     return Standing(edit, original, source, "" if tells else UNKNOWN)
+
+
+def _no_change(edit: Edit, original: str, source: str, answers: Sequence[str]) -> str:
+    """Why an edit would change nothing; empty where it does."""
+    new = (edit.fact.edited_answer, *edit.edited_aliases)
+    old = (original, *edit.fact.aliases)
+    if any(same_answer(name, other) for name in new for other in old):
+        return NO_CHANGE
+    # What the answers share can be longer than the answer: "January 2020" where 2020 is taught.
+    if source == "control" and all(gives_away(text, new[0], new[1:]) for text in answers):
+        return ALREADY_NEW
+    return ""
 
 
 def counted(standings: Sequence[Standing]) -> list[Standing]:

@@ -19,6 +19,7 @@ from contraflow.auditing.exporting.selection import AuditSelection, OfEdit, choo
 from contraflow.auditing.outcome.finished import FinishedAudit
 from contraflow.auditing.outcome.rows import Row
 from contraflow.errors import UserError
+from contraflow.evaluation.grouping import FactOfRecord
 from contraflow.evaluation.records import QuestionRecord
 from contraflow.evaluation.verdicts import verdict_of
 from contraflow.export import easyedit, qaedit, table
@@ -52,7 +53,12 @@ def export_audit(
     if format_name == "csv":
         return table.write_table(out, [_cells(e, row) for e, rows in chosen for row in rows])
     writer = {"easyedit": easyedit.write, "qaedit": qaedit.write}[format_name]
-    return writer(out, [_as_chosen(e, row) for e, rows in chosen for row in rows], Selection())
+    edits_of = {
+        FactOfRecord(edit.fact.fact_id, edit.fact.subject, edit.fact.edit_fact): edit
+        for edit, _ in chosen
+    }
+    questions = [_as_chosen(edit, row) for edit, rows in chosen for row in rows]
+    return writer(out, questions, Selection(), edits_of)
 
 
 def _tested(of_edit: OfEdit) -> Edit:

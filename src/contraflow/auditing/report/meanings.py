@@ -117,7 +117,10 @@ OF_NATURAL = (
     "with its adapter off). They are not about the questions of your users, nor about people who "
     "try to break the edit."
 )
-OF_GIVEN = "The rates are about the given questions, each counted once, and about no others."
+OF_GIVEN = (
+    "The rates are about the given questions, each counted as often as it is given, and about no "
+    "others."
+)
 LIMITS = (
     "An edit failure is not yet an old belief: most failing answers of small models say neither "
     "the old fact nor the new one.",

@@ -77,7 +77,7 @@ def _probe(probe: ProbeRate) -> Markup:
         _bar_row("before", probe.pre, "before"),
         _bar_row("after", probe.post, "after"),
         tag("p", _kept(probe), class_="note"),
-        _lost(probe.lost),
+        _lost(probe),
         class_="card probe",
     )
 
@@ -106,8 +106,8 @@ def _kept(probe: ProbeRate) -> str:
     return f"{asked}; of the control's {right}, {kept} are still right"
 
 
-def _lost(lost: Sequence[tuple[str, str, str]]) -> Markup | None:
-    if not lost:
+def _lost(probe: ProbeRate) -> Markup | None:
+    if not probe.lost:
         return None
     items = [
         tag(
@@ -115,9 +115,11 @@ def _lost(lost: Sequence[tuple[str, str, str]]) -> Markup | None:
             tag("span", data(question), class_="question-text"),
             tag("small", data(before), " \u2192 ", tag("b", data(after))),
         )
-        for question, before, after in lost
+        for question, before, after in probe.lost
     ]
-    summary = tag("summary", plural(len(lost), "lost answer"))
+    n_lost = probe.kept.n - round((probe.kept.value or 0.0) * probe.kept.n)
+    shown = f" ({len(items)} of them here)" if n_lost > len(items) else ""
+    summary = tag("summary", plural(n_lost, "lost answer") + shown)
     return tag("details", summary, tag("ul", items, class_="lost"))
 
 

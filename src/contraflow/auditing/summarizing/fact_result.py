@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from contraflow.auditing.asking.evidence import AskedPrompt
 from contraflow.auditing.asking.standing import Standing
 from contraflow.auditing.outcome.result import Estimate, FactResult
-from contraflow.auditing.outcome.rows import Row
+from contraflow.auditing.outcome.rows import OWN, Row
 from contraflow.auditing.statistics.estimates import rate
 from contraflow.auditing.statistics.spread import inclusion
 from contraflow.auditing.summarizing.discovery import Modes, shown_modes
@@ -102,7 +102,13 @@ def alone(
 
 
 def _rate(draws: Sequence[Row], hit: Sequence[bool], largest_unseen: float | None) -> Estimate:
-    return rate(_weights(draws), _known(draws), _mask(hit), _log_p(draws), largest_unseen)
+    weights, known, is_hit = _weights(draws), _known(draws), _mask(hit)
+    if draws and all(OWN in row.sources for row in draws):
+        # Each time that a person's own question is given is a draw of what is asked there.
+        times = weights.round().astype(int)
+        weights = np.ones(times.sum())
+        known, is_hit = known.repeat(times), is_hit.repeat(times)
+    return rate(weights, known, is_hit, _log_p(draws), largest_unseen)
 
 
 def _log_p(rows: Sequence[Row]) -> Float[np.ndarray, " n"] | None:
