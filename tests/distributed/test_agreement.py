@@ -12,7 +12,7 @@ from support.forked import ForkServer
 from support.processes import child_environment
 
 
-@pytest.mark.parametrize("with_gpu", [0, 1])
+@pytest.mark.parametrize("with_gpu", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_one_rank_without_a_gpu_makes_all_use_gloo(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

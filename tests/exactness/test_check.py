@@ -95,6 +95,7 @@ DIFFERENT = {"distinct": True, "n_samples": 24}
             150,
             DIFFERENT | {"prior_share": 0.25},
             id="from forward KL to VarGrad, different and prior",
+            marks=slow,
         ),
         pytest.param(StepLoss(VarGrad(), FORWARD), 120, {}, id="forward KL", marks=slow),
         pytest.param(StepLoss(VarGrad(), FORWARD, 0.5), 120, {}, id="power of a half", marks=slow),

@@ -112,6 +112,7 @@ def test_the_command_line_refuses_what_a_sampler_was_trained_with(
     assert_one_error(contraflow(*ask, "prompt.answer=hello"), "shows none of question")
 
 
+@pytest.mark.slow
 def test_evaluate_estimates_an_exact_sampler(
     here: Path, contraflow: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ):

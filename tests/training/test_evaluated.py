@@ -74,6 +74,7 @@ class Failing(RecordingOracle):
         return super().answer(questions)
 
 
+@pytest.mark.slow
 def test_a_run_that_stops_while_it_measures_asks_nothing_twice(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,6 +91,7 @@ def test_out_of_time_finishes_the_step_and_resumes_unchanged(
     assert_same_run(whole, cut)
 
 
+@pytest.mark.slow
 def test_each_start_does_a_step_whatever_its_time(tiny: Path):
     """Preparing may take all of it.
 

@@ -160,7 +160,7 @@ def test_easyedit_gets_the_new_answer_for_every_question(folder: Path) -> None:
 def test_the_edits_own_prompt_is_taught_and_no_failing_question(
     folder: Path, format_name: str
 ) -> None:
-    """Its statement does not end with the new answer: a failing question took the prompt's place."""
+    """Its statement does not end with the new answer; a failing question took its place."""
     mine = edit(HAMLET, "William Shakespeare")
     fact = msgspec.structs.replace(mine.fact, edit_fact="Christopher Marlowe wrote Hamlet.")
     mine = msgspec.structs.replace(mine, fact=fact, prompt="Who is Hamlet by?")

@@ -75,7 +75,7 @@ def test_only_what_one_model_fails_is_a_difference() -> None:
 
 
 def test_an_own_question_counts_as_often_as_it_is_given() -> None:
-    """Of ten lines of a log nine are one question: 9 of 10 fail, with the interval of ten trials."""
+    """Of ten lines of a log nine are one question: 9 of 10 fail, by ten trials."""
     lines = given_questions(["often?"] * 9 + ["once?"])
     own = [
         msgspec.structs.replace(
