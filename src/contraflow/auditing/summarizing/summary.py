@@ -45,7 +45,7 @@ from contraflow.auditing.summarizing.fact_result import (
     residual_belief,
 )
 from contraflow.auditing.summarizing.modes import Embed
-from contraflow.auditing.summarizing.weight_check import weight_check, weight_sums
+from contraflow.auditing.summarizing.weight_check import seeking, weight_check, weight_sums
 from contraflow.seeding import derived_seed
 
 # Why nothing is known of the new answers behind the edits' own prompts.
@@ -100,7 +100,7 @@ def summarize(evidence: Evidence, styles: Sequence[str], embed: Embed | None) ->
             for other in asked_sources[1:]
         ),
         continuations=continuations(evidence.standings, rows),
-        warnings=(problem,) if problem else (),
+        warnings=tuple(filter(None, [problem or seeking(rows)])),
     )
 
 

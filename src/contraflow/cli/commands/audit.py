@@ -128,7 +128,8 @@ COMMAND = Command(
 
     The questions are drawn by a sampler, half of them with its adapter switched off: these are the
     natural questions that the rates are about. The trained half finds more failures. Both halves
-    have known probabilities, so the rates are unbiased.
+    have known probabilities, by which the answers are weighted: a rate is of the reference,
+    whatever the sampler prefers to ask.
 
     edited= and control= name a folder or hub model, a PEFT adapter's folder, a delta.safetensors
     (tensors that replace the control's), or a served model as openai:http://HOST:PORT/v1#MODEL (its
