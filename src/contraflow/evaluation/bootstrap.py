@@ -73,7 +73,7 @@ def interval(
 
     Args:
         within: what is possible; the interval is cut to it. Where both bounds are finite and all
-            facts are alike, the interval is that of `_one_more`.
+            facts are alike, the interval is that of `one_more`.
 
     Two NaNs if it is defined in none, or if fewer than two facts have questions that count: every
     resample of one fact is that fact, and the interval would be a point.
@@ -90,11 +90,11 @@ def interval(
         ends = center + widening(statistic.n_facts) * (ends - center)
     low, high = np.clip(ends, *within)
     if low == high and math.isfinite(within[0]) and math.isfinite(within[1]):
-        return _one_more(float(low), statistic.n_facts, within)
+        return one_more(float(low), statistic.n_facts, within)
     return float(low), float(high)
 
 
-def _one_more(value: float, n: int, within: tuple[float, float]) -> tuple[float, float]:
+def one_more(value: float, n: int, within: tuple[float, float]) -> tuple[float, float]:
     """The interval of a mean of n facts that are all alike: no resample differs.
 
     Another one may still come up with a probability of 1 - 0.05^(1/n), about 3/n, and be anything
