@@ -72,7 +72,7 @@ def convert(
     skipped: Skipped | None = None,
     ignore: Sequence[str] = (),
 ) -> Iterator[Fact]:
-    """Stream the facts of a file.
+    """Yield the facts of a file, one by one as they are read where rows do not add to another.
 
     Without `format_name` the format follows from the suffix, and for JSON from the first row. With
     `on_error="skip"` bad rows are recorded in `skipped`. A published format rejects rows with

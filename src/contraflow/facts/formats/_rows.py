@@ -51,7 +51,7 @@ class RowSource:
 
     A reader that cannot split a line into columns passes the error in place of the row.
     same_edit_is_one_fact: in published data, rows with the same subject and edited statement are
-        one fact, the first, whatever else is in them.
+        one fact, the first, whatever else is in them; with the aliases of all.
     """
 
     rows: Rows
@@ -59,14 +59,21 @@ class RowSource:
 
 
 def facts_of(source: RowSource, on_error: OnError, skipped: Skipped | None) -> Iterator[Fact]:
-    """Stream the facts of a file, each once; fields of edits are not read.
+    """Yield the facts of a file, each once; fields of edits are not read.
+
+    They are streamed, except from published data: there later rows about an edit may have more
+    aliases of its original answer, so that the file is read to its end first.
 
     With `on_error="skip"` bad rows are recorded in `skipped` instead of raised. A fact with the
     `fact_id` of another one is a bad row.
 
     Raises: UserError for an unknown `on_error`, or with "raise" for the first bad row.
     """
-    for edit in _new_edits(source, on_error, skipped, _bare_edit, Seen()):
+    seen = Seen()
+    found = _new_edits(source, on_error, skipped, _bare_edit, seen)
+    if source.same_edit_is_one_fact:
+        found = _all_of(found, seen)
+    for edit in found:
         yield edit.fact
 
 
@@ -84,7 +91,14 @@ def edits_of(
     Raises: UserError, as `facts_of`.
     """
     seen = Seen()
-    for _ in _new_edits(source, on_error, skipped, edit_from_row, seen):
+    return _all_of(_new_edits(source, on_error, skipped, edit_from_row, seen), seen, on_edit)
+
+
+def _all_of(
+    new: Iterator[Edit], seen: Seen, on_edit: Callable[[], None] | None = None
+) -> Iterator[Edit]:
+    """Yield the edits that `seen` has once all rows are read."""
+    for _ in new:
         if on_edit is not None:
             on_edit()
     for stored in seen.values():
