@@ -58,6 +58,21 @@ def test_judge_scores_pairs_without_labels(contraflow: Call, write: Write) -> No
 
 
 @pytest.mark.usefixtures("judge")
+def test_pairs_without_a_label_are_scored_beside_labeled_ones(
+    contraflow: Call, write: Write
+) -> None:
+    """Three with a label and one without: the fourth was neither scored nor mentioned."""
+    mixed = [*PAIRS[:3], {k: v for k, v in PAIRS[3].items() if k != "label"}]
+    write("pairs.jsonl", mixed)
+    result = contraflow("judge", "pairs=pairs.jsonl")
+    assert result.code == 0
+    scored, rest = result.out.split("\n", 1)
+    (row,) = json_lines(scored)
+    assert row["hypothesis"] == PAIRS[3]["hypothesis"] and "label" not in row
+    assert "labeled pairs" in rest
+
+
+@pytest.mark.usefixtures("judge")
 def test_judge_is_compared_with_labels(contraflow: Call, write: Write) -> None:
     """Pairs 1 and 2 of 4 are right; in contradiction or not, all but pair 3."""
     write("pairs.jsonl", PAIRS)

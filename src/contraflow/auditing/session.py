@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -229,12 +229,21 @@ def _audited(
         check_can_adapt(pipeline)
     request.out.mkdir(parents=True, exist_ok=True)
     embed = remembering(load_embedder()) if why_no_encoder() is None else None
-    with AnswerBook(request.out / ANSWERS) as book:
+    with AnswerBook(request.out / ANSWERS) as book, _says_what_is_kept(request.out):
         evidence = pipeline.evidence(book)
         if adapting is not None:
             evidence = adapted(pipeline, book, evidence, run.judge, embed, adapting)
     evidence = [with_judgements(found, run.judge, file.edits) for found in evidence]
     return _conclude(request, run, models, evidence, embed, own)
+
+
+@contextmanager
+def _says_what_is_kept(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt as stopped:
+        stopped.add_note(f"all answers are kept in {out}, and the same command goes on")
+        raise
 
 
 def _adapting(request: AuditRequest) -> AdaptSettings | None:

@@ -39,10 +39,14 @@ BUSY = "another process makes the same file; wait for it to end, or name another
 
 @dataclass(frozen=True)
 class Kept:
-    """The open folder of one output; without a folder nothing is kept."""
+    """The open folder of one output; without a folder nothing is kept.
+
+    n_found: answers of any oracle that were there when it was opened.
+    """
 
     folder: Path | None = None
     answers: AnswerBook | None = None
+    n_found: int = 0
 
     def of(self, run: Run) -> Run:
         """The run with an oracle and a rollout that keep what they make here, and use what is here.
@@ -52,13 +56,13 @@ class Kept:
         if self.folder is None or self.answers is None:
             return run
         batches = RecordBook(self.folder / QUESTIONS, _identity(run))
-        n_answers = self.answers.count(run.oracle)
+        n_answers = min(self.n_found, self.answers.count(run.oracle))
         if n_answers or batches.n_records:
             print_plain(
                 f"{self.folder}: going on with {n_answers} answers and {batches.n_records} scored "
                 "questions of a run that was stopped"
             )
-        elif len(self.answers):
+        elif self.n_found:
             print_plain(f"{self.folder}: its answers are of another oracle, and are not used")
         return replace(run, oracle=BookedOracle(run.oracle, self.answers), batches=batches)
 
@@ -83,7 +87,7 @@ def kept_in(folder: Path) -> Iterator[Kept]:
     """Open a folder, which is made where there is none; what happens then as in `kept_beside`."""
     with exclusive_lock(folder, BUSY), AnswerBook(folder / ANSWERS) as answers:
         try:
-            yield Kept(folder, answers)
+            yield Kept(folder, answers, len(answers))
         except BaseException as error:
             if _is_empty(folder):
                 _remove(folder)

@@ -8,6 +8,7 @@ from contraflow.auditing.asking.ask import Answers
 from contraflow.auditing.asking.probes import (
     MAX_LOST_SHOWN,
     AskedProbe,
+    as_locality,
     asked_probes,
     count_degenerate,
     probe_rates,
@@ -67,6 +68,13 @@ def test_what_one_edit_changes_is_no_locality_question_of_another(
     found = [kept for _, kept in unaffected(probes)]
     assert (probe in found) == is_kept
     assert found.count(mine) == 3
+
+
+def test_a_locality_question_of_any_kind_is_one() -> None:
+    """`kind` is any word in an edits file: "same relation" was asked and counted nowhere."""
+    probe = local("Who wrote Faust?", "Goethe", kind="same relation")
+    assert as_locality(probe).kind == "locality/same relation"
+    assert as_locality(as_locality(probe)) == as_locality(probe)
 
 
 def rates_of(asked: list[AskedProbe], right: int) -> tuple[Answers, Answers]:

@@ -58,6 +58,14 @@ def test_sound_weights_are_explained() -> None:
     )
 
 
+def test_weights_far_from_1_are_not_called_a_cover() -> None:
+    """Of two edits, 0.51 ± 0.01 is no proof of anything, and nothing to build on."""
+    text = weights_verdict(check(mean=0.51, standard_error=0.01))
+    assert "The draws cover the reference" not in text
+    assert "add up to 0.51, not to 1" in text and "raise n=" in text
+    assert "The draws cover the reference" in weights_verdict(check(mean=1.15))
+
+
 def test_the_line_of_weights_is_about_their_sum_in_an_edit() -> None:
     assert weights_line(check()).startswith(
         "weights: 1.02 ± 0.04 an edit (1 is due); 128 questions"

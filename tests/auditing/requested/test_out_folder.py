@@ -83,6 +83,18 @@ def test_the_same_audit_is_repeated_in_its_folder(tmp_path: Path) -> None:
     check(out, str(model), inputs={"edits": out / "edits.jsonl"})
 
 
+def test_edits_that_are_left_out_now_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their rows leave the files of the audit."""
+    out = put_audit(tmp_path / "AUD", "BMW")
+    check(out, "BMW", edits=(EDITS[0], edit("The Pantheon")))
+    said = " ".join(capsys.readouterr().err.split())
+    assert "1 of 2 edits are left out now: The Sorbonne; their answers are kept" in said
+    check(out, "BMW", edits=(*EDITS, edit("The Pantheon")))
+    assert "left out" not in capsys.readouterr().err
+
+
 def test_another_control_is_another_audit(tmp_path: Path) -> None:
     out = put_audit(tmp_path / "AUD", "BMW")
     with pytest.raises(UserError, match=rf"control={CONTROL}.*control=gpt2"):

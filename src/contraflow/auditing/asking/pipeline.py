@@ -18,6 +18,7 @@ from contraflow.auditing.asking.evidence import Evidence, asked_prompts, model_i
 from contraflow.auditing.asking.gates import check_answers_differ, check_identities, check_knowledge
 from contraflow.auditing.asking.probes import (
     AskedProbe,
+    as_locality,
     asked_probes,
     count_degenerate,
     probe_rates,
@@ -226,7 +227,9 @@ class Audit:
         if self.neighbors:
             edits = with_neighbors(edits, self.neighbors, self.settings.n_neighbors)
         probes: list[tuple[Edit, Probe]] = [
-            (edit, probe) for edit in edits for probe in (*edit.locality, *edit.portability)
+            (edit, probe)
+            for edit in edits
+            for probe in (*map(as_locality, edit.locality), *edit.portability)
         ]
         return asked_probes(unaffected(probes), self.style)
 

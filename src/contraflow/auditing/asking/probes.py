@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from contraflow.auditing.asking.ask import Answers, Inquiry, behind, style_of
 from contraflow.auditing.asking.questions import own_questions
 from contraflow.auditing.outcome.result import ProbeRate
@@ -32,6 +34,13 @@ class AskedProbe:
     probe: Probe
     before: Inquiry
     after: Inquiry
+
+
+def as_locality(probe: Probe) -> Probe:
+    """The probe with a kind that says so, of an edits file in which any word is one."""
+    if probe.kind.startswith("locality"):
+        return probe
+    return msgspec.structs.replace(probe, kind=f"locality/{probe.kind}")
 
 
 def unaffected(probes: Sequence[tuple[Edit, Probe]]) -> list[tuple[Edit, Probe]]:

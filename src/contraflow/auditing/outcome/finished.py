@@ -46,13 +46,23 @@ def is_part_of_audit(path: Path) -> bool:
     return growing > 1 or (path.parent / RESULT).is_file()
 
 
+def finished_result(folder: Path) -> AuditResult:
+    """Read the result of an audit. Raises: UserError, also for one that was stopped."""
+    if not (folder / RESULT).is_file() and any((folder / name).is_file() for name in GROWING):
+        raise UserError(
+            f"{folder}: its audit is not finished; run the same command again, which goes on with "
+            "the answers that are kept"
+        )
+    return read_result(folder / RESULT)
+
+
 def read_audit(path: Path) -> FinishedAudit:
     """Read the folder of an audit; one of the two files in it may be named instead.
 
     Raises: UserError naming the file that is not there or not readable.
     """
     folder = _folder_of(path)
-    result = read_result(folder / RESULT)
+    result = finished_result(folder)
     return FinishedAudit(
         folder=folder,
         result=result,

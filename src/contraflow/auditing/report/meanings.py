@@ -11,6 +11,7 @@ from contraflow.auditing.statistics.estimates import proportion
 
 FEW_FAILING = 10.0
 LARGE_SHARE = 0.1
+FAR_OFF = 0.2  # from 1, of the mean of the edits' sums of weights
 
 
 @dataclass(frozen=True)
@@ -143,8 +144,9 @@ def weights_verdict(weights: WeightCheck) -> str:
         said = f"All {weights.n} questions count the same, so no weight can mislead."
     else:
         error = weights.standard_error or 0.0
+        covers = "" if _is_far_off(weights) else "The draws cover the reference: the"
         said = (
-            "The draws cover the reference: the weights of an edit add up to "
+            f"{covers or 'The'} weights of an edit add up to "
             f"{weights.mean:.2f} \u00b1 {error:.2f} on average where 1 is due. "
             f"{weights.n} weighted questions say as much as {weights.ess:.0f} equal ones."
         )
@@ -170,6 +172,11 @@ def weights_line(weights: WeightCheck) -> str:
 def reservations(weights: WeightCheck) -> list[str]:
     """What to bear in mind where the rates rest on few questions."""
     found = []
+    if _is_far_off(weights):
+        found.append(
+            f"The weights of an edit add up to {weights.mean:.2f}, not to 1; of so few edits this "
+            "may be chance, or the draws do not cover the reference: raise n=, or audit more edits."
+        )
     if 0 < weights.ess_failing < FEW_FAILING:
         found.append(
             f"The failures rest on few questions (effective number {weights.ess_failing:.1f}): "
@@ -178,6 +185,10 @@ def reservations(weights: WeightCheck) -> list[str]:
     if weights.largest_share > LARGE_SHARE and not _count_the_same(weights):
         found.append(f"One question carries {weights.largest_share:.0%} of all weight.")
     return found
+
+
+def _is_far_off(weights: WeightCheck) -> bool:
+    return is_known(weights.mean) and abs((weights.mean or 0.0) - 1) > FAR_OFF
 
 
 def _count_the_same(weights: WeightCheck) -> bool:

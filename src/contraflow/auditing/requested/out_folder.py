@@ -28,10 +28,12 @@ from contraflow.facts.edits import Edit, read_edits
 from contraflow.run.lock import LOCK, exclusive_lock
 from contraflow.run.own_files import is_run
 from contraflow.system.kept_lines import holds_lines
+from contraflow.system.progress import print_plain
 from contraflow.system.same_file import is_same_file
 from contraflow.system.writable import check_out_folder
 
 BUSY = "another audit is running in this folder; wait for it to end, or name another out="
+MOST_NAMED = 3
 _WRITTEN = (RESULT, QUESTIONS, EDITS, REPORT)
 
 
@@ -219,6 +221,15 @@ def _check_edits(out: Path, earlier: _Earlier | None, edits: Sequence[Edit]) -> 
         raise UserError(
             f"out={out}: holds the audit of other edits ({out / EDITS}), which would be lost; "
             "name another folder with out="
+        )
+    now = {edit.fact.key for edit in edits} | {edit.fact.edit_fact for edit in edits}
+    gone = [e for e in kept if e.fact.key not in now and e.fact.edit_fact not in now]
+    if gone:
+        names = ", ".join(edit.fact.subject for edit in gone[:MOST_NAMED])
+        more = f" and {len(gone) - MOST_NAMED} more" if len(gone) > MOST_NAMED else ""
+        print_plain(
+            f"out={out}: of its earlier audit {len(gone)} of {len(kept)} edits are left out now: "
+            f"{names}{more}; their answers are kept"
         )
     if earlier is not None:
         check_same_prefixes(out, with_prefix(kept, earlier.prefix), edits)

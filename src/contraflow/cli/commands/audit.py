@@ -207,10 +207,10 @@ COMMAND = Command(
 
 def check(args: ParsedArguments) -> int:
     """Print the gates and weights of a finished audit; 1 if one of its conditions failed."""
-    from contraflow.auditing.outcome.result import read_result
+    from contraflow.auditing.outcome.finished import finished_result
     from contraflow.auditing.report.meanings import weights_line, weights_verdict
 
-    result = read_result(args.required_path("out") / "audit.json")
+    result = finished_result(args.required_path("out"))
     sound = True
     for model in result.models:
         print(model.model.name)

@@ -32,7 +32,7 @@ class Pair(NamedTuple):
 
 
 def run(args: ParsedArguments) -> int:
-    """Read the pairs, load the judge, score, write; if there are labels, print the accuracy."""
+    """Read the pairs, load the judge, score, write; of those with labels, print the accuracy."""
     pairs = read_pairs(args.required_path("pairs"))
     out = out_file(args, "pairs")
     from contraflow.settings.compose import compose_config
@@ -54,8 +54,10 @@ def run(args: ParsedArguments) -> int:
     labeled = [(label, verdict) for label, verdict in zip(labels, verdicts, strict=True) if label]
     if out is not None:
         _write(out, lines)
-    elif not labeled:
-        sys.stdout.buffer.write(b"".join(lines))
+    else:
+        scored = [line for line, label in zip(lines, labels, strict=True) if not label]
+        sys.stdout.buffer.write(b"".join(scored))
+        sys.stdout.flush()
     if labeled:
         print(agreement(labeled))
     return 0
