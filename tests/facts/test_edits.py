@@ -12,6 +12,7 @@ import pytest
 from contraflow.cli import main
 from contraflow.errors import UserError
 from contraflow.facts import Fact, read_facts
+from contraflow.facts.check import check_facts
 from contraflow.facts.edits import (
     Edit,
     EditorScores,
@@ -146,6 +147,22 @@ def test_an_edit_that_is_there_twice_has_both_tests(tmp_path: Path) -> None:
     assert edit.prompt == "The capital of Norway is"
     assert edit.paraphrases == ("What is the capital of Norway?", "Norway's capital city is")
     assert len(edit.locality) == len(edit.portability) == 1
+
+
+def test_a_misspelt_key_is_a_note_and_a_problem(tmp_path: Path) -> None:
+    """An audit ran to its end without the original answer, and said nothing."""
+    row = {k: v for k, v in EDIT.items() if k != "original_answer"} | {
+        "orignal_answer": "Oslo",
+        "locality": [{"kind": "near", "prompt": "Who wrote Faust?", "answer": ["Goethe"]}],
+        "my_own_column": 1,
+    }
+    path = save(tmp_path / "f.jsonl", row)
+    said = " | ".join(read_edits(path).notes)
+    assert "f.jsonl:1: 'orignal_answer' is not read; did you mean 'original_answer'?" in said
+    assert "'locality': the key 'answer' of a probe is not read" in said
+    assert "my_own_column" not in said
+    problems = " | ".join(map(str, check_facts(path)))
+    assert "'orignal_answer' is not read" in problems and "the key 'answer'" in problems
 
 
 def test_rows_of_one_edit_join_the_aliases_of_both_answers() -> None:

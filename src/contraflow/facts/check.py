@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from contraflow.errors import on_one_line
 from contraflow.facts import Fact
-from contraflow.facts.edit import EDIT_KEYS, edit_from_row
+from contraflow.facts.edit import EDIT_KEYS, PROBE_KEYS, Probe, edit_from_row
 from contraflow.facts.fact import (
     MAX_PROBLEMS_SHOWN,
     BadRowError,
@@ -105,12 +105,42 @@ def _keys(content: bytes) -> Iterator[str]:
     for key, times in Counter(keys).items():
         if times > 1:
             yield f"has {key!r} {times} times, and only the last one counts"
-        elif key not in _KNOWN and (similar := get_close_matches(key, _KNOWN, 1, 0.85)):
-            yield f"{key!r} is not read; did you mean {similar[0]!r}?"
+    yield from _misspelt(content)
     try:
         edit_from_row(decode_json(content))
     except BadRowError as error:
         yield str(error)
+
+
+def misspelt_keys(path: str | Path) -> list[str]:
+    """Return `file:line: …` for each key of a facts file that is not read, but nearly another one.
+
+    Raises: UserError for a file that cannot be read.
+    """
+    return [
+        f"{path}:{line}: {on_one_line(message)}"
+        for line, content in fact_lines(path)
+        for message in _misspelt(content)
+    ]
+
+
+def _misspelt(content: bytes) -> Iterator[str]:
+    try:
+        row = json.loads(content)
+    except (ValueError, RecursionError):
+        return
+    if not isinstance(row, dict):
+        return
+    for key in row:
+        if key not in _KNOWN and (similar := get_close_matches(key, _KNOWN, 1, 0.85)):
+            yield f"{key!r} is not read; did you mean {similar[0]!r}?"
+    for name in PROBE_KEYS:
+        probes = row.get(name)
+        for probe in probes if isinstance(probes, list) else ():
+            for key in probe if isinstance(probe, dict) else ():
+                if key not in Probe.__struct_fields__:
+                    known = ", ".join(Probe.__struct_fields__)
+                    yield f"{name!r}: the key {key!r} of a probe is not read; it has {known}"
 
 
 def _pairs(pairs: list[tuple[str, object]]) -> list[tuple[str, object]]:

@@ -6,15 +6,16 @@ published data sets and EasyEdit's results file that `contraflow.facts.formats` 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from contraflow.errors import UserError
+from contraflow.facts.check import misspelt_keys
 from contraflow.facts.edit import Edit, EditorScores, Probe, prompt_of, row_of
 from contraflow.facts.fact import shorten
-from contraflow.facts.formats import OnError, Skipped, convert_edits
+from contraflow.facts.formats import OnError, Skipped, convert_edits, format_of
 from contraflow.system.files import write_lines
 from contraflow.system.input_file import require_file
 
@@ -29,6 +30,7 @@ __all__ = [
     "write_edits",
 ]
 
+MOST_NAMED = 3
 _REMEDY = "give each fact an edited_answer, the answer that the editor was to teach"
 
 
@@ -72,7 +74,19 @@ def read_edits(
     if not edits:
         reason = skipped.messages[0] if skipped.messages else "it has no rows"
         raise UserError(f"{path}: no row is an edit ({reason})")
-    return EditsFile(edits=edits, notes=_notes(edits, skipped))
+    notes = _notes(edits, skipped)
+    if path.suffix.lower() == ".jsonl" and format_of(path, format_name, columns) == "jsonl":
+        notes = (*notes, *_misspelt(path))
+    return EditsFile(edits=edits, notes=notes)
+
+
+def _misspelt(path: Path) -> Iterator[str]:
+    """Notes on keys that are nearly those of an edit: the first few, and how many there are."""
+    found = misspelt_keys(path)
+    yield from found[:MOST_NAMED]
+    if len(found) > MOST_NAMED:
+        more = len(found) - MOST_NAMED
+        yield f"… and {more} more keys that are not read; see `contraflow data check`"
 
 
 def check_edits(edits: Sequence[Edit]) -> tuple[str, ...]:
