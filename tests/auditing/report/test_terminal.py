@@ -17,13 +17,13 @@ def lines_of(result: AuditResult) -> list[str]:
 
 
 @pytest.mark.parametrize("n_edits", [1, 3, 300])
-def test_one_model_takes_at_most_40_lines(n_edits: int) -> None:
+def test_one_model_takes_at_most_43_lines(n_edits: int) -> None:
     result = made_result(n_edits=n_edits)
-    many = tuple(Gate(name=f"gate {i}", passed=False, detail="x" * 300) for i in range(9))
+    many = tuple(Gate(name=f"gate {i}", passed=False, detail="x " * 150) for i in range(9))
     model = msgspec.structs.replace(result.models[0], gates=many, warnings=("y " * 200,) * 9)
     result = msgspec.structs.replace(result, models=(model,), notes=("z",) * 9)
     lines = lines_of(result)
-    assert len(lines) <= 40
+    assert len(lines) <= 43  # three warnings of two lines among them
     assert max(map(len, lines)) <= WIDTH
     n_more = 18 + len(reservations(model.weights)) - 3
     assert f"! {n_more} more warnings in the report" in lines

@@ -111,7 +111,7 @@ def _warnings(model: ModelResult) -> Iterator[str]:
     yield ""
     yield weights_line(model.weights)
     for line in lines[:N_WARNINGS]:
-        yield _line(0, f"! {line}")
+        yield _wrapped(clipped(f"! {line}", 2 * WIDTH - 10))  # two lines: the remedy comes last
     if len(lines) > N_WARNINGS:
         yield f"! {plural(len(lines) - N_WARNINGS, 'more warning')} in the report"
 
