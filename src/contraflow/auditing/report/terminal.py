@@ -1,4 +1,4 @@
-"""The report of an audit for a terminal: at most 40 lines for one edited model."""
+"""The report of an audit for a terminal: at most 43 lines for one edited model."""
 
 from __future__ import annotations
 
