@@ -12,7 +12,7 @@ import pytest
 
 from contraflow.facts import Fact, default_facts, read_facts
 from contraflow.settings import Config
-from support.cli import FACTS, Result, put_module
+from support.cli import FACTS, Result, assert_one_error, put_module
 
 Call = Callable[..., Result]
 Write = Callable[[str, Any], Path]
@@ -59,6 +59,27 @@ def test_data_check_without_a_file_checks_the_shipped_facts(
     assert "facts.jsonl" in result.out + result.err
     assert result.code == 0
     assert read_facts(checked[0]) == default_facts()
+
+
+def test_columns_that_are_not_read_are_named_the_misspelt_ones_first(contraflow: Call) -> None:
+    """A misspelt column was dropped without a word."""
+    row = {"subject": "Oslo", "edit_fact": "Oslo is in Chile.", "notes": "n", "aliasses": "Opslo"}
+    Path("my.csv").write_text(f"{','.join(row)}\n{','.join(row.values())}\n")
+    result = contraflow("data", "convert", "in=my.csv", "out=my.jsonl")
+    assert result.code == 0
+    assert result.err.splitlines()[-3:] == [
+        "columns that are not read:",
+        "  aliasses (for 'aliases' give columns.aliases=aliasses)",
+        "  notes",
+    ]
+    mapped = ("columns.aliases=aliasses", "columns.relation=notes")
+    assert "not read" not in contraflow("data", "convert", "in=my.csv", "out=m.jsonl", *mapped).err
+
+
+def test_facts_are_not_written_into_a_table(contraflow: Call) -> None:
+    Path("my.csv").write_text("subject,edit_fact\nOslo,Oslo is in Chile.\n")
+    result = contraflow("data", "convert", "in=my.csv", "out=q.csv")
+    assert_one_error(result, "out=q.csv: facts are written as JSONL")
 
 
 def test_data_convert_maps_columns(contraflow: Call) -> None:

@@ -86,6 +86,19 @@ def test_judge_is_compared_with_labels(contraflow: Call, write: Write) -> None:
     ]
 
 
+@pytest.mark.usefixtures("judge")
+def test_settings_that_a_judge_does_not_read_are_named(contraflow: Call, write: Write) -> None:
+    write("pairs.jsonl", PAIRS)
+    words = ("objective=tb", "trainer.n_steps=3", "model.device=cpu", "judge.batch_size=2")
+    result = contraflow("judge", "pairs=pairs.jsonl", *words)
+    assert result.code == 0
+    assert [line.split(" has ")[0] for line in result.err.splitlines()] == [
+        "warning: objective=tb",
+        "warning: trainer.n_steps=3",
+    ]
+    assert "judge reads judge, model.device" in result.err
+
+
 def test_the_confusion_table_has_labels_in_rows() -> None:
     rows = agreement(
         [("neutral", "entailment"), ("neutral", "entailment"), ("neutral", "neutral")]

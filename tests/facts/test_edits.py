@@ -165,6 +165,18 @@ def test_a_misspelt_key_is_a_note_and_a_problem(tmp_path: Path) -> None:
     assert "'orignal_answer' is not read" in problems and "the key 'answer'" in problems
 
 
+@pytest.mark.parametrize("suffix", ["csv", "json"])
+def test_a_misspelt_column_of_a_table_is_a_note(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"f.{suffix}"
+    row = {"subject": "Norway", "edit_fact": "Bergen is its capital.", "edited_answer": "Bergen"}
+    row |= {"orignal_answer": "Oslo", "mine": "1"}
+    table = f"{','.join(row)}\n{','.join(row.values())}\n"
+    path.write_text(table if suffix == "csv" else json.dumps([row]))
+    said = " | ".join(read_edits(path).notes)
+    assert f"f.{suffix}: the column 'orignal_answer' is not read" in said
+    assert "did you mean 'original_answer'?" in said and "mine" not in said
+
+
 def test_rows_of_one_edit_join_the_aliases_of_both_answers() -> None:
     """In whatever order: MQuAKE has an original answer's aliases in some of an edit's rows only."""
     fact = Fact(fact_id="1", subject="Norway", edit_fact="The capital of Norway is Bergen.")

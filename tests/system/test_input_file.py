@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import os
 import threading
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,3 +55,44 @@ def test_a_missing_file_and_a_folder_say_what_they_are(tmp_path: Path) -> None:
         read_facts(tmp_path)
     with pytest.raises(UserError, match=r"in=.*: cannot be read"):
         require_file(tmp_path / ("x" * 300), key="in")
+
+
+def _zipped(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("facts.jsonl", ROW)
+
+
+@pytest.mark.parametrize(
+    ("pack", "kind", "remedy"),
+    [
+        (lambda path: path.write_bytes(gzip.compress(ROW.encode())), "gzip", "gunzip -k"),
+        (lambda path: path.write_bytes(bz2.compress(ROW.encode())), "bzip2", "bunzip2 -k"),
+        (lambda path: path.write_bytes(lzma.compress(ROW.encode())), "xz", "unxz -k"),
+        (_zipped, "zip archive", "save it as CSV, or first unzip"),
+    ],
+)
+def test_a_compressed_file_is_named_with_its_remedy(
+    tmp_path: Path, pack: Callable[[Path], object], kind: str, remedy: str
+) -> None:
+    path = tmp_path / "facts.jsonl"
+    pack(path)
+    with pytest.raises(UserError, match=f"{kind}.*; .*{remedy}.*facts.jsonl"):
+        read_facts(path)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("data", "check", "facts={}"),
+        ("data", "convert", "in={}", "out=out.jsonl"),
+        ("judge", "pairs={}"),
+    ],
+)
+def test_commands_say_what_a_compressed_file_is(
+    contraflow: Call, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    path = tmp_path / "zsre.pkl.gz"
+    path.write_bytes(gzip.compress(b"x"))
+    assert_one_error(
+        contraflow(*(word.format(path) for word in words)), "compressed with gzip", "gunzip"
+    )

@@ -15,6 +15,7 @@ import msgspec
 
 from contraflow.errors import UserError
 from contraflow.system.files import write_atomically
+from contraflow.system.input_file import require_file
 
 FLOAT_FIELDS = (
     "log_contradiction",
@@ -80,10 +81,9 @@ def record_of_row(row: Any) -> QuestionRecord:
 
 
 def _lines(path: str | Path) -> list[bytes]:
+    require_file(Path(path), of="file of questions")
     try:
         return Path(path).read_bytes().split(b"\n")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file of questions; check the path") from None
     except OSError as error:
         raise UserError(
             f"{path}: cannot be read ({error.strerror}); check its permissions"

@@ -16,13 +16,12 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
 from contraflow.errors import on_one_line
 from contraflow.facts import Fact
-from contraflow.facts.edit import EDIT_KEYS, PROBE_KEYS, Probe, edit_from_row
+from contraflow.facts.edit import edit_from_row
 from contraflow.facts.fact import (
     MAX_PROBLEMS_SHOWN,
     BadRowError,
@@ -31,6 +30,7 @@ from contraflow.facts.fact import (
     same_id,
 )
 from contraflow.facts.json_values import decode_json
+from contraflow.facts.misspelt import misspelt
 from contraflow.facts.other_format import array_message, is_table, to_convert
 from contraflow.text.alphabet import can_name
 from contraflow.text.folding import caseless
@@ -45,7 +45,6 @@ _UNSPACED = re.compile(
     "\uf900-\ufaff\uff66-\uff9d\U00020000-\U0003ffff]"
 )
 MAX_SUBJECT = 200
-_KNOWN = (*Fact.__struct_fields__, *EDIT_KEYS)
 _TEXTS = ("subject", "edit_fact", "original_fact", "original_answer", "edited_answer", "question")
 _YEAR = re.compile(r"1\d{3}|20\d{2}")
 
@@ -105,42 +104,11 @@ def _keys(content: bytes) -> Iterator[str]:
     for key, times in Counter(keys).items():
         if times > 1:
             yield f"has {key!r} {times} times, and only the last one counts"
-    yield from _misspelt(content)
+    yield from misspelt(content)
     try:
         edit_from_row(decode_json(content))
     except BadRowError as error:
         yield str(error)
-
-
-def misspelt_keys(path: str | Path) -> list[str]:
-    """Return `file:line: …` for each key of a facts file that is not read, but nearly another one.
-
-    Raises: UserError for a file that cannot be read.
-    """
-    return [
-        f"{path}:{line}: {on_one_line(message)}"
-        for line, content in fact_lines(path)
-        for message in _misspelt(content)
-    ]
-
-
-def _misspelt(content: bytes) -> Iterator[str]:
-    try:
-        row = json.loads(content)
-    except (ValueError, RecursionError):
-        return
-    if not isinstance(row, dict):
-        return
-    for key in row:
-        if key not in _KNOWN and (similar := get_close_matches(key, _KNOWN, 1, 0.85)):
-            yield f"{key!r} is not read; did you mean {similar[0]!r}?"
-    for name in PROBE_KEYS:
-        probes = row.get(name)
-        for probe in probes if isinstance(probes, list) else ():
-            for key in probe if isinstance(probe, dict) else ():
-                if key not in Probe.__struct_fields__:
-                    known = ", ".join(Probe.__struct_fields__)
-                    yield f"{name!r}: the key {key!r} of a probe is not read; it has {known}"
 
 
 def _pairs(pairs: list[tuple[str, object]]) -> list[tuple[str, object]]:

@@ -12,10 +12,10 @@ from pathlib import Path
 import msgspec
 
 from contraflow.errors import UserError
-from contraflow.facts.check import misspelt_keys
 from contraflow.facts.edit import Edit, EditorScores, Probe, prompt_of, row_of
 from contraflow.facts.fact import shorten
 from contraflow.facts.formats import OnError, Skipped, convert_edits, format_of
+from contraflow.facts.misspelt import misspelt_keys, similar_key
 from contraflow.system.files import write_lines
 from contraflow.system.input_file import require_file
 
@@ -77,6 +77,8 @@ def read_edits(
     notes = _notes(edits, skipped)
     if path.suffix.lower() == ".jsonl" and format_of(path, format_name, columns) == "jsonl":
         notes = (*notes, *_misspelt(path))
+    else:
+        notes = (*notes, *_misspelt_columns(path, skipped.not_read))
     return EditsFile(edits=edits, notes=notes)
 
 
@@ -87,6 +89,12 @@ def _misspelt(path: Path) -> Iterator[str]:
     if len(found) > MOST_NAMED:
         more = len(found) - MOST_NAMED
         yield f"… and {more} more keys that are not read; see `contraflow data check`"
+
+
+def _misspelt_columns(path: Path, not_read: Sequence[str]) -> Iterator[str]:
+    for column in not_read:
+        if similar := similar_key(column):
+            yield f"{path}: the column {column!r} is not read; did you mean {similar!r}?"
 
 
 def check_edits(edits: Sequence[Edit]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from contraflow.cli.command import Argument, Command, ParsedArguments
 from contraflow.cli.commands._filter_known import check_oracle_alone, write_known
+from contraflow.cli.commands._unused import not_read, print_warnings
 from contraflow.cli.outputs import check_output
 from contraflow.cli.preflight import check_prompts
 from contraflow.errors import UserError
@@ -37,6 +38,8 @@ def run_convert(args: ParsedArguments) -> int:
     name = format_of(source, given_format, columns)
     on_error: Any = args.choice("on_error", ("raise", "skip"))
     check_output(args, out, "in")
+    if out.suffix.lower() in (".csv", ".tsv"):
+        raise UserError(f"out={out}: facts are written as JSONL, not a table; name a .jsonl file")
     skipped = Skipped()
     ignore = [field for field in (args.text("ignore") or "").split(",") if field]
     with bar(f"reading {source.name} ({name})", _estimated_rows(source)) as progress:
@@ -59,7 +62,21 @@ def run_convert(args: ParsedArguments) -> int:
     if skipped.unread:
         print("test prompts that are not read:", file=sys.stderr)
         _print_first(skipped.unread, len(skipped.unread))
+    if skipped.not_read:
+        print("columns that are not read:", file=sys.stderr)
+        _print_first(_not_read(skipped.not_read), len(skipped.not_read))
     return 0
+
+
+def _not_read(columns: Sequence[str]) -> list[str]:
+    """What to say of each column: those that are nearly a field come first, with the remedy."""
+    from contraflow.facts.misspelt import similar_key
+
+    similar = {column: similar_key(column) for column in columns}
+    return [
+        f"{column} (for {field!r} give columns.{field}={column})" if field else column
+        for column, field in sorted(similar.items(), key=lambda item: item[1] is None)
+    ]
 
 
 def _no_fact(source: Path, reasons: Sequence[str]) -> UserError:
@@ -131,6 +148,8 @@ def run_filter_known(args: ParsedArguments) -> int:
     facts = read_facts(source or SHIPPED)
     check_output(args, out, "facts")
     config = compose_config(args.overrides, args.config_dir)
+    read = ("model", "oracle", "prompt")
+    print_warnings(not_read(args.overrides, "data filter-known", read))
     check_prompts(config)
     check_oracle_alone(config)
     if not any(fact.original_answer for fact in facts):

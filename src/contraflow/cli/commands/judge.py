@@ -12,9 +12,11 @@ import msgspec
 
 from contraflow.cli.command import Argument, Command, ParsedArguments
 from contraflow.cli.commands._output import out_file
+from contraflow.cli.commands._unused import not_read, print_warnings
 from contraflow.cli.preflight import check_models
 from contraflow.errors import UserError
 from contraflow.facts.fact import numbered_lines
+from contraflow.system.input_file import require_file
 
 if TYPE_CHECKING:
     from contraflow.reward.judge.scores import Judge
@@ -38,6 +40,7 @@ def run(args: ParsedArguments) -> int:
     from contraflow.settings.compose import compose_config
 
     config = compose_config(args.overrides, args.config_dir)
+    print_warnings(not_read(args.overrides, "judge", ("judge", "model.device")))
     check_models(config, ("judge",))
 
     from contraflow.run.build import load_judge
@@ -83,9 +86,8 @@ def _refuse_cut_premises(
 
 def read_pairs(path: Path) -> list[Pair]:
     """The pairs of a JSONL file. Raises: UserError with file:line for the first bad line."""
-    if not path.exists():
-        raise UserError(f"{path}: no such file of pairs; check the path")
-    if path.is_file() and not path.read_bytes().strip():
+    require_file(path, of="file of pairs")
+    if not path.read_bytes().strip():
         raise UserError(
             f"{path}: is empty; it needs one JSON object per line with premise and hypothesis"
         )

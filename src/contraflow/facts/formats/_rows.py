@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -29,6 +29,8 @@ class Skipped:
     repeated: int = 0
     # Test prompts that were not read since they are stored in an unknown form.
     unread: list[str] = field(default_factory=list)
+    # Columns of a table that no field is read from.
+    not_read: Sequence[str] = ()
 
     def record(self, message: str) -> None:
         """Record a bad row."""
@@ -52,10 +54,12 @@ class RowSource:
     A reader that cannot split a line into columns passes the error in place of the row.
     same_edit_is_one_fact: in published data, rows with the same subject and edited statement are
         one fact, the first, whatever else is in them; with the aliases of all.
+    not_read: columns of a table that no field is read from; complete when the rows have been read.
     """
 
     rows: Rows
     same_edit_is_one_fact: bool = False
+    not_read: Collection[str] = ()
 
 
 def facts_of(source: RowSource, on_error: OnError, skipped: Skipped | None) -> Iterator[Fact]:
@@ -142,6 +146,8 @@ def _new_edits(
                 raise UserError(f"{message} (or skip such rows with on_error=skip)") from None
             if skipped is not None:
                 skipped.record(message)
+    if skipped is not None:
+        skipped.not_read = tuple(source.not_read)
 
 
 def _check_same(edit: Edit, earlier: Edit, same_edit_is_one_fact: bool) -> None:

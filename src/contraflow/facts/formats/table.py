@@ -29,6 +29,8 @@ FIELDS = Fact.__struct_fields__
 # Lists and probes have no form in a table's cell.
 CELL_FIELDS = (*FIELDS, *TEXT_KEYS, *LIST_KEYS)
 _LISTS = ("aliases", *LIST_KEYS)
+# Of a table whose rows have many different keys, these are enough to name.
+MAX_NOT_READ = 100
 
 
 def read_csv(
@@ -50,7 +52,8 @@ def read_csv(
     """
     path = Path(path)
     _check_mapping(path, columns)
-    return RowSource(_csv_rows(path, columns or {}))
+    not_read: dict[str, None] = {}
+    return RowSource(_csv_rows(path, columns or {}, not_read), not_read=not_read)
 
 
 def read_jsonl(
@@ -62,7 +65,8 @@ def read_jsonl(
     """Stream the rows of a JSONL file; `columns` and errors as in `read_csv`."""
     path = Path(path)
     _check_mapping(path, columns)
-    return RowSource(_jsonl_rows(path, columns or {}))
+    not_read: dict[str, None] = {}
+    return RowSource(_jsonl_rows(path, columns or {}, not_read), not_read=not_read)
 
 
 def read_json(
@@ -74,7 +78,8 @@ def read_json(
     """Stream the rows of a JSON array of objects; `columns` and errors as in `read_csv`."""
     path = Path(path)
     _check_mapping(path, columns)
-    return RowSource(_json_array_rows(path, columns or {}))
+    not_read: dict[str, None] = {}
+    return RowSource(_json_array_rows(path, columns or {}, not_read), not_read=not_read)
 
 
 def _check_mapping(path: Path, columns: Mapping[str, str] | None) -> None:
@@ -86,7 +91,7 @@ def _check_mapping(path: Path, columns: Mapping[str, str] | None) -> None:
     require_file(path)
 
 
-def _csv_rows(path: Path, columns: Mapping[str, str]) -> Rows:
+def _csv_rows(path: Path, columns: Mapping[str, str], not_read: dict[str, None]) -> Rows:
     is_tsv = path.suffix.lower() == ".tsv"
     with path.open("rb") as binary:
         refuse_utf16(path, binary.read(HEAD_BYTES))
@@ -102,6 +107,8 @@ def _csv_rows(path: Path, columns: Mapping[str, str]) -> Rows:
             raise UserError(f"{path}:{line}: the header {header}")
         header = [name.strip() for name in header]
         column_of = _column_of(path, line, header, columns)
+        read = set(column_of.values())
+        not_read.update((name, None) for i, name in enumerate(header) if i not in read and name)
         for line, record in records:
             place = f"{path}:{line}"
             if isinstance(record, BadRowError):
@@ -170,19 +177,19 @@ def _csv_row(
     return _clean_question(row)
 
 
-def _json_array_rows(path: Path, columns: Mapping[str, str]) -> Rows:
+def _json_array_rows(path: Path, columns: Mapping[str, str], not_read: dict[str, None]) -> Rows:
     for place, row in json_rows(path):
-        yield place, row if isinstance(row, BadRowError) else _mapped(row, columns)
+        yield place, row if isinstance(row, BadRowError) else _mapped(row, columns, not_read)
 
 
-def _jsonl_rows(path: Path, columns: Mapping[str, str]) -> Rows:
+def _jsonl_rows(path: Path, columns: Mapping[str, str], not_read: dict[str, None]) -> Rows:
     with path.open("rb") as file:
         refuse_utf16(path, file.read(HEAD_BYTES))
         file.seek(0)
         seen = False
         for line, content in _numbered(file):
             seen = True
-            yield f"{path}:{line}", _jsonl_row(content, columns)
+            yield f"{path}:{line}", _jsonl_row(content, columns, not_read)
         if not seen:
             raise UserError(f"{path}: is empty; it needs one JSON object per line")
 
@@ -194,23 +201,28 @@ def _numbered(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
             yield number, bare
 
 
-def _jsonl_row(content: bytes, columns: Mapping[str, str]) -> Mapping[str, object] | BadRowError:
+def _jsonl_row(
+    content: bytes, columns: Mapping[str, str], not_read: dict[str, None]
+) -> Mapping[str, object] | BadRowError:
     try:
         source = decode_json(content)
     except ValueError as error:
         return BadRowError(f"{error}; write one JSON object per line")
     if not isinstance(source, dict):
         return BadRowError("is not a JSON object; write one {...} object per line")
-    return _mapped(source, columns)
+    return _mapped(source, columns, not_read)
 
 
 def _mapped(
-    source: Mapping[str, object], columns: Mapping[str, str]
+    source: Mapping[str, object], columns: Mapping[str, str], not_read: dict[str, None]
 ) -> Mapping[str, object] | BadRowError:
     missing = [column for column in columns.values() if column not in source]
     if missing:
         return BadRowError(f"has no column {missing[0]!r}; its columns are: {', '.join(source)}")
     wanted = _wanted(columns, (*FIELDS, *EDIT_KEYS))
+    read = set(wanted.values())
+    if len(not_read) < MAX_NOT_READ:
+        not_read.update((name, None) for name in source if name not in read)
     return _clean_question(
         {name: source[column] for name, column in wanted.items() if column in source}
     )
