@@ -145,3 +145,10 @@ def test_user_errors_are_printed_in_one_line() -> None:
     assert one_line(str(UserError(listed))) == "f.jsonl:1: bad (14 more such lines)"
     assert one_line("f.jsonl:1: bad\nf.jsonl:2: bad") == "f.jsonl:1: bad (1 more such line)"
     assert one_line("first\nan explanation") == "first"
+
+
+def test_a_list_of_problems_keeps_the_remedy_for_all_of_them() -> None:
+    """The way to skip bad rows stood behind the last problem, where nobody saw it."""
+    remedy = "or leave such rows out: `x`"
+    assert one_line(f"f:1: bad\nf:2: bad\n{remedy}") == f"f:1: bad (1 more such line); {remedy}"
+    assert one_line(f"f:1: bad\n{remedy}") == f"f:1: bad; {remedy}"

@@ -60,16 +60,19 @@ def describe(error: BaseException) -> tuple[str, int]:
 def one_line(message: str) -> str:
     """The first line of a message without passwords.
 
-    If the lines are a list of `file:line: problem`, the number of further lines follows.
+    If the lines are a list of `file:line: problem`, the number of further lines follows, and a
+    last line that begins with "or", the remedy for all of them.
     """
     stripped = (line.strip() for line in message.strip().splitlines())
     lines = [line for line in stripped if line] or ["no message"]
     first = without_passwords(lines[0])
     if not _LOCATED_PROBLEM.match(lines[0]) or len(lines) == 1:
         return first
+    remedy = f"; {without_passwords(lines.pop())}" if lines[-1].startswith("or ") else ""
     more = _MORE_PROBLEMS.match(lines[-1])
     others = len(lines) - 2 + int(more[1]) if more else len(lines) - 1
-    return f"{first} ({others} more such {'line' if others == 1 else 'lines'})"
+    s = "" if others == 1 else "s"
+    return f"{first}{f' ({others} more such line{s})' if others else ''}{remedy}"
 
 
 def _known_failure(error: BaseException) -> str | None:

@@ -68,8 +68,8 @@ def read_edits(
     edits = tuple(found)
     if skipped.count and on_error == "raise":
         raise UserError(
-            f"{shorten(skipped.messages)} (or leave such rows out: `contraflow data convert "
-            f"in={path} out=edits.jsonl on_error=skip`)"
+            f"{shorten(skipped.messages)}\nor leave such rows out: `contraflow data convert "
+            f"in={path} out=edits.jsonl on_error=skip`"
         )
     if not edits:
         reason = skipped.messages[0] if skipped.messages else "it has no rows"

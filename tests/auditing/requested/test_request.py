@@ -53,6 +53,24 @@ def test_the_limit_of_the_exit_code_is_shown(limit: float | None, expected: str 
     assert request("a", fail_over=limit).shown().get("fail_over") == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", "Subj,edit_fact\nOslo,Oslo is in Chile.\n"),
+        ("a.txt", "Oslo is in Chile."),
+        ("a.json", '[{"a": 1}]'),
+    ],
+)
+def test_a_file_to_convert_gets_the_command_that_does_it(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    """An audit takes neither columns. nor format=, which the messages of formats name."""
+    (tmp_path / name).write_text(text)
+    asked = AuditRequest(edits=tmp_path / name, out=tmp_path / "out", edited=("a",))
+    with pytest.raises(UserError, match=rf"contraflow data convert in=.*{name} out=edits.jsonl"):
+        _ = asked.file
+
+
 def test_one_name_of_a_server_for_both_models_asks_for_a_tag() -> None:
     """It is refused before anybody is asked."""
     source = f"{SERVED}#base"

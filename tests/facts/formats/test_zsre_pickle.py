@@ -37,7 +37,7 @@ def test_the_published_table_gives_its_facts() -> None:
     assert facts[0].subject == "Colt King Cobra"
     assert (
         facts[0].edit_fact
-        == "The manufacturer of Colt King Cobra was Colt's Manufacturing Corporation"
+        == "The manufacturer of Colt King Cobra was Colt's Manufacturing Corporation."
     )
     assert facts[0].original_answer == "Colt's Manufacturing Company"
     assert facts[0].question == "The manufacturer of Colt King Cobra was"
@@ -59,7 +59,7 @@ def test_prompts_become_questions_and_blocks_become_columns(tmp_path: Path, prot
     assert (first.question, first.subject, first.original_fact) == (
         "who wrote Hamlet?",
         "Hamlet",
-        "S wrote Hamlet",
+        "S wrote Hamlet.",
     )
     assert (second.question, second.edited_answer) == ("The capital of France is", "Rome")
 

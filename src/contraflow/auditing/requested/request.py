@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -91,7 +92,7 @@ class AuditRequest:
     @cached_property
     def file_as_given(self) -> EditsFile:
         """The edits without the prefix of the request. Raises: UserError."""
-        return _read_back(self.given, self.edits) if self.given else read_edits(self.edits)
+        return _read_back(self.given, self.edits) if self.given else _read(self.edits)
 
     def _check_out(self) -> None:
         has_file = self.neighbors not in (NONE, SHIPPED)
@@ -158,6 +159,22 @@ class AuditRequest:
             key, _, value = override.partition("=")
             shown[key] = without_logins(value)
         return shown
+
+
+def _read(path: Path) -> EditsFile:
+    """The edits of a file that somebody named.
+
+    Raises: UserError; one that names arguments of the conversion says which command takes them.
+    """
+    try:
+        return read_edits(path)
+    except UserError as error:
+        if not re.search(r"\b(columns\.|format=|ignore=)", str(error)):
+            raise
+        raise UserError(
+            f"{error}; these are arguments of `contraflow data convert in={path} out=edits.jsonl`, "
+            "which makes an edits file"
+        ) from None
 
 
 def _read_back(edits: Sequence[Edit], name: Path) -> EditsFile:

@@ -2,7 +2,8 @@
 
 The pickle is never executed (see `_inert_pickle`); the table is rebuilt from the blocks in which
 pandas stores it. A row with an empty cell (NaN) is an error, because the prototype wrote such cells
-into its statements: "Her gender is nan".
+into its statements: "Her gender is nan". The table's statements have no full stop, and sometimes two
+spaces or a small first letter; they become sentences.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from contraflow.facts.formats._inert_pickle import (
     Texts,
     load_inert,
 )
+from contraflow.facts.formats._questions import sentence
 from contraflow.facts.formats._rows import RowSource
 from contraflow.facts.formats._texts import without_question_prefix
 
@@ -86,6 +88,10 @@ def _row(row: dict[str, object], mapping: Mapping[str, str]) -> Mapping[str, obj
     question = row.get("question")
     if isinstance(question, str):
         row["question"] = without_question_prefix(question)
+    for field in ("edit_fact", "original_fact"):
+        statement = row.get(field)
+        if isinstance(statement, str) and statement.strip():
+            row[field] = sentence(statement)
     return row
 
 
