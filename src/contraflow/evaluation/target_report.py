@@ -27,7 +27,10 @@ from contraflow.system.files import write_atomically
 
 MIN_SIZE = 20.0  # equal draws that the weights of a fact must be worth
 N_SIMULATED = 20  # simulated samples per fact, for the Vendi score
-FEW = "the weights suffice on fewer than two facts; raise evaluation.target_samples"
+FEW = (
+    "the weights suffice on fewer than two facts; raise target_samples (of a run: "
+    "evaluation.target_samples)"
+)
 ESTIMATED = (
     "strict_success",
     "valid_contradiction",

@@ -2,8 +2,8 @@
 
 The pickle is never executed (see `_inert_pickle`); the table is rebuilt from the blocks in which
 pandas stores it. A row with an empty cell (NaN) is an error, because the prototype wrote such cells
-into its statements: "Her gender is nan". The table's statements have no full stop, and sometimes two
-spaces or a small first letter; they become sentences.
+into its statements: "Her gender is nan". The table's statements have no full stop, and sometimes
+two spaces or a small first letter; they become sentences.
 """
 
 from __future__ import annotations
