@@ -173,6 +173,7 @@ def test_generate_passes_on_how_to_sample(contraflow: Call, run: FakeRun, facts_
     assert contraflow(*ask, "temperature=0.5", "seed=3", "prompt=subject_only").code == 0
     opened, sampled = run.calls
     assert opened["config"].prompt.task.startswith("Generate a question")
+    assert callable(sampled.pop("on_fact"))
     assert sampled == {"temperature": 0.5, "seed": 3, "distinct": False}
 
 

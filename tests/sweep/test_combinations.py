@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from contraflow.cli.commands import sweep
 from contraflow.settings import Config
+from contraflow.sweep import study
 from contraflow.sweep.space import Choices, Interval, Values, combinations_to_check
 from support.cli import Result, assert_one_error
 
@@ -49,6 +51,15 @@ def test_of_a_large_space_each_value_and_others_by_chance_are_checked_once() -> 
             ("vary.seed=1,2", "vary.trainer.n_steps=5..9", "trials=2"),
             ("vary.trainer.n_steps: takes whole numbers", "vary.trainer.n_steps=5,6"),
         ),
+        (
+            ("trainer.n_steps=3", "vary.trainer.n_steps=1,2"),
+            ("trainer.n_steps=3 and vary.trainer.n_steps=1,2: is fixed and varied; keep one",),
+        ),
+        (
+            ("vary.seed=1,2", "vary.optimizer.lr=1e-4..1e-3"),
+            ("vary.optimizer.lr=1e-4..1e-3: an interval has no end", "trials=N"),
+        ),
+        (("vary.model.device=cpu,cuda:77",), ("model.device=cuda:77",)),
     ],
 )
 def test_combinations_that_cannot_run_are_refused_before_the_first_one_does(
@@ -56,6 +67,42 @@ def test_combinations_that_cannot_run_are_refused_before_the_first_one_does(
 ) -> None:
     assert_one_error(contraflow("sweep", "study=s", *words), *parts)
     assert not (tmp_path / "sweeps").exists()
+
+
+def test_a_file_that_no_run_can_train_on_is_refused_before_the_first_trial(
+    contraflow: Call, tmp_path: Path
+) -> None:
+    """Each trial of such a sweep failed by itself, and the sweep ended with 0."""
+    facts = tmp_path / "one.jsonl"
+    facts.write_text('{"subject": "Oslo", "edit_fact": "Oslo is in Chile."}\n')
+    result = contraflow("sweep", "study=s", f"data.facts={facts}", "vary.seed=1,2")
+    assert_one_error(result, f"data.facts={facts}", "no validation facts")
+    assert not (tmp_path / "sweeps").exists()
+
+
+@pytest.mark.parametrize("states", [("COMPLETE", "FAIL"), ("FAIL", "FAIL"), ("COMPLETE",)])
+def test_runs_without_a_result_are_named_and_make_the_exit_code_1(
+    contraflow: Call, monkeypatch: pytest.MonkeyPatch, states: tuple[str, ...]
+) -> None:
+    trials = [
+        create_trial(
+            state=TrialState[state],
+            value=0.5 if state == "COMPLETE" else None,
+            user_attrs={"settings": {"seed": str(i)}, "run": f"run{i}"},
+        )
+        for i, state in enumerate(states)
+    ]
+
+    def run_sweep(asked: study.Sweep, *_: object) -> list[FrozenTrial]:
+        asked.folder.mkdir(parents=True)
+        return trials
+
+    monkeypatch.setattr(study, "run_sweep", run_sweep)
+    result = contraflow("sweep", "study=s", "vary.seed=1,2")
+    failed = [f"run{i}.log" for i, state in enumerate(states) if state == "FAIL"]
+    assert result.code == bool(failed)
+    assert all(name in result.err for name in failed)
+    assert ("without a result" in result.err) == bool(failed)
 
 
 def test_a_value_may_need_another_varied_key(

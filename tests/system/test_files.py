@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import stat
@@ -163,6 +164,30 @@ def test_lines_of_a_stop_stay_beside_the_old_file(tmp_path: Path) -> None:
         assert caught.value.__notes__ == [f"{kept} kept in {tmp_path / part}"]
         assert (tmp_path / part).read_bytes() == b"0\n1\n2\n"[: 2 * number]
     assert path.read_bytes() == b"old\n"
+
+
+def test_parts_that_the_finished_file_begins_with_are_removed(tmp_path: Path) -> None:
+    """After a kill and a second run the first part was left beside the whole file."""
+    path = tmp_path / "out"
+    contents = {"part": b"0\n1", "part2": b"0\n2\n", "part3": b"", "part4": b"0\n", "parts": b"0\n"}
+    for end, content in contents.items():
+        (tmp_path / f"out.{end}").write_bytes(content)
+    with (tmp_path / "out.part4").open("rb") as of_a_run:
+        fcntl.flock(of_a_run, fcntl.LOCK_EX)
+        write_lines_to(path, b"0", b"1", b"2")
+    left = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    assert left == {
+        "out": b"0\n1\n2\n",
+        "out.part2": b"0\n2\n",  # another run's
+        "out.part4": b"0\n",  # its process still writes
+        "out.parts": b"0\n",  # of somebody else
+    }
+
+
+def write_lines_to(path: Path, *texts: bytes) -> None:
+    with line_file(path) as lines:
+        for text in texts:
+            lines.write(text)
 
 
 def test_a_stop_before_the_first_line_leaves_nothing(tmp_path: Path) -> None:

@@ -65,19 +65,28 @@ def check_run(run: str) -> None:
 def check_training(config: Config) -> None:
     """Run every check that a training run allows before it loads a model. Raises: UserError."""
     from contraflow.actors.checks import check_actors
-    from contraflow.facts import read_facts
     from contraflow.run.own_files import check_own_files
 
     check_prompts(config)
     check_actors(config)
     if config.data.facts is not None:
-        read_facts(config.data.facts)
+        _check_facts(config.data.facts)
     check_own_files(Path(config.run_dir), config.data.facts)
     check_out_folder("run_dir", Path(config.run_dir))
     _check_wandb(config)
     _check_start(config)
     check_models(config)
     check_replay(config)
+
+
+def _check_facts(path: str) -> None:
+    """Raises: UserError for a file that is not readable, or has no facts for a part of a run."""
+    from contraflow.facts import read_facts, split_facts
+    from contraflow.facts.notes import why_not_trainable
+
+    reason = why_not_trainable(split_facts(read_facts(path)))
+    if reason is not None:
+        raise UserError(f"data.facts={path}: {reason}")
 
 
 def _check_start(config: Config) -> None:

@@ -39,6 +39,12 @@ def write_outcome(folder: Path, trials: Sequence[FrozenTrial], metric: str) -> s
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def without_result(trials: Sequence[FrozenTrial]) -> list[str]:
+    """The names of the runs that failed, or whose metric is not defined."""
+    failed = [t for t in trials if t.state == TrialState.FAIL and not _is_interrupted(t, trials)]
+    return list(dict.fromkeys(map(run_of, failed)))
+
+
 def _value(trial: FrozenTrial) -> float | None:
     # Optuna's value is what the result is worth, and of a pruned trial that of the watched metric.
     if trial.state != TrialState.COMPLETE or trial.value is None:

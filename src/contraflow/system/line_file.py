@@ -1,12 +1,15 @@
 """A file of lines that are expensive to make: each is kept from the moment it is written.
 
 The lines go to FILE.part, which becomes FILE once all are there. After a stop or a kill FILE is as
-it was, and FILE.part has the lines so far. The next start leaves it alone and takes another name.
+it was, and FILE.part has the lines so far. The next start leaves it alone and takes another name;
+once FILE is complete, parts that it begins with are removed.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +17,8 @@ from typing import IO
 
 from contraflow.system.destinations import file_behind, is_stream, open_stream, write_all
 from contraflow.system.files import refuse_unusable, take_rights, write_error
+
+_BLOCK_BYTES = 1 << 20
 
 
 class LineFile:
@@ -63,12 +68,15 @@ def line_file(path: Path) -> Iterator[LineFile]:
     lines = LineFile(file, part)
     try:
         with file:
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             take_rights(file, target)
             yield lines
             with _explained(part):
                 os.fsync(file.fileno())
         with _explained(path):
             part.replace(target)
+        _remove_parts_of(target)
     except BaseException as error:
         _keep(lines, part, error)
         raise
@@ -92,6 +100,24 @@ def _open_part(target: Path) -> IO[bytes]:
             return target.with_name(name).open("xb", buffering=0)
         except FileExistsError:
             number += 1
+
+
+def _remove_parts_of(target: Path) -> None:
+    """Remove parts of stopped runs whose whole content the finished file begins with."""
+    name = re.compile(re.escape(target.name) + r"\.part\d*")
+    for part in [path for path in target.parent.iterdir() if name.fullmatch(path.name)]:
+        with suppress(OSError), part.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # its process may still run
+            if _begins_with(target, file):
+                part.unlink()
+
+
+def _begins_with(target: Path, part: IO[bytes]) -> bool:
+    with target.open("rb") as whole:
+        while block := part.read(_BLOCK_BYTES):
+            if whole.read(len(block)) != block:
+                return False
+    return True
 
 
 def _keep(lines: LineFile, part: Path, error: BaseException) -> None:

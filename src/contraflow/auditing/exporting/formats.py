@@ -44,8 +44,10 @@ def export_audit(
         )
     chosen = choose(audit, selection, by_model=format_name == "csv")
     if not chosen:
+        n_rows = sum(selection.edited in (None, row.model) for row in audit.rows)
+        of_model = "" if selection.edited is None else f" of {selection.edited}"
         raise UserError(
-            f"in={audit.folder}: none of its {len(audit.rows)} rows is left; require fewer checks "
+            f"in={audit.folder}: none of its {n_rows} rows{of_model} is left; require fewer checks "
             f"with only= (now {', '.join(selection.only) or 'all'}), or audit with a larger n="
         )
     if format_name == "edits":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 
 from contraflow.cli.command import Argument, Command, ParsedArguments
 from contraflow.cli.commands._keep import KEEP_BY, Keep
@@ -16,7 +16,6 @@ from contraflow.cli.commands._run_target import (
     run_config,
 )
 from contraflow.errors import UserError
-from contraflow.evaluation.records import QuestionRecord
 from contraflow.facts import Fact, read_facts
 from contraflow.facts.fact import BadRowError, fact_from_row
 
@@ -40,26 +39,21 @@ def run(args: ParsedArguments) -> int:
     count = 0
     with kept_beside(out) as kept:
         target = kept.of(open_target(args, config, facts))
-        sampled = target.generate(facts, n, temperature=temperature, seed=seed, distinct=distinct)
         with open_lines(out) as lines, bar("questions", n * len(facts)) as progress:
-            records = _advancing(sampled, progress.advance)
-            if keep is not None:
-                records = keep(records)
-            for record in records:
+            sampled = target.generate(
+                facts,
+                n,
+                temperature=temperature,
+                seed=seed,
+                distinct=distinct,
+                on_fact=lambda done: progress.advance(n * done),
+            )
+            for record in sampled if keep is None else keep(sampled):
                 lines.write(msgspec.json.encode(record))
                 count += 1
     if out is not None:
         print(f"wrote {count} questions about {len(facts)} facts to {out}")
     return 0
-
-
-def _advancing(
-    records: Iterator[QuestionRecord], advance: Callable[[], None]
-) -> Iterator[QuestionRecord]:
-    """Pass records through and advance the progress bar."""
-    for record in records:
-        advance()
-        yield record
 
 
 def _facts(args: ParsedArguments) -> Sequence[Fact]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 DEFAULT_JOBS = 4
 # Composing and checking one run takes about 0.1 seconds.
 MOST_CHECKED = 100
+MOST_LOGS = 3
 MAX_SEED = 2**32 - 1  # NumPy's legacy generator, which proposes the settings, takes 32 bits
 
 
@@ -58,7 +60,7 @@ def run(args: ParsedArguments) -> int:
     except ImportError:
         raise UserError("sweeps need Optuna: pip install 'contraflow[sweep]'") from None
     make_launcher = _launcher_factory(args)
-    from contraflow.sweep.outcome import write_outcome
+    from contraflow.sweep.outcome import without_result, write_outcome
     from contraflow.sweep.space import grid_size, read_values
     from contraflow.sweep.study import Sweep, run_sweep
     from contraflow.system.progress import print_plain
@@ -68,7 +70,8 @@ def run(args: ParsedArguments) -> int:
     size = grid_size(space)
     trials = args.optional_integer("trials", 1)
     if trials is None and size is None:
-        raise UserError("an interval has no end: say how many trials=N")
+        key = next(key for key, values in space.items() if grid_size({key: values}) is None)
+        raise UserError(f"vary.{key}={varied[key]}: an interval has no end; say how many trials=N")
     n_trials = trials or size or 1
     folder = args.required_path("folder") / study
     config_dir = [] if args.config_dir is None else [f"--config-dir={args.config_dir}"]
@@ -78,11 +81,24 @@ def run(args: ParsedArguments) -> int:
     print(write_outcome(folder, finished, metric))
     print(f"\nbest first: the best {metric} is {best_of(metric)}")
     print(f"table: {folder / 'results.csv'}\npicture: {folder / 'results.svg'}")
-    return 0
+    return _say_without_result(folder, without_result(finished))
+
+
+def _say_without_result(folder: Path, runs: Sequence[str]) -> int:
+    """Name the logs of runs without a result; the exit code, 1 where there are any."""
+    if not runs:
+        return 0
+    logs = ", ".join(str(folder / f"{name}.log") for name in runs[:MOST_LOGS])
+    more = f" and {len(runs) - MOST_LOGS} more" if len(runs) > MOST_LOGS else ""
+    s = "" if len(runs) == 1 else "s"
+    print(f"warning: {len(runs)} run{s} without a result: {logs}{more}", file=sys.stderr)
+    return 1
 
 
 def _refuse_names(args: ParsedArguments, varied: Mapping[str, str]) -> None:
-    """Raises: UserError for a name or folder of the runs, all of which would be one setting."""
+    """Raises: UserError for a name or folder of the runs, all of which would be one setting, and
+    for a key that is both fixed and varied.
+    """
     fixed = {word.lstrip("+").partition("=")[0]: word for word in args.overrides}
     words = {key: f"vary.{key}={text}" for key, text in varied.items()}
     for key in ("name", "run_dir"):
@@ -92,6 +108,9 @@ def _refuse_names(args: ParsedArguments, varied: Mapping[str, str]) -> None:
                     f"{given[key]}: a sweep names the folders of its runs itself; study=… is the "
                     "name of the sweep, and folder=… says where it is"
                 )
+    for key, word in words.items():
+        if key in fixed:
+            raise UserError(f"{fixed[key]} and {word}: is fixed and varied; keep one")
 
 
 def _check_values(args: ParsedArguments, space: Mapping[str, Values]) -> None:
@@ -99,6 +118,7 @@ def _check_values(args: ParsedArguments, space: Mapping[str, Values]) -> None:
 
     Warns of settings, fixed or varied, that none of these runs uses. Raises: UserError.
     """
+    from contraflow.run.device import check_device
     from contraflow.settings.unused import unused_keys
     from contraflow.sweep.space import combinations_to_check
 
@@ -118,6 +138,8 @@ def _check_values(args: ParsedArguments, space: Mapping[str, Values]) -> None:
                 watched = args.required("prune_by")
                 require_metric_of_run("prune_by", watched, config, evaluated=False)
             check_training(config)
+            if args.required("launcher") == "local" and config.model.device.startswith("cuda"):
+                check_device(config)
         except UserError as error:
             raise _of_combination(error, combination) from None
         unused.append(unused_keys([*args.overrides, *(f"{key}=" for key in space)], config))
@@ -200,7 +222,8 @@ COMMAND = Command(
     The folder keeps everything: the same command started again continues, and a run that was in
     progress resumes from its checkpoint. With another metric= it ranks the runs that are there
     anew; with other settings it is refused. With prune=true a run is stopped when its validation
-    metric (prune_by) is below the median of the others at the same step.
+    metric (prune_by) is below the median of the others at the same step. The exit code is 1 where
+    a run has failed, or its metric is not defined; the others are ranked all the same.
 
     With launcher=slurm each run is a job of a Slurm cluster, several at once; the folder must be on
     a disk that all nodes share. Jobs continue when this command ends, and the same command finds
