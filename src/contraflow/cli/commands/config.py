@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 def run(args: ParsedArguments) -> int:
     """Compose the settings and print them."""
     from contraflow.settings.compose import compose_config
+    from contraflow.settings.unlikely import unlikely
     from contraflow.settings.unused import unused_keys
 
     config = compose_config(args.overrides, args.config_dir)
     print_warnings(unused_keys(args.overrides, config).values())
+    print_warnings(unlikely(args.overrides, config))
     print(as_yaml(config), end="")
     return 0
 

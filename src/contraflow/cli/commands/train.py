@@ -74,6 +74,7 @@ def run(args: ParsedArguments) -> int:
     """Compose the settings, run all early checks, train."""
     started = time.monotonic()  # before slow imports, which count for trainer.max_time
     from contraflow.settings.compose import compose_config
+    from contraflow.settings.unlikely import unlikely
     from contraflow.settings.unused import unused_keys
 
     config = compose_config(args.overrides, args.config_dir)
@@ -86,6 +87,7 @@ def run(args: ParsedArguments) -> int:
     end_with_launcher()
     if rank_info is None or rank_info.rank == 0:
         print_warnings(unused_keys(args.overrides, config).values())
+        print_warnings(unlikely(args.overrides, config))
 
     from contraflow.training.job import train
 

@@ -1,0 +1,55 @@
+"""Settings that are allowed together, and that hardly anybody means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from contraflow.settings import Config
+from contraflow.settings.keys import override_key
+
+
+@dataclass(frozen=True)
+class _Together:
+    keys: tuple[str, ...]
+    is_so: Callable[[Config], bool]
+    what: Callable[[Config], str]
+
+
+_UNLIKELY = (
+    _Together(
+        ("optimizer.warmup_steps", "trainer.n_steps"),
+        lambda c: c.optimizer.warmup_steps >= c.trainer.n_steps,
+        lambda c: (
+            f"optimizer.warmup_steps={c.optimizer.warmup_steps} with "
+            f"trainer.n_steps={c.trainer.n_steps}: the learning rate never reaches optimizer.lr"
+        ),
+    ),
+    _Together(
+        ("reward.penalized_reward_end_step", "trainer.n_steps"),
+        lambda c: (
+            c.reward.kind == "hybrid" and c.reward.penalized_reward_end_step >= c.trainer.n_steps
+        ),
+        lambda c: (
+            f"reward.penalized_reward_end_step={c.reward.penalized_reward_end_step} with "
+            f"trainer.n_steps={c.trainer.n_steps}: no step is trained with the composite reward, "
+            "by which the run is evaluated"
+        ),
+    ),
+    _Together(
+        ("exploration.use_buffer_prob",),
+        lambda c: c.exploration.use_buffer_prob == 1,
+        lambda _: (
+            "exploration.use_buffer_prob=1: new questions are asked only as long as nothing is "
+            "stored"
+        ),
+    ),
+)
+
+
+def unlikely(overrides: Iterable[str], config: Config) -> Iterator[str]:
+    """Yield a line for each such combination of which somebody set a key."""
+    typed = {override_key(override) for override in overrides}
+    for together in _UNLIKELY:
+        if typed.intersection(together.keys) and together.is_so(config):
+            yield together.what(config)
