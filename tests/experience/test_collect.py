@@ -176,6 +176,21 @@ def test_too_little_in_replay_means_fresh_questions(policy: LoraPolicy):
     assert batch.n_replayed == 0 and len(batch.scored) == 8
 
 
+@pytest.mark.parametrize("correct", [False, True])
+@pytest.mark.parametrize(("capacity", "n_stored", "is_replayed"), [(4, 4, True), (4, 3, False)])
+def test_a_store_that_holds_less_than_a_step_draws_is_replayed_when_full(
+    policy: LoraPolicy, correct: bool, capacity: int, n_stored: int, is_replayed: bool
+):
+    """One fact a step, 8 questions, room for 4: no step was ever replayed, and nothing said so."""
+    settings = ExplorationConfig(n_samples=8, use_buffer_prob=1.0, correct_replay=correct)
+    experience = small_experience(policy, settings=settings)
+    experience.replay_settings = ReplayConfig(capacity_per_fact=capacity)
+    rows = [(3,), (4,), (5,), (3, 4)][:n_stored]
+    experience.replay.add([question("a", ids) for ids in rows], [0.0] * n_stored)
+    batch = experience.collect(FACTS[:1], 0)
+    assert batch.n_replayed == (n_stored if is_replayed else 0)
+
+
 def test_entries_that_the_environment_cannot_produce_are_skipped(policy: LoraPolicy):
     """A run with other limits left them: too long, unknown tokens, the stop inside.
 

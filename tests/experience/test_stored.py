@@ -91,3 +91,18 @@ def test_metrics_are_means_over_new_draws(policy: LoraPolicy):
     assert metrics["distinct"] <= 1
     assert metrics["replay_share"] == batch.n_replayed / (n_new + batch.n_replayed)
     assert metrics["staleness"] > 0
+
+
+def test_plain_draws_beside_prior_ones_count_as_often_as_they_were_drawn():
+    """Equal draws are one row: the share of stored questions grew as a sampler narrowed."""
+    narrow = small_policy(fresh_lm(), n_tokens=3, max_len=2)
+    settings = replace(NEW_ONLY, n_samples=8, prior_share=0.25, n_stored=2)
+    batch, _ = third_step(narrow, settings)
+    weight = batch.weights
+    assert weight is not None and batch.n_replayed > 0
+    assert max(batch.counts) > 1, "no question was drawn twice"
+    is_old = [s.step < 2 for s in batch.scored]
+    for i in range(len(batch.facts)):
+        rows = [row for row, owner in enumerate(batch.owners) if owner == i and is_old[row]]
+        share = len(rows) / (8 + len(rows))
+        assert sum(weight[row] for row in rows) == pytest.approx(share)

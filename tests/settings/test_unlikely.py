@@ -23,6 +23,11 @@ from support.cli import Result
             "no step is trained with the composite reward",
         ),
         (["exploration.use_buffer_prob=1"], "only as long as nothing is stored"),
+        (["replay.capacity_per_fact=1"], "no step is replayed"),
+        (
+            ["objective=vargrad", "exploration.n_samples=4", "exploration.prior_share=0.25"],
+            "one of the two parts has a single question",
+        ),
     ],
 )
 def test_what_hardly_anybody_means_is_said(words: list[str], said: str) -> None:
@@ -38,6 +43,9 @@ def test_what_hardly_anybody_means_is_said(words: list[str], said: str) -> None:
         ["reward=hybrid", "reward.penalized_reward_end_step=59", "trainer.n_steps=60"],
         ["reward=static", "reward.penalized_reward_end_step=60", "trainer.n_steps=60"],
         ["exploration.use_buffer_prob=0.9"],
+        ["replay.capacity_per_fact=1", "exploration.use_buffer_prob=0"],
+        ["objective=vargrad", "exploration.n_samples=4", "exploration.prior_share=0.5"],
+        ["objective=tb", "exploration.n_samples=4", "exploration.prior_share=0.25"],
     ],
 )
 def test_presets_and_usual_settings_are_quiet(words: list[str]) -> None:

@@ -74,6 +74,25 @@ def test_other_losses_and_samples_train_too(
         assert {row["distinct"] for row in history if not row["replay_share"]} == {1.0}
 
 
+def test_an_objective_without_a_share_is_neither_asked_for_nor_logged(
+    tiny: Path, monkeypatch, capsys
+):
+    """With forward_kl=1 SubTB logged a log Z that nothing trains, and modified SubTB had every
+    prefix answered and judged for a loss that is not computed.
+    """
+    use_tiny_parts(monkeypatch.setattr)
+    losses: dict[str, list[float]] = {}
+    for name in ("subtb", "modified_subtb", "vargrad"):
+        objective = ObjectiveConfig(name=name, forward_kl=1.0)
+        history = lines(job.train(tiny_config(tiny, name=name, objective=objective)))
+        assert not any("log_z" in row or "log_z_gap" in row for row in history)
+        losses[name] = [row["loss"] for row in history]
+        captured = capsys.readouterr()
+        assert "judgements instead of" not in captured.out + captured.err
+    assert losses["subtb"] == pytest.approx(losses["vargrad"], abs=1e-5)
+    assert losses["modified_subtb"] == pytest.approx(losses["vargrad"], abs=1e-5)
+
+
 def test_the_cost_of_prefix_rewards_is_printed_first(tiny: Path, monkeypatch, capsys):
     """2 facts × 4 questions of 2 to 4 tokens have three prefixes each: 24 instead of 8."""
     use_tiny_parts(monkeypatch.setattr)

@@ -180,6 +180,10 @@ class Experience:
         """
         return min(2, self.settings.n_samples)
 
+    def _enough(self, n_facts: int) -> int:
+        """How many stored questions make a step: n, or all that may be stored of its facts."""
+        return min(self.settings.n_samples, n_facts * self.replay_settings.capacity_per_fact)
+
     def _replayed(self, seen: Sequence[Fact], n_facts: int, step: int) -> Batch | None:
         """Return stored questions of up to n_facts facts, or None when too few are stored."""
         rng = python_rng(self.seed, step, self.rank, "replay")
@@ -193,7 +197,7 @@ class Experience:
             if len(usable) >= self._least and n_found < n_facts:
                 found += usable
                 n_found += 1
-        if len(found) < self.settings.n_samples:
+        if len(found) < self._enough(n_facts):
             return None
         return self._batch(seen, found, [1] * len(found), 1.0, n_replayed=len(found))
 
@@ -213,7 +217,7 @@ class Experience:
                 n = self.settings.n_samples
                 draws += draw_stored(usable, worth, n, rng, self.replay_settings)
                 n_found += 1
-        if len(draws) < self.settings.n_samples:
+        if len(draws) < self._enough(n_facts):
             return None
         scored = [draw.scored for draw in draws]
         batch = self._batch(seen, scored, [1] * len(scored), 1.0, n_replayed=len(scored))
@@ -264,8 +268,10 @@ def _beside(batch: Batch, stored: Sequence[ScoredQuestion]) -> Batch:
         return batch
     weights = None
     if batch.weights is not None:
-        n_new, n_old = (Counter(s.fact_key for s in some) for some in (batch.scored, others))
-        n_all = n_new + n_old
+        n_new: Counter[str] = Counter()
+        for s, count in zip(batch.scored, batch.counts, strict=True):
+            n_new[s.fact_key] += count
+        n_all = n_new + Counter(s.fact_key for s in others)
         rows = zip(batch.scored, batch.weights, strict=True)
         weights = tuple(w * n_new[s.fact_key] / n_all[s.fact_key] for s, w in rows)
         weights += tuple(1 / n_all[s.fact_key] for s in others)

@@ -7,8 +7,9 @@ within reach that the policy no longer samples (defensive sampling; Hesterberg 1
 The weights of a fact's questions sum to about 1, and Σ weight · h(question) estimates the mean of h
 without bias. A plain draw weighs 1/n. Questions without replacement weigh p / inclusion
 probability, where p is their probability (`policy/inclusion.py`). Products of the weights of two
-different questions are unbiased as well without replacement, so losses over pairs are; plain draws
-have only n − 1 of n pairs.
+different questions are unbiased as well where a part of the mixture has two or more without
+replacement, so losses over pairs are. One question alone has no pair: of a part with the share s
+the loss then lacks s² Var(u). Plain draws have only n − 1 of n pairs.
 """
 
 from __future__ import annotations

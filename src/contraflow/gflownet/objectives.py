@@ -111,11 +111,12 @@ class SubTB(MeanOverQuestions):
 
     ``route_level`` splits the same value per fact: L(u) = L(u with flows shifted by c) + w c²,
     where c is the shift of the fact's flows that minimizes the loss. The first term trains policy
-    and flows; the second, the level of log Z(f), trains the flows only. Without the split, a wrong
-    log Z raises or lowers the probability of all sampled questions together, which moves mass from
-    or to the questions that were not sampled. (The split is to SubTB what VarGrad is to TB, but
-    log F is still learned.) The loss is zero at the same solutions. The split needs squares: with
-    another penalty or a bound the level is not routed.
+    and flows; the second, the level of log Z(f), trains the flows only (their head and the states
+    that it reads, no log P_F). Without the split, a wrong log Z raises or lowers the probability of
+    all sampled questions together, which moves mass from or to the questions that were not sampled.
+    (The split is to SubTB what VarGrad is to TB, but log F is still learned.) The loss is zero at
+    the same solutions. The split needs squares: with another penalty or a bound the level is not
+    routed.
     """
 
     lam: float = 1.0

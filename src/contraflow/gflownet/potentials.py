@@ -43,7 +43,7 @@ class Potentials:
     """The vector u of each path, in nats; masked entries are 0."""
 
     u: Float[Tensor, "b n"]
-    u_flow: Float[Tensor, "b n"]  # the same values, differentiable in the flows only
+    u_flow: Float[Tensor, "b n"]  # the same values, differentiable in log F only, not in log P_F
     mask: Bool[Tensor, "b n"]
     last: Int[Tensor, " b"]  # index of the last potential: L + 1, or L without a terminal node
     tokens: TokenTerms | None = None  # only for an objective with `needs_tokens`

@@ -102,6 +102,11 @@ class ObjectiveConfig:
         check(0 < power <= 1, "objective.forward_kl_power", power, "above 0 and at most 1")
 
     @property
+    def has_balance(self) -> bool:
+        """Whether the objective itself has a share at some step."""
+        return self.forward_kl < 1 or self.forward_kl_end not in (None, 1.0)
+
+    @property
     def uses_forward_kl(self) -> bool:
         """Whether the forward KL term has a share at some step."""
         return self.forward_kl > 0 or bool(self.forward_kl_end)
@@ -167,6 +172,13 @@ class ExplorationConfig:
             "exploration.prior_share",
             share,
             f"a share that gives both P_F and the prior a question of n_samples={self.n_samples}",
+        )
+        check(
+            weights != "equal" or self.distinct or self.n_prior == 0,
+            "exploration.distinct_weights",
+            weights,
+            "inclusion or normalized with prior_share and distinct=false, where the policy's own "
+            "draws count as often as they were drawn",
         )
         for key in ("pf_temp_prob", "use_buffer_prob"):
             check(

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from contraflow.settings import Config
 from contraflow.settings.keys import override_key
 
+PAIRS = ("vargrad", "ctb")  # losses over pairs of a fact's questions
+
 
 @dataclass(frozen=True)
 class _Together:
@@ -42,6 +44,30 @@ _UNLIKELY = (
         lambda _: (
             "exploration.use_buffer_prob=1: new questions are asked only as long as nothing is "
             "stored"
+        ),
+    ),
+    _Together(
+        ("exploration.use_buffer_prob", "replay.capacity_per_fact"),
+        lambda c: (
+            c.exploration.use_buffer_prob > 0
+            and c.replay.capacity_per_fact == 1 < c.exploration.n_samples
+        ),
+        lambda c: (
+            f"replay.capacity_per_fact=1 with exploration.n_samples={c.exploration.n_samples}: no "
+            "step is replayed, as one stored question of a fact has nothing to be compared with"
+        ),
+    ),
+    _Together(
+        ("exploration.prior_share", "exploration.n_samples"),
+        lambda c: (
+            c.objective.name in PAIRS
+            and 0 < min(c.exploration.n_prior, c.exploration.n_samples - c.exploration.n_prior) < 2
+        ),
+        lambda c: (
+            f"exploration.prior_share={c.exploration.prior_share:g} with "
+            f"exploration.n_samples={c.exploration.n_samples}: one of the two parts has a single "
+            f"question, so objective={c.objective.name} does not see how much that part varies; "
+            "draw two or more of both"
         ),
     ),
 )

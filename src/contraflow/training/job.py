@@ -201,7 +201,7 @@ class _Job:
         stream = fact_stream(learner)
         actors = open_actors(learner, self.namespace)
         module = sampler_module(learner, actors)
-        if module.objective.needs_prefix_rewards:
+        if module.objective.needs_prefix_rewards and config.objective.has_balance:
             print_line(prefix_cost(learner))
         if module.objective.on_policy:
             print_line(on_policy_note(learner))

@@ -108,7 +108,12 @@ class SamplerModule(L.LightningModule):
         parts = RewardParts.of(batch.scored, self.policy.lm.device)
         reward = self.reward(parts, step)
         paths = self.policy.evaluate(batch.facts, batch.owners, batch.questions)
-        u = self._potentials(batch, reward, paths, step)
+        has_balance = self.loss.share(step) < 1
+        u = (
+            self._potentials(batch, reward, paths, step)
+            if has_balance
+            else potentials(paths, reward)
+        )
         factor = self._forward_kl_factor(batch, step)
         loss = self.loss(batch, reward, paths, u, self.policy, step, factor)
         numbers = StepNumbers.of(loss, reward, paths, u)
@@ -195,7 +200,8 @@ class SamplerModule(L.LightningModule):
 
     def _outcome(self, batch: Batch, numbers: StepNumbers, step: int) -> StepOutcome:
         rng = torch_rng(self.experience.seed, step, self.experience.rank, "health")
-        metrics = step_metrics(batch, numbers, step, rng, uses_flow=self.objective.uses_flow)
+        learns_flow = self.objective.uses_flow and self.loss.share(step) < 1
+        metrics = step_metrics(batch, numbers, step, rng, uses_flow=learns_flow)
         metrics["reward_temp"] = self.reward.temperature(step)
         if self.loss.uses_forward_kl:
             metrics["forward_kl_share"] = self.loss.share(step)
