@@ -47,8 +47,11 @@ def test_a_fact_of_the_command_line_has_no_line(contraflow: Call) -> None:
 
 
 def test_the_facts_of_a_training_run_are_named_too(
-    contraflow: Call, facts_file: Path, monkeypatch: pytest.MonkeyPatch
+    contraflow: Call, write: Callable[[str, Any], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    names = [f"Place {number}" for number in range(40)]  # enough for all parts of a run
+    rows = [{"subject": name, "edit_fact": f"{name} is in Chile."} for name in names]
+    facts_file = write("facts.jsonl", rows)
     facts = read_facts(facts_file)
 
     def train(*_: Any) -> None:
