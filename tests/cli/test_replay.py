@@ -99,6 +99,10 @@ def test_an_export_seeds_a_run_with_the_same_entries_and_scores(
         f"{n} of {n} questions entered replay "
         f"(0 scored, {n} with the scores they came with, 0 left out)\n"
     )
+    assert "did not enter" not in result.err
+    again = contraflow("replay", "seed", str(out), f"run={run}")
+    assert again.out.startswith(f"0 of {n} questions entered replay")
+    assert f"{n} did not enter: they are there already" in again.err
     after = in_run(run)
     assert after.keys() == before.keys()
     for key, stored in before.items():

@@ -50,6 +50,17 @@ def test_rates_are_over_questions_and_count_each_part() -> None:
     assert (metrics.n_facts, metrics.n_questions) == (1, 4)
 
 
+def test_intervals_stay_within_what_a_log_probability_can_be() -> None:
+    """Two facts of five widen an interval beyond 0: -2.2 [-4.7, 0.1] was printed."""
+    values = (-0.01, -0.01, -6.0)
+    names = ("log_contradiction", "log_entailment", "log_p_question", "log_p_answer")
+    metrics = metrics_of(
+        [record(f"f{i}", **dict.fromkeys(names, value)) for i, value in enumerate(values)]
+    )
+    for name in names:
+        assert metrics[name].low < metrics[name].value < metrics[name].high == 0
+
+
 def test_a_contradiction_needs_more_than_one_half() -> None:
     assert metrics_of([record(log_contradiction=math.log(0.5))])["contradiction"].value == 0
     assert metrics_of([record(log_contradiction=math.log(0.51))])["contradiction"].value == 1

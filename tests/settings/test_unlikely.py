@@ -24,6 +24,7 @@ from support.cli import Result
         ),
         (["exploration.use_buffer_prob=1"], "only as long as nothing is stored"),
         (["replay.capacity_per_fact=1"], "no step is replayed"),
+        (["optimizer.lr=1e4"], "optimizer.lr=10000 is far above"),
         (
             ["objective=vargrad", "exploration.n_samples=4", "exploration.prior_share=0.25"],
             "one of the two parts has a single question",

@@ -6,7 +6,9 @@ import csv
 import json
 import os
 import signal
+import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ import torch
 from contraflow.errors import UserError
 from contraflow.evaluation.stages import STAGES
 from contraflow.settings import EvaluationConfig, LoggerConfig
+from contraflow.system import progress
 from contraflow.training import job
 from contraflow.training.checkpoints import AtomicCheckpointIO
 from contraflow.training.evaluation import Evaluation
@@ -154,12 +157,24 @@ def test_validation_has_the_final_untempered_reward(tiny: Path, monkeypatch):
         assert r.log_reward == pytest.approx(r.log_contradiction + r.log_p_question, abs=1e-4)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.fixture
+def hangup() -> Iterator[None]:
+    """SIGHUP as a process without nohup has it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@pytest.mark.usefixtures("hangup")
+@pytest.mark.parametrize("number", ASKING)
 def test_a_signal_during_a_checkpoint_stops_after_the_next_step(
     tiny: Path, monkeypatch, number: int
 ):
     """Lightning's handler would end the run between two steps, before loggers get the last one."""
-    handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    handlers = [signal.getsignal(n) for n in ASKING]
     original = AtomicCheckpointIO.save_checkpoint
 
     def save_checkpoint(
@@ -181,7 +196,59 @@ def test_a_signal_during_a_checkpoint_stops_after_the_next_step(
             "1",
             "2",
         ]
-    assert handlers == [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    assert handlers == [signal.getsignal(n) for n in ASKING]
+
+
+@pytest.mark.usefixtures("hangup")
+def test_a_terminal_that_closes_asks_twice_and_gets_its_checkpoint(tmp_path: Path):
+    """SIGHUP comes from the shell and from the kernel: the second one is not impatience."""
+    stop = GracefulStop(tmp_path / "last.ckpt", 10)
+    stop.setup()
+    try:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert stop._got_signal
+    finally:
+        stop.restore()
+
+
+def test_a_run_under_nohup_does_not_hear_its_terminal_close(tmp_path: Path):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    stop = GracefulStop(tmp_path / "last.ckpt", 10)
+    try:
+        stop.setup()
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert not stop._got_signal
+    finally:
+        stop.restore()
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_run_whose_reader_has_gone_stops_with_a_checkpoint(
+    tiny: Path, monkeypatch, capfd: pytest.CaptureFixture[str]
+):
+    """Ctrl-C ends `tee` too: the next line that was printed ended the run without a checkpoint."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    gone = os.fdopen(writing, "w", buffering=1)
+    original = AtomicCheckpointIO.save_checkpoint
+
+    def lose_the_reader(self: Any, saved: Any, path: Any, storage_options: Any = None) -> None:
+        original(self, saved, path, storage_options)
+        if saved["global_step"] == 2:
+            monkeypatch.setattr(sys, "stderr", gone)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    config = tiny_config(tiny)
+    config.trainer.checkpoint_every, config.trainer.validate_every = 2, 3
+    monkeypatch.setattr(AtomicCheckpointIO, "save_checkpoint", lose_the_reader)
+    monkeypatch.setattr(progress, "_LINE_EVERY_SECONDS", 0.0)  # a line at every step
+    with pytest.raises(job.Interrupted, match="stopped at step 3;"):
+        job.train(config)
+    with pytest.raises(BrokenPipeError):
+        gone.write("x\n")
+    assert checkpoint(tiny / "run")["global_step"] == 3
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_second_signal_is_immediate_and_handlers_come_back(tmp_path: Path):

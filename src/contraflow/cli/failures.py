@@ -9,6 +9,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from contraflow.cli.verbosity import is_debugging
@@ -38,9 +39,10 @@ def report_failure(error: BaseException) -> int:
     line = "; ".join([line, *(one_line(note) for note in getattr(error, "__notes__", ()))])
     if code == BUG:
         line += f"; this is a bug: please report it with the traceback in {_write_log(error)}"
-    if is_debugging():
-        print(without_passwords("".join(traceback.format_exception(error))), file=sys.stderr)
-    print(f"contraflow: {line}", file=sys.stderr)
+    with suppress(OSError):  # nobody reads standard error any more
+        if is_debugging():
+            print(without_passwords("".join(traceback.format_exception(error))), file=sys.stderr)
+        print(f"contraflow: {line}", file=sys.stderr)
     return code
 
 

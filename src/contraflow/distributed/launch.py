@@ -21,6 +21,7 @@ from typing import Any
 
 from contraflow.distributed.rank_info import LAUNCHER, RENDEZVOUS
 from contraflow.errors import INTERRUPTED, OUT_OF_TIME
+from contraflow.system.stop_signals import is_urgent, stop_signals
 
 # Exit code of a rank whose only trouble was that another rank had ended.
 PEER_LOST = 76
@@ -35,8 +36,8 @@ _POLL_S = 0.05
 def launch(command: Sequence[str], n: int, logs: Path) -> int:
     """Run a command as n ranks of this machine.
 
-    SIGINT and SIGTERM are forwarded; a second signal kills all ranks. ``logs`` gets one file for
-    each rank but 0. Returns 0, or the exit code of the rank that failed first.
+    SIGINT, SIGTERM and SIGHUP are forwarded; a second signal kills all ranks. ``logs`` gets one
+    file for each rank but 0. Returns 0, or the exit code of the rank that failed first.
     """
     logs.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="contraflow-ranks-") as folder:
@@ -152,12 +153,12 @@ def _forwarding_signals(ranks: Sequence[subprocess.Popen[bytes]]) -> Iterator[No
     def forward(number: int, _frame: FrameType | None) -> None:
         nonlocal n_signals
         n_signals += 1
+        at_once = is_urgent(number, is_repeated=n_signals > 1)
         for rank in ranks:
             if rank.poll() is None:
-                rank.send_signal(number if n_signals == 1 else signal.SIGKILL)
+                rank.send_signal(signal.SIGKILL if at_once else number)
 
-    signals = (signal.SIGINT, signal.SIGTERM)
-    previous = {number: signal.signal(number, forward) for number in signals}
+    previous = {number: signal.signal(number, forward) for number in stop_signals()}
     try:
         yield
     finally:

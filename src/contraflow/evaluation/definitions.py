@@ -37,11 +37,16 @@ WITHIN = {
     "words": (0.0, math.inf),
     "r": (-1.0, 1.0),
     "rank r": (-1.0, 1.0),
+    "1 - cosine": (0.0, 2.0),
 }
+LOG_PROBABILITIES = ("log_contradiction", "log_entailment", "log_p_question", "log_p_answer")
 
 
-def within(unit: str) -> tuple[float, float]:
-    """The smallest and the largest value of a metric of this unit."""
+def within(name: str) -> tuple[float, float]:
+    """The smallest and the largest value that the metric of this name can have."""
+    if name in LOG_PROBABILITIES:
+        return -math.inf, 0.0
+    unit = next((definition.unit for definition in DEFINITIONS if definition.name == name), "")
     return WITHIN.get(unit, (-math.inf, math.inf))
 
 

@@ -145,7 +145,7 @@ def _nan_for_null(value: float | None) -> float:
 
 
 def _row(definition: Definition, statistic: Statistic, weights: Array, has_encoder: bool) -> Metric:
-    low, high = interval(statistic, weights, within(definition.unit))
+    low, high = interval(statistic, weights, within(definition.name))
     note = ""
     if definition.name in BY_ENCODER and not has_encoder:
         note = NO_ENCODER

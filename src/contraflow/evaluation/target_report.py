@@ -40,9 +40,6 @@ ESTIMATED = (
 )
 
 
-_UNITS = {definition.name: definition.unit for definition in DEFINITIONS}
-
-
 class TargetMetric(msgspec.Struct, frozen=True, omit_defaults=True):
     """One metric of an exact sampler with its interval over facts, and of the real ones."""
 
@@ -182,7 +179,7 @@ def _metric(
         return TargetMetric(None, None, None, 0, samplers)
     statistic = over_facts(values)
     weights = draw_weights(len(values), N_DRAWS, _rng(seed))
-    low, high = interval(statistic, weights, within(_UNITS[name]))
+    low, high = interval(statistic, weights, within(name))
     value = _finite(statistic.value)
     return TargetMetric(value, _finite(low), _finite(high), statistic.n, samplers)
 

@@ -112,13 +112,22 @@ def _compare_settings(folder: Path, saved: Any, now: dict[str, Any]) -> None:
     if not changed:
         return
     if _has_checkpoint(folder):
-        named = [f"{key}={old[key]}, now {key}={new[key]}" for key in changed[:_NAMED]]
+        named = [
+            f"{key}={_typed(old[key])}, now {key}={_typed(new[key])}" for key in changed[:_NAMED]
+        ]
         count = "1 setting differs" if len(changed) == 1 else f"{len(changed)} settings differ"
         raise UserError(
             f"{folder} was trained with {on_one_line('; '.join(named))} ({count}); "
             "resume with the same settings, or choose another name=…"
         )
     remove_chosen(folder)
+
+
+def _typed(value: object) -> str:
+    """A value of a setting as it is typed."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _compare_objects(folder: Path, own: OwnObjects) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from contraflow.settings import Config
 from contraflow.settings.keys import override_key
 
+HIGH_RATE = 0.05
 PAIRS = ("vargrad", "ctb")  # losses over pairs of a fact's questions
 
 
@@ -19,6 +20,14 @@ class _Together:
 
 
 _UNLIKELY = (
+    _Together(
+        ("optimizer.lr",),
+        lambda c: c.optimizer.lr > HIGH_RATE,
+        lambda c: (
+            f"optimizer.lr={c.optimizer.lr:g} is far above what an adapter learns with, about "
+            "1e-3; its questions will soon be noise"
+        ),
+    ),
     _Together(
         ("optimizer.warmup_steps", "trainer.n_steps"),
         lambda c: c.optimizer.warmup_steps >= c.trainer.n_steps,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import IO, Any, cast
 
 from rich.console import Console
 from rich.progress import (
@@ -18,7 +19,44 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-console = Console(stderr=True, highlight=False)
+
+class _Deaf:
+    """A stream whose reader may be gone: what cannot be written is dropped.
+
+    A run goes on where `tee` or `head` has ended, or its terminal is closed. A `rich` console would
+    exit.
+    """
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError:
+            return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class _Console(Console):
+    """A console on whatever standard error is when it prints."""
+
+    @property
+    def file(self) -> IO[str]:
+        return cast(IO[str], _Deaf(super().file))
+
+    @file.setter
+    def file(self, new_file: IO[str]) -> None:
+        self._file = new_file
+
+
+console = _Console(stderr=True, highlight=False)
 _LINE_EVERY_SECONDS = 15.0
 
 

@@ -18,6 +18,7 @@ from contraflow.errors import INTERRUPTED, OUT_OF_TIME, UserError
 from contraflow.experience.stream import StepFacts
 from contraflow.settings import Config
 from contraflow.system.budget import Budget
+from contraflow.system.stop_signals import is_urgent, stop_signals
 from contraflow.training.module import SamplerModule
 
 
@@ -32,8 +33,8 @@ class Stop(IntEnum):
 class GracefulStop(Callback):
     """Write ``last.ckpt`` every few steps and at the end; stop on a signal or when time is up.
 
-    SIGINT and SIGTERM stop the run after the current step; a second signal acts at once. Every rank
-    has this callback, and all ranks stop after the same step. Rank 0 writes.
+    SIGINT, SIGTERM and SIGHUP stop the run after the current step; a second signal acts at once.
+    Every rank has this callback, and all ranks stop after the same step. Rank 0 writes.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class GracefulStop(Callback):
         """Install the signal handlers; a signal never reaches a thread other than the main one."""
         if threading.current_thread() is not threading.main_thread():
             return
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in stop_signals():
             self._previous[number] = signal.signal(number, self._on_signal)
 
     def on_train_start(self, *_: Any) -> None:
@@ -72,7 +73,7 @@ class GracefulStop(Callback):
             signal.signal(number, handler)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        if self._got_signal:
+        if is_urgent(number, is_repeated=self._got_signal):
             self.restore()
             os.kill(os.getpid(), number)
         self._got_signal = True

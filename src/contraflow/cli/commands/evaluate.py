@@ -25,6 +25,7 @@ from contraflow.facts import Fact, read_facts
 if TYPE_CHECKING:
     from contraflow.evaluation.metrics import Metric, Metrics
     from contraflow.evaluation.records import QuestionRecord
+    from contraflow.evaluation.target_report import TargetEstimate
     from contraflow.run.session import Run
 
 
@@ -41,6 +42,7 @@ def run(args: ParsedArguments) -> int:
     check_output(args, out, "facts")
     config = run_config(args)
 
+    from contraflow.evaluation.target_report import write_target
     from contraflow.run.encoder import why_no_encoder
     from contraflow.run.kept import kept_beside
     from contraflow.system.progress import bar
@@ -55,7 +57,11 @@ def run(args: ParsedArguments) -> int:
                 drawn = target.draw_for_target(
                     facts, target_samples, seed=seed, on_fact=progress.advance
                 )
-            print(_target_table(target, drawn, records, asked))
+            table, estimate = _target_table(target, drawn, records, asked)
+            beside = out.with_name(f"{out.stem}.target.json")
+            write_target(beside, estimate)
+            print(table)
+            print(f"wrote {beside}", file=sys.stderr)
     print(f"wrote {out}", file=sys.stderr)
     return 0
 
@@ -119,7 +125,7 @@ def _target_table(
     drawn: Sequence[QuestionRecord],
     records: Sequence[QuestionRecord],
     asked: _Asked,
-) -> str:
+) -> tuple[str, TargetEstimate]:
     """An exact sampler of the target, beside this one where both are of independent draws."""
     from contraflow.evaluation.target_report import target_lines
 
@@ -131,7 +137,7 @@ def _target_table(
             f"  an exact sampler's {asked.n} draws may repeat: the questions above, which do not, "
             "are not compared with it"
         )
-    return "\n".join(lines)
+    return "\n".join(lines), estimate
 
 
 def _table(metrics: Metrics) -> str:

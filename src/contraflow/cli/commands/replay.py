@@ -52,6 +52,13 @@ def run_seed(args: ParsedArguments) -> int:
         f"({outcome.scored} scored, {outcome.brought_scores} with the scores they came with, "
         f"{len(outcome.left_out)} left out)"
     )
+    refused = outcome.scored + outcome.brought_scores - outcome.admitted
+    if refused:
+        print(
+            f"  {refused} did not enter: they are there already, are too like another one, or pay "
+            "less than what fills their fact's room",
+            file=sys.stderr,
+        )
     train = set(split_facts(facts).train)
     outside = sum(question.fact not in train for question in questions)
     if outside:
