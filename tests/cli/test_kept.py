@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from contraflow.evaluation.target_report import read_target
 from contraflow.run.kept import kept_beside
 from support.cli import Result, assert_one_error, json_lines
 from support.served import StandIn, stand_in
@@ -184,3 +185,14 @@ def test_own_files_in_the_folder_stay(tmp_path: Path) -> None:
     with kept_beside(tmp_path / "out.json"):
         pass
     assert [path.name for path in folder.iterdir()] == ["mine.txt"]
+
+
+def test_the_estimate_of_an_exact_sampler_is_a_file_beside_the_metrics(
+    contraflow: Call, server: StandIn
+) -> None:
+    """It was printed only, so that no script could read it."""
+    result = contraflow(*words("evaluate", server, "target_samples=4"))
+    assert result.code == 0
+    assert "wrote out.target.json" in result.err
+    estimate = read_target(Path("out.target.json"))
+    assert estimate is not None and estimate.n_samples == 4
