@@ -67,10 +67,13 @@ def read_edits(
     )
     edits = tuple(found)
     if skipped.count and on_error == "raise":
-        raise UserError(
-            f"{shorten(skipped.messages)}\nor leave such rows out: `contraflow data convert "
-            f"in={path} out=edits.jsonl on_error=skip`"
+        remedy = (
+            f"or leave such rows out: `contraflow data convert in={path} out=edits.jsonl "
+            "on_error=skip`"
         )
+        problems = shorten(skipped.messages)
+        is_one = skipped.count == 1
+        raise UserError(f"{problems} ({remedy})" if is_one else f"{problems}\n{remedy}")
     if not edits:
         reason = skipped.messages[0] if skipped.messages else "it has no rows"
         raise UserError(f"{path}: no row is an edit ({reason})")
