@@ -23,9 +23,9 @@ _BROKEN_PIPE = 141  # 128 + SIGPIPE, as shells report it
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code; never raises.
 
-    0: success. 1: a command found problems (`data check`), or a bug. 2: an error that the user can
-    fix. 3: `audit fail_over=` without an estimate. 75: `trainer.max_time` is used up. 130: Ctrl-C.
-    141: the reader of a pipe has closed it.
+    0: success. 1: a command found problems (`data check`, a run of a sweep without a result), or a
+    bug. 2: an error that the user can fix. 3: `audit fail_over=` without an estimate. 75:
+    `trainer.max_time` is used up. 130: Ctrl-C. 141: the reader of a pipe has closed it.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
