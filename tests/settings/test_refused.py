@@ -161,6 +161,14 @@ def test_stored_questions_are_refused_where_they_have_no_place(
     assert_one_error(contraflow(*asked), "exploration.n_stored=4", reason)
 
 
+def test_equal_weights_beside_plain_draws_are_refused(contraflow: Call) -> None:
+    """They did nothing: the policy's own draws count as often as they were drawn."""
+    words = ("exploration.prior_share=0.5", "exploration.distinct_weights=equal")
+    result = contraflow("config", *words)
+    assert_one_error(result, "exploration.distinct_weights=equal", "inclusion or normalized")
+    assert contraflow("config", *words, "exploration.distinct=true").code == 0
+
+
 @pytest.mark.parametrize("name", ["rloo", "grpo"])
 def test_policy_gradients_refuse_what_they_cannot_use(contraflow: Call, name: str) -> None:
     """They have no residuals, and learn from draws of the current policy only."""
