@@ -82,11 +82,9 @@ def check_training(config: Config) -> None:
 def _check_facts(path: str) -> None:
     """Raises: UserError for a file that is not readable, or has no facts for a part of a run."""
     from contraflow.facts import read_facts, split_facts
-    from contraflow.facts.notes import why_not_trainable
+    from contraflow.facts.notes import require_trainable
 
-    reason = why_not_trainable(split_facts(read_facts(path)))
-    if reason is not None:
-        raise UserError(f"data.facts={path}: {reason}")
+    require_trainable(split_facts(read_facts(path)), path)
 
 
 def _check_start(config: Config) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from contraflow.errors import UserError
 from contraflow.facts.fact import Fact
 from contraflow.facts.split import Splits, split_facts
 
@@ -26,6 +27,13 @@ def notes(facts: Sequence[Fact]) -> list[str]:
             lines.append(f"{n} of {len(facts)} facts {have} no {field} (recommended): {effect}")
     reason = why_not_trainable(split_facts(facts))
     return lines if reason is None else [*lines, f"no run can train on these facts: {reason}"]
+
+
+def require_trainable(splits: Splits, path: str | None) -> None:
+    """Raises: UserError where a part that a run needs has none of the facts of `data.facts`."""
+    reason = why_not_trainable(splits)
+    if reason is not None:
+        raise UserError(f"data.facts={path}: {reason}")
 
 
 def why_not_trainable(splits: Splits) -> str | None:

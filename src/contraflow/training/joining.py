@@ -11,7 +11,7 @@ from contraflow.distributed.rank_info import RankInfo, rank_info_from_environmen
 from contraflow.distributed.ranks import RankGroup, Ranks
 from contraflow.errors import UserError
 from contraflow.facts import Fact, split_facts
-from contraflow.facts.notes import why_not_trainable
+from contraflow.facts.notes import require_trainable
 from contraflow.run.build import device_of
 from contraflow.run.device import check_device
 from contraflow.settings import Config
@@ -75,9 +75,7 @@ def check_facts_go_round(config: Config, facts: Sequence[Fact], ranks: Ranks) ->
     Raises: UserError where a part that a run needs has none, or they are fewer than the ranks.
     """
     splits = split_facts(facts)
-    reason = why_not_trainable(splits)
-    if reason is not None:
-        raise UserError(f"data.facts={config.data.facts}: {reason}")
+    require_trainable(splits, config.data.facts)
     n = len(splits.train)
     cap = config.data.max_train_facts
     require_fact_for_each(n if cap is None else min(n, cap), ranks)

@@ -51,15 +51,19 @@ class StepLoss:
         """Whether the forward KL has a share at some step."""
         return max(self.share.start, self.share.end) > 0
 
+    def has_objective(self, step: int) -> bool:
+        """Whether the objective has a share at a step, beside the forward KL or alone."""
+        return self.share(step) < 1
+
     def has_both(self, step: int) -> bool:
         """Whether objective and forward KL both have a share at a step."""
         return 0 < self.share(step) < 1
 
     def terms(self, batch: Batch, step: int) -> int:
         """Return the number of terms by which a rank's gradients of a step are weighted."""
-        if self.share(step) == 1:
-            return self._forward_kl_terms(batch)
-        return self._objective_terms(batch)
+        if self.has_objective(step):
+            return self._objective_terms(batch)
+        return self._forward_kl_terms(batch)
 
     def terms_of_both(self, batch: Batch) -> Terms:
         """Return the numbers of terms of objective and forward KL."""

@@ -108,12 +108,7 @@ class SamplerModule(L.LightningModule):
         parts = RewardParts.of(batch.scored, self.policy.lm.device)
         reward = self.reward(parts, step)
         paths = self.policy.evaluate(batch.facts, batch.owners, batch.questions)
-        has_balance = self.loss.share(step) < 1
-        u = (
-            self._potentials(batch, reward, paths, step)
-            if has_balance
-            else potentials(paths, reward)
-        )
+        u = self._potentials(batch, reward, paths, step)
         factor = self._forward_kl_factor(batch, step)
         loss = self.loss(batch, reward, paths, u, self.policy, step, factor)
         numbers = StepNumbers.of(loss, reward, paths, u)
@@ -147,6 +142,8 @@ class SamplerModule(L.LightningModule):
     def _potentials(
         self, batch: Batch, reward: TerminalReward, paths: PathLogProbs, step: int
     ) -> Potentials:
+        if not self.loss.has_objective(step):
+            return potentials(paths, reward)
         if self.objective.needs_prefix_rewards:
             return prefix_potentials(paths, self._prefix_reward(batch, paths, step))
         u = potentials(paths, reward, self._flow_prior(batch, paths, step))
@@ -200,7 +197,7 @@ class SamplerModule(L.LightningModule):
 
     def _outcome(self, batch: Batch, numbers: StepNumbers, step: int) -> StepOutcome:
         rng = torch_rng(self.experience.seed, step, self.experience.rank, "health")
-        learns_flow = self.objective.uses_flow and self.loss.share(step) < 1
+        learns_flow = self.objective.uses_flow and self.loss.has_objective(step)
         metrics = step_metrics(batch, numbers, step, rng, uses_flow=learns_flow)
         metrics["reward_temp"] = self.reward.temperature(step)
         if self.loss.uses_forward_kl:
